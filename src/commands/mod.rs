@@ -1,0 +1,1 @@
+//! What each command does, from checked configuration to exit code.

@@ -1,0 +1,1 @@
+//! The eager engine: the tch model, run as it is.

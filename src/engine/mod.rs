@@ -1,0 +1,32 @@
+//! Engines: what runs the backbone on a batch of model inputs.
+
+pub mod eager;
+
+use tch::Tensor;
+
+/// What an engine computes from a batch, on the engine's device.
+#[derive(Debug)]
+pub struct Tokens {
+    /// One `[B, n_cls + P, D]` tensor per tap, after the final norm, in the order of the taps.
+    pub taps: Vec<Tensor>,
+}
+
+/// Runs the backbone. One thread owns it.
+pub trait Engine: Send {
+    /// Blocks whose tokens [`Engine::run`] returns, counted from 1, ascending.
+    fn taps(&self) -> &[usize];
+
+    /// Runs a batch: `images` is uint8 `[B, H, W, 3]`, RGB, contiguous, on any device.
+    ///
+    /// # Errors
+    /// libtorch's own, with its first line; they are fatal for the engine.
+    fn run(&mut self, images: &Tensor) -> Result<Tokens, EngineError>;
+}
+
+/// An engine that can no longer serve.
+#[derive(Debug, thiserror::Error)]
+#[error("the model failed: {message}")]
+pub struct EngineError {
+    /// First line of what libtorch said.
+    pub message: String,
+}

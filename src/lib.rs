@@ -1,0 +1,29 @@
+//! `pixio_node` turns camera topics into Pixio patch features, in real time.
+//!
+//! ```text
+//!  ROS thread          fit thread (one per camera)   model thread                      publish thread
+//!  image topic(s) ->   camera  --latest-->  fit  --latest-->  forward -> heads  --bounded(1)-->  publish -> topics
+//!                      Frame                Input             Tokens    Output                   messages
+//! ```
+//!
+//! Invariants:
+//! - Data flows one way. A stage knows neither its neighbours nor a channel; [`pipeline`] alone
+//!   wires threads and channels.
+//! - Only [`ros`] knows ROS.
+//! - Only [`engine`] knows CUDA and has `unsafe`.
+//! - Only [`stages::camera`] and [`stages::fit`] know OpenCV.
+//! - [`geometry`] is pure.
+//! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
+//!   dropped. Every frame that does not come out is counted where it ends.
+//! - No stage touches what it has sent on.
+//! - The header of a frame goes unchanged to every output made from it.
+
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod geometry;
+pub mod pipeline;
+pub mod pixio;
+pub mod ros;
+pub mod runtime;
+pub mod stages;

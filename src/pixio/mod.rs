@@ -1,0 +1,1 @@
+//! The Pixio encoder in libtorch: configuration, checkpoints, the ViT.

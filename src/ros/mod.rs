@@ -1,0 +1,1 @@
+//! The ROS edge: the only code that knows ROS.

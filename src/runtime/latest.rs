@@ -1,0 +1,185 @@
+//! Edges upstream of the model: one slot per camera in which a newer value replaces an older one.
+//! Senders never wait; the receiver takes the value that has waited longest.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The other side is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the other side of the channel is gone")]
+pub struct Closed;
+
+struct State<T> {
+    /// One slot per sender: the value and the order in which the slot was last found empty.
+    slots: Vec<Option<(u64, T)>>,
+    next_order: u64,
+    n_senders: usize,
+    receiver_alive: bool,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A swap cannot leave a slot half-written, so poison carries no news.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Fills one slot.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    slot: usize,
+}
+
+/// Takes from all slots.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// `n_slots` senders with a slot each and the receiver of them all.
+pub fn slots<T>(n_slots: usize) -> (Vec<Sender<T>>, Receiver<T>) {
+    let state = State {
+        slots: (0..n_slots).map(|_| None).collect(),
+        next_order: 0,
+        n_senders: n_slots,
+        receiver_alive: true,
+    };
+    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
+    let senders = (0..n_slots).map(|slot| Sender { shared: Arc::clone(&shared), slot }).collect();
+    (senders, Receiver { shared })
+}
+
+/// One sender, one slot.
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State { slots: vec![None], next_order: 0, n_senders: 1, receiver_alive: true }),
+        filled: Condvar::new(),
+    });
+    (Sender { shared: Arc::clone(&shared), slot: 0 }, Receiver { shared })
+}
+
+impl<T> Sender<T> {
+    /// Puts `value` into the slot and hands back the one that it displaced. Never waits.
+    ///
+    /// # Errors
+    /// [`Closed`] when the receiver is gone; `value` is dropped.
+    pub fn replace(&self, value: T) -> Result<Option<T>, Closed> {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        if !state.receiver_alive {
+            return Err(Closed);
+        }
+        let slot = &mut state.slots[self.slot];
+        // The newer value keeps the place in the queue, so a fast camera cannot starve itself.
+        let order = slot.as_ref().map_or(state.next_order, |(order, _)| *order);
+        let displaced = slot.replace((order, value)).map(|(_, old)| old);
+        if displaced.is_none() {
+            state.next_order += 1;
+            self.shared.filled.notify_one();
+        }
+        Ok(displaced)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.lock().n_senders -= 1;
+        self.shared.filled.notify_one();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Waits for a value and takes the one whose slot was filled first. Values that wait when the
+    /// last sender goes are still delivered.
+    ///
+    /// # Errors
+    /// [`Closed`] when all senders are gone and all slots are empty.
+    pub fn recv(&self) -> Result<T, Closed> {
+        let mut state = self.shared.lock();
+        loop {
+            let oldest = state.slots.iter_mut().filter(|slot| slot.is_some()).min_by_key(|slot| {
+                slot.as_ref().map(|(order, _)| *order)
+            });
+            if let Some((_, value)) = oldest.and_then(Option::take) {
+                return Ok(value);
+            }
+            if state.n_senders == 0 {
+                return Err(Closed);
+            }
+            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.receiver_alive = false;
+        // Leases inside return to their pool now rather than with the last sender.
+        state.slots.iter_mut().for_each(|slot| drop(slot.take()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_value_wins_and_the_displaced_one_comes_back() {
+        let (sender, receiver) = channel();
+        assert_eq!(sender.replace(1), Ok(None));
+        assert_eq!(sender.replace(2), Ok(Some(1)));
+        assert_eq!(receiver.recv(), Ok(2));
+        assert_eq!(sender.replace(3), Ok(None));
+    }
+
+    #[test]
+    fn the_slot_that_waited_longest_is_served_first() {
+        let (senders, receiver) = slots(3);
+        for (slot, value) in [(1, 10), (0, 20), (1, 11), (2, 30)] {
+            assert!(senders[slot].replace(value).is_ok());
+        }
+        assert_eq!([receiver.recv(), receiver.recv(), receiver.recv()], [Ok(11), Ok(20), Ok(30)]);
+    }
+
+    #[test]
+    fn the_last_value_is_delivered_after_the_senders_are_gone() {
+        let (sender, receiver) = channel();
+        assert_eq!(sender.replace(1), Ok(None));
+        drop(sender);
+        assert_eq!(receiver.recv(), Ok(1));
+        assert_eq!(receiver.recv(), Err(Closed));
+    }
+
+    #[test]
+    fn a_sender_learns_that_the_receiver_is_gone() {
+        let (sender, receiver) = channel();
+        drop(receiver);
+        assert_eq!(sender.replace(1), Err(Closed));
+    }
+
+    #[test]
+    fn every_value_is_received_or_displaced_under_contention() {
+        const N: u64 = 200_000;
+        let (sender, receiver) = channel();
+        let (received, displaced) = std::thread::scope(|scope| {
+            let receiving = scope.spawn(move || {
+                let (mut sum, mut last) = (0, None);
+                while let Ok(value) = receiver.recv() {
+                    assert!(last < Some(value), "values arrive in order");
+                    last = Some(value);
+                    sum += value;
+                }
+                assert_eq!(last, Some(N));
+                sum
+            });
+            let displaced: u64 = (1..=N).filter_map(|value| sender.replace(value).ok().flatten()).sum();
+            drop(sender);
+            (receiving.join().unwrap_or_default(), displaced)
+        });
+        assert_eq!(received + displaced, N * (N + 1) / 2);
+    }
+}

@@ -1,0 +1,209 @@
+//! What became of every frame, and how long each stage took.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// The fate of one camera's frames. Every received frame is counted in exactly one of the others
+/// once it has left the node: received = published + displaced + refused + unwanted + in flight.
+#[derive(Debug, Default)]
+pub struct Accounting {
+    /// Our callback saw it.
+    pub received: AtomicU64,
+    /// At least one output went out.
+    pub published: AtomicU64,
+    /// A newer frame took its place before the model.
+    pub displaced: AtomicU64,
+    /// It was broken.
+    pub refused: AtomicU64,
+    /// Nobody subscribed, or `max_rate` passed it over.
+    pub unwanted: AtomicU64,
+    reasons: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Accounting {
+    /// Counts one frame.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one refused frame under its reason and returns how many have had the same.
+    pub fn refuse(&self, reason: &'static str) -> u64 {
+        Self::count(&self.refused);
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = reasons.entry(reason).or_default();
+        *n += 1;
+        *n
+    }
+
+    /// The counters as they are now.
+    pub fn snapshot(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // Fates before receipts: a frame that moves meanwhile is in flight rather than negative.
+        let (published, displaced) = (get(&self.published), get(&self.displaced));
+        let (refused, unwanted) = (get(&self.refused), get(&self.unwanted));
+        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Counts { received: get(&self.received), published, displaced, refused, unwanted, reasons }
+    }
+}
+
+/// [`Accounting`] at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Our callback saw it.
+    pub received: u64,
+    /// At least one output went out.
+    pub published: u64,
+    /// A newer frame took its place before the model.
+    pub displaced: u64,
+    /// It was broken.
+    pub refused: u64,
+    /// Nobody subscribed, or `max_rate` passed it over.
+    pub unwanted: u64,
+    /// Refused frames by reason.
+    pub reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// Frames that are inside the node.
+    pub fn in_flight(&self) -> u64 {
+        self.received.saturating_sub(self.published + self.displaced + self.refused + self.unwanted)
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { received, published, displaced, refused, unwanted, reasons } = self;
+        write!(f, "received {received} = published {published} + displaced {displaced} + refused {refused}")?;
+        if !reasons.is_empty() {
+            let list: Vec<_> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+            write!(f, " ({})", list.join(", "))?;
+        }
+        write!(f, " + unwanted {unwanted} + in flight {}", self.in_flight())
+    }
+}
+
+/// A span of a frame's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// Decode, resize, colour.
+    Fit,
+    /// In a latest slot before the model.
+    Wait,
+    /// The backbone.
+    Forward,
+    /// Everything computed from tokens.
+    Heads,
+    /// Encoding and handing to DDS.
+    Publish,
+    /// From our callback to the last output handed to DDS.
+    Total,
+    /// From the camera's stamp to the last output handed to DDS.
+    Age,
+}
+
+impl Span {
+    /// All spans, in the order of a frame's life.
+    pub const ALL: [Self; 7] =
+        [Self::Fit, Self::Wait, Self::Forward, Self::Heads, Self::Publish, Self::Total, Self::Age];
+
+    /// Lower-case name for logs and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Wait => "wait",
+            Self::Forward => "forward",
+            Self::Heads => "heads",
+            Self::Publish => "publish",
+            Self::Total => "total",
+            Self::Age => "age",
+        }
+    }
+}
+
+/// Percentiles of one span, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Percentiles {
+    /// Samples seen.
+    pub n: u64,
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+/// Latencies of every span since they were last taken.
+#[derive(Debug)]
+pub struct Latencies([Mutex<Histogram<u64>>; Span::ALL.len()]);
+
+/// Longer spans are recorded as this: one hour, in microseconds.
+const LONGEST_MICROS: u64 = 3_600_000_000;
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(Span::ALL.map(|_| Mutex::new(histogram())))
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    // Two significant digits: 100 kB a histogram at most, half a percent of error.
+    #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram accepts")]
+    Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("constant bounds are valid")
+}
+
+impl Latencies {
+    /// Adds one sample.
+    pub fn record(&self, span: Span, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(LONGEST_MICROS).clamp(1, LONGEST_MICROS);
+        let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
+        histogram.saturating_record(micros);
+    }
+
+    /// Percentiles since the last call, and starts anew.
+    pub fn take(&self) -> [(Span, Percentiles); Span::ALL.len()] {
+        Span::ALL.map(|span| {
+            let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
+            let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+            let found = match histogram.len() {
+                0 => Percentiles::default(),
+                n => Percentiles { n, p50: millis(0.50), p95: millis(0.95), p99: millis(0.99) },
+            };
+            histogram.reset();
+            (span, found)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_of_fates_and_frames_in_flight_is_what_was_received() {
+        let accounting = Accounting::default();
+        (0..5).for_each(|_| Accounting::count(&accounting.received));
+        Accounting::count(&accounting.published);
+        accounting.refuse("encoding");
+        assert_eq!(accounting.refuse("encoding"), 2);
+        let counts = accounting.snapshot();
+        assert_eq!(counts.in_flight(), 2);
+        let text = "received 5 = published 1 + displaced 0 + refused 2 (encoding 2) + unwanted 0 + in flight 2";
+        assert_eq!(counts.to_string(), text);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_samples_since_the_last_take() {
+        let latencies = Latencies::default();
+        (1..=100).for_each(|millis| latencies.record(Span::Fit, Duration::from_millis(millis)));
+        let (span, fit) = latencies.take()[0];
+        assert_eq!((span, fit.n), (Span::Fit, 100));
+        assert!((fit.p50 - 50.0).abs() < 0.5 && (fit.p99 - 99.0).abs() < 1.0, "{fit:?}");
+        assert_eq!(latencies.take()[0].1, Percentiles::default());
+    }
+}

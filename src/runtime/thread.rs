@@ -1,0 +1,92 @@
+//! Stage threads: named, joined, and heard of when they end.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+
+/// A running stage. Dropping it waits for its end, so close its input first.
+pub struct Stage {
+    name: String,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// Wakes whoever waits when the stage ends, also by a panic. Why it ended comes from
+/// [`Stage::join`]: the first to wake is not always the one that failed first.
+struct EndNotice(mpsc::Sender<()>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        // Nobody waits any more when the node is already stopping.
+        let _stopping = self.0.send(());
+    }
+}
+
+impl Stage {
+    /// Runs `run` on a thread called `name`.
+    ///
+    /// # Errors
+    /// The system has no thread left to give.
+    pub fn spawn(
+        name: impl Into<String>,
+        ended: mpsc::Sender<()>,
+        run: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let name = name.into();
+        let notice = EndNotice(ended);
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                let _notice = notice;
+                run()
+            })
+            .with_context(|| format!("cannot start the thread {name}"))?;
+        Ok(Self { name, thread: Some(thread) })
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The stage's own error or its panic, with the stage's name as context.
+    pub fn join(mut self) -> anyhow::Result<()> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let outcome = thread.join().unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(anyhow!("panicked: {}", said.unwrap_or_else(|| "without a message".into())))
+        });
+        outcome.with_context(|| self.name.clone())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Err(err) = self.wait() {
+            tracing::error!("{err:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(run: fn() -> anyhow::Result<()>, expect: &str) {
+        let (ended, wait) = mpsc::channel();
+        let stage = Stage::spawn("fit", ended, run).map(Stage::join);
+        assert_eq!(wait.recv(), Ok(()));
+        let said = stage.and_then(|outcome| outcome).map_or_else(|err| format!("{err:#}"), |()| "ok".into());
+        assert_eq!(said, expect);
+    }
+
+    #[test]
+    fn the_reason_of_an_end_comes_from_join() {
+        check(|| Ok(()), "ok");
+        check(|| Err(anyhow!("no device")), "fit: no device");
+        check(|| panic!("index 7"), "fit: panicked: index 7");
+    }
+}

@@ -1,0 +1,1 @@
+//! Fit: one camera picture becomes one model input.

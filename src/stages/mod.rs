@@ -1,0 +1,6 @@
+//! The stages of the frame path, in the order in which a frame meets them:
+//! camera, fit, forward, heads, publish. A stage is a blocking function of its input; it knows
+//! neither its neighbours nor a channel.
+
+pub mod camera;
+pub mod fit;
