@@ -47,18 +47,37 @@ pub fn slots<T>(n_slots: usize) -> (Vec<Sender<T>>, Receiver<T>) {
         n_senders: n_slots,
         receiver_alive: true,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
-    let senders = (0..n_slots).map(|slot| Sender { shared: Arc::clone(&shared), slot }).collect();
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        filled: Condvar::new(),
+    });
+    let senders = (0..n_slots)
+        .map(|slot| Sender {
+            shared: Arc::clone(&shared),
+            slot,
+        })
+        .collect();
     (senders, Receiver { shared })
 }
 
 /// One sender, one slot.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
-        state: Mutex::new(State { slots: vec![None], next_order: 0, n_senders: 1, receiver_alive: true }),
+        state: Mutex::new(State {
+            slots: vec![None],
+            next_order: 0,
+            n_senders: 1,
+            receiver_alive: true,
+        }),
         filled: Condvar::new(),
     });
-    (Sender { shared: Arc::clone(&shared), slot: 0 }, Receiver { shared })
+    (
+        Sender {
+            shared: Arc::clone(&shared),
+            slot: 0,
+        },
+        Receiver { shared },
+    )
 }
 
 impl<T> Sender<T> {
@@ -100,16 +119,22 @@ impl<T> Receiver<T> {
     pub fn recv(&self) -> Result<T, Closed> {
         let mut state = self.shared.lock();
         loop {
-            let oldest = state.slots.iter_mut().filter(|slot| slot.is_some()).min_by_key(|slot| {
-                slot.as_ref().map(|(order, _)| *order)
-            });
+            let oldest = state
+                .slots
+                .iter_mut()
+                .filter(|slot| slot.is_some())
+                .min_by_key(|slot| slot.as_ref().map(|(order, _)| *order));
             if let Some((_, value)) = oldest.and_then(Option::take) {
                 return Ok(value);
             }
             if state.n_senders == 0 {
                 return Err(Closed);
             }
-            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .shared
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -142,7 +167,10 @@ mod tests {
         for (slot, value) in [(1, 10), (0, 20), (1, 11), (2, 30)] {
             assert!(senders[slot].replace(value).is_ok());
         }
-        assert_eq!([receiver.recv(), receiver.recv(), receiver.recv()], [Ok(11), Ok(20), Ok(30)]);
+        assert_eq!(
+            [receiver.recv(), receiver.recv(), receiver.recv()],
+            [Ok(11), Ok(20), Ok(30)]
+        );
     }
 
     #[test]
@@ -176,7 +204,9 @@ mod tests {
                 assert_eq!(last, Some(N));
                 sum
             });
-            let displaced: u64 = (1..=N).filter_map(|value| sender.replace(value).ok().flatten()).sum();
+            let displaced: u64 = (1..=N)
+                .filter_map(|value| sender.replace(value).ok().flatten())
+                .sum();
             drop(sender);
             (receiving.join().unwrap_or_default(), displaced)
         });
