@@ -4,3 +4,5 @@
 
 pub mod camera;
 pub mod fit;
+pub mod heads;
+pub mod publish;
