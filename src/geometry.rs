@@ -44,3 +44,23 @@ pub struct Intrinsics {
     /// Row-major 3x4 projection.
     pub p: [f64; 12],
 }
+
+impl Geometry {
+    /// Row-major 2x3: camera pixel of a patch's centre.
+    pub fn camera_from_grid(&self) -> [f64; 6] {
+        let side = f64::from(PATCH);
+        let grid = nalgebra::Matrix3::new(
+            side,
+            0.0,
+            side / 2.0 - 0.5,
+            0.0,
+            side,
+            side / 2.0 - 0.5,
+            0.0,
+            0.0,
+            1.0,
+        );
+        let m = self.model_from_camera.inverse().to_homogeneous() * grid;
+        [m[(0, 0)], m[(0, 1)], m[(0, 2)], m[(1, 0)], m[(1, 1)], m[(1, 2)]]
+    }
+}

@@ -1,9 +1,13 @@
 //! Configuration: ROS parameters, files and command line become one checked [`Config`]. Every
 //! default is in `parameters`; what a [`Config`] holds cannot be wrong later.
 
+mod value;
+
 use std::path::PathBuf;
 
 use crate::geometry::Size;
+
+pub use value::Value;
 
 /// Everything that the node was told, checked.
 #[derive(Clone, Debug, PartialEq)]
