@@ -4,6 +4,7 @@ mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
+mod discovery;
 pub mod edge;
 pub mod interface;
 pub mod messages;
