@@ -22,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod geometry;
+pub mod pca;
 pub mod pipeline;
 pub mod pixio;
 pub mod ros;
