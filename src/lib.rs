@@ -25,6 +25,7 @@ pub mod geometry;
 pub mod pca;
 pub mod pipeline;
 pub mod pixio;
+pub mod report;
 pub mod ros;
 pub mod runtime;
 pub mod stages;
