@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Most components a basis holds.
 pub const MAX_COMPONENTS: usize = 64;
@@ -92,7 +92,7 @@ impl Basis {
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn project(&self, tokens: &Tensor, k: usize) -> Result<Tensor, tch::TchError> {
+    pub fn project(&self, tokens: &Tensor, k: usize) -> Result<Tensor, TchError> {
         let components = self
             .components
             .f_narrow(0, 0, (k as i64).min(self.components.size()[0]))?;
@@ -106,7 +106,7 @@ impl Basis {
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn colors(&self, tokens: &Tensor) -> Result<Tensor, tch::TchError> {
+    pub fn colors(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
         let (low, high) = (self.color_range.f_get(0)?, self.color_range.f_get(1)?);
         let span = high.f_sub(&low)?.f_clamp_min(f64::EPSILON)?;
         self.project(tokens, 3)?
@@ -211,20 +211,20 @@ pub struct Estimator {
 
 impl Estimator {
     /// Takes the patch tokens `[P, D]` of one frame; `pixels` is the model input that they come
-    /// from. Returns the basis when it has seen enough. Near-uniform pictures are left out.
+    /// from. Near-uniform pictures are left out, and all once enough are there.
     ///
     /// # Errors
-    /// As [`Basis::estimate`].
-    pub fn push(&mut self, tokens: &Tensor, pixels: &[u8]) -> anyhow::Result<Option<Basis>> {
-        if is_uniform(pixels) {
-            return Ok(None);
+    /// libtorch's own.
+    pub fn add(&mut self, tokens: &Tensor, pixels: &[u8]) -> Result<(), TchError> {
+        if !self.is_full() && !is_uniform(pixels) {
+            self.frames.push(tokens.f_to_kind(Kind::Float)?.f_detach_copy()?);
         }
-        self.frames.push(tokens.f_to_kind(Kind::Float)?.f_detach_copy()?);
-        if self.frames.len() < N_FRAMES {
-            Ok(None)
-        } else {
-            self.finish()
-        }
+        Ok(())
+    }
+
+    /// Whether [`N_FRAMES`] are there.
+    pub fn is_full(&self) -> bool {
+        N_FRAMES <= self.frames.len()
     }
 
     /// The basis of what was gathered so far; nothing when that is nothing.
@@ -264,7 +264,7 @@ fn shape_of(tensor: &Tensor) -> Vec<usize> {
         .collect()
 }
 
-fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, tch::TchError> {
+fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     let tensor = tensor.f_contiguous()?;
     let mut bytes = vec![0; tensor.numel() * 4];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
@@ -335,10 +335,13 @@ mod tests {
         let mut estimator = Estimator::default();
         let few = tokens(3).narrow(0, 0, 16);
         let textured: Vec<u8> = (0..3000u32).map(|i| (i * 37 % 256) as u8).collect();
-        for _ in 0..N_FRAMES - 1 {
-            assert!(estimator.push(&few, &[120; 3000]).unwrap().is_none());
-            assert!(estimator.push(&few, &textured).unwrap().is_none());
+        for _ in 0..N_FRAMES {
+            assert!(!estimator.is_full());
+            estimator.add(&few, &[120; 3000]).unwrap();
+            estimator.add(&few, &textured).unwrap();
         }
-        assert!(estimator.push(&few, &textured).unwrap().is_some());
+        assert!(estimator.is_full());
+        assert!(estimator.finish().unwrap().is_some());
+        assert!(estimator.finish().unwrap().is_none());
     }
 }

@@ -202,7 +202,8 @@ impl Heads {
     /// The basis, after `patches` have been added to the estimate where there is none yet.
     fn basis(&mut self, patches: &Tensor, pixels: &[u8]) -> Option<&Basis> {
         if let BasisState::Gathering(estimator) = &mut self.basis {
-            match estimator.push(patches, pixels) {
+            let estimate = estimator.add(patches, pixels).map_err(anyhow::Error::from);
+            match estimate.and_then(|()| if estimator.is_full() { estimator.finish() } else { Ok(None) }) {
                 Ok(None) => (),
                 Ok(Some(basis)) => self.basis = BasisState::Ready(self.keep(basis)),
                 Err(err) => {
@@ -294,7 +295,7 @@ fn embedding(tokens: &Tensor, n_cls: i64) -> Result<Embedding, TchError> {
 }
 
 /// Colours `[P, 3]`, 0 to 1, as a smooth picture.
-fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchError> {
+pub(crate) fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchError> {
     let size = pca_size(grid);
     let map = colors
         .f_reshape([1, i64::from(grid.height), i64::from(grid.width), 3])?
