@@ -23,6 +23,9 @@ use crate::stages::forward::{Input, forward};
 use crate::stages::heads::{Heads, Output};
 use crate::stages::publish::{Sink, publish};
 
+/// Least time between two warnings about the same camera.
+const WARN_PERIOD: Duration = Duration::from_secs(5);
+
 /// One camera as the pipeline sees it.
 pub struct Camera {
     /// For logs and thread names.
@@ -32,7 +35,7 @@ pub struct Camera {
 }
 
 /// What the threads share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Shared {
     /// Topics with subscribers.
     pub wanted: Arc<Wanted>,
@@ -171,11 +174,28 @@ impl Intake {
         }
     }
 
-    /// Counts a message that could not even be read as a frame.
-    pub fn refuse(&mut self, reason: &'static str) {
+    /// For messages of this camera that could not even be read as a frame.
+    pub fn refusals(&self) -> Refusals {
+        Refusals { shared: self.shared.clone(), camera: self.camera, throttle: Throttle::new(WARN_PERIOD) }
+    }
+}
+
+/// Counts what one camera sent that is no frame.
+pub struct Refusals {
+    shared: Shared,
+    camera: usize,
+    throttle: Throttle,
+}
+
+impl Refusals {
+    /// Counts one message and warns, throttled; `why` is for people.
+    pub fn refuse(&mut self, why: &str) {
         let accounting = &self.shared.accounting[self.camera];
         Accounting::count(&accounting.received);
-        accounting.refuse(reason);
+        let n = accounting.refuse("message");
+        if self.throttle.admit().is_some() {
+            tracing::warn!("a message is not what its type says: {why} ({n} so far)");
+        }
     }
 }
 
@@ -192,7 +212,7 @@ impl FitLoop {
     fn run(mut self, frames: &latest::Receiver<Frame>) -> anyhow::Result<()> {
         let accounting = &self.shared.accounting[self.camera];
         let pool = Pool::<Vec<u8>>::default();
-        let mut throttle = Throttle::new(Duration::from_secs(5));
+        let mut throttle = Throttle::new(WARN_PERIOD);
         while let Ok(frame) = frames.recv() {
             let started = Instant::now();
             let mut pixels = pool.lease();
