@@ -50,7 +50,7 @@ pub(super) fn rgb_by_opencv(
     };
     let (n_cols, n_rows) = (size.width as i32, size.height as i32);
     into.resize(size.width as usize * size.height as usize * 3, 0);
-    let convert = || -> opencv::Result<()> {
+    let mut convert = || -> opencv::Result<()> {
         let mut rgb = Mat::new_rows_cols_with_bytes_mut::<VecN<u8, 3>>(n_rows, n_cols, into)?;
         let source = match encoding {
             Encoding::Uyvy | Encoding::Yuyv => {

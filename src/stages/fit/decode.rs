@@ -60,4 +60,9 @@ impl Decoder {
             bytes: pixels,
         })
     }
+
+    #[cfg(test)]
+    pub(super) fn buffers(&self) -> [(*const u8, usize); 2] {
+        [&self.rows, &self.pixels].map(|buffer| (buffer.as_ptr(), buffer.capacity()))
+    }
 }

@@ -11,6 +11,8 @@ mod compressed;
 mod decode;
 mod encoding;
 mod error;
+mod jpeg;
+mod png;
 mod raster;
 mod resize;
 #[cfg(test)]
