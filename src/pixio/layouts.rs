@@ -6,7 +6,8 @@ use super::weights::{BlockPart, Part, Role};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     spelling: Spelling,
-    /// `pixio.` in checkpoints of transformers' `PixioBackbone`, else empty.
+    /// In checkpoints of transformers' `PixioBackbone` its module's name `pixio.`, or `encoder.` as 5.17 saves
+    /// it; else empty.
     prefix: &'static str,
 }
 
@@ -31,7 +32,7 @@ impl Layout {
 
     /// Recognises the layout by the names of the blocks' parameters.
     pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
-        for prefix in ["", "pixio."] {
+        for prefix in ["", "pixio.", "encoder."] {
             let mut found = None;
             for name in names.clone().filter_map(|name| name.strip_prefix(prefix)) {
                 let spelling = if name.starts_with("layers.") {
@@ -155,6 +156,8 @@ mod tests {
         check("blocks.0.attn.qkv.weight", "blocks.3.mlp.fc2.bias");
         let backbone = "pixio.encoder.layer.3.output.dense.bias layernorm.weight";
         check("pixio.encoder.layer.0.intermediate.dense.weight", backbone);
+        let saved = "encoder.encoder.layer.3.output.dense.bias layernorm.weight";
+        check("encoder.encoder.layer.0.intermediate.dense.weight", saved);
         check("transformer.h.0.weight", "none");
     }
 
