@@ -1,0 +1,3 @@
+//! Integration tests: one binary, because every test binary links libtorch and OpenCV.
+
+mod parity;
