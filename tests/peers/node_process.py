@@ -132,19 +132,25 @@ class Node:
         self.output.drain()
         return code
 
-    def counts(self) -> dict[str, int]:
-        """The accounting that the node printed last."""
+    def books(self) -> str:
+        """The accounting as the node printed it last."""
         for line in reversed(self.output.lines):
             if found := COUNTS.search(line):
-                counts = {key: int(text) for key, text in found.groupdict().items() if key != "reasons"}
-                pairs = (item.rsplit(" ", 1) for item in (found["reasons"] or "").split(", ") if item)
-                return counts | {"reasons": {reason: int(n) for reason, n in pairs}}
+                return found[0]
         raise NodeError(f"no accounting in the log\n{self.tail()}")
 
+    def counts(self) -> dict[str, int]:
+        """The accounting that the node printed last, as numbers."""
+        found = COUNTS.search(self.books())
+        counts = {key: int(text) for key, text in found.groupdict().items() if key != "reasons"}
+        pairs = (item.rsplit(" ", 1) for item in (found["reasons"] or "").split(", ") if item)
+        return counts | {"reasons": {reason: int(n) for reason, n in pairs}}
+
     def stats(self) -> list[dict]:
-        """What the node wrote to its statistics file so far, one object a period."""
-        lines = self.stats_file.read_text().splitlines() if self.stats_file.exists() else []
-        return [json.loads(line) for line in lines if line.strip()]
+        """What the node wrote to its statistics file so far, one object a period; `counts` are the first camera's."""
+        lines = self.stats_file.read_text().split("\n")[:-1] if self.stats_file.exists() else []
+        periods = [json.loads(line) for line in lines]
+        return [period | {"counts": period["cameras"][0]["counts"]} for period in periods]
 
     def memory_bytes(self, key: str = "VmRSS") -> int:
         """A line of /proc/PID/status in bytes: VmRSS now, VmHWM at most."""
