@@ -3,6 +3,7 @@
 
 pub mod latest;
 pub mod pool;
+pub mod rate;
 pub mod statistics;
 pub mod thread;
 pub mod wanted;
