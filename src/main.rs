@@ -19,7 +19,13 @@ fn main() -> ExitCode {
     if WAITING.iter().all(|(name, _)| std::env::var_os(name).is_none()) {
         // Spinning threads take the cores from everybody else, the camera driver included. Only
         // returns when it fails, and then the node runs all the same, slower on shared cores.
-        let err = std::env::current_exe().map(|exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(WAITING).exec();
+        let again = |exe| {
+            Process::new(exe)
+                .args(std::env::args_os().skip(1))
+                .envs(WAITING)
+                .exec()
+        };
+        let err = std::env::current_exe().map_or_else(|err| err, again);
         eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
     }
     ExitCode::SUCCESS

@@ -176,7 +176,11 @@ impl Intake {
 
     /// For messages of this camera that could not even be read as a frame.
     pub fn refusals(&self) -> Refusals {
-        Refusals { shared: self.shared.clone(), camera: self.camera, throttle: Throttle::new(WARN_PERIOD) }
+        Refusals {
+            shared: self.shared.clone(),
+            camera: self.camera,
+            throttle: Throttle::new(WARN_PERIOD),
+        }
     }
 }
 

@@ -80,7 +80,14 @@ impl Model {
         } else {
             None
         };
-        Ok(Self { pixio, card, device, kind, basis, basis_path })
+        Ok(Self {
+            pixio,
+            card,
+            device,
+            kind,
+            basis,
+            basis_path,
+        })
     }
 
     /// An engine that returns the tokens of the feature layer first and of the last layer last.
@@ -153,5 +160,6 @@ fn kind(asked: config::Precision, device: tch::Device) -> Kind {
 fn has_half_arithmetic() -> bool {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // Arm's flag is `bf16`; x86 spells out which unit has it.
-    cpu.split_whitespace().any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
+    cpu.split_whitespace()
+        .any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
 }

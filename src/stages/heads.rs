@@ -203,7 +203,13 @@ impl Heads {
     fn basis(&mut self, patches: &Tensor, pixels: &[u8]) -> Option<&Basis> {
         if let BasisState::Gathering(estimator) = &mut self.basis {
             let estimate = estimator.add(patches, pixels).map_err(anyhow::Error::from);
-            match estimate.and_then(|()| if estimator.is_full() { estimator.finish() } else { Ok(None) }) {
+            match estimate.and_then(|()| {
+                if estimator.is_full() {
+                    estimator.finish()
+                } else {
+                    Ok(None)
+                }
+            }) {
                 Ok(None) => (),
                 Ok(Some(basis)) => self.basis = BasisState::Ready(self.keep(basis)),
                 Err(err) => {
