@@ -18,6 +18,7 @@
 //! - No stage touches what it has sent on.
 //! - The header of a frame goes unchanged to every output made from it.
 
+pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod engine;

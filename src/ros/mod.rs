@@ -18,3 +18,6 @@ pub use camera::{Camera, CameraTopics};
 pub use edge::{Edge, Options};
 pub use parameters::{Parameters, Rule};
 pub use publishers::Publishers;
+pub mod args;
+pub mod environment;
+pub mod names;
