@@ -23,6 +23,7 @@ pub mod config;
 pub mod engine;
 pub mod geometry;
 pub mod pca;
+pub mod logging;
 pub mod pipeline;
 pub mod pixio;
 pub mod report;

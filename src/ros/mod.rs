@@ -1,1 +1,20 @@
 //! The ROS edge: the only code that knows ROS.
+
+mod calibration;
+pub mod camera;
+pub mod checks;
+mod context;
+pub mod edge;
+pub mod interface;
+pub mod messages;
+pub mod names;
+pub mod parameters;
+pub mod publishers;
+mod qos;
+mod rosout;
+mod watch;
+
+pub use camera::{Camera, CameraTopics};
+pub use edge::{Edge, Options};
+pub use parameters::{Parameters, Rule};
+pub use publishers::Publishers;

@@ -1,0 +1,246 @@
+//! One camera's topics: a thread of its own takes each picture straight into a leased buffer.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use futures::channel::oneshot;
+use futures::executor::block_on;
+use futures::{FutureExt, StreamExt, pin_mut, select_biased};
+use ros2_client::{ReadError, Subscription};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer};
+use serde_bytes::Bytes;
+
+use super::calibration::intrinsics;
+use super::checks::receive_buffer_advice;
+use super::messages::{CameraInfo, CompressedImage, Image};
+use super::names::{NameError, Names};
+use crate::config::{ImageTransport, Reliability};
+use crate::logging::Throttle;
+use crate::runtime::pool::Pool;
+use crate::runtime::thread::Stage;
+use crate::stages::camera::{Frame, Header, Picture, Raster};
+
+/// Least time between two warnings about the same trouble.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
+
+/// A camera to subscribe to.
+pub struct Camera {
+    /// Index in the configuration; frames carry it.
+    pub index: usize,
+    /// Before `image` and `camera_info`: empty for a single camera, such as `left/` for one of several.
+    pub prefix: String,
+    /// Raw or compressed topics.
+    pub transport: ImageTransport,
+    /// What is asked of the publisher.
+    pub reliability: Reliability,
+    /// Buffers for the pictures' bytes.
+    pub pool: Pool<Vec<u8>>,
+}
+
+/// Full names of one camera's topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraTopics {
+    /// Pictures.
+    pub image: String,
+    /// Calibration.
+    pub camera_info: String,
+}
+
+impl CameraTopics {
+    /// Remaps `image`, adds the transport's suffix, and finds `camera_info` beside it unless that
+    /// was remapped itself.
+    ///
+    /// # Errors
+    /// A remap rule that leads to an impossible name.
+    pub fn resolve(names: &Names, prefix: &str, transport: ImageTransport) -> Result<Self, NameError> {
+        let image = names.resolve(&format!("{prefix}image"))?;
+        let camera_info = names.resolve(&format!("{prefix}camera_info"))?;
+        let namespace = names.namespace().trim_end_matches('/');
+        let is_remapped = camera_info != format!("{namespace}/{prefix}camera_info");
+        let folder = image.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let camera_info = if is_remapped {
+            camera_info
+        } else {
+            format!("{folder}/camera_info")
+        };
+        let suffix = match transport {
+            ImageTransport::Raw => "",
+            ImageTransport::Compressed => "/compressed",
+        };
+        Ok(Self {
+            image: image + suffix,
+            camera_info,
+        })
+    }
+}
+
+/// A picture as it came, before it is a [`Frame`].
+pub(super) struct Sample {
+    received: Instant,
+    header: Header,
+    picture: Picture,
+}
+
+/// Copies a sample out of the reader's cache, pixels in one block.
+#[derive(Clone)]
+struct CopyOut {
+    transport: ImageTransport,
+    pool: Pool<Vec<u8>>,
+}
+
+impl<'de> DeserializeSeed<'de> for CopyOut {
+    type Value = Sample;
+
+    fn deserialize<D: Deserializer<'de>>(self, message: D) -> Result<Sample, D::Error> {
+        let received = Instant::now();
+        let copy = |data: &Bytes| {
+            let mut bytes = self.pool.lease();
+            bytes.clear();
+            bytes.extend_from_slice(data);
+            bytes
+        };
+        let (header, picture) = match self.transport {
+            ImageTransport::Raw => {
+                let image = Image::<&Bytes>::deserialize(message)?;
+                let raster = Raster {
+                    bytes: copy(image.data),
+                    encoding: image.encoding,
+                    width: image.width,
+                    height: image.height,
+                    step: image.step,
+                    big_endian: image.is_bigendian != 0,
+                };
+                (image.header, Picture::Raw(raster))
+            }
+            ImageTransport::Compressed => {
+                let image = CompressedImage::<&Bytes>::deserialize(message)?;
+                let file = copy(image.data);
+                (image.header, Picture::Compressed(file))
+            }
+        };
+        Ok(Sample {
+            received,
+            header: header.into(),
+            picture,
+        })
+    }
+}
+
+/// A running receive thread.
+pub(super) struct Receiving {
+    stop: oneshot::Sender<()>,
+    stage: Stage,
+}
+
+impl Receiving {
+    /// Takes pictures until [`Receiving::stop`]; `on_refused` hears of each message that was not
+    /// what its type says.
+    pub(super) fn start(
+        camera: Camera,
+        topics: CameraTopics,
+        images: Subscription<Sample>,
+        infos: Subscription<CameraInfo>,
+        on_frame: impl FnMut(Frame) + Send + 'static,
+        on_refused: impl FnMut(&str) + Send + 'static,
+        ended: mpsc::Sender<()>,
+    ) -> anyhow::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let name = match camera.prefix.trim_end_matches('/') {
+            "" => format!("receive-{}", camera.index),
+            prefix => format!("receive-{prefix}"),
+        };
+        let stage = Stage::spawn(name, ended, move || {
+            block_on(receive(
+                camera, topics, images, infos, stopped, on_frame, on_refused,
+            ))
+        })?;
+        Ok(Self { stop, stage })
+    }
+
+    /// Unsubscribes and waits for the thread.
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        self.stage.join()
+    }
+}
+
+async fn receive(
+    camera: Camera,
+    topics: CameraTopics,
+    images: Subscription<Sample>,
+    infos: Subscription<CameraInfo>,
+    stopped: oneshot::Receiver<()>,
+    mut on_frame: impl FnMut(Frame),
+    mut on_refused: impl FnMut(&str),
+) -> anyhow::Result<()> {
+    let samples = images.async_stream_seed(CopyOut {
+        transport: camera.transport,
+        pool: camera.pool,
+    });
+    let infos = infos.async_stream();
+    let mut stopped = stopped.fuse();
+    pin_mut!(samples, infos);
+    let mut newest_info = None;
+    let mut bad_info = Throttle::new(BETWEEN_WARNINGS);
+    let mut buffers = Buffers::default();
+    loop {
+        // Calibration first: a frame gets what was sent before it.
+        select_biased! {
+            _ = stopped => return Ok(()),
+            info = infos.select_next_some() => match info {
+                Ok((info, _)) => newest_info = Some(Arc::new(intrinsics(info))),
+                Err(ReadError::Deserialization { reason }) => {
+                    if bad_info.admit().is_some() {
+                        tracing::warn!("{}: not a CameraInfo message: {reason}", topics.camera_info);
+                    }
+                }
+                Err(err) => bail!("{}: {err}", topics.camera_info),
+            },
+            sample = samples.select_next_some() => match sample {
+                Ok((sample, _)) => {
+                    buffers.check(&topics.image, sample.picture.n_bytes());
+                    on_frame(Frame {
+                        header: sample.header,
+                        camera: camera.index,
+                        received: sample.received,
+                        picture: sample.picture,
+                        intrinsics: newest_info.clone(),
+                    });
+                }
+                Err(ReadError::Deserialization { reason }) => on_refused(&reason),
+                Err(err) => bail!("{}: {err}", topics.image),
+            },
+        }
+    }
+}
+
+/// Warns once when pictures are larger than the socket can take.
+#[derive(Default)]
+struct Buffers {
+    largest_bytes: usize,
+    warned: bool,
+}
+
+impl Buffers {
+    fn check(&mut self, topic: &str, frame_bytes: usize) {
+        if self.warned || frame_bytes <= self.largest_bytes {
+            return;
+        }
+        self.largest_bytes = frame_bytes;
+        if let Some(advice) = receive_buffer_advice(frame_bytes) {
+            self.warned = true;
+            tracing::warn!("{topic}: {advice}");
+        }
+    }
+}
+
+impl Picture {
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::Raw(raster) => raster.bytes.len(),
+            Self::Compressed(file) => file.len(),
+        }
+    }
+}

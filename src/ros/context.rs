@@ -1,0 +1,30 @@
+//! The DDS participant: one address, generous socket buffers.
+
+use std::net::IpAddr;
+
+use anyhow::Context as _;
+use ros2_client::Context;
+use ros2_client::dds::rustdds::DomainParticipantBuilder;
+
+/// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
+/// setting is all it takes.
+const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+/// Asked of the kernel, which grants `net.core.wmem_max` at most.
+const SEND_BUFFER_BYTES: usize = 8 << 20;
+
+/// Joins `domain_id` on `address`.
+///
+/// # Errors
+/// No free ports, or no right to open sockets.
+pub(super) fn join(domain_id: u16, address: IpAddr) -> anyhow::Result<Context> {
+    let participant = DomainParticipantBuilder::new(domain_id)
+        .with_only_networks([address])
+        .socket_receive_buffer_size(RECEIVE_BUFFER_BYTES)
+        .socket_send_buffer_size(SEND_BUFFER_BYTES)
+        .build();
+    participant
+        .and_then(|participant| Ok(Context::from_domain_participant(participant)))
+        .map_err(anyhow::Error::from)
+        .and_then(|context| context.map_err(anyhow::Error::from))
+        .with_context(|| format!("cannot join ROS domain {domain_id} on {address}"))
+}

@@ -1,0 +1,167 @@
+//! Messages as they go over the wire, field by field as in their `.msg` files. Payloads are
+//! generic: borrowed where one is read, owned where one is written.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::stages::camera;
+
+/// `builtin_interfaces/Time`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Time {
+    /// Whole seconds.
+    pub sec: i32,
+    /// Nanoseconds past `sec`.
+    pub nanosec: u32,
+}
+
+/// `std_msgs/Header`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Time of acquisition.
+    pub stamp: Time,
+    /// Frame of the data.
+    pub frame_id: String,
+}
+
+impl From<Header> for camera::Header {
+    fn from(header: Header) -> Self {
+        let Time { sec, nanosec } = header.stamp;
+        Self {
+            stamp: camera::Stamp { sec, nanosec },
+            frame_id: header.frame_id,
+        }
+    }
+}
+
+impl From<camera::Header> for Header {
+    fn from(header: camera::Header) -> Self {
+        let camera::Stamp { sec, nanosec } = header.stamp;
+        Self {
+            stamp: Time { sec, nanosec },
+            frame_id: header.frame_id,
+        }
+    }
+}
+
+/// `sensor_msgs/Image`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image<B = ByteBuf> {
+    /// Stamp and optical frame.
+    pub header: Header,
+    /// Rows in pixels.
+    pub height: u32,
+    /// Columns in pixels.
+    pub width: u32,
+    /// Pixel layout, such as `bgr8`.
+    pub encoding: String,
+    /// Not zero when samples of several bytes are big endian.
+    pub is_bigendian: u8,
+    /// Bytes from one row to the next.
+    pub step: u32,
+    /// Pixels.
+    pub data: B,
+}
+
+/// `sensor_msgs/CompressedImage`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompressedImage<B = ByteBuf> {
+    /// Stamp and optical frame.
+    pub header: Header,
+    /// Compression, in the words of image_transport.
+    pub format: String,
+    /// A picture file.
+    pub data: B,
+}
+
+/// `sensor_msgs/RegionOfInterest`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RegionOfInterest {
+    /// Leftmost column.
+    pub x_offset: u32,
+    /// Topmost row.
+    pub y_offset: u32,
+    /// Rows; zero means all.
+    pub height: u32,
+    /// Columns; zero means all.
+    pub width: u32,
+    /// Whether a rectified picture needs a region of its own.
+    pub do_rectify: bool,
+}
+
+/// `sensor_msgs/CameraInfo`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CameraInfo {
+    /// Stamp and optical frame.
+    pub header: Header,
+    /// Rows of the full sensor picture.
+    pub height: u32,
+    /// Columns of the full sensor picture.
+    pub width: u32,
+    /// Such as `plumb_bob`.
+    pub distortion_model: String,
+    /// Distortion coefficients.
+    pub d: Vec<f64>,
+    /// 3x3 camera matrix, row-major.
+    pub k: [f64; 9],
+    /// 3x3 rectification, row-major.
+    pub r: [f64; 9],
+    /// 3x4 projection, row-major.
+    pub p: [f64; 12],
+    /// Columns of the sensor in one pixel; zero means one.
+    pub binning_x: u32,
+    /// Rows of the sensor in one pixel; zero means one.
+    pub binning_y: u32,
+    /// The part of the sensor that was read.
+    pub roi: RegionOfInterest,
+}
+
+/// `pixio_node/PatchFeatures`: see `msg/PatchFeatures.msg`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatchFeatures {
+    /// Of the picture, unchanged.
+    pub header: Header,
+    /// Name of the model.
+    pub model: String,
+    /// First 12 hex digits of the SHA-256 of its weights.
+    pub revision: String,
+    /// Block that the tokens come from, counted from 1.
+    pub layer: u32,
+    /// Whether the final layer norm was applied.
+    pub normalized: bool,
+    /// Rows of the camera's picture.
+    pub image_height: u32,
+    /// Columns of the camera's picture.
+    pub image_width: u32,
+    /// Rows of patches.
+    pub grid_height: u32,
+    /// Columns of patches.
+    pub grid_width: u32,
+    /// Values per patch.
+    pub channels: u32,
+    /// Camera pixel of a patch's centre: x = m0 col + m1 row + m2, y = m3 col + m4 row + m5.
+    pub image_from_grid: [f64; 6],
+    /// `float16` or `float32`.
+    pub dtype: String,
+    /// `[grid_height, grid_width, channels]`, row-major, little endian.
+    pub data: ByteBuf,
+}
+
+/// `pixio_node/Embedding`: see `msg/Embedding.msg`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Of the picture, unchanged.
+    pub header: Header,
+    /// Name of the model.
+    pub model: String,
+    /// First 12 hex digits of the SHA-256 of its weights.
+    pub revision: String,
+    /// Class tokens.
+    pub n_cls_tokens: u32,
+    /// Values per token.
+    pub channels: u32,
+    /// `[channels]`: mean of the class tokens.
+    pub pooled: Vec<f32>,
+    /// `[n_cls_tokens, channels]`, row-major.
+    pub class_tokens: Vec<f32>,
+}

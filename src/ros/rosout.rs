@@ -1,0 +1,78 @@
+//! `/rosout`: every log record of the node as a message.
+
+use std::sync::mpsc;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use ros2_client::builtin_interfaces::Time;
+use ros2_client::{Log, Publisher};
+use tracing::Level;
+
+use crate::logging::Record;
+use crate::runtime::thread::Stage;
+
+/// The thread that carries records away. Its messages bypass the library's own logging, which
+/// would print each record a second time.
+pub(super) struct Rosout {
+    stop: Sender<()>,
+    stage: Stage,
+}
+
+impl Rosout {
+    pub(super) fn start(
+        records: Receiver<Record>,
+        publisher: Publisher<Log>,
+        logger: String,
+        ended: mpsc::Sender<()>,
+    ) -> anyhow::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let stage = Stage::spawn("rosout", ended, move || {
+            loop {
+                select! {
+                    recv(records) -> record => match record {
+                        Ok(record) => publish(&publisher, &logger, record),
+                        Err(_) => return Ok(()),
+                    },
+                    recv(stopped) -> _ => {
+                        records.try_iter().for_each(|record| publish(&publisher, &logger, record));
+                        return Ok(());
+                    }
+                }
+            }
+        })?;
+        Ok(Self { stop, stage })
+    }
+
+    /// Sends what still waits, then ends.
+    pub(super) fn close(self) -> anyhow::Result<()> {
+        drop(self.stop);
+        self.stage.join()
+    }
+}
+
+fn publish(publisher: &Publisher<Log>, logger: &str, record: Record) {
+    let message = Log {
+        stamp: Time::now(),
+        level: severity(record.level),
+        name: logger.to_owned(),
+        msg: record.text,
+        file: record.file,
+        function: record.function,
+        line: record.line,
+    };
+    // A record that finds no room is still on stderr, and a log line about it would come back here.
+    let _on_stderr_too = publisher.publish(message);
+}
+
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => Log::ERROR,
+        Level::WARN => Log::WARN,
+        Level::INFO => Log::INFO,
+        Level::DEBUG | Level::TRACE => Log::DEBUG,
+    }
+}
+
+/// The logger's name as other clients write it: `ns.node` for `/ns/node`.
+pub(super) fn logger_name(fully_qualified: &str) -> String {
+    fully_qualified.trim_start_matches('/').replace('/', ".")
+}
