@@ -28,9 +28,10 @@ def view(photograph: Pillow.Image, progress: float) -> np.ndarray:
     zoom = 1.0 - 0.4 * progress
     window_width = min(width, height * WIDTH / HEIGHT) * zoom
     window_height = window_width * HEIGHT / WIDTH
-    left = (width - window_width) * (0.5 + 0.4 * np.sin(2 * np.pi * progress))
-    top = (height - window_height) * (0.5 - 0.4 * np.sin(np.pi * progress))
-    box = (left, top, left + window_width, top + window_height)
+    # Rounding may leave a hair less than nothing.
+    left = max(width - window_width, 0) * (0.5 + 0.4 * np.sin(2 * np.pi * progress))
+    top = max(height - window_height, 0) * (0.5 - 0.4 * np.sin(np.pi * progress))
+    box = (left, top, min(left + window_width, width), min(top + window_height, height))
     return np.asarray(photograph.resize((WIDTH, HEIGHT), Pillow.Resampling.BICUBIC, box=box))
 
 
