@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use crossbeam_channel as channel;
 
-use crate::config::live::Live;
+use crate::config::Live;
 use crate::engine::Engine;
 use crate::logging::Throttle;
 use crate::runtime::latest::{self, Closed};

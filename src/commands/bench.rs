@@ -10,14 +10,13 @@ use serde_json::json;
 
 use crate::commands::Failure;
 use crate::commands::model::{Model, fitter, warm};
-use crate::config::Config;
-use crate::config::live::Live;
+use crate::config::{Config, Live, Values};
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::statistics::{Percentiles, Span};
 use crate::runtime::wanted::Topic;
 use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
-use crate::stages::heads::Output;
+use crate::stages::heads::{ModelCard, Output};
 use crate::stages::publish::Sink;
 
 /// What `bench` measures.
@@ -49,13 +48,13 @@ impl Sink for Arrivals {
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
-pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
+pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), Failure> {
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let heads = model.heads(config);
-    let mut engine = model.engine();
-    warm(&mut engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    let about = (model.card.clone(), model.device, model.kind);
+    warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
 
-    let shared = Shared::new(1, Arc::new(Live::new(config)));
+    let shared = Shared::new(1, Arc::new(Live::new(values, |_level| ())));
     shared
         .wanted
         .set([Topic::Features, Topic::Embedding].into_iter().collect());
@@ -66,7 +65,7 @@ pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
         fitter: fitter(config),
     };
     let sink = Box::new(Arrivals(arrived));
-    let started = Pipeline::start(vec![camera], Box::new(engine), heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.pop().context("no camera").and_then(|mut intake| {
@@ -102,7 +101,7 @@ pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
         Ok(()) => Failure::Running(err),
         Err(why) => Failure::Running(why),
     })?;
-    print(&model, config, options, &spans, rate).map_err(Failure::Running)
+    print(&about, config, options, &spans, rate).map_err(Failure::Running)
 }
 
 fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
@@ -152,7 +151,7 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
 }
 
 fn print(
-    model: &Model,
+    (card, device, kind): &(ModelCard, tch::Device, tch::Kind),
     config: &Config,
     options: &Options,
     spans: &[(Span, Percentiles)],
@@ -161,14 +160,7 @@ fn print(
     let (camera, input) = (options.picture, config.size);
     println!(
         "{} on {:?} in {:?}: {}x{} bgr8 -> {}x{}, {} frames",
-        model.card.name,
-        model.device,
-        model.kind,
-        camera.width,
-        camera.height,
-        input.width,
-        input.height,
-        options.n_frames
+        card.name, device, kind, camera.width, camera.height, input.width, input.height, options.n_frames
     );
     println!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99");
     for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
@@ -181,8 +173,8 @@ fn print(
         .map(|(span, found)| (span.name().to_owned(), json!(found)))
         .collect();
     let report = json!({
-        "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.device),
-        "precision": format!("{:?}", model.kind), "picture": [camera.width, camera.height],
+        "model": card.name, "revision": card.revision, "device": format!("{:?}", device),
+        "precision": format!("{:?}", kind), "picture": [camera.width, camera.height],
         "size": [input.width, input.height], "frames": options.n_frames,
         "spans_ms": spans, "frames_per_second_at_saturation": rate,
     });

@@ -68,7 +68,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
     let model = table.pass("model", Model::load(&launch.config));
     if let Some(mut model) = model {
         let (kind, device) = (model.kind, model.device);
-        let config = model.pixio.config();
+        let config = model.pixio().config();
         table.ok(
             "model",
             format!(
@@ -102,8 +102,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
 
 /// One synthetic picture through fit, model and heads.
 fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
-    let mut engine = model.engine();
-    let forward_time = warm(&mut engine, config.size)?;
+    let forward_time = warm(&mut model.engine, config.size)?;
     let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3)
         .map(|i| (i / 1000 % 256) as u8)
         .collect();
@@ -143,7 +142,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
         geometry,
         intrinsics,
     };
-    let tokens = forward(&mut engine, &input)?;
+    let tokens = forward(&mut model.engine, &input)?;
     let output = model.heads(config).run(input, &tokens, Topics::all())?;
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(

@@ -62,12 +62,12 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
-        match encode(&model, &mut fitter, path, options.layers, &mut estimator) {
+        match encode(&mut model, &mut fitter, path, options.layers, &mut estimator) {
             Ok(found) => {
                 let path = options.out.join(format!("{}.safetensors", found.name));
                 found.save(&path, &model).map_err(Failure::Running)?;
                 let (Size { width, height }, grid) = (found.size, found.grid);
-                let channels = model.pixio.config().hidden_size;
+                let channels = model.pixio().config().hidden_size;
                 println!(
                     "{}: {width}x{height} -> {}x{} patches of {channels}, {:.0} ms",
                     path.display(),
@@ -127,7 +127,7 @@ fn stem(path: &Path) -> anyhow::Result<String> {
 }
 
 fn encode(
-    model: &Model,
+    model: &mut Model,
     fitter: &mut Fitter,
     path: &Path,
     layers: bool,
@@ -160,7 +160,7 @@ fn encode(
         intrinsics,
     };
 
-    let Tokens { taps } = forward(&mut model.engine(), &input)?;
+    let Tokens { taps } = forward(&mut model.engine, &input)?;
     let (Some(tap), Some(last)) = (taps.first(), taps.last()) else {
         bail!("the engine returned no tokens")
     };
@@ -172,11 +172,11 @@ fn encode(
         name: stem(path)?,
         size: input.geometry.camera,
         grid,
-        image_from_grid: input.geometry.image_from_grid(),
+        image_from_grid: input.geometry.camera_from_grid(),
         patch_tokens: patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?,
         class_tokens: single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?,
         hidden_states: if layers {
-            hidden_states(&model.pixio, &input)?
+            hidden_states(model.pixio(), &input)?
         } else {
             Vec::new()
         },

@@ -56,8 +56,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
-    let mut engine = model.engine();
-    let forward = warm(&mut engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    let forward = warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
     tracing::info!(
         "warm: one forward pass takes {:.1} ms",
         forward.as_secs_f64() * 1e3
@@ -88,7 +87,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         name: "image".into(),
         fitter: fitter(&config),
     };
-    let started = Pipeline::start(vec![camera], Box::new(engine), heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     let mut topics = Vec::new();
     for (index, mut intake) in intakes.into_iter().enumerate() {
@@ -161,7 +160,7 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
         width: config.size.width / PATCH,
         height: config.size.height / PATCH,
     };
-    let channels = model.pixio.config().hidden_size;
+    let channels = model.pixio().config().hidden_size;
     match topic {
         Topic::Features => {
             let element_bytes = match config.features_dtype {

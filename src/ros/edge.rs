@@ -210,7 +210,7 @@ impl Edge {
     /// The publishers of a camera's picture topic as they are now: each either fits or is told why
     /// not.
     pub fn camera_publishers(&self, topic: &str) -> Vec<Result<(), String>> {
-        camera_publishers(self.context.domain_participant(), &self.ends, topic)
+        camera_publishers(&self.context.domain_participant(), &self.ends, topic)
     }
 
     /// Unsubscribes from every camera and waits for the receive threads; what they were given to

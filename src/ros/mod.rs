@@ -1,10 +1,12 @@
 //! The ROS edge: the only code that knows ROS.
 
+pub mod args;
 mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
 pub mod edge;
+pub mod environment;
 pub mod interface;
 pub mod messages;
 pub mod names;
@@ -18,6 +20,3 @@ pub use camera::{Camera, CameraTopics};
 pub use edge::{Edge, Options};
 pub use parameters::{Parameters, Rule};
 pub use publishers::Publishers;
-pub mod args;
-pub mod environment;
-pub mod names;
