@@ -1,1 +1,33 @@
 //! What each command does, from checked configuration to exit code.
+
+pub mod bench;
+pub mod check;
+pub mod infer;
+pub mod model;
+pub mod run;
+
+/// Why a command failed, which decides the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// Model, parameter or file that the user gave: exit code 2.
+    Setup(anyhow::Error),
+    /// Something that broke while running: exit code 1, so that a launch file can respawn.
+    Running(anyhow::Error),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setup(_) => 2,
+            Self::Running(_) => 1,
+        }
+    }
+
+    /// The one line to tell.
+    pub fn error(&self) -> &anyhow::Error {
+        match self {
+            Self::Setup(err) | Self::Running(err) => err,
+        }
+    }
+}

@@ -1,12 +1,27 @@
 //! Configuration: ROS parameters, files and command line become one checked [`Config`]. Every
-//! default is in `parameters`; what a [`Config`] holds cannot be wrong later.
+//! default is in [`parameters`]; what a [`Config`] holds cannot be wrong later.
 
+mod choices;
+mod error;
+pub mod files;
+pub mod live;
+pub mod parameters;
+mod settings;
+mod sizes;
 mod value;
 
 use std::path::PathBuf;
 
 use crate::geometry::Size;
 
+pub use choices::{
+    Choice, Device, FeaturesDtype, Fit, ImageTransport, LogLevel, NetworkInterface, Precision, Reliability,
+    ResizeFilter,
+};
+pub use error::ConfigError;
+pub use live::Live;
+pub use settings::{Origin, Place, Settings, Values};
+pub use sizes::{model_size_from_text, size_from_text};
 pub use value::Value;
 
 /// Everything that the node was told, checked.
@@ -36,7 +51,7 @@ pub struct Config {
     pub output_reliability: Option<Reliability>,
     /// Address that DDS uses.
     pub network_interface: NetworkInterface,
-    /// Upper bound of frames per second; `None` takes every frame.
+    /// Upper bound of frames per second at start; `None` takes every frame. [`Live`] has it later.
     pub max_rate: Option<f64>,
     /// Element type of `~/features`.
     pub features_dtype: FeaturesDtype,
@@ -44,88 +59,86 @@ pub struct Config {
     pub reduced_channels: usize,
     /// PCA basis file; `None` uses the cache.
     pub pca_basis: Option<PathBuf>,
-    /// Seconds between two lines of statistics.
+    /// Seconds between two lines of statistics; 0 writes none.
     pub stats_period_secs: f64,
+    /// File that gets the statistics as JSON lines.
+    pub stats_file: Option<PathBuf>,
+    /// Least severity that is logged at start.
+    pub log_level: LogLevel,
+    /// Taken because ROS tools set it on every node; stamps are the camera's, so nothing reads it.
+    pub use_sim_time: bool,
 }
 
-/// Device of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
-    /// CUDA when it loads, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// CUDA device by index.
-    Cuda(usize),
+impl Config {
+    /// Checks what was given and adds the defaults.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be as it was given, or a missing model.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        Self::from_values(&Values::new(settings)?)
+    }
+
+    /// The same from values that were checked before.
+    ///
+    /// # Errors
+    /// None that [`Values::new`] would have let through.
+    pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
+        let path = |text: &str| (!["", "auto"].contains(&text)).then(|| PathBuf::from(text));
+        let max_rate = values.read("max_rate", double)?;
+        Ok(Self {
+            model: values.read("model", text)?.into(),
+            device: values.read("device", |value| Device::from_text(text(value)?))?,
+            precision: values.read("precision", choice)?,
+            threads: values.read("threads", count)?.filter(|threads| *threads > 0),
+            size: values.read("size", |value| model_size_from_text(text(value)?).ok())?,
+            fit: values.read("fit", choice)?,
+            resize_filter: values.read("resize_filter", choice)?,
+            layer: values.read("layer", count)?,
+            image_transport: values.read("image_transport", choice)?,
+            image_reliability: values.read("image_reliability", choice)?,
+            output_reliability: values.read("output_reliability", choice)?,
+            network_interface: values.read("network_interface", |value| {
+                NetworkInterface::from_text(text(value)?)
+            })?,
+            max_rate: (max_rate > 0.0).then_some(max_rate),
+            features_dtype: values.read("features_dtype", choice)?,
+            reduced_channels: values.read("reduced_channels", |value| count(value)?)?,
+            pca_basis: values.read("pca_basis", text).map(path)?,
+            stats_period_secs: values.read("stats_period", double)?,
+            stats_file: values.read("stats_file", text).map(path)?,
+            log_level: values.read("log_level", choice)?,
+            use_sim_time: values.read("use_sim_time", |value| Some(*value == Value::Bool(true)))?,
+        })
+    }
 }
 
-/// Arithmetic of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// bfloat16 on CUDA, float32 on the CPU.
-    Auto,
-    /// 32-bit floats.
-    Float32,
-    /// 16-bit brain floats.
-    Bfloat16,
-    /// 16-bit IEEE floats.
-    Float16,
+fn text(value: &Value) -> Option<&str> {
+    if let Value::String(text) = value {
+        Some(text)
+    } else {
+        None
+    }
 }
 
-/// How a camera picture becomes a model input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
-    /// Each axis scaled on its own; what Hugging Face does.
-    Stretch,
-    /// Scaled to fit inside, centred, the rest padded with the mean colour.
-    Letterbox,
-    /// Scaled to cover, the middle kept.
-    Crop,
-    /// Stretched to the standard size nearest the camera's aspect.
-    Auto,
+fn double(value: &Value) -> Option<f64> {
+    if let Value::Double(value) = value {
+        Some(*value)
+    } else {
+        None
+    }
 }
 
-/// Resampling filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResizeFilter {
-    /// Antialiased bicubic, as in training.
-    Exact,
-    /// OpenCV's bilinear: fastest, aliases.
-    Linear,
+fn choice<C: Choice>(value: &Value) -> Option<C> {
+    text(value).and_then(C::from_word)
 }
 
-/// Camera topic flavour, named as in image_transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageTransport {
-    /// `sensor_msgs/Image`.
-    Raw,
-    /// `sensor_msgs/CompressedImage`.
-    Compressed,
+/// A count, or nothing for a word in its place.
+fn count(value: &Value) -> Option<Option<usize>> {
+    match value {
+        Value::Integer(n) => usize::try_from(*n).ok().map(Some),
+        _ => Some(None),
+    }
 }
 
-/// QoS reliability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reliability {
-    /// Lost samples stay lost.
-    BestEffort,
-    /// Lost samples are sent again.
-    Reliable,
-}
-
-/// Which network address DDS uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NetworkInterface {
-    /// The default route's address; loopback when there is none or ROS asks for localhost.
-    Auto,
-    /// This address.
-    Address(std::net::IpAddr),
-}
-
-/// Element type of published features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeaturesDtype {
-    /// IEEE half.
-    Float16,
-    /// IEEE single.
-    Float32,
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,9 @@
 //! Parameter values, of the types that ROS has.
 
+use std::fmt;
+
+use serde_yaml::Value as Yaml;
+
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -21,4 +25,143 @@ pub enum Value {
     DoubleArray(Vec<f64>),
     /// Several of [`Value::String`]; an empty YAML list is one of these.
     StringArray(Vec<String>),
+}
+
+impl Value {
+    /// The type's name as ROS spells it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "bool",
+            Self::Integer(_) => "integer",
+            Self::Double(_) => "double",
+            Self::String(_) => "string",
+            Self::ByteArray(_) => "byte_array",
+            Self::BoolArray(_) => "bool_array",
+            Self::IntegerArray(_) => "integer_array",
+            Self::DoubleArray(_) => "double_array",
+            Self::StringArray(_) => "string_array",
+        }
+    }
+
+    /// Reads a YAML scalar or list; tags are passed over.
+    ///
+    /// # Errors
+    /// What a ROS parameter cannot be: nothing, a mapping, a list in a list or of several types.
+    pub fn from_yaml(yaml: &Yaml) -> Result<Self, String> {
+        match yaml {
+            Yaml::Null => Err("there is no value; an empty string is ''".into()),
+            Yaml::Bool(value) => Ok(Self::Bool(*value)),
+            Yaml::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(value), _) => Ok(Self::Integer(value)),
+                (None, Some(value)) if number.is_f64() => Ok(Self::Double(value)),
+                _ => Err(format!("{number} does not fit a 64-bit integer")),
+            },
+            Yaml::String(text) => Ok(Self::String(text.clone())),
+            Yaml::Sequence(items) => {
+                let items: Vec<Self> = items.iter().map(Self::from_yaml).collect::<Result<_, _>>()?;
+                array(&items).ok_or_else(|| "a list must hold values of one type".into())
+            }
+            Yaml::Tagged(tagged) => Self::from_yaml(&tagged.value),
+            Yaml::Mapping(_) => Err("a mapping is not a value".into()),
+        }
+    }
+}
+
+fn array(items: &[Value]) -> Option<Value> {
+    fn all<T>(items: &[Value], read: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+        items.iter().map(read).collect()
+    }
+    let text = |item: &Value| {
+        if let Value::String(text) = item {
+            Some(text.clone())
+        } else {
+            None
+        }
+    };
+    let flag = |item: &Value| {
+        if let Value::Bool(value) = item {
+            Some(*value)
+        } else {
+            None
+        }
+    };
+    let whole = |item: &Value| {
+        if let Value::Integer(value) = item {
+            Some(*value)
+        } else {
+            None
+        }
+    };
+    let real = |item: &Value| match item {
+        Value::Double(value) => Some(*value),
+        Value::Integer(value) => Some(*value as f64),
+        _ => None,
+    };
+    all(items, text)
+        .map(Value::StringArray)
+        .or_else(|| all(items, flag).map(Value::BoolArray))
+        .or_else(|| all(items, whole).map(Value::IntegerArray))
+        .or_else(|| all(items, real).map(Value::DoubleArray))
+}
+
+/// As it would stand in YAML, strings quoted, so that 1 and "1" look different.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Double(value) => write!(f, "{value:?}"),
+            Self::String(text) => write!(f, "{text:?}"),
+            Self::ByteArray(values) => write!(f, "{values:?}"),
+            Self::BoolArray(values) => write!(f, "{values:?}"),
+            Self::IntegerArray(values) => write!(f, "{values:?}"),
+            Self::DoubleArray(values) => write!(f, "{values:?}"),
+            Self::StringArray(values) => write!(f, "{values:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str, expect: &str) {
+        let yaml: Yaml = serde_yaml::from_str(yaml).unwrap();
+        let said = match Value::from_yaml(&yaml) {
+            Ok(value) => format!("{} {value}", value.type_name()),
+            Err(reason) => reason,
+        };
+        assert_eq!(said, expect);
+    }
+
+    #[test]
+    fn yaml_scalars_and_lists_become_values_of_ros_types() {
+        check("true", "bool true");
+        check("-3", "integer -3");
+        check("3.0", "double 3.0");
+        check("1e3", "double 1000.0");
+        check("256x256", "string \"256x256\"");
+        check("'3'", "string \"3\"");
+        check("[]", "string_array []");
+        check("[true, false]", "bool_array [true, false]");
+        check("[1, 2]", "integer_array [1, 2]");
+        check("[1, 2.5]", "double_array [1.0, 2.5]");
+        check(
+            "!!python/tuple [left, right]",
+            "string_array [\"left\", \"right\"]",
+        );
+        check("!metres 4", "integer 4");
+    }
+
+    #[test]
+    fn what_a_parameter_cannot_be_is_refused() {
+        check("", "there is no value; an empty string is ''");
+        check("[1, a]", "a list must hold values of one type");
+        check("[[1], [2]]", "a list must hold values of one type");
+        check("{a: 1}", "a mapping is not a value");
+        check(
+            "18446744073709551615",
+            "18446744073709551615 does not fit a 64-bit integer",
+        );
+    }
 }

@@ -30,3 +30,11 @@ pub struct EngineError {
     /// First line of what libtorch said.
     pub message: String,
 }
+
+impl From<tch::TchError> for EngineError {
+    fn from(err: tch::TchError) -> Self {
+        // What follows the first line is a C++ backtrace.
+        let message = err.to_string().lines().next().unwrap_or_default().to_owned();
+        Self { message }
+    }
+}

@@ -1,1 +1,226 @@
-//! The Pixio encoder in libtorch: configuration, checkpoints, the ViT.
+//! The Pixio encoder in tch: configuration, checkpoints in four key layouts, the vision transformer, and the
+//! backbone with stages. It equals transformers' `PixioModel` and `PixioBackbone` to float rounding.
+//!
+//! ```text
+//!  Source -> config.json + Checkpoint -> Pixio: images -> Embeddings -> Block, Block, … -> final norm
+//! ```
+
+mod backbone;
+mod checkpoint;
+mod config;
+mod embeddings;
+mod error;
+mod layers;
+mod layouts;
+mod random;
+mod revision;
+mod source;
+mod weights;
+
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+pub use self::backbone::Backbone;
+pub use self::config::{PixioConfig, Side};
+pub use self::error::ModelError;
+pub use self::random::RandomModel;
+pub use self::source::Source;
+
+use self::checkpoint::Checkpoint;
+use self::embeddings::Embeddings;
+use self::layers::{Block, Norm};
+use self::weights::{Loader, Part, Role};
+
+/// A Pixio encoder with its weights on a device.
+#[derive(Debug)]
+pub struct Pixio {
+    config: PixioConfig,
+    name: String,
+    revision: String,
+    embeddings: Embeddings,
+    blocks: Vec<Block>,
+    final_norm: Norm,
+    /// A trained norm that the checkpoint of a backbone has beside the model's own.
+    stage_norm: Option<Norm>,
+}
+
+/// Everything that transformers' `PixioModel` returns.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Tokens after the final norm, `[B, n_cls + P, D]`, class tokens first.
+    pub last_hidden_state: Tensor,
+    /// Mean of the class tokens after the final norm, `[B, D]`.
+    pub pooler_output: Tensor,
+    /// Tokens before the final norm: embeddings, then the output of every block, each `[B, n_cls + P, D]`.
+    pub hidden_states: Vec<Tensor>,
+}
+
+impl Pixio {
+    /// Reads configuration and weights and puts them on `device` as `kind` (float32, bfloat16 or float16).
+    ///
+    /// # Errors
+    /// A file is missing, broken or does not fit; the message names it and the tensor.
+    pub fn load(source: &Source, device: Device, kind: Kind) -> Result<Self, ModelError> {
+        if !matches!(kind, Kind::Float | Kind::BFloat16 | Kind::Half) {
+            let expected = "Float, BFloat16 or Half".into();
+            return Err(ModelError::Input {
+                found: format!("precision {kind:?}"),
+                expected,
+            });
+        }
+        let _no_grad = tch::no_grad_guard();
+        match source {
+            Source::Folder { path, name } => Self::from_folder(path, name, device, kind),
+            Source::Random(model) => {
+                tracing::warn!("{} has RANDOM WEIGHTS: its features mean nothing", source.name());
+                let revision = revision::of_text(&model.identity());
+                let mut weights = *model;
+                let mut loader = Loader {
+                    weights: &mut weights,
+                    device,
+                    kind,
+                };
+                Self::build(model.config(), &mut loader, source.name(), revision)
+            }
+        }
+    }
+
+    fn from_folder(folder: &Path, name: &str, device: Device, kind: Kind) -> Result<Self, ModelError> {
+        let mut checkpoint = Checkpoint::open(folder)?;
+        let config = PixioConfig::read(&folder.join("config.json"))?;
+        let revision = revision::of_files(&checkpoint.files())?;
+        let mut loader = Loader {
+            weights: &mut checkpoint,
+            device,
+            kind,
+        };
+        let pixio = Self::build(config, &mut loader, name.to_owned(), revision)?;
+        let unread = checkpoint.unread();
+        if !unread.is_empty() {
+            tracing::debug!(
+                "{name}: {} tensors are not part of the encoder: {}",
+                unread.len(),
+                unread.join(", ")
+            );
+        }
+        Ok(pixio)
+    }
+
+    fn build(
+        config: PixioConfig,
+        loader: &mut Loader<'_>,
+        name: String,
+        revision: String,
+    ) -> Result<Self, ModelError> {
+        let embeddings = Embeddings::load(&config, loader)?;
+        let blocks = (0..config.num_hidden_layers).map(|index| Block::load(&config, loader, index));
+        let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+        let final_norm = Norm::load(&config, loader, Part::FinalNorm)?;
+        // transformers starts a backbone's own norm afresh when it loads a model's checkpoint into it.
+        let stage_norm = match loader.weights.has(Part::StageNorm(Role::Weight)) {
+            true => Some(Norm::load(&config, loader, Part::StageNorm)?),
+            false => None,
+        };
+        let stage_norm = match stage_norm {
+            Some(norm) if norm.is_untrained()? => None,
+            norm => norm,
+        };
+        Ok(Self {
+            config,
+            name,
+            revision,
+            embeddings,
+            blocks,
+            final_norm,
+            stage_norm,
+        })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &PixioConfig {
+        &self.config
+    }
+
+    /// Hugging Face id, name of the folder, or `random:NAME`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// First 12 hexadecimal digits of the SHA-256 over the weight files in the order of their names.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// Tokens `[B, n_cls + P, D]` before the final norm after each of `blocks` (0 = embeddings, k = output of
+    /// block k), class tokens first. `images` is uint8 `[B, H, W, 3]`, RGB, on any device, H and W divisible
+    /// by 16. No block past the last one asked for is computed.
+    ///
+    /// # Errors
+    /// Another input, a block that the model does not have, or libtorch's own.
+    pub fn encode(&self, images: &Tensor, blocks: &[usize]) -> Result<Vec<Tensor>, ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        self.check_blocks(blocks)?;
+        self.after_blocks(self.embeddings.of_bytes(images)?, blocks)
+    }
+
+    /// The final norm over `[…, D]`.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn normalize(&self, tokens: &Tensor) -> Result<Tensor, ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        self.final_norm.forward(tokens)
+    }
+
+    /// The whole encoder on normalised images `[B, 3, H, W]` of any float type, H and W divisible by 16.
+    ///
+    /// # Errors
+    /// Another input, or libtorch's own.
+    pub fn forward(&self, pixel_values: &Tensor) -> Result<Encoded, ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        let all: Vec<usize> = (0..=self.blocks.len()).collect();
+        let hidden_states = self.after_blocks(self.embeddings.of_values(pixel_values)?, &all)?;
+        let last_hidden_state = self.final_norm.forward(&hidden_states[self.blocks.len()])?;
+        let class_tokens = last_hidden_state.f_narrow(1, 0, self.config.n_cls_tokens as i64)?;
+        let pooler_output = class_tokens.f_mean_dim(1, false, None)?;
+        Ok(Encoded {
+            last_hidden_state,
+            pooler_output,
+            hidden_states,
+        })
+    }
+
+    fn check_blocks(&self, blocks: &[usize]) -> Result<(), ModelError> {
+        match blocks.iter().all(|&block| block <= self.blocks.len()) {
+            true => Ok(()),
+            false => Err(ModelError::Blocks {
+                blocks: blocks.to_vec(),
+                n_blocks: self.blocks.len(),
+                rule: "0 is the embeddings, k the output of block k",
+            }),
+        }
+    }
+
+    fn after_blocks(&self, embedded: Tensor, blocks: &[usize]) -> Result<Vec<Tensor>, ModelError> {
+        let last = blocks.iter().copied().max().unwrap_or(0);
+        let mut hidden_states: Vec<Option<Tensor>> = (0..=last).map(|_| None).collect();
+        let mut x = embedded;
+        for (index, kept) in hidden_states.iter_mut().enumerate() {
+            if index > 0 {
+                x = self.blocks[index - 1].forward(&x)?;
+            }
+            if blocks.contains(&index) {
+                *kept = Some(x.shallow_clone());
+            }
+        }
+        let asked = blocks.iter().filter_map(|&block| hidden_states[block].as_ref());
+        Ok(asked.map(Tensor::shallow_clone).collect())
+    }
+}
+
+// One thread owns the model, but it need not be the one that loaded it.
+const _: () = {
+    const fn send<T: Send>() {}
+    send::<Pixio>();
+};

@@ -1,11 +1,13 @@
 //! The ROS edge: the only code that knows ROS.
 
+pub mod args;
 mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
 mod discovery;
 pub mod edge;
+pub mod environment;
 pub mod interface;
 pub mod messages;
 pub mod names;

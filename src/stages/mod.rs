@@ -4,5 +4,6 @@
 
 pub mod camera;
 pub mod fit;
+pub mod forward;
 pub mod heads;
 pub mod publish;

@@ -1,0 +1,170 @@
+//! Loads the model that the configuration names, on the device that is there.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tch::Kind;
+
+use crate::config::{self, Config};
+use crate::engine::eager::Eager;
+use crate::engine::{Engine, EngineError};
+use crate::geometry::Size;
+use crate::pca::Basis;
+use crate::pixio::{Pixio, Source};
+use crate::runtime::cache;
+use crate::stages::fit::Fitter;
+use crate::stages::forward::warm_up;
+use crate::stages::heads::{Heads, HeadsConfig, ModelCard};
+
+/// Runs before the first camera frame: the first allocates, the second shows the steady time.
+const N_WARM_UP: usize = 2;
+
+/// A model that is ready to be used.
+pub struct Model {
+    /// Returns the tokens of the feature layer first and of the last layer last.
+    pub engine: Eager,
+    /// As messages name it.
+    pub card: ModelCard,
+    /// Where it runs.
+    pub device: tch::Device,
+    /// Its arithmetic.
+    pub kind: Kind,
+    /// The basis that was saved or given, if any.
+    pub basis: Option<Basis>,
+    /// Where an estimated basis is saved.
+    pub basis_path: PathBuf,
+}
+
+impl Model {
+    /// Resolves and loads everything that `config` names.
+    ///
+    /// # Errors
+    /// What is missing or wrong, with the way out.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        if let Some(n_threads) = config.threads {
+            tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
+        }
+        let device = device(config.device)?;
+        let kind = kind(config.precision, device);
+        let source = Source::resolve(&config.model)?;
+        let started = Instant::now();
+        let pixio = Pixio::load(&source, device, kind)?;
+        let n_layers = pixio.config().num_hidden_layers;
+        let layer = config.layer.unwrap_or(n_layers);
+        ensure!(
+            (1..=n_layers).contains(&layer),
+            "layer: {layer} was asked for, {} has blocks 1 to {n_layers}",
+            pixio.name()
+        );
+        let card = ModelCard {
+            name: pixio.name().to_owned(),
+            revision: pixio.revision().to_owned(),
+            layer,
+            n_cls_tokens: pixio.config().n_cls_tokens,
+        };
+        tracing::info!(
+            "model {} revision {} on {device:?} in {kind:?}, loaded in {:.1} s",
+            card.name,
+            card.revision,
+            started.elapsed().as_secs_f64()
+        );
+        let channels = pixio.config().hidden_size;
+        let cached = || {
+            // Without a cache folder the basis is estimated anew at every start.
+            let folder = cache::folder().unwrap_or_else(std::env::temp_dir);
+            Basis::cache_path(&folder, &card.revision, layer)
+        };
+        let basis_path = config.pca_basis.clone().unwrap_or_else(cached);
+        let basis = if config.pca_basis.is_some() || basis_path.exists() {
+            let basis = Basis::load(&basis_path, &card.revision, layer, channels);
+            let basis = basis.context("pca_basis: give another file, or `auto` after removing this one")?;
+            tracing::info!("PCA basis {} from {}", basis.hash, basis_path.display());
+            Some(basis)
+        } else {
+            None
+        };
+        let mut taps = vec![layer, n_layers];
+        taps.dedup();
+        let engine = Eager::new(pixio, &taps)?;
+        Ok(Self {
+            engine,
+            card,
+            device,
+            kind,
+            basis,
+            basis_path,
+        })
+    }
+
+    /// The encoder.
+    pub fn pixio(&self) -> &Pixio {
+        self.engine.pixio()
+    }
+
+    /// Heads for this model; takes the basis along.
+    pub fn heads(&mut self, config: &Config) -> Heads {
+        let heads = HeadsConfig {
+            card: self.card.clone(),
+            features_dtype: config.features_dtype,
+            reduced_channels: config.reduced_channels,
+            basis_path: self.basis_path.clone(),
+        };
+        Heads::new(heads, self.basis.take())
+    }
+}
+
+/// Runs `engine` until it is warm; returns the time of the last run.
+///
+/// # Errors
+/// The engine's own.
+pub fn warm(engine: &mut dyn Engine, size: Size) -> Result<Duration, EngineError> {
+    warm_up(engine, size, N_WARM_UP - 1)?;
+    let started = Instant::now();
+    warm_up(engine, size, 1)?;
+    Ok(started.elapsed())
+}
+
+/// A fitter as `config` asks for.
+pub fn fitter(config: &Config) -> Fitter {
+    Fitter::new(config.fit, config.size, config.resize_filter)
+}
+
+fn device(asked: config::Device) -> anyhow::Result<tch::Device> {
+    let n_devices = usize::try_from(tch::Cuda::device_count()).unwrap_or_default();
+    match asked {
+        config::Device::Cpu => Ok(tch::Device::Cpu),
+        config::Device::Auto if n_devices == 0 => Ok(tch::Device::Cpu),
+        config::Device::Auto => Ok(tch::Device::Cuda(0)),
+        config::Device::Cuda(index) => {
+            ensure!(
+                index < n_devices,
+                "device: cuda:{index} was asked for, {n_devices} CUDA devices are usable here; use cpu or auto"
+            );
+            Ok(tch::Device::Cuda(index))
+        }
+    }
+}
+
+fn kind(asked: config::Precision, device: tch::Device) -> Kind {
+    let kind = match asked {
+        config::Precision::Float32 => Kind::Float,
+        config::Precision::Bfloat16 => Kind::BFloat16,
+        config::Precision::Float16 => Kind::Half,
+        config::Precision::Auto if device.is_cuda() => Kind::BFloat16,
+        config::Precision::Auto => Kind::Float,
+    };
+    if kind != Kind::Float && device == tch::Device::Cpu && !has_half_arithmetic() {
+        tracing::warn!(
+            "precision: this CPU has neither AMX nor AVX512-BF16, {kind:?} is about six times slower than float32"
+        );
+    }
+    kind
+}
+
+fn has_half_arithmetic() -> bool {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // Arm's flag is `bf16`; x86 spells out which unit has it.
+    cpu.split_whitespace()
+        .any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
+}

@@ -1,0 +1,218 @@
+//! The node: start in the order config, model, topics; stop in the opposite one.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::commands::Failure;
+use crate::commands::model::{Model, fitter, warm};
+use crate::config::{Config, FeaturesDtype, Live, Values};
+use crate::geometry::{PATCH, Size};
+use crate::logging::Log;
+use crate::pipeline::{self, Pipeline, Shared};
+use crate::report::Reporter;
+use crate::ros::environment::Environment;
+use crate::ros::interface;
+use crate::ros::names::Names;
+use crate::ros::{Camera, Edge, Options, Parameters};
+use crate::runtime::pool::Pool;
+use crate::runtime::thread::Stage;
+use crate::runtime::wanted::Topic;
+use crate::stages::heads::{pca_size, reduced_channels};
+
+/// What the command line and the environment said.
+pub struct Launch {
+    /// Checked configuration.
+    pub config: Config,
+    /// The same as ROS parameters.
+    pub values: Values,
+    /// The node's name and remap rules.
+    pub names: Names,
+    /// Domain and discovery range.
+    pub environment: Environment,
+    /// Where the log goes.
+    pub log: Log,
+}
+
+/// Log records that wait for `/rosout` at most; more are dropped rather than waited for.
+const ROSOUT_QUEUE: usize = 256;
+
+/// Serves until SIGINT, SIGTERM or the end of a stage.
+///
+/// # Errors
+/// Setup errors before the node is ready, a stage's own later.
+pub fn run(launch: Launch) -> Result<(), Failure> {
+    let Launch {
+        config,
+        values,
+        names,
+        environment,
+        log,
+    } = launch;
+    let (ended, end) = mpsc::channel();
+    let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
+
+    let mut model = Model::load(&config).map_err(Failure::Setup)?;
+    let forward = warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    tracing::info!(
+        "warm: one forward pass takes {:.1} ms",
+        forward.as_secs_f64() * 1e3
+    );
+
+    let address = interface::choose(config.network_interface, environment.is_loopback_only());
+    let address = address.map_err(|err| Failure::Setup(err.into()))?;
+    let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
+    log.forward_to(records);
+    let parameters = parameters(&values, log);
+    let shared = Shared::new(1, parameters.1);
+    let options = Options {
+        names: names.clone(),
+        domain_id: environment.domain_id,
+        address,
+        parameters: parameters.0,
+        records: Some(said),
+        ended: ended.clone(),
+    };
+    let mut edge = Edge::open(options).map_err(Failure::Running)?;
+    let bytes = |topic| message_bytes(topic, &config, &model);
+    let publishers = edge.publishers(&[String::new()], config.output_reliability, bytes);
+    let sink = Box::new(publishers.map_err(Failure::Setup)?);
+    edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
+
+    let heads = model.heads(&config);
+    let camera = pipeline::Camera {
+        name: "image".into(),
+        fitter: fitter(&config),
+    };
+    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
+    let (pipeline, intakes) = started.map_err(Failure::Running)?;
+    let mut topics = Vec::new();
+    for (index, mut intake) in intakes.into_iter().enumerate() {
+        let camera = Camera {
+            index,
+            prefix: String::new(),
+            transport: config.image_transport,
+            reliability: config.image_reliability,
+            pool: Pool::default(),
+        };
+        let mut refusals = intake.refusals();
+        let subscribed = edge.subscribe(
+            camera,
+            // Main hears from the stage itself that the pipeline has ended.
+            move |frame| drop(intake.push(frame)),
+            move |why| refusals.refuse(why),
+        );
+        topics.push(subscribed.map_err(Failure::Setup)?.image);
+    }
+    let (reports, stop) = crossbeam_channel::bounded(0);
+    let reporter = Reporter::new(
+        shared,
+        topics.clone(),
+        config.stats_period_secs,
+        config.stats_file.as_deref(),
+    );
+    let reporter = reporter.map_err(Failure::Setup)?;
+    let reporter =
+        Stage::spawn("statistics", ended, move || reporter.run(&stop)).map_err(Failure::Running)?;
+    tracing::info!(
+        "ready: {} subscribes to {}",
+        names.fully_qualified(),
+        topics.join(", ")
+    );
+
+    // An error means that every sender is gone, which is an end as well.
+    let _ended = end.recv();
+    let unsubscribed = edge.unsubscribe();
+    let stopped = pipeline.stop();
+    drop(reports);
+    let reported = reporter.join();
+    let closed = edge.close();
+    drop(signals);
+    stopped
+        .and(unsubscribed)
+        .and(reported)
+        .and(closed)
+        .map_err(Failure::Running)
+}
+
+/// The parameters as ROS sees them, and what they are while the node runs.
+pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
+    let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
+    let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
+    let parameters = Parameters {
+        declared: values
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect(),
+        check: Box::new(move |name, value| checks.check(name, value)),
+        apply: Box::new(move |name, value| applies.apply(name, value)),
+    };
+    (parameters, live)
+}
+
+/// Size of one message of `topic`, within a few header bytes.
+pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
+    let pixels = |size: Size| size.width as usize * size.height as usize;
+    let grid = Size {
+        width: config.size.width / PATCH,
+        height: config.size.height / PATCH,
+    };
+    let channels = model.pixio().config().hidden_size;
+    match topic {
+        Topic::Features => {
+            let element_bytes = match config.features_dtype {
+                FeaturesDtype::Float16 => 2,
+                FeaturesDtype::Float32 => 4,
+            };
+            pixels(grid) * channels * element_bytes
+        }
+        Topic::Reduced => pixels(grid) * reduced_channels(config.reduced_channels, grid) * 4,
+        // The compressed twin is smaller than this by an amount that the picture decides.
+        Topic::Pca | Topic::PcaCompressed => pixels(pca_size(grid)) * 3,
+        Topic::GridInfo => 512,
+        Topic::Embedding => (model.card.n_cls_tokens + 1) * channels * 4,
+    }
+}
+
+/// Turns SIGINT and SIGTERM into an end notice; a second one ends the process at once.
+struct SignalThread {
+    handle: Handle,
+    /// Joined when dropped, after the handle has been closed.
+    _thread: Stage,
+}
+
+impl SignalThread {
+    fn start(ended: &Sender<()>) -> anyhow::Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch SIGINT and SIGTERM")?;
+        let handle = signals.handle();
+        let notice = ended.clone();
+        let thread = Stage::spawn("signals", ended.clone(), move || {
+            let mut asked = false;
+            for signal in signals.forever() {
+                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                if asked {
+                    eprintln!("{name} again: ending at once");
+                    std::process::exit(128 + signal);
+                }
+                asked = true;
+                tracing::info!("{name}: stopping");
+                // Main may be stopping already.
+                let _stopping = notice.send(());
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            handle,
+            _thread: thread,
+        })
+    }
+}
+
+impl Drop for SignalThread {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a configuration is refused.
+
+use std::path::PathBuf;
+
+use super::settings::Origin;
+use super::value::Value;
+
+/// A configuration that the node does not start with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Nobody said which model to run.
+    #[error(
+        "no model is given: say --model DIR, -p model:=DIR, or model: DIR in a parameter file. DIR is a folder \
+         with config.json and model.safetensors, a Hugging Face id that is in the local cache, or random:tiny \
+         for a dry run with random weights"
+    )]
+    NoModel,
+
+    /// No parameter has this name.
+    #[error("{origin}: there is no parameter `{name}`; the nearest valid name is `{nearest}`")]
+    Unknown {
+        /// Who said it.
+        origin: Origin,
+        /// The name.
+        name: String,
+        /// The parameter that was probably meant.
+        nearest: &'static str,
+    },
+
+    /// A parameter cannot have this value.
+    #[error("{origin}: `{name}` cannot be {given} ({}): {reason}", given.type_name())]
+    Invalid {
+        /// Who said it.
+        origin: Origin,
+        /// The parameter.
+        name: &'static str,
+        /// What was given.
+        given: Value,
+        /// Why not, and what is valid.
+        reason: String,
+    },
+
+    /// What stands for a parameter's value is none.
+    #[error("{origin}: `{name}`: {reason}")]
+    NoValue {
+        /// Who said it.
+        origin: Origin,
+        /// The parameter.
+        name: String,
+        /// Why it is none.
+        reason: String,
+    },
+
+    /// A parameter file that cannot be read.
+    #[error("cannot read the parameter file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A parameter file that is not YAML.
+    #[error("{}:{line}: not valid YAML: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser said.
+        message: String,
+    },
+
+    /// A parameter file that is YAML, but not of the form that ROS knows.
+    #[error("{}: {reason}; the form is `/**: ros__parameters: NAME: VALUE`", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is amiss.
+        reason: String,
+    },
+}

@@ -1,0 +1,295 @@
+//! ROS parameter files: which entries of a YAML file speak to this node.
+
+use std::path::Path;
+
+use serde_yaml::{Mapping, Value as Yaml};
+
+use super::error::ConfigError;
+use super::settings::{Origin, Place, Settings};
+use super::value::Value;
+
+/// The key below which a node's parameters stand.
+const PARAMETERS: &str = "ros__parameters";
+
+/// Adds to `settings` what the file at `path` says to the node `fully_qualified`, and to `warnings`
+/// what the user should hear.
+///
+/// # Errors
+/// A file that cannot be read, or a name or value in it that this node refuses.
+pub fn read(
+    path: &Path,
+    fully_qualified: &str,
+    settings: &mut Settings,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.into(),
+        source,
+    })?;
+    let document: Yaml = serde_yaml::from_str(&text).map_err(|err| syntax(path, &err))?;
+    let mut found = Vec::new();
+    nodes("", &document, &mut found).map_err(|reason| ConfigError::Form {
+        path: path.into(),
+        reason,
+    })?;
+    for (key, parameters) in found.iter().filter(|(key, _)| matches(key, fully_qualified)) {
+        let origin = Origin::File {
+            path: path.into(),
+            key: key.clone(),
+        };
+        for (name, value) in flatten(parameters) {
+            add(&name, value, &origin, settings, warnings)?;
+        }
+    }
+    if !found.iter().any(|(key, _)| matches(key, fully_qualified)) {
+        let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        let keys = if keys.is_empty() {
+            "it is empty".into()
+        } else {
+            format!("its keys are {}", keys.join(", "))
+        };
+        warnings.push(format!(
+            "{}: nothing in it is for {fully_qualified}: {keys}; /** is for every node",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Adds one parameter, given as YAML.
+///
+/// # Errors
+/// An unknown name, or YAML that is not a value.
+pub fn add(
+    name: &str,
+    value: &Yaml,
+    origin: &Origin,
+    settings: &mut Settings,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    match Settings::place(name, origin)? {
+        Place::Ignored => {}
+        Place::Foreign(warning) => warnings.push(warning),
+        Place::Ours(parameter) => {
+            let no_value = |reason| ConfigError::NoValue {
+                origin: origin.clone(),
+                name: name.into(),
+                reason,
+            };
+            settings.set(
+                parameter,
+                Value::from_yaml(value).map_err(no_value)?,
+                origin.clone(),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn syntax(path: &Path, err: &serde_yaml::Error) -> ConfigError {
+    let line = err.location().map_or(1, |location| location.line());
+    ConfigError::Syntax {
+        path: path.into(),
+        line,
+        message: err.to_string(),
+    }
+}
+
+/// Adds to `found` every node key of a file, absolute, and the parameters below it, in the order
+/// of the file. `key` is what stands above `yaml`.
+fn nodes<'a>(key: &str, yaml: &'a Yaml, found: &mut Vec<(String, &'a Mapping)>) -> Result<(), String> {
+    let mapping = match untagged(yaml) {
+        Yaml::Mapping(mapping) => mapping,
+        Yaml::Null if key.is_empty() => return Ok(()),
+        _ if key.is_empty() => return Err("it holds no node key".into()),
+        _ => return Err(format!("`{}` stands outside of {PARAMETERS}", &key[1..])),
+    };
+    for (child, below) in mapping {
+        let child = word(child);
+        if child != PARAMETERS {
+            nodes(&format!("{key}/{}", child.trim_matches('/')), below, found)?;
+            continue;
+        }
+        match untagged(below) {
+            _ if key.is_empty() => return Err(format!("{PARAMETERS} stands under no node key")),
+            Yaml::Mapping(parameters) => found.push((key.into(), parameters)),
+            Yaml::Null => {}
+            _ => return Err(format!("{PARAMETERS} under {key} must hold names and values")),
+        }
+    }
+    Ok(())
+}
+
+/// Nested names joined by dots, with the values that stand at their ends.
+pub(super) fn flatten(parameters: &Mapping) -> Vec<(String, &Yaml)> {
+    let mut flat = Vec::new();
+    for (name, value) in parameters {
+        let name = word(name);
+        match untagged(value) {
+            Yaml::Mapping(below) => {
+                flat.extend(
+                    flatten(below)
+                        .into_iter()
+                        .map(|(tail, value)| (format!("{name}.{tail}"), value)),
+                );
+            }
+            value => flat.push((name, value)),
+        }
+    }
+    flat
+}
+
+fn untagged(yaml: &Yaml) -> &Yaml {
+    match yaml {
+        Yaml::Tagged(tagged) => untagged(&tagged.value),
+        yaml => yaml,
+    }
+}
+
+/// A key as text; one that YAML reads as a number or boolean is taken as it would print.
+fn word(key: &Yaml) -> String {
+    match untagged(key) {
+        Yaml::String(text) => text.clone(),
+        other => serde_yaml::to_string(other).unwrap_or_default().trim_end().into(),
+    }
+}
+
+/// Whether `key` names the node: `*` stands for one token, `**` for any number of them. A key
+/// without a leading slash counts from the root, as in rclcpp.
+pub fn matches(key: &str, fully_qualified: &str) -> bool {
+    fn tokens_match(key: &[&str], node: &[&str]) -> bool {
+        match (key.split_first(), node.split_first()) {
+            (None, None) => true,
+            (Some((&"**", rest)), None) => tokens_match(rest, node),
+            (Some((&"**", rest)), Some((_, tail))) => tokens_match(rest, node) || tokens_match(key, tail),
+            (Some((token, rest)), Some((name, tail))) => {
+                (*token == "*" || token == name) && tokens_match(rest, tail)
+            }
+            _ => false,
+        }
+    }
+    let key: Vec<&str> = key.trim_start_matches('/').split('/').collect();
+    let node: Vec<&str> = fully_qualified.trim_start_matches('/').split('/').collect();
+    tokens_match(&key, &node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `yaml` as the node `/robot/pixio_node` and tells what it took, refused or warned of.
+    fn check(yaml: &str, expect: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        let (mut settings, mut warnings) = (Settings::default(), Vec::new());
+        let said = match read(&path, "/robot/pixio_node", &mut settings, &mut warnings) {
+            Err(err) => err.to_string(),
+            Ok(()) => {
+                let given = crate::config::parameters::TABLE.iter().filter_map(|parameter| {
+                    settings
+                        .get(parameter.name)
+                        .map(|(value, _)| format!("{} {value}", parameter.name))
+                });
+                given.chain(warnings).collect::<Vec<_>>().join("; ")
+            }
+        };
+        assert_eq!(said.replace(path.to_str().unwrap(), "FILE"), expect);
+    }
+
+    #[test]
+    fn entries_for_this_node_are_taken_and_others_are_not() {
+        check(
+            "/**:\n  ros__parameters:\n    size: 336x192\n    max_rate: 5\n",
+            "size \"336x192\"; max_rate 5",
+        );
+        check("/robot/pixio_node: {ros__parameters: {threads: 2}}", "threads 2");
+        check(
+            "robot: {pixio_node: {ros__parameters: {threads: 2}}}",
+            "threads 2",
+        );
+        check(
+            "/robot: {pixio_node: {ros__parameters: {threads: 2}}}",
+            "threads 2",
+        );
+        check("/robot/*: {ros__parameters: {threads: 2}}", "threads 2");
+        check("/**/pixio_node: {ros__parameters: {threads: 2}}", "threads 2");
+        check(
+            "/**: {ros__parameters: {qos_overrides: {/image: {depth: 1}}, use_sim_time: true}}",
+            "use_sim_time true",
+        );
+        check("/**: {ros__parameters: {layer: !block 3}}", "layer 3");
+        check(
+            "/**: {ros__parameters: }",
+            "FILE: nothing in it is for /robot/pixio_node: it is empty; /** is for every node",
+        );
+        check(
+            "pixio_node: {ros__parameters: {threads: 2}}\n/*: {ros__parameters: {}}",
+            "FILE: nothing in it is for /robot/pixio_node: its keys are /pixio_node, /*; /** is for every node",
+        );
+    }
+
+    #[test]
+    fn the_later_entry_wins() {
+        check(
+            "/**: {ros__parameters: {fit: crop}}\n/robot/pixio_node: {ros__parameters: {fit: auto}}",
+            "fit \"auto\"",
+        );
+        check(
+            "/robot/pixio_node: {ros__parameters: {fit: auto}}\n/**: {ros__parameters: {fit: crop}}",
+            "fit \"crop\"",
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_stops_under_our_own_key_and_is_a_warning_under_a_shared_one() {
+        check(
+            "/robot/pixio_node: {ros__parameters: {shutter: 3}}",
+            "FILE under /robot/pixio_node: there is no parameter `shutter`; the nearest valid name is `layer`",
+        );
+        check(
+            "/**/pixio_node: {ros__parameters: {a: {b: 3}}}",
+            "FILE under /**/pixio_node: there is no parameter `a.b`; the nearest valid name is `fit`",
+        );
+        check(
+            "/**: {ros__parameters: {shutter: {speed: [1, a]}}}",
+            "FILE under /**: passed over `shutter.speed`, which is no parameter of this node",
+        );
+        check(
+            "/**: {ros__parameters: {modle: tiny}}",
+            "FILE under /**: there is no parameter `modle`; the nearest valid name is `model`",
+        );
+        check(
+            "/**: {ros__parameters: {fps: 30}}",
+            "FILE under /**: passed over `fps`, which is no parameter of this node",
+        );
+        check(
+            "/**: {ros__parameters: {sise: 16x16}}",
+            "FILE under /**: there is no parameter `sise`; the nearest valid name is `size`",
+        );
+    }
+
+    #[test]
+    fn files_of_another_form_are_refused_with_the_place() {
+        check(
+            "/**:\n  ros__parameters:\n    size: [\n",
+            "FILE:4: not valid YAML: did not find expected node content at line 4 column 1, while parsing a flow node",
+        );
+        check(
+            "model: tiny",
+            "FILE: `model` stands outside of ros__parameters; the form is `/**: ros__parameters: NAME: VALUE`",
+        );
+        check(
+            "ros__parameters: {model: tiny}",
+            "FILE: ros__parameters stands under no node key; the form is `/**: ros__parameters: NAME: VALUE`",
+        );
+        check(
+            "- 3",
+            "FILE: it holds no node key; the form is `/**: ros__parameters: NAME: VALUE`",
+        );
+        check(
+            "/**: {ros__parameters: {size: }}",
+            "FILE under /**: `size`: there is no value; an empty string is ''",
+        );
+    }
+}

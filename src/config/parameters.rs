@@ -1,0 +1,387 @@
+//! The table of all parameters: what each is called, means and may be. The command line, its help,
+//! the checks and `config/pixio.yaml` follow it.
+
+use super::choices::{self, Device, Fit, ImageTransport, LogLevel, NetworkInterface, Precision};
+use super::choices::{FeaturesDtype, Reliability, ResizeFilter};
+use super::sizes;
+use super::value::Value;
+
+/// One parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// As in ROS; the option is the same with dashes.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// As one would type it; `None` when it must be given.
+    pub default: Option<&'static str>,
+    /// Unit of the number, or nothing.
+    pub unit: &'static str,
+    /// One sentence or two.
+    pub doc: &'static str,
+    /// Whether it can change while the node runs.
+    pub at_run_time: bool,
+    /// Whether `infer` has an option for it.
+    pub offline: bool,
+    /// Heading in the help and in `config/pixio.yaml`.
+    pub group: &'static str,
+}
+
+/// What a parameter may be.
+#[derive(Debug)]
+pub enum Kind {
+    /// true or false.
+    Bool,
+    /// A whole number from the first bound to the second.
+    Integer(i64, i64),
+    /// A number from the first bound to the second; whole ones are taken too.
+    Double(f64, f64),
+    /// One of a few words.
+    Choice(fn() -> Vec<&'static str>),
+    /// Text, described by the first and checked by the second.
+    Text(&'static str, fn(&str) -> Result<(), String>),
+    /// The word, or a whole number from the bound upwards.
+    WordOrInteger(&'static str, i64),
+}
+
+const MODEL: &str = "Model";
+const PICTURE: &str = "Picture";
+const TOPICS: &str = "Topics and network";
+const OUTPUTS: &str = "Outputs";
+const REPORTS: &str = "Reports";
+
+/// Most parameters are read at start and mean something to `infer` as well.
+const fn parameter(
+    group: &'static str,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Parameter {
+    Parameter {
+        name,
+        kind,
+        default: Some(default),
+        unit: "",
+        doc,
+        at_run_time: false,
+        offline: true,
+        group,
+    }
+}
+
+impl Parameter {
+    const fn in_unit(self, unit: &'static str) -> Self {
+        Self { unit, ..self }
+    }
+
+    const fn changeable(self) -> Self {
+        Self {
+            at_run_time: true,
+            ..self
+        }
+    }
+
+    const fn online_only(self) -> Self {
+        Self {
+            offline: false,
+            ..self
+        }
+    }
+
+    const fn required(self) -> Self {
+        Self {
+            default: None,
+            ..self
+        }
+    }
+}
+
+/// Every parameter, in the order of the help.
+pub static TABLE: [Parameter; 20] = [
+    parameter(
+        MODEL,
+        "model",
+        Kind::Text("a folder, a Hugging Face id or random:NAME", given),
+        "",
+        "The Pixio model: a folder with config.json and model.safetensors, a Hugging Face id that is in the \
+         local cache (nothing is downloaded), or random:NAME (tiny, vitb16, vitl16, vith16, vit1b16, vit5b16) \
+         for random weights.",
+    )
+    .required(),
+    parameter(
+        MODEL,
+        "device",
+        Kind::Text("auto, cpu, cuda or cuda:N", device),
+        "auto",
+        "Where the model runs. auto is CUDA when it loads, else the CPU.",
+    ),
+    parameter(
+        MODEL,
+        "precision",
+        Kind::Choice(choices::words::<Precision>),
+        "auto",
+        "Arithmetic of the model. auto is bfloat16 on CUDA and float32 on the CPU.",
+    ),
+    parameter(
+        MODEL,
+        "threads",
+        Kind::Integer(0, 1024),
+        "0",
+        "CPU threads of one forward pass. 0 leaves it to libtorch.",
+    )
+    .in_unit("threads"),
+    parameter(
+        MODEL,
+        "layer",
+        Kind::WordOrInteger("last", 1),
+        "last",
+        "Block whose tokens become the features, counted from 1.",
+    ),
+    parameter(
+        PICTURE,
+        "size",
+        Kind::Text("WIDTHxHEIGHT in pixels, both divisible by 16 and from 16 to 4096", model_size),
+        "256x256",
+        "Size of the model's input. Not read under fit: auto.",
+    ),
+    parameter(
+        PICTURE,
+        "fit",
+        Kind::Choice(choices::words::<Fit>),
+        "stretch",
+        "How a camera picture becomes a model input. stretch scales each axis on its own, letterbox keeps \
+         the aspect and pads, crop keeps the aspect and cuts, auto stretches to the one of 288x224, 336x192, \
+         256x256, 224x288 and 192x336 that is nearest the camera's aspect.",
+    ),
+    parameter(
+        PICTURE,
+        "resize_filter",
+        Kind::Choice(choices::words::<ResizeFilter>),
+        "exact",
+        "exact is the antialiased bicubic filter of training; linear is faster and aliases.",
+    ),
+    parameter(
+        TOPICS,
+        "image_transport",
+        Kind::Choice(choices::words::<ImageTransport>),
+        "raw",
+        "raw reads sensor_msgs/Image from the topic image, compressed reads sensor_msgs/CompressedImage from \
+         image/compressed.",
+    )
+    .online_only(),
+    parameter(
+        TOPICS,
+        "image_reliability",
+        Kind::Choice(choices::words::<Reliability>),
+        "best_effort",
+        "QoS of the camera subscriptions. best_effort receives from every publisher.",
+    )
+    .online_only(),
+    parameter(
+        TOPICS,
+        "output_reliability",
+        Kind::Choice(choices::words::<Option<Reliability>>),
+        "auto",
+        "QoS of the outputs. auto is reliable up to 96 KB and best effort above.",
+    )
+    .online_only(),
+    parameter(
+        TOPICS,
+        "network_interface",
+        Kind::Text("auto or an IP address", network_interface),
+        "auto",
+        "Address that DDS uses. auto is the address of the default route, or loopback when there is none or \
+         ROS asks for localhost.",
+    )
+    .online_only(),
+    parameter(
+        TOPICS,
+        "max_rate",
+        Kind::Double(0.0, 1000.0),
+        "0.0",
+        "Most frames per second that are taken from a camera. 0 takes all.",
+    )
+    .in_unit("Hz")
+    .changeable()
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "features_dtype",
+        Kind::Choice(choices::words::<FeaturesDtype>),
+        "float16",
+        "Element type of ~/features.",
+    )
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "reduced_channels",
+        Kind::Integer(1, 64),
+        "16",
+        "Channels of ~/features/reduced; lowered with a warning when the message would pass 96 KB.",
+    )
+    .in_unit("channels")
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "pca_basis",
+        Kind::Text("auto or the path of a file", given),
+        "auto",
+        "Basis of ~/features/reduced and ~/features/pca. auto estimates it from the first frames and keeps it \
+         in the cache; a path reads it from a file.",
+    ),
+    parameter(
+        REPORTS,
+        "stats_period",
+        Kind::Double(0.0, 86_400.0),
+        "10.0",
+        "Time between two lines of statistics. 0 writes none.",
+    )
+    .in_unit("s")
+    .online_only(),
+    parameter(
+        REPORTS,
+        "stats_file",
+        Kind::Text("the path of a file, or nothing", anything),
+        "",
+        "File that gets the statistics as JSON, one line per period. Empty writes none.",
+    )
+    .online_only(),
+    parameter(
+        REPORTS,
+        "log_level",
+        Kind::Choice(choices::words::<LogLevel>),
+        "info",
+        "Least severity that is logged, to stderr and to /rosout.",
+    )
+    .changeable(),
+    parameter(
+        REPORTS,
+        "use_sim_time",
+        Kind::Bool,
+        "false",
+        "Taken because ROS tools set it on every node. Stamps are taken from the camera, so the clock does \
+         not matter.",
+    )
+    .changeable()
+    .online_only(),
+];
+
+/// The parameter of that name.
+pub fn find(name: &str) -> Option<&'static Parameter> {
+    TABLE.iter().find(|parameter| parameter.name == name)
+}
+
+impl Parameter {
+    /// `value` in the type of this parameter: a whole number becomes a double where one is due, and
+    /// the words that ROS reads as booleans become booleans.
+    ///
+    /// # Errors
+    /// Why `value` will not do.
+    pub fn check(&self, value: &Value) -> Result<Value, String> {
+        let wrong = || Err(format!("valid is {}", self.valid()));
+        match (&self.kind, value) {
+            (Kind::Bool, Value::Bool(_)) => Ok(value.clone()),
+            (Kind::Bool, Value::String(word)) => bool_from_word(word).map(Value::Bool).map_or_else(wrong, Ok),
+            (Kind::Integer(min, max), Value::Integer(n)) if (min..=max).contains(&n) => Ok(value.clone()),
+            (Kind::Double(min, max), Value::Double(x)) if (min..=max).contains(&x) => Ok(value.clone()),
+            (Kind::Double(..), Value::Integer(n)) => self.check(&Value::Double(*n as f64)),
+            (Kind::Choice(words), Value::String(word)) if words().contains(&word.as_str()) => {
+                Ok(value.clone())
+            }
+            (Kind::Text(valid, check), Value::String(text)) => match check(text) {
+                Ok(()) => Ok(value.clone()),
+                Err(reason) if reason.is_empty() => wrong(),
+                Err(reason) => Err(format!("{reason}; valid is {valid}")),
+            },
+            (Kind::WordOrInteger(word, _), Value::String(text)) if text == word => Ok(value.clone()),
+            (Kind::WordOrInteger(_, min), Value::Integer(n)) if n >= min => Ok(value.clone()),
+            _ => wrong(),
+        }
+    }
+
+    /// What it may be, in words.
+    pub fn valid(&self) -> String {
+        let unit = if self.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", self.unit)
+        };
+        match &self.kind {
+            Kind::Bool => "true or false".into(),
+            Kind::Integer(min, max) => format!("a whole number from {min} to {max}{unit}"),
+            Kind::Double(min, max) => format!("a number from {min} to {max}{unit}"),
+            Kind::Choice(words) => match words().split_last() {
+                Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+                _ => words().concat(),
+            },
+            Kind::Text(valid, _) => (*valid).into(),
+            Kind::WordOrInteger(word, min) => format!("{word} or a whole number from {min}"),
+        }
+    }
+
+    /// What stands for a value in the help.
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool => "true|false",
+            Kind::Integer(..) => "N",
+            Kind::Double(..) => "X",
+            Kind::Choice(_) => "WORD",
+            Kind::Text(..) => "TEXT",
+            Kind::WordOrInteger(..) => "LAYER",
+        }
+    }
+
+    /// What was typed for this parameter, in its type if it can be; [`Self::check`] says the rest.
+    pub fn value_from_text(&self, text: &str) -> Value {
+        let string = || Value::String(text.into());
+        match self.kind {
+            Kind::Bool => bool_from_word(text).map_or_else(string, Value::Bool),
+            Kind::Integer(..) | Kind::WordOrInteger(..) => {
+                text.parse().map_or_else(|_| string(), Value::Integer)
+            }
+            Kind::Double(..) => text.parse().map_or_else(|_| string(), Value::Double),
+            Kind::Choice(_) | Kind::Text(..) => string(),
+        }
+    }
+
+    /// The value that holds when none is given.
+    pub fn default_value(&self) -> Option<Value> {
+        self.default.map(|text| self.value_from_text(text))
+    }
+}
+
+/// The words that ROS parameter files may use for booleans.
+fn bool_from_word(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "on" => Some(true),
+        "false" | "no" | "n" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn anything(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+fn given(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        Err("it must not be empty".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn device(text: &str) -> Result<(), String> {
+    Device::from_text(text).map(drop).ok_or_else(String::new)
+}
+
+fn network_interface(text: &str) -> Result<(), String> {
+    NetworkInterface::from_text(text)
+        .map(drop)
+        .ok_or_else(String::new)
+}
+
+fn model_size(text: &str) -> Result<(), String> {
+    sizes::model_size_from_text(text).map(drop)
+}

@@ -1,0 +1,232 @@
+//! What becomes of settings as a whole, and that `config/pixio.yaml` says what the table says.
+
+use super::parameters::{Parameter, TABLE};
+use super::*;
+
+fn settings(given: &[(&str, Value)]) -> Settings {
+    let mut settings = Settings::default();
+    for (name, value) in given {
+        let Ok(Place::Ours(parameter)) = Settings::place(name, &Origin::Default) else {
+            panic!("{name} is no parameter");
+        };
+        settings.set(parameter, value.clone(), Origin::Option(format!("--{name}")));
+    }
+    settings
+}
+
+fn string(text: &str) -> Value {
+    Value::String(text.into())
+}
+
+#[test]
+fn the_defaults_make_a_configuration_once_there_is_a_model() {
+    let config = Config::from_settings(&settings(&[("model", string("random:tiny"))])).unwrap();
+    let expect = Config {
+        model: "random:tiny".into(),
+        device: Device::Auto,
+        precision: Precision::Auto,
+        threads: None,
+        size: Size {
+            width: 256,
+            height: 256,
+        },
+        fit: Fit::Stretch,
+        resize_filter: ResizeFilter::Exact,
+        layer: None,
+        image_transport: ImageTransport::Raw,
+        image_reliability: Reliability::BestEffort,
+        output_reliability: None,
+        network_interface: NetworkInterface::Auto,
+        max_rate: None,
+        features_dtype: FeaturesDtype::Float16,
+        reduced_channels: 16,
+        pca_basis: None,
+        stats_period_secs: 10.0,
+        stats_file: None,
+        log_level: LogLevel::Info,
+        use_sim_time: false,
+    };
+    assert_eq!(config, expect);
+}
+
+#[test]
+fn without_a_model_the_error_says_how_to_give_one() {
+    let said = Config::from_settings(&Settings::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("--model DIR") && said.contains("random:tiny"),
+        "{said}"
+    );
+}
+
+/// Gives `value` to `name` and compares the whole configuration, as debug text, or the error.
+fn check(name: &str, value: Value, expect: &str) {
+    let said = match Config::from_settings(&settings(&[("model", string("m")), (name, value)])) {
+        Ok(config) => format!("{config:?}"),
+        Err(err) => err.to_string(),
+    };
+    assert!(said.contains(expect), "{said}\ndoes not contain\n{expect}");
+}
+
+#[test]
+fn each_value_lands_in_its_field() {
+    check("model", string("other"), "model: \"other\"");
+    check("device", string("cuda:1"), "device: Cuda(1)");
+    check("device", string("cuda"), "device: Cuda(0)");
+    check("precision", string("bfloat16"), "precision: Bfloat16");
+    check("threads", Value::Integer(2), "threads: Some(2)");
+    check(
+        "size",
+        string("336x192"),
+        "size: Size { width: 336, height: 192 }",
+    );
+    check("fit", string("letterbox"), "fit: Letterbox");
+    check("resize_filter", string("linear"), "resize_filter: Linear");
+    check("layer", Value::Integer(11), "layer: Some(11)");
+    check(
+        "image_transport",
+        string("compressed"),
+        "image_transport: Compressed",
+    );
+    check(
+        "image_reliability",
+        string("reliable"),
+        "image_reliability: Reliable",
+    );
+    check(
+        "output_reliability",
+        string("best_effort"),
+        "output_reliability: Some(BestEffort)",
+    );
+    check(
+        "network_interface",
+        string("10.0.0.7"),
+        "network_interface: Address(10.0.0.7)",
+    );
+    check("max_rate", Value::Integer(5), "max_rate: Some(5.0)");
+    check("features_dtype", string("float32"), "features_dtype: Float32");
+    check("reduced_channels", Value::Integer(64), "reduced_channels: 64");
+    check(
+        "pca_basis",
+        string("/b.safetensors"),
+        "pca_basis: Some(\"/b.safetensors\")",
+    );
+    check("stats_period", Value::Double(0.5), "stats_period_secs: 0.5");
+    check("stats_file", string("/s.jsonl"), "stats_file: Some(\"/s.jsonl\")");
+    check("log_level", string("debug"), "log_level: Debug");
+    check("use_sim_time", string("on"), "use_sim_time: true");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
+    check(
+        "fit",
+        string("fill"),
+        "--fit: `fit` cannot be \"fill\" (string): valid is stretch, letterbox, crop or auto",
+    );
+    check(
+        "fit",
+        Value::Bool(true),
+        "`fit` cannot be true (bool): valid is stretch",
+    );
+    check(
+        "threads",
+        Value::Double(2.0),
+        "`threads` cannot be 2.0 (double): valid is a whole number from 0 to 1024 threads",
+    );
+    check("threads", Value::Integer(-1), "cannot be -1");
+    check(
+        "reduced_channels",
+        Value::Integer(65),
+        "valid is a whole number from 1 to 64 channels",
+    );
+    check(
+        "layer",
+        Value::Integer(0),
+        "valid is last or a whole number from 1",
+    );
+    check("layer", string("first"), "valid is last or a whole number from 1");
+    check("max_rate", Value::Double(f64::INFINITY), "cannot be inf (double)");
+    check("max_rate", string("fast"), "valid is a number from 0 to 1000 Hz");
+    check(
+        "size",
+        string("250x256"),
+        "the width 250 cannot be cut into patches of 16; 256 is nearest; valid is WIDTHxHEIGHT",
+    );
+    check("size", Value::Integer(256), "valid is WIDTHxHEIGHT in pixels");
+    check("device", string("gpu"), "valid is auto, cpu, cuda or cuda:N");
+    check(
+        "network_interface",
+        string("eth0"),
+        "valid is auto or an IP address",
+    );
+    check("model", string(""), "it must not be empty");
+    check("use_sim_time", Value::Integer(1), "valid is true or false");
+    check(
+        "stats_file",
+        Value::StringArray(vec![]),
+        "cannot be [] (string_array)",
+    );
+}
+
+/// How `config/pixio.yaml` documents a parameter.
+fn documented(parameter: &Parameter) -> String {
+    let changes = if parameter.at_run_time {
+        "Changes at run time."
+    } else {
+        "Read at start."
+    };
+    let text = format!("{} Valid: {}. {changes}", parameter.doc, parameter.valid());
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() < 92 => *line += &format!(" {word}"),
+            _ => lines.push(format!(" {word}")),
+        }
+    }
+    let comment: String = lines.iter().map(|line| format!("    #{line}\n")).collect();
+    let name = parameter.name;
+    match (parameter.default, &parameter.default_value()) {
+        (None, _) => format!("{comment}    # Required.\n    # {name}: random:tiny\n"),
+        (Some(""), _) => format!("{comment}    {name}: \"\"\n"),
+        (Some(default), _) => format!("{comment}    {name}: {default}\n"),
+    }
+}
+
+#[test]
+fn the_documented_file_says_what_the_table_says() {
+    let mut expect = "# Every parameter of pixio_node with its default. Copy what you change; use it with\n\
+                      # pixio_node --ros-args --params-file FILE\n/**:\n  ros__parameters:\n"
+        .to_owned();
+    let mut group = "";
+    for parameter in &TABLE {
+        if group != parameter.group {
+            group = parameter.group;
+            expect += &format!("    # ---- {group} ----\n\n");
+        }
+        expect += &format!("{}\n", documented(parameter));
+    }
+    let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pixio.yaml")).unwrap();
+    assert!(
+        file.trim_end() == expect.trim_end(),
+        "config/pixio.yaml should read\n{expect}"
+    );
+}
+
+#[test]
+fn the_documented_file_is_a_parameter_file_with_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/pixio.yaml");
+    let (mut from_file, mut warnings) = (settings(&[("model", string("m"))]), Vec::new());
+    files::read(path.as_ref(), "/pixio_node", &mut from_file, &mut warnings).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    for parameter in TABLE.iter().filter(|parameter| parameter.default.is_some()) {
+        assert!(
+            from_file.get(parameter.name).is_some(),
+            "{} is missing",
+            parameter.name
+        );
+    }
+    let defaults = Config::from_settings(&settings(&[("model", string("m"))])).unwrap();
+    assert_eq!(Config::from_settings(&from_file).unwrap(), defaults);
+}

@@ -1,0 +1,132 @@
+//! Statistics for people and for programs: one log line per camera and period, and JSON lines.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use serde_json::json;
+
+use crate::pipeline::Shared;
+use crate::runtime::statistics::{Counts, Percentiles, Span};
+
+/// Writes what the stages count.
+pub struct Reporter {
+    shared: Shared,
+    cameras: Vec<String>,
+    period: Option<Duration>,
+    file: Option<File>,
+    /// Counts and time of the last report.
+    last: (Instant, Vec<Counts>),
+}
+
+impl Reporter {
+    /// `cameras` are names for the log; `period_secs` 0 reports at the end alone; `file` gets one
+    /// JSON object per report.
+    ///
+    /// # Errors
+    /// `file` cannot be opened.
+    pub fn new(
+        shared: Shared,
+        cameras: Vec<String>,
+        period_secs: f64,
+        file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.with_context(|| format!("stats_file: cannot write {}", path.display()))
+        };
+        let counts = vec![Counts::default(); cameras.len()];
+        Ok(Self {
+            shared,
+            cameras,
+            period: Some(period_secs)
+                .filter(|&secs| 0.0 < secs)
+                .map(Duration::from_secs_f64),
+            file: file.map(open).transpose()?,
+            last: (Instant::now(), counts),
+        })
+    }
+
+    /// Reports once a period until the sender of `stop` is gone, and once more then.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn run(mut self, stop: &Receiver<()>) -> anyhow::Result<()> {
+        loop {
+            let stopped = match self.period {
+                Some(period) => stop.recv_timeout(period) != Err(RecvTimeoutError::Timeout),
+                None => stop.recv().is_err(),
+            };
+            self.report(stopped)?;
+            if stopped {
+                return Ok(());
+            }
+        }
+    }
+
+    fn report(&mut self, at_end: bool) -> anyhow::Result<()> {
+        let counts: Vec<Counts> = self
+            .shared
+            .accounting
+            .iter()
+            .map(|camera| camera.snapshot())
+            .collect();
+        let spans = self.shared.latencies.take();
+        let elapsed = self.last.0.elapsed();
+        for ((name, now), before) in self.cameras.iter().zip(&counts).zip(&self.last.1) {
+            if at_end {
+                tracing::info!("{name}: {now}");
+            } else {
+                let rate = |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64();
+                let (rate_in, rate_out) = (
+                    rate(now.received, before.received),
+                    rate(now.published, before.published),
+                );
+                tracing::info!(
+                    "{name}: {rate_in:.1} Hz in, {rate_out:.1} Hz out; {now}; {}",
+                    line(&spans)
+                );
+            }
+        }
+        if let Some(file) = &mut self.file {
+            let cameras: Vec<_> = self.cameras.iter().zip(&counts).collect();
+            let cameras: Vec<_> = cameras
+                .iter()
+                .map(|(name, counts)| json!({"name": name, "counts": counts}))
+                .collect();
+            let spans: serde_json::Map<_, _> = spans
+                .iter()
+                .map(|(span, found)| (span.name().to_owned(), json!(found)))
+                .collect();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64();
+            let report = json!({
+                "time": now, "period_secs": elapsed.as_secs_f64(), "final": at_end,
+                "cameras": cameras, "spans": spans,
+            });
+            writeln!(file, "{report}").context("stats_file: cannot write")?;
+        }
+        self.last = (Instant::now(), counts);
+        Ok(())
+    }
+}
+
+/// Percentiles of all spans that were seen, in a line.
+fn line(spans: &[(Span, Percentiles)]) -> String {
+    let seen = spans.iter().filter(|(_, found)| found.n != 0);
+    let texts: Vec<_> = seen
+        .map(|(span, Percentiles { p50, p95, p99, .. })| {
+            format!("{} {p50:.1}/{p95:.1}/{p99:.1}", span.name())
+        })
+        .collect();
+    if texts.is_empty() {
+        "no frame".into()
+    } else {
+        format!("ms p50/p95/p99: {}", texts.join(", "))
+    }
+}

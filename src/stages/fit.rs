@@ -1,1 +1,0 @@
-//! Fit: one camera picture becomes one model input.

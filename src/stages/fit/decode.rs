@@ -1,0 +1,68 @@
+//! Whatever arrived becomes 8-bit pixels in rows without padding, at the camera's size.
+
+use super::colour;
+use super::compressed;
+use super::encoding::{Channels, Encoding};
+use super::error::FitError;
+use super::raster;
+use crate::geometry::Size;
+use crate::stages::camera::Picture;
+
+/// An 8-bit picture in rows without padding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels<'a> {
+    pub(super) size: Size,
+    pub(super) channels: Channels,
+    /// `size.height * size.width * channels.count()` bytes.
+    pub(super) bytes: &'a [u8],
+}
+
+/// Decodes pictures into buffers of its own, or leaves them where they are when they need nothing.
+#[derive(Default)]
+pub(super) struct Decoder {
+    rows: Vec<u8>,
+    pixels: Vec<u8>,
+}
+
+impl Decoder {
+    pub(super) fn decode<'a>(&'a mut self, picture: &'a Picture) -> Result<Pixels<'a>, FitError> {
+        let raster = match picture {
+            Picture::Compressed(file) => return compressed::decode(file, &mut self.rows, &mut self.pixels),
+            Picture::Raw(raster) => raster,
+        };
+        let (encoding, size) = raster::check(raster)?;
+        let rows = raster::rows(raster, encoding, size, &mut self.rows);
+        let pixels = &mut self.pixels;
+        let channels = match encoding {
+            Encoding::Bits8(channels) => {
+                return Ok(Pixels {
+                    size,
+                    channels,
+                    bytes: rows,
+                });
+            }
+            Encoding::Bits16(channels) => {
+                colour::narrow(rows, raster.big_endian, pixels);
+                channels
+            }
+            Encoding::Nv24 => {
+                colour::rgb_from_nv24(rows, size, pixels);
+                Channels::Rgb
+            }
+            Encoding::Uyvy | Encoding::Yuyv | Encoding::Nv21 | Encoding::Bayer(_) => {
+                colour::rgb_by_opencv(rows, encoding, size, pixels)?;
+                Channels::Rgb
+            }
+        };
+        Ok(Pixels {
+            size,
+            channels,
+            bytes: pixels,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffers(&self) -> [(*const u8, usize); 2] {
+        [&self.rows, &self.pixels].map(|buffer| (buffer.as_ptr(), buffer.capacity()))
+    }
+}

@@ -1,0 +1,98 @@
+//! Why a picture was refused.
+
+use crate::geometry::Size;
+
+/// A picture that cannot become a model input. The frame is lost, the next one may be fine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FitError {
+    /// A name that is none of the supported encodings.
+    #[error("encoding {encoding:?} is not supported")]
+    Encoding {
+        /// As it stood in the message.
+        encoding: String,
+    },
+    /// No columns or no rows.
+    #[error("the picture is {}x{}", size.width, size.height)]
+    ZeroSize {
+        /// As claimed.
+        size: Size,
+    },
+    /// A size that the encoding cannot have: odd where chroma is shared, or too small for a mosaic.
+    #[error("a picture in {encoding} cannot be {}x{}", size.width, size.height)]
+    ImpossibleSize {
+        /// As it stood in the message.
+        encoding: String,
+        /// As claimed.
+        size: Size,
+    },
+    /// More pixels than any camera has.
+    #[error("{}x{} is too large: at most 65535 a side and 64 megapixels are taken", size.width, size.height)]
+    TooLarge {
+        /// As claimed.
+        size: Size,
+    },
+    /// Rows overlap.
+    #[error("step {step} is shorter than a row of {row_bytes} bytes")]
+    Step {
+        /// Bytes from row to row, as claimed.
+        step: u32,
+        /// Bytes that a row needs.
+        row_bytes: u64,
+    },
+    /// The message holds fewer bytes than it claims.
+    #[error("{found} bytes came, {expected} were claimed")]
+    ShortData {
+        /// Bytes needed.
+        expected: u64,
+        /// Bytes there.
+        found: u64,
+    },
+    /// A compressed picture that begins like neither JPEG nor PNG.
+    #[error("neither JPEG nor PNG: the file begins with {start:02x?}")]
+    CompressedFormat {
+        /// The first bytes, at most eight.
+        start: Vec<u8>,
+    },
+    /// The JPEG decoder's complaint.
+    #[error("broken JPEG: {message}")]
+    Jpeg {
+        /// What it said.
+        message: String,
+    },
+    /// The PNG decoder's complaint.
+    #[error("broken PNG: {message}")]
+    Png {
+        /// What it said.
+        message: String,
+    },
+    /// The colour conversion or the resize failed.
+    #[error("the conversion failed: {message}")]
+    Conversion {
+        /// What the library said.
+        message: String,
+    },
+}
+
+impl FitError {
+    /// The key under which the frame is counted.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Encoding { .. } => "encoding",
+            Self::ZeroSize { .. } => "zero size",
+            Self::ImpossibleSize { .. } => "impossible size",
+            Self::TooLarge { .. } => "too large",
+            Self::Step { .. } => "step",
+            Self::ShortData { .. } => "short data",
+            Self::CompressedFormat { .. } => "compressed format",
+            Self::Jpeg { .. } => "jpeg",
+            Self::Png { .. } => "png",
+            Self::Conversion { .. } => "conversion",
+        }
+    }
+
+    pub(super) fn conversion(err: impl ToString) -> Self {
+        Self::Conversion {
+            message: err.to_string(),
+        }
+    }
+}

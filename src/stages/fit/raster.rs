@@ -1,0 +1,98 @@
+//! A raw raster's claims against its bytes; then its rows without padding.
+
+use super::encoding::Encoding;
+use super::error::FitError;
+use crate::geometry::Size;
+use crate::stages::camera::Raster;
+
+/// Longest side taken; JPEG has no longer ones either.
+const MAX_SIDE: u32 = 65_535;
+/// Most pixels taken.
+const MAX_PIXELS: u64 = 64_000_000;
+
+/// Refuses sizes beyond any camera's.
+pub(super) fn check_size(size: Size) -> Result<(), FitError> {
+    let n_pixels = u64::from(size.width) * u64::from(size.height);
+    match n_pixels {
+        0 => Err(FitError::ZeroSize { size }),
+        _ if size.width > MAX_SIDE || size.height > MAX_SIDE => Err(FitError::TooLarge { size }),
+        _ if n_pixels > MAX_PIXELS => Err(FitError::TooLarge { size }),
+        _ => Ok(()),
+    }
+}
+
+/// What a raster is, once every claim has been found true.
+pub(super) fn check(raster: &Raster) -> Result<(Encoding, Size), FitError> {
+    let size = Size {
+        width: raster.width,
+        height: raster.height,
+    };
+    if size.width == 0 || size.height == 0 {
+        return Err(FitError::ZeroSize { size });
+    }
+    let encoding = || raster.encoding.clone();
+    let Some(code) = Encoding::parse(&raster.encoding) else {
+        return Err(FitError::Encoding { encoding: encoding() });
+    };
+    if !code.takes(size) {
+        return Err(FitError::ImpossibleSize {
+            encoding: encoding(),
+            size,
+        });
+    }
+    let planes = code.planes(size);
+    for plane in planes {
+        if plane.row_bytes > u64::from(raster.step) * plane.steps {
+            return Err(FitError::Step {
+                step: raster.step,
+                row_bytes: plane.row_bytes,
+            });
+        }
+    }
+    // The last row may lack its padding. Saturation keeps a claim of 2^64 bytes from looking small.
+    let (mut expected, mut plane_start) = (0_u64, 0_u64);
+    for plane in planes.into_iter().filter(|plane| plane.rows > 0) {
+        let stride = u64::from(raster.step) * plane.steps;
+        let last_row = plane_start.saturating_add(stride.saturating_mul(plane.rows - 1));
+        expected = last_row.saturating_add(plane.row_bytes);
+        plane_start = last_row.saturating_add(stride);
+    }
+    let found = raster.bytes.len() as u64;
+    if found < expected {
+        return Err(FitError::ShortData { expected, found });
+    }
+    check_size(size)?;
+    Ok((code, size))
+}
+
+/// The rows of a checked raster, one after the other: the raster's own bytes when it has no
+/// padding, else a copy in `scratch`.
+pub(super) fn rows<'a>(
+    raster: &'a Raster,
+    encoding: Encoding,
+    size: Size,
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    let planes = encoding.planes(size).map(|plane| {
+        let stride = u64::from(raster.step) * plane.steps;
+        (plane.rows as usize, plane.row_bytes as usize, stride as usize)
+    });
+    let n_bytes = planes.iter().map(|(rows, row_bytes, _)| rows * row_bytes).sum();
+    if planes.iter().all(|(_, row_bytes, stride)| row_bytes == stride) {
+        return &raster.bytes[..n_bytes];
+    }
+    scratch.resize(n_bytes, 0);
+    let (mut source, mut target) = (&raster.bytes[..], &mut scratch[..]);
+    for (n_rows, row_bytes, stride) in planes {
+        let (rows, rest) = source.split_at(source.len().min(n_rows * stride));
+        let (packed, free) = target.split_at_mut(n_rows * row_bytes);
+        for (row, packed) in rows
+            .chunks(stride.max(1))
+            .zip(packed.chunks_exact_mut(row_bytes.max(1)))
+        {
+            packed.copy_from_slice(&row[..row_bytes]);
+        }
+        (source, target) = (rest, free);
+    }
+    scratch
+}

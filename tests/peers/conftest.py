@@ -1,0 +1,39 @@
+"""Fixtures of the peers' tests. Run them by `scripts/in-netns .venv/bin/python -m pytest tests/peers`."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+# Before rclpy is loaded: a domain of this run's own, and receive buffers that hold large messages.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
+os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(HERE.parents[1] / "config" / "fastdds.xml")
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
+
+import messages  # noqa: E402, F401  (pixio_node.msg from here on)
+import pytest  # noqa: E402
+from peer import Peer  # noqa: E402
+from rig import Rig  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def peer():
+    made = Peer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def rig(peer):
+    """Starts nodes with a camera and inboxes; what a test has started ends with it."""
+    rigs = []
+
+    def start(**options) -> Rig:
+        rigs.append(Rig(peer, **options))
+        return rigs[-1]
+
+    yield start
+    for started in rigs:
+        started.close()

@@ -1,0 +1,34 @@
+"""`pixio_node infer`, the same stages without topics, as the reference for what topics carry."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pictures
+from node_process import run
+from safetensors.numpy import load_file
+
+
+def infer(picture, *options: str, model: str = "random:tiny", size: str = "256x256") -> dict[str, np.ndarray]:
+    """Everything that `infer` writes for one picture: an RGB array (as PNG) or the bytes of a picture file."""
+    data = picture if isinstance(picture, bytes) else pictures.file_bytes(picture, "PNG")
+    suffix = "jpg" if data[:2] == b"\xff\xd8" else "png"
+    with tempfile.TemporaryDirectory(prefix="pixio-infer-") as folder:
+        file = Path(folder, f"picture.{suffix}")
+        file.write_bytes(data)
+        done = run("infer", "--model", model, "--size", size, "--device", "cpu", "--image", file, "--out", folder, *options,
+                   timeout_secs=120)
+        assert done.returncode == 0, done.stderr
+        return load_file(Path(folder, "picture.safetensors"))
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two arrays as flat vectors."""
+    a, b = (np.asarray(x, np.float64).ravel() for x in (a, b))
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """As a share of the largest value in `b`."""
+    a, b = (np.asarray(x, np.float64) for x in (a, b))
+    return float(np.abs(a - b).max() / np.abs(b).max())

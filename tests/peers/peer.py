@@ -1,0 +1,116 @@
+"""An ordinary ROS 2 peer in rclpy: cameras to publish with, inboxes to wait on, the graph to look at."""
+
+import threading
+import time
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import try_shutdown
+
+
+def until(condition, timeout_secs: float, what: str = ""):
+    """Waits until `condition()` is truthy and returns it; an AssertionError with `what` when time is up."""
+    deadline = time.monotonic() + timeout_secs
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_secs} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def qos(reliable: bool = False, depth: int = 10) -> QoSProfile:
+    """Volatile, newest `depth` messages."""
+    reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability,
+                      durability=DurabilityPolicy.VOLATILE)
+
+
+def nanos(stamp) -> int:
+    """A builtin_interfaces/Time as a number, to compare and to look up."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+class Inbox:
+    """Messages of one topic in the order in which they came, with the time of each."""
+
+    def __init__(self, topic: str, subscription_of):
+        self.topic = topic
+        self.messages: list = []
+        self.received_nanos: list[int] = []
+        self._grown = threading.Condition()
+        self.subscription = subscription_of(self._receive)
+
+    def _receive(self, message):
+        with self._grown:
+            self.messages.append(message)
+            self.received_nanos.append(time.time_ns())
+            self._grown.notify_all()
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def answer(self, stamp, timeout_secs: float = 10):
+        """The message with this stamp, or None when it has not come in time."""
+        wanted = nanos(stamp)
+        deadline = time.monotonic() + timeout_secs
+        n_seen = 0
+        with self._grown:
+            while True:
+                for message in self.messages[n_seen:]:
+                    if nanos(message.header.stamp) == wanted:
+                        return message
+                n_seen = len(self.messages)
+                if (left := deadline - time.monotonic()) <= 0:
+                    return None
+                self._grown.wait(min(left, 0.2))
+
+    def matched(self) -> bool:
+        return self.subscription.get_publisher_count() > 0
+
+
+class Peer:
+    """A ROS 2 node whose callbacks run on a thread of its own."""
+
+    def __init__(self, name: str = "peer"):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node(name, context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self):
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def close(self):
+        try_shutdown(context=self.context)
+        self._thread.join(timeout=10)
+        self._executor.shutdown(timeout_sec=1)
+        self.node.destroy_node()
+
+    def publisher(self, message_type, topic: str, reliable: bool = True, depth: int = 1):
+        return self.node.create_publisher(message_type, topic, qos(reliable, depth))
+
+    def inbox(self, message_type, topic: str, reliable: bool = False, depth: int = 10) -> Inbox:
+        def subscription_of(callback):
+            return self.node.create_subscription(message_type, topic, callback, qos(reliable, depth))
+        return Inbox(topic, subscription_of)
+
+    def drop(self, inbox: Inbox):
+        self.node.destroy_subscription(inbox.subscription)
+
+    def node_names(self) -> set[str]:
+        """Fully qualified names of the nodes in the graph."""
+        return {f"{namespace.rstrip('/')}/{name}" for name, namespace in self.node.get_node_names_and_namespaces()}
+
+    def result(self, future, timeout_secs: float = 10):
+        """What a service answered."""
+        until(future.done, timeout_secs, "an answer of the service")
+        return future.result()
+
+    def stamp(self):
+        return self.node.get_clock().now().to_msg()

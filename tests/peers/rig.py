@@ -1,0 +1,75 @@
+"""One node, the camera that feeds it and inboxes for what it sends."""
+
+import time
+
+import pictures
+from node_process import Node
+from peer import Inbox, Peer, until
+from pixio_node.msg import Embedding, PatchFeatures
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+OUTPUTS = {
+    "features": PatchFeatures,
+    "features/reduced": Image,
+    "features/pca": Image,
+    "features/pca/compressed": CompressedImage,
+    "features/camera_info": CameraInfo,
+    "embedding": Embedding,
+}
+
+
+class Rig:
+    """A camera at `/camera/image_raw`, the node behind it, and the outputs named in `listen`."""
+
+    def __init__(self, peer: Peer, listen=("features",), transport: str = "raw", camera: str = "/camera/image_raw",
+                 reliable_inboxes: bool = False, options=(), extra_remaps=(), **node_options):
+        self.peer = peer
+        self._reliable = reliable_inboxes
+        compressed = transport == "compressed"
+        self.camera = (peer.publisher(CompressedImage, f"{camera}/compressed") if compressed
+                       else peer.publisher(Image, camera))
+        self.camera_info = peer.publisher(CameraInfo, f"{camera.rsplit('/', 1)[0]}/camera_info")
+        self.node = Node(options=(*options, "--image-transport", transport),
+                         remaps=(f"image:={camera}", *extra_remaps), **node_options)
+        self.inboxes: dict[str, Inbox] = {name: self.listen(name) for name in listen}
+        try:
+            self.node.start()
+            self.wait_until_matched()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        if hasattr(self.node, "process"):
+            self.node.__exit__()
+        for inbox in self.inboxes.values():
+            self.peer.drop(inbox)
+        for publisher in (self.camera, self.camera_info):
+            self.peer.node.destroy_publisher(publisher)
+        # Let go, so that closing twice is harmless.
+        self.inboxes = {}
+
+    def listen(self, output: str) -> Inbox:
+        return self.peer.inbox(OUTPUTS[output], f"{self.node.name}/{output}", reliable=self._reliable)
+
+    def wait_until_matched(self):
+        """Until both sides know of each other; the node looks for subscribers several times a second."""
+        until(lambda: self.camera.get_subscription_count() > 0, 10, "the node's subscription")
+        until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), 10, "the node's publishers")
+        time.sleep(0.5)
+
+    def send(self, picture, **fields):
+        """Publishes one picture, stamped now: a picture file or an array. Returns the stamp."""
+        stamp = self.peer.stamp()
+        if isinstance(picture, bytes):
+            self.camera.publish(pictures.compressed(picture, stamp, **fields))
+        else:
+            self.camera.publish(pictures.image(picture, stamp, **fields))
+        return stamp
+
+    def ask(self, picture, output: str = "features", timeout_secs: float = 10, **fields):
+        """Publishes one picture and returns the node's answer to it."""
+        stamp = self.send(picture, **fields)
+        answer = self.inboxes[output].answer(stamp, timeout_secs)
+        assert answer is not None, f"no {output} for the picture\n{self.node.tail()}"
+        return answer

@@ -1,0 +1,129 @@
+"""What bad frames get: counted by reason, one warning, and the next good frame is served."""
+
+import pictures
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+GOOD = pictures.photograph("astronaut", 320, 240)
+
+
+def raw(width=320, height=240, step=960, encoding="rgb8", n_bytes=320 * 240 * 3):
+    return Image(width=width, height=height, step=step, encoding=encoding, data=bytes(n_bytes))
+
+
+def jpeg(picture=GOOD) -> bytes:
+    return pictures.file_bytes(picture, "JPEG")
+
+
+def jpeg_that_claims(width: int, height: int) -> bytes:
+    """A JPEG whose frame header holds other sizes than its data."""
+    file = bytearray(jpeg())
+    at = file.index(b"\xff\xc0") + 5
+    file[at:at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(file)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG whose header holds other sizes than its data, with a checksum that agrees."""
+    import zlib
+    file = bytearray(pictures.file_bytes(GOOD, "PNG"))
+    file[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    file[29:33] = zlib.crc32(bytes(file[12:29])).to_bytes(4, "big")
+    return bytes(file)
+
+
+RAW = {
+    "data shorter than height x step": raw(n_bytes=320 * 240 * 3 - 2000),
+    "no data": raw(n_bytes=0),
+    "a 0x0 picture": raw(width=0, height=0, step=0, n_bytes=0),
+    "zero width": raw(width=0),
+    "zero height": raw(height=0),
+    "an unknown encoding": raw(encoding="jpeg2000"),
+    "an empty encoding": raw(encoding=""),
+    "a step shorter than a row": raw(step=959),
+    "a 16k x 16k claim": raw(width=16384, height=16384, step=3 * 16384),
+    "a claim that overflows 32 bits": raw(width=2**31, height=2**31, step=2**32 - 1),
+    "odd width in 4:2:2": raw(width=319, step=640, encoding="uyvy"),
+}
+COMPRESSED = {
+    "a JPEG cut in half": jpeg()[: len(jpeg()) // 2],
+    "a JPEG of three bytes": jpeg()[:3],
+    "no data": b"",
+    "noise": bytes(range(256)) * 20,
+    "a JPEG that claims 60000 x 60000": jpeg_that_claims(60000, 60000),
+    "a PNG cut in half": pictures.file_bytes(GOOD, "PNG")[:20000],
+    "a PNG that claims 16k x 16k": png_that_claims(16384, 16384),
+}
+
+
+@pytest.fixture(scope="module")
+def raw_node(peer):
+    yield from shared(peer, "raw", len(RAW))
+
+
+@pytest.fixture(scope="module")
+def compressed_node(peer):
+    yield from shared(peer, "compressed", len(COMPRESSED))
+
+
+def shared(peer, transport, n_bad):
+    """A node for all rows; when they are through, its books must show each one."""
+    from rig import Rig
+    node = Rig(peer, transport=transport)
+    node.n_bad = 0
+    node.ask(GOOD if transport == "raw" else jpeg())
+    memory = node.node.memory_bytes()
+    yield node
+    grown = node.node.memory_bytes() - memory
+    assert node.node.stop() == 0, node.node.tail()
+    counts = node.node.counts()
+    assert (counts["refused"], sum(counts["reasons"].values())) == (node.n_bad, node.n_bad), counts
+    assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+    assert grown < 60e6, f"{grown / 1e6:.0f} MB for frames that were refused"
+    node.close()
+
+
+def refuse_then_serve(node, bad, good):
+    node.n_bad += 1
+    bad.header.stamp = node.peer.stamp()
+    bad.header.frame_id = "bad"
+    node.camera.publish(bad)
+    node.ask(good)
+    assert all(message.header.frame_id != "bad" for message in node.inboxes["features"].messages)
+
+
+@pytest.mark.parametrize("row", RAW)
+def test_after_a_bad_raw_frame_the_next_good_one_is_served(raw_node, row):
+    refuse_then_serve(raw_node, RAW[row], GOOD)
+
+
+@pytest.mark.parametrize("row", COMPRESSED)
+def test_after_a_bad_compressed_frame_the_next_good_one_is_served(compressed_node, row):
+    refuse_then_serve(compressed_node, CompressedImage(format="jpeg", data=COMPRESSED[row]), jpeg())
+
+
+def test_bad_frames_are_told_once_with_topic_and_reason(rig):
+    node = rig()
+    n_lines = len(node.node.output.lines)
+    for _ in range(20):
+        node.send(GOOD, encoding="jpeg2000")
+    node.ask(GOOD)
+    warnings = [line for line in node.node.output.lines[n_lines:] if "WARN" in line and "jpeg2000" in line]
+    assert 1 <= len(warnings) <= 3, warnings
+
+
+def test_a_burst_of_a_thousand_frames_is_accounted_for_and_costs_no_memory(rig):
+    node = rig()
+    small = pictures.photograph("rocket", 64, 48)
+    node.ask(small)
+    memory = node.node.memory_bytes()
+    for _ in range(1000):
+        node.send(small)
+    node.ask(small)
+    assert node.node.memory_bytes() - memory < 40e6
+    assert node.node.stop() == 0
+    counts = node.node.counts()
+    # Best effort: what the kernel's buffer could not hold was never received.
+    assert 200 < counts["received"] <= 1002, counts
+    assert counts["in_flight"] == 0, counts
+    assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]

@@ -1,0 +1,103 @@
+"""What stops the start: one message that names the thing and the way out, and exit code 2."""
+
+import checkpoints
+import pytest
+from node_process import run
+
+# how the folder is spoilt, what the message must name
+FOLDERS = [
+    (checkpoints.without_weights, ["safetensors"]),
+    (checkpoints.without_config, ["config.json"]),
+    (checkpoints.with_a_wrong_shape, ["model.safetensors", "layernorm.weight", "65", "64"]),
+    (checkpoints.with_a_tensor_missing, ["model.safetensors", "layernorm.bias"]),
+    (checkpoints.with_nan, ["model.safetensors", "layernorm.weight"]),
+    (checkpoints.cut_in_half, ["model.safetensors"]),
+    (checkpoints.only_a_pickle, ["pytorch_model.bin", "convert_checkpoint.py"]),
+    (checkpoints.empty, ["config.json"]),
+    (lambda path: path, []),
+]
+
+
+def refused(done, *names):
+    said = done.stderr
+    assert done.returncode == 2, f"exit code {done.returncode}\n{said}"
+    for name in names:
+        assert name in said, f"{name!r} is not in\n{said}"
+    assert "panicked" not in said and "RUST_BACKTRACE" not in said, said
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(("spoil", "names"), FOLDERS, ids=[getattr(row[0], "__name__", "") for row in FOLDERS])
+def test_a_spoilt_model_folder_stops_the_start(tmp_path, spoil, names):
+    model = spoil(tmp_path / "spoilt")
+    refused(run("run", "--model", model, "--size", "64x64"), *names, "spoilt")
+
+
+def test_a_good_folder_serves(tmp_path, rig):
+    import pictures
+    node = rig(model=checkpoints.folder(tmp_path / "narrow"), size="64x64")
+    message = node.ask(pictures.photograph("coffee", 320, 240))
+    assert (message.model, message.channels, message.grid_width) == ("narrow", 64, 4)
+
+
+# lines under ros__parameters, key of the node, what the message must name
+FILES = [
+    ("max_raet: 5.0", "/cam/pixio_node", ["max_raet", "max_rate"]),
+    ("max_raet: 5.0", "/**", ["max_raet", "max_rate"]),
+    ("modle: random:tiny", "pixio_node", ["modle", "model"]),
+    ("max_rate: fast", "/**", ["max_rate", "fast"]),
+    ("size: 250x256", "/**", ["size", "250", "16"]),
+    ("fit: strech", "/**", ["fit", "strech", "stretch"]),
+    ("reduced_channels: 65", "/**", ["reduced_channels", "64"]),
+    ("completely_unrelated: 1", "/cam/pixio_node", ["completely_unrelated"]),
+    ("max_rate: [1.0", "/**", []),
+]
+
+
+@pytest.mark.parametrize(("line", "key", "names"), FILES, ids=[f"{row[1]} {row[0]}" for row in FILES])
+def test_a_mistake_in_a_parameter_file_stops_the_start(tmp_path, line, key, names):
+    file = tmp_path / "camera.yaml"
+    file.write_text(f"{key}:\n  ros__parameters:\n    {line}\n")
+    done = run("run", "--model", "random:tiny", "--ros-args", "-r", "__ns:=/cam", "--params-file", file)
+    refused(done, "camera.yaml", *names)
+
+
+def test_an_unrelated_name_under_a_wildcard_is_one_warning(tmp_path, rig):
+    file = tmp_path / "shared.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    exposure_of_the_other_node: 3\n    use_sim_time: false\n"
+                    "    qos_overrides:\n      /tf:\n        subscription:\n          depth: 7\n")
+    node = rig(files=(file,))
+    warnings = [line for line in node.node.output.lines if "exposure_of_the_other_node" in line]
+    assert len(warnings) == 1 and "WARN" in warnings[0]
+    assert not any("qos_overrides" in line for line in node.node.output.lines)
+
+
+# arguments, what the message must name
+ARGUMENTS = [
+    ([], ["model", "random:tiny"]),
+    (["--model", "random:enormous"], ["enormous", "tiny"]),
+    (["--model", "random:tiny", "--sise", "256x256"], ["--sise", "--size"]),
+    (["--model", "random:tiny", "--ros-args", "-p", "max_raet:=5.0"], ["max_raet", "max_rate"]),
+    (["--model", "random:tiny", "--ros-args", "-p", "max_rate:=true"], ["max_rate"]),
+    (["--model", "random:tiny", "--ros-args", "-p", "max_rate"], ["max_rate"]),
+    (["--model", "random:tiny", "--ros-args", "-r", "__ns:=not/absolute"], ["not/absolute"]),
+    (["--model", "random:tiny", "--layer", "5"], ["layer", "4"]),
+    (["--model", "random:tiny", "--network-interface", "203.0.113.9"], ["203.0.113.9"]),
+    (["--model", "random:tiny", "--pca-basis", "/nowhere/basis.safetensors"], ["/nowhere/basis.safetensors"]),
+    (["--model", "nobody/nothing"], ["nobody/nothing"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "names"), ARGUMENTS, ids=[" ".join(row[0]) or "none" for row in ARGUMENTS])
+def test_a_mistake_on_the_command_line_stops_the_start(arguments, names):
+    refused(run("run", *arguments), *names)
+
+
+def test_a_domain_that_does_not_exist_stops_the_start():
+    refused(run("run", "--model", "random:tiny", ROS_DOMAIN_ID="900"), "ROS_DOMAIN_ID", "900")
+
+
+def test_help_and_version_are_no_errors():
+    for argument, word in (("--help", "infer"), ("--version", "pixio_node")):
+        done = run(argument)
+        assert done.returncode == 0 and word in done.stdout
