@@ -123,15 +123,18 @@ impl Edge {
         reliability: Option<Reliability>,
         message_bytes: impl Fn(Topic) -> usize,
     ) -> anyhow::Result<Publishers> {
-        let reliability = |topic| qos::output_reliability(reliability, message_bytes(topic));
+        let qos = |topic| {
+            let message_bytes = message_bytes(topic);
+            qos::output(qos::output_reliability(reliability, message_bytes), message_bytes)
+        };
         let cameras = prefixes.iter().map(|prefix| {
             Ok(CameraOutputs {
-                features: self.publisher(prefix, Topic::Features, &reliability)?,
-                reduced: self.publisher(prefix, Topic::Reduced, &reliability)?,
-                pca: self.publisher(prefix, Topic::Pca, &reliability)?,
-                pca_compressed: self.publisher(prefix, Topic::PcaCompressed, &reliability)?,
-                grid_info: self.publisher(prefix, Topic::GridInfo, &reliability)?,
-                embedding: self.publisher(prefix, Topic::Embedding, &reliability)?,
+                features: self.publisher(prefix, Topic::Features, &qos)?,
+                reduced: self.publisher(prefix, Topic::Reduced, &qos)?,
+                pca: self.publisher(prefix, Topic::Pca, &qos)?,
+                pca_compressed: self.publisher(prefix, Topic::PcaCompressed, &qos)?,
+                grid_info: self.publisher(prefix, Topic::GridInfo, &qos)?,
+                embedding: self.publisher(prefix, Topic::Embedding, &qos)?,
             })
         });
         Ok(Publishers::new(cameras.collect::<anyhow::Result<_>>()?))
@@ -141,10 +144,10 @@ impl Edge {
         &mut self,
         prefix: &str,
         topic: Topic,
-        reliability: &impl Fn(Topic) -> Reliability,
+        qos: &impl Fn(Topic) -> QosPolicies,
     ) -> anyhow::Result<Out<M>> {
         let name = self.names.resolve(&format!("~/{prefix}{}", topic.name()))?;
-        let (qos, role) = (qos::output(reliability(topic)), Role::Output(topic));
+        let (qos, role) = (qos(topic), Role::Output(topic));
         let publisher = self
             .topic(&name, message_type(topic), &qos, role)
             .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))

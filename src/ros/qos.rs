@@ -18,9 +18,10 @@ pub(super) const RELIABLE_UP_TO_BYTES: usize = 96 << 10;
 /// thread to come back from a large picture.
 const WAIT_FOR_ROOM: Duration = Duration::from_millis(5);
 
-/// Unacknowledged messages that a reliable writer keeps: two seconds at 30 Hz, 6 MB at most with
-/// messages of [`RELIABLE_UP_TO_BYTES`].
-const UNACKNOWLEDGED: i32 = 64;
+/// Bytes of messages that a reliable writer keeps until they are acknowledged. While one reader
+/// does not acknowledge, a writer without room serves none; a process that froze is taken for lost
+/// after 20 s (Fast DDS), and until then the messages of 30 Hz fit in here.
+const UNACKNOWLEDGED_BYTES: usize = 64 << 20;
 
 /// Samples that a camera's reader keeps: the one being copied and the next. The history depth has
 /// no say in it, and the default is 64.
@@ -31,11 +32,14 @@ pub(super) fn camera(reliability: Reliability) -> QosPolicies {
     bounded(newest(reliability), CAMERA_SAMPLES)
 }
 
-/// For output topics.
-pub(super) fn output(reliability: Reliability) -> QosPolicies {
+/// For output topics with messages of `message_bytes`.
+pub(super) fn output(reliability: Reliability, message_bytes: usize) -> QosPolicies {
     match reliability {
         Reliability::BestEffort => QosPolicies::from(newest(reliability)),
-        Reliability::Reliable => bounded(newest(reliability), UNACKNOWLEDGED),
+        Reliability::Reliable => {
+            let unacknowledged = (UNACKNOWLEDGED_BYTES / message_bytes.max(1)).clamp(64, 1024);
+            bounded(newest(reliability), unacknowledged as i32)
+        }
     }
 }
 
@@ -133,13 +137,28 @@ mod tests {
     }
 
     #[test]
+    fn a_reliable_writer_outlasts_a_frozen_reader_within_bounds() {
+        let check = |message_bytes, expect| {
+            let limits = output(Reliability::Reliable, message_bytes).resource_limits();
+            assert_eq!(limits.map(|limits| limits.max_samples), Some(expect));
+        };
+        check(0, 1024);
+        check(16 << 10, 1024);
+        check(96 << 10, 682);
+        check(64 << 20, 64);
+    }
+
+    #[test]
     fn a_mismatch_says_what_each_side_wants() {
         let check = |offered: &QosPolicies, requested: &QosPolicies, expect: Option<(&str, &str, bool)>| {
             let found = mismatch(offered, requested);
             let found = found.as_ref().map(|m| (&*m.wish, &*m.offer, m.is_reliability));
             assert_eq!(found, expect);
         };
-        let (best_effort, reliable) = (output(Reliability::BestEffort), output(Reliability::Reliable));
+        let (best_effort, reliable) = (
+            output(Reliability::BestEffort, 1),
+            output(Reliability::Reliable, 1),
+        );
         check(&best_effort, &best_effort, None);
         check(&reliable, &best_effort, None);
         check(&best_effort, &reliable, Some(("reliable", "best_effort", true)));
