@@ -1,0 +1,4 @@
+//! The one integration binary: each test binary would link libtorch and OpenCV again.
+
+#[cfg(test)]
+mod pixels;
