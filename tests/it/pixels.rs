@@ -156,7 +156,7 @@ fn jpegs_decode_as_by_libjpeg() {
     with_pixels(|file| {
         for name in names_of(file, "photo/", "/rgb") {
             let size = size_of(file, &format!("photo/{name}/rgb"));
-            for kind in ["jpeg", "progressive"] {
+            for kind in ["jpeg", "progressive", "webcam", "fine"] {
                 let bytes = file
                     .tensor(&format!("photo/{name}/{kind}"))
                     .unwrap()
@@ -167,7 +167,7 @@ fn jpegs_decode_as_by_libjpeg() {
                 let (max, mean) = differences(&decoded, expect.data());
                 eprintln!("{name} {kind}: max {max}, mean {mean:.4}");
                 // Decoders may round the inverse transform and the colours each in their own way.
-                assert!(max <= 6 && mean < 0.7, "{name} {kind}: max {max}, mean {mean}");
+                assert!(max <= 8 && mean < 0.5, "{name} {kind}: max {max}, mean {mean}");
             }
         }
     });

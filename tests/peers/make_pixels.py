@@ -7,8 +7,8 @@ Tensors, all uint8:
     photo/NAME/hf       [256, 256, 3]  by the Hugging Face processor of Pixio (torchvision)
     photo/NAME/pil      [256, 256, 3]  by Pillow
     photo/NAME/crop     [256, 256, 3]  by Pillow, the middle square
-    photo/NAME/jpeg     [n]            a JPEG file of it, photo/NAME/progressive another
-    photo/NAME/jpeg_rgb [h, w, 3]      by libjpeg-turbo, and so progressive_rgb
+    photo/NAME/KIND     [n]            a JPEG file of it, KIND as in JPEGS below
+    photo/NAME/KIND_rgb [h, w, 3]      that file by libjpeg-turbo
     code/NAME/raw       [n]            a picture in the encoding NAME, rows without padding
     code/NAME/rgb       [48, 64, 3]    its colours, by arithmetic in float64
 """
@@ -39,11 +39,19 @@ PROCESSOR = {
     "image_std": [0.229, 0.224, 0.225],
 }
 
+JPEGS = {
+    "jpeg": {},
+    "progressive": {"progressive": True},
+    "webcam": {"subsampling": "4:2:2", "restart_marker_blocks": 4},
+    "fine": {"subsampling": "4:4:4", "optimize": True},
+}
+
 
 def photographs():
     # Public domain (astronaut, rocket) and CC0 (coffee, chelsea), as scikit-image ships them.
     for name in ("astronaut", "coffee", "chelsea", "rocket"):
         yield name, getattr(skimage.data, name)()
+    yield "coffee_upright", skimage.data.coffee().transpose(1, 0, 2)
     coffee = Image.fromarray(skimage.data.coffee())
     yield "coffee_720p", np.asarray(coffee.resize((1280, 720), Image.Resampling.LANCZOS))
     yield "coffee_small", np.asarray(coffee.resize((96, 64), Image.Resampling.LANCZOS))
@@ -78,7 +86,7 @@ def of_photographs():
         yield f"photo/{name}/hf", resized(rgb)
         yield f"photo/{name}/pil", np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC))
         yield f"photo/{name}/crop", np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC, box=box))
-        for kind, options in (("jpeg", {}), ("progressive", {"progressive": True})):
+        for kind, options in JPEGS.items():
             file, decoded = jpeg(rgb, **options)
             yield f"photo/{name}/{kind}", file
             yield f"photo/{name}/{kind}_rgb", decoded
