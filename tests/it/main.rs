@@ -1,4 +1,5 @@
 //! Integration tests: one binary, because every test binary links libtorch and OpenCV.
 
 mod parity;
+mod pixels;
 mod refusals;
