@@ -18,12 +18,13 @@
 //! - No stage touches what it has sent on.
 //! - The header of a frame goes unchanged to every output made from it.
 
+pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod geometry;
-pub mod pca;
 pub mod logging;
+pub mod pca;
 pub mod pipeline;
 pub mod pixio;
 pub mod report;

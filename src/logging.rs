@@ -1,47 +1,365 @@
-//! Log records for `/rosout`, and warnings that do not repeat themselves.
+//! Logs: `tracing` events in ROS style to stderr, and those of this crate to whoever publishes them
+//! on `/rosout`. Records of the `log` crate come along.
 
-use std::time::{Duration, Instant};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-/// One event of our own crate.
-#[derive(Clone, Debug)]
+use crossbeam_channel::{Sender, TrySendError};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+use crate::config::{Choice, LogLevel};
+
+/// Target prefix of our own events.
+const OWN: &str = env!("CARGO_CRATE_NAME");
+
+/// One event of this crate, as `/rosout` wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Severity.
-    pub level: tracing::Level,
-    /// The message.
+    /// When it happened.
+    pub at: SystemTime,
+    /// How bad it is.
+    pub level: LogLevel,
+    /// What is said.
     pub text: String,
     /// Source file.
-    pub file: String,
-    /// Line in it.
+    pub file: &'static str,
+    /// Line in `file`.
     pub line: u32,
-    /// Module path.
-    pub function: String,
+    /// Module that said it.
+    pub function: &'static str,
 }
 
-/// Lets one event through per period.
-#[derive(Debug)]
-pub struct Throttle {
-    period: Duration,
-    last: Option<Instant>,
-    suppressed: u64,
+/// The handle of the log.
+#[derive(Clone)]
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    forward: Arc<Forward>,
 }
 
-impl Throttle {
-    /// One event per `period`.
-    pub fn new(period: Duration) -> Self {
-        Self {
-            period,
-            last: None,
-            suppressed: 0,
+#[derive(Default)]
+struct Forward {
+    records: Mutex<Option<Sender<Record>>>,
+    n_lost: AtomicU64,
+}
+
+impl Forward {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Sender<Record>>> {
+        // Only whole values are put in, so poison carries no news.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts logging for the node that logs as `node` (such as `robot.pixio_node`), at `level` and
+/// with what `RUST_LOG` adds. A second call in one process changes nothing.
+pub fn init(node: &str, level: LogLevel) -> Log {
+    let colors = match std::env::var("RCUTILS_COLORIZED_OUTPUT").as_deref() {
+        Ok("0") => false,
+        Ok("1") => true,
+        _ => std::io::stderr().is_terminal(),
+    };
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let forward = Arc::<Forward>::default();
+    let printer = Printer {
+        node: node.into(),
+        colors,
+        forward: Arc::clone(&forward),
+        write: to_stderr,
+    };
+    // Fails when the process has a log already, and that one stays.
+    let _already_logging = tracing_subscriber::registry()
+        .with(filter)
+        .with(printer)
+        .try_init();
+    Log {
+        filter: handle,
+        forward,
+    }
+}
+
+impl Log {
+    /// Logs from `level` upwards from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when the log is gone.
+        let _gone = self.filter.reload(filter(level));
+    }
+
+    /// Sends every later event of this crate to `records` too. A full queue loses the event there
+    /// rather than wait.
+    pub fn forward_to(&self, records: Sender<Record>) {
+        *self.forward.slot() = Some(records);
+    }
+
+    /// Drops the sender, so that whoever receives comes to the end.
+    pub fn stop_forwarding(&self) {
+        *self.forward.slot() = None;
+    }
+
+    /// Events that a full queue has lost so far.
+    pub fn n_lost(&self) -> u64 {
+        self.forward.n_lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Our events from `level` upwards and the warnings of others. RustDDS reports harmless things as
+/// errors, so it and its client speak up only through `RUST_LOG`.
+fn filter(level: LogLevel) -> EnvFilter {
+    let base = format!("warn,rustdds=off,ros2_client=error,{OWN}={}", level.word());
+    let added = std::env::var("RUST_LOG").unwrap_or_default();
+    added
+        .split(',')
+        .filter_map(|directive| directive.trim().parse().ok())
+        .fold(EnvFilter::new(base), EnvFilter::add_directive)
+}
+
+fn to_stderr(line: &str) {
+    // There is nowhere to report that stderr is closed.
+    let _closed = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Prints and forwards events.
+struct Printer<W> {
+    node: String,
+    colors: bool,
+    forward: Arc<Forward>,
+    write: W,
+}
+
+impl<S: Subscriber, W: Fn(&str) + Send + Sync + 'static> Layer<S> for Printer<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let at = SystemTime::now();
+        let metadata = event.metadata();
+        let mut said = Said::default();
+        event.record(&mut said);
+        let target = said.log_target.as_deref().unwrap_or(metadata.target());
+        let is_own = target == OWN
+            || target
+                .strip_prefix(OWN)
+                .is_some_and(|rest| rest.starts_with("::"));
+        let logger = if is_own {
+            self.node.clone()
+        } else {
+            format!("{}.{target}", self.node)
+        };
+        (self.write)(&line(at, *metadata.level(), &logger, &said.text, self.colors));
+
+        let Some(level) = log_level(*metadata.level()).filter(|_| is_own) else {
+            return;
+        };
+        let record = Record {
+            at,
+            level,
+            text: said.text,
+            file: metadata.file().unwrap_or_default(),
+            line: metadata.line().unwrap_or_default(),
+            function: metadata.target(),
+        };
+        if let Some(records) = &*self.forward.slot()
+            && let Err(TrySendError::Full(_)) = records.try_send(record)
+        {
+            self.forward.n_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn log_level(level: Level) -> Option<LogLevel> {
+    match level {
+        Level::ERROR => Some(LogLevel::Error),
+        Level::WARN => Some(LogLevel::Warn),
+        Level::INFO => Some(LogLevel::Info),
+        Level::DEBUG => Some(LogLevel::Debug),
+        // ROS has nothing below debug.
+        Level::TRACE => None,
+    }
+}
+
+/// `[INFO] [1700000000.123456789] [ns.node]: text`, in rcutils' colours.
+fn line(at: SystemTime, level: Level, logger: &str, text: &str, colors: bool) -> String {
+    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (secs, nanos) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+    let line = format!("[{level}] [{secs}.{nanos:09}] [{logger}]: {text}");
+    let color = match level {
+        Level::ERROR => "31",
+        Level::WARN => "33",
+        Level::DEBUG | Level::TRACE => "32",
+        Level::INFO => "0",
+    };
+    if colors {
+        format!("\x1b[{color}m{line}\x1b[0m\n")
+    } else {
+        line + "\n"
+    }
+}
+
+/// The text of an event, its fields behind the message.
+#[derive(Default)]
+struct Said {
+    text: String,
+    /// Target of a record of the `log` crate.
+    log_target: Option<String>,
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "log.target" => self.log_target = Some(value.into()),
+            _ => self.record_debug(field, &format_args!("{value}")),
         }
     }
 
-    /// `Some` with the number of events held back since the last one when it is time for one.
-    pub fn admit(&mut self) -> Option<u64> {
-        if self.last.is_some_and(|last| last.elapsed() < self.period) {
-            self.suppressed += 1;
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a string cannot fail.
+        let _written = match field.name() {
+            "message" => {
+                self.text.insert_str(0, &format!("{value:?}"));
+                Ok(())
+            }
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(self.text, " {name}={value:?}"),
+        };
+    }
+}
+
+/// Lets one of many equal messages through per period.
+#[derive(Debug)]
+pub struct Throttle {
+    period: Duration,
+    /// When one was last let through, and how many were not since.
+    state: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Throttle {
+    /// Lets the first one through, then one per `period`.
+    pub const fn new(period: Duration) -> Self {
+        Self {
+            period,
+            state: Mutex::new((None, 0)),
+        }
+    }
+
+    /// Whether a message may go out now, and how many were held back since the last that did.
+    pub fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, n_held_back) = *state;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < self.period) {
+            state.1 += 1;
             return None;
         }
-        self.last = Some(Instant::now());
-        Some(std::mem::take(&mut self.suppressed))
+        *state = (Some(now), 0);
+        Some(n_held_back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `say` under the filter of `level` and tells the lines without their stamps, and what
+    /// was forwarded to a queue of two.
+    fn logged(level: LogLevel, say: impl Fn(&dyn Fn(LogLevel))) -> (Vec<String>, Vec<Record>, u64) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&lines);
+        let write = move |line: &str| {
+            let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
+            keep.lock().unwrap().push(format!("{} {}", words[0], words[2]));
+        };
+        let (filter_layer, handle) = reload::Layer::new(filter(level));
+        let forward = Arc::<Forward>::default();
+        let printer = Printer {
+            node: "ns.node".into(),
+            colors: false,
+            forward: Arc::clone(&forward),
+            write,
+        };
+        let log = Log {
+            filter: handle,
+            forward,
+        };
+        let (sender, receiver) = crossbeam_channel::bounded(2);
+        log.forward_to(sender);
+        let subscriber = tracing_subscriber::registry().with(filter_layer).with(printer);
+        tracing::subscriber::with_default(subscriber, || say(&|level| log.set_level(level)));
+        log.stop_forwarding();
+        let lines = lines.lock().unwrap().clone();
+        (lines, receiver.iter().collect(), log.n_lost())
+    }
+
+    #[test]
+    fn the_level_holds_for_our_events_and_changes_at_run_time() {
+        let (lines, ..) = logged(LogLevel::Warn, |set_level| {
+            tracing::info!("quiet");
+            tracing::warn!("loud");
+            set_level(LogLevel::Debug);
+            tracing::debug!(camera = "left", n = 3, "now heard");
+            set_level(LogLevel::Error);
+            tracing::warn!("quiet again");
+        });
+        assert_eq!(
+            lines,
+            [
+                "[WARN] [ns.node]: loud",
+                "[DEBUG] [ns.node]: now heard camera=left n=3"
+            ]
+        );
+    }
+
+    #[test]
+    fn other_crates_are_named_and_not_forwarded_and_rustdds_is_silent() {
+        let (lines, records, _) = logged(LogLevel::Debug, |_| {
+            tracing::error!(target: "rustdds::rtps", "harmless");
+            tracing::warn!(target: "ros2_client", "harmless");
+            tracing::error!(target: "ros2_client::node", "not so harmless");
+            tracing::info!(target: "zune_jpeg", "chatter");
+        });
+        assert_eq!(lines, ["[ERROR] [ns.node.ros2_client::node]: not so harmless"]);
+        assert_eq!(records, []);
+    }
+
+    #[test]
+    fn our_events_are_forwarded_until_the_queue_is_full() {
+        let (lines, records, n_lost) = logged(LogLevel::Info, |_| {
+            tracing::info!("one");
+            tracing::error!("two");
+            tracing::info!("three");
+        });
+        assert_eq!((lines.len(), records.len(), n_lost), (3, 2, 1));
+        let Record {
+            level,
+            text,
+            file,
+            function,
+            line,
+            ..
+        } = &records[1];
+        assert_eq!((*level, text.as_str(), *file), (LogLevel::Error, "two", file!()));
+        assert_eq!((*function, *line > 0), (module_path!(), true));
+    }
+
+    #[test]
+    fn lines_look_like_those_of_rcutils() {
+        let at = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 42);
+        let plain = "[INFO] [1700000000.000000042] [ns.node]: text\n";
+        assert_eq!(line(at, Level::INFO, "ns.node", "text", false), plain);
+        let red = "\x1b[31m[ERROR] [1700000000.000000042] [ns.node]: text\x1b[0m\n";
+        assert_eq!(line(at, Level::ERROR, "ns.node", "text", true), red);
+    }
+
+    #[test]
+    fn a_throttle_admits_one_per_period_and_counts_the_rest() {
+        let throttle = Throttle::new(Duration::from_secs(1));
+        let start = Instant::now();
+        let admitted = [0, 1, 999, 1000, 1500, 2001]
+            .map(|millis| throttle.admit_at(start + Duration::from_millis(millis)));
+        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

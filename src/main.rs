@@ -3,12 +3,12 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command as Process, ExitCode};
 
-use pixio_node::cli::{self, Command, Invocation};
-use pixio_node::commands::bench::bench;
+use pixio_node::cli::{self, Command, Invocation, UsageError};
+use pixio_node::commands::bench::{self, bench};
 use pixio_node::commands::check::check;
-use pixio_node::commands::infer::infer;
+use pixio_node::commands::infer::{self, infer};
 use pixio_node::commands::run::{Launch, run};
-use pixio_node::config::Config;
+use pixio_node::config::{Config, Values};
 use pixio_node::logging;
 
 /// Environment variables that tell libgomp how idle threads wait. It reads them when the program
@@ -19,8 +19,69 @@ fn main() -> ExitCode {
     if WAITING.iter().all(|(name, _)| std::env::var_os(name).is_none()) {
         // Spinning threads take the cores from everybody else, the camera driver included. Only
         // returns when it fails, and then the node runs all the same, slower on shared cores.
-        let err = std::env::current_exe().map(|exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(WAITING).exec();
+        let again = |exe| {
+            Process::new(exe)
+                .args(std::env::args_os().skip(1))
+                .envs(WAITING)
+                .exec()
+        };
+        let err = std::env::current_exe().map_or_else(|err| err, again);
         eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
     }
-    ExitCode::SUCCESS
+    let invocation = match cli::parse(std::env::args(), &|name| std::env::var(name).ok()) {
+        Ok(invocation) => invocation,
+        Err(usage) => return usage.report(),
+    };
+    let Invocation {
+        command,
+        settings,
+        names,
+        environment,
+        warnings,
+    } = invocation;
+    let checked = Values::new(&settings).and_then(|values| Ok((Config::from_values(&values)?, values)));
+    let (config, values) = match checked {
+        Ok(checked) => checked,
+        Err(err) => return UsageError::from(err).report(),
+    };
+    let log = logging::init(&names.logger(), config.log_level);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+
+    let outcome = match command {
+        Command::Run => run(Launch {
+            config,
+            values,
+            names,
+            environment,
+            log,
+        }),
+        Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }),
+        Command::Check => check(Launch {
+            config,
+            values,
+            names,
+            environment,
+            log,
+        }),
+        Command::Bench {
+            n_frames,
+            json,
+            picture,
+        } => bench(
+            &config,
+            values,
+            &bench::Options {
+                n_frames,
+                picture,
+                json,
+            },
+        ),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{:#}", failure.error());
+            ExitCode::from(failure.exit_code())
+        }
+    }
 }

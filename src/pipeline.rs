@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use crossbeam_channel as channel;
 
-use crate::config::live::Live;
+use crate::config::Live;
 use crate::engine::Engine;
 use crate::logging::Throttle;
 use crate::runtime::latest::{self, Closed};
@@ -176,7 +176,11 @@ impl Intake {
 
     /// For messages of this camera that could not even be read as a frame.
     pub fn refusals(&self) -> Refusals {
-        Refusals { shared: self.shared.clone(), camera: self.camera, throttle: Throttle::new(WARN_PERIOD) }
+        Refusals {
+            shared: self.shared.clone(),
+            camera: self.camera,
+            throttle: Throttle::new(WARN_PERIOD),
+        }
     }
 }
 

@@ -10,14 +10,13 @@ use serde_json::json;
 
 use crate::commands::Failure;
 use crate::commands::model::{Model, fitter, warm};
-use crate::config::Config;
-use crate::config::live::Live;
+use crate::config::{Config, Live, Values};
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::statistics::{Percentiles, Span};
 use crate::runtime::wanted::Topic;
 use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
-use crate::stages::heads::Output;
+use crate::stages::heads::{ModelCard, Output};
 use crate::stages::publish::Sink;
 
 /// What `bench` measures.
@@ -49,19 +48,24 @@ impl Sink for Arrivals {
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
-pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
+pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), Failure> {
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let heads = model.heads(config);
-    let mut engine = model.engine();
-    warm(&mut engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    let about = (model.card.clone(), model.device, model.kind);
+    warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
 
-    let shared = Shared::new(1, Arc::new(Live::new(config)));
-    shared.wanted.set([Topic::Features, Topic::Embedding].into_iter().collect());
+    let shared = Shared::new(1, Arc::new(Live::new(values, |_level| ())));
+    shared
+        .wanted
+        .set([Topic::Features, Topic::Embedding].into_iter().collect());
     let (arrived, arrivals) = mpsc::channel();
     let (ended, _) = mpsc::channel();
-    let camera = Camera { name: "bench".into(), fitter: fitter(config) };
+    let camera = Camera {
+        name: "bench".into(),
+        fitter: fitter(config),
+    };
     let sink = Box::new(Arrivals(arrived));
-    let started = Pipeline::start(vec![camera], Box::new(engine), heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.pop().context("no camera").and_then(|mut intake| {
@@ -83,7 +87,10 @@ pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
         while n_arrived < options.n_frames {
             push(&mut intake, next())?;
             n_arrived += arrivals.try_iter().count();
-            ensure!(started.elapsed() < PATIENCE, "the saturated run takes too long: fewer --frames");
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "the saturated run takes too long: fewer --frames"
+            );
             // A camera ten times faster than the frame path, that leaves the processor alone.
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -94,7 +101,7 @@ pub fn bench(config: &Config, options: &Options) -> Result<(), Failure> {
         Ok(()) => Failure::Running(err),
         Err(why) => Failure::Running(why),
     })?;
-    print(&model, config, options, &spans, rate).map_err(Failure::Running)
+    print(&about, config, options, &spans, rate).map_err(Failure::Running)
 }
 
 fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
@@ -107,7 +114,9 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
     let pool = crate::runtime::pool::Pool::<Vec<u8>>::default();
     let mut shift = 0u32;
     let row_bytes = size.width * 3;
-    let texture: Vec<u8> = (0..row_bytes * 2).map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2).collect();
+    let texture: Vec<u8> = (0..row_bytes * 2)
+        .map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2)
+        .collect();
     move || {
         shift = (shift + 3) % row_bytes;
         let mut bytes = pool.lease();
@@ -117,9 +126,15 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
             bytes.extend_from_slice(&texture[start..start + row_bytes as usize]);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let stamp = Stamp { sec: now.as_secs() as i32, nanosec: now.subsec_nanos() };
+        let stamp = Stamp {
+            sec: now.as_secs() as i32,
+            nanosec: now.subsec_nanos(),
+        };
         Frame {
-            header: Header { stamp, frame_id: "bench".into() },
+            header: Header {
+                stamp,
+                frame_id: "bench".into(),
+            },
             camera: 0,
             received: Instant::now(),
             picture: Picture::Raw(Raster {
@@ -136,7 +151,7 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
 }
 
 fn print(
-    model: &Model,
+    (card, device, kind): &(ModelCard, tch::Device, tch::Kind),
     config: &Config,
     options: &Options,
     spans: &[(Span, Percentiles)],
@@ -145,8 +160,7 @@ fn print(
     let (camera, input) = (options.picture, config.size);
     println!(
         "{} on {:?} in {:?}: {}x{} bgr8 -> {}x{}, {} frames",
-        model.card.name, model.device, model.kind, camera.width, camera.height, input.width, input.height,
-        options.n_frames
+        card.name, device, kind, camera.width, camera.height, input.width, input.height, options.n_frames
     );
     println!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99");
     for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
@@ -154,11 +168,13 @@ fn print(
     }
     println!("at saturation {rate:.1} frames per second");
     let Some(path) = &options.json else { return Ok(()) };
-    let spans: serde_json::Map<_, _> =
-        spans.iter().map(|(span, found)| (span.name().to_owned(), json!(found))).collect();
+    let spans: serde_json::Map<_, _> = spans
+        .iter()
+        .map(|(span, found)| (span.name().to_owned(), json!(found)))
+        .collect();
     let report = json!({
-        "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.device),
-        "precision": format!("{:?}", model.kind), "picture": [camera.width, camera.height],
+        "model": card.name, "revision": card.revision, "device": format!("{:?}", device),
+        "precision": format!("{:?}", kind), "picture": [camera.width, camera.height],
         "size": [input.width, input.height], "frames": options.n_frames,
         "spans_ms": spans, "frames_per_second_at_saturation": rate,
     });

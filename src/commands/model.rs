@@ -1,7 +1,6 @@
 //! Loads the model that the configuration names, on the device that is there.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,6 +12,7 @@ use crate::engine::{Engine, EngineError};
 use crate::geometry::Size;
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
+use crate::runtime::cache;
 use crate::stages::fit::Fitter;
 use crate::stages::forward::warm_up;
 use crate::stages::heads::{Heads, HeadsConfig, ModelCard};
@@ -22,8 +22,8 @@ const N_WARM_UP: usize = 2;
 
 /// A model that is ready to be used.
 pub struct Model {
-    /// The encoder.
-    pub pixio: Arc<Pixio>,
+    /// Returns the tokens of the feature layer first and of the last layer last.
+    pub engine: Eager,
     /// As messages name it.
     pub card: ModelCard,
     /// Where it runs.
@@ -49,7 +49,7 @@ impl Model {
         let kind = kind(config.precision, device);
         let source = Source::resolve(&config.model)?;
         let started = Instant::now();
-        let pixio = Arc::new(Pixio::load(&source, device, kind)?);
+        let pixio = Pixio::load(&source, device, kind)?;
         let n_layers = pixio.config().num_hidden_layers;
         let layer = config.layer.unwrap_or(n_layers);
         ensure!(
@@ -70,8 +70,12 @@ impl Model {
             started.elapsed().as_secs_f64()
         );
         let channels = pixio.config().hidden_size;
-        let cached = Basis::cache_path(&config::cache_folder(), &card.revision, layer);
-        let basis_path = config.pca_basis.clone().unwrap_or(cached);
+        let cached = || {
+            // Without a cache folder the basis is estimated anew at every start.
+            let folder = cache::folder().unwrap_or_else(std::env::temp_dir);
+            Basis::cache_path(&folder, &card.revision, layer)
+        };
+        let basis_path = config.pca_basis.clone().unwrap_or_else(cached);
         let basis = if config.pca_basis.is_some() || basis_path.exists() {
             let basis = Basis::load(&basis_path, &card.revision, layer, channels);
             let basis = basis.context("pca_basis: give another file, or `auto` after removing this one")?;
@@ -80,14 +84,22 @@ impl Model {
         } else {
             None
         };
-        Ok(Self { pixio, card, device, kind, basis, basis_path })
+        let mut taps = vec![layer, n_layers];
+        taps.dedup();
+        let engine = Eager::new(pixio, &taps)?;
+        Ok(Self {
+            engine,
+            card,
+            device,
+            kind,
+            basis,
+            basis_path,
+        })
     }
 
-    /// An engine that returns the tokens of the feature layer first and of the last layer last.
-    pub fn engine(&self) -> Eager {
-        let mut taps = vec![self.card.layer, self.pixio.config().num_hidden_layers];
-        taps.dedup();
-        Eager::new(Arc::clone(&self.pixio), taps)
+    /// The encoder.
+    pub fn pixio(&self) -> &Pixio {
+        self.engine.pixio()
     }
 
     /// Heads for this model; takes the basis along.
@@ -153,5 +165,6 @@ fn kind(asked: config::Precision, device: tch::Device) -> Kind {
 fn has_half_arithmetic() -> bool {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // Arm's flag is `bf16`; x86 spells out which unit has it.
-    cpu.split_whitespace().any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
+    cpu.split_whitespace()
+        .any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
 }

@@ -14,7 +14,7 @@ use crate::geometry::{PATCH, Size};
 use crate::logging::Log;
 use crate::pipeline::{self, Pipeline, Shared};
 use crate::report::Reporter;
-use crate::ros::args::Environment;
+use crate::ros::environment::Environment;
 use crate::ros::interface;
 use crate::ros::names::Names;
 use crate::ros::{Camera, Edge, Options, Parameters};
@@ -45,16 +45,24 @@ const ROSOUT_QUEUE: usize = 256;
 /// # Errors
 /// Setup errors before the node is ready, a stage's own later.
 pub fn run(launch: Launch) -> Result<(), Failure> {
-    let Launch { config, values, names, environment, log } = launch;
+    let Launch {
+        config,
+        values,
+        names,
+        environment,
+        log,
+    } = launch;
     let (ended, end) = mpsc::channel();
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
-    let mut engine = model.engine();
-    let forward = warm(&mut engine, config.size).map_err(|err| Failure::Running(err.into()))?;
-    tracing::info!("warm: one forward pass takes {:.1} ms", forward.as_secs_f64() * 1e3);
+    let forward = warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    tracing::info!(
+        "warm: one forward pass takes {:.1} ms",
+        forward.as_secs_f64() * 1e3
+    );
 
-    let address = interface::choose(config.network_interface, environment.localhost());
+    let address = interface::choose(config.network_interface, environment.is_loopback_only());
     let address = address.map_err(|err| Failure::Setup(err.into()))?;
     let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
     log.forward_to(records);
@@ -75,8 +83,11 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
 
     let heads = model.heads(&config);
-    let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
-    let started = Pipeline::start(vec![camera], Box::new(engine), heads, sink, &shared, &ended);
+    let camera = pipeline::Camera {
+        name: "image".into(),
+        fitter: fitter(&config),
+    };
+    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     let mut topics = Vec::new();
     for (index, mut intake) in intakes.into_iter().enumerate() {
@@ -97,11 +108,20 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         topics.push(subscribed.map_err(Failure::Setup)?.image);
     }
     let (reports, stop) = crossbeam_channel::bounded(0);
-    let reporter =
-        Reporter::new(shared, topics.clone(), config.stats_period_secs, config.stats_file.as_deref());
+    let reporter = Reporter::new(
+        shared,
+        topics.clone(),
+        config.stats_period_secs,
+        config.stats_file.as_deref(),
+    );
     let reporter = reporter.map_err(Failure::Setup)?;
-    let reporter = Stage::spawn("statistics", ended, move || reporter.run(&stop)).map_err(Failure::Running)?;
-    tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
+    let reporter =
+        Stage::spawn("statistics", ended, move || reporter.run(&stop)).map_err(Failure::Running)?;
+    tracing::info!(
+        "ready: {} subscribes to {}",
+        names.fully_qualified(),
+        topics.join(", ")
+    );
 
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
@@ -111,15 +131,22 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let reported = reporter.join();
     let closed = edge.close();
     drop(signals);
-    stopped.and(unsubscribed).and(reported).and(closed).map_err(Failure::Running)
+    stopped
+        .and(unsubscribed)
+        .and(reported)
+        .and(closed)
+        .map_err(Failure::Running)
 }
 
 /// The parameters as ROS sees them, and what they are while the node runs.
-fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
+pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
     let parameters = Parameters {
-        declared: values.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+        declared: values
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .collect(),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };
@@ -127,10 +154,13 @@ fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
 }
 
 /// Size of one message of `topic`, within a few header bytes.
-fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
+pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
     let pixels = |size: Size| size.width as usize * size.height as usize;
-    let grid = Size { width: config.size.width / PATCH, height: config.size.height / PATCH };
-    let channels = model.pixio.config().hidden_size;
+    let grid = Size {
+        width: config.size.width / PATCH,
+        height: config.size.height / PATCH,
+    };
+    let channels = model.pixio().config().hidden_size;
     match topic {
         Topic::Features => {
             let element_bytes = match config.features_dtype {
@@ -174,7 +204,10 @@ impl SignalThread {
             }
             Ok(())
         })?;
-        Ok(Self { handle, _thread: thread })
+        Ok(Self {
+            handle,
+            _thread: thread,
+        })
     }
 }
 

@@ -14,6 +14,14 @@ pub trait Choice: Copy + PartialEq + 'static {
             .find(|(known, _)| *known == word)
             .map(|(_, value)| *value)
     }
+
+    /// The word of this value.
+    fn word(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, value)| *value == self)
+            .map_or("", |(word, _)| word)
+    }
 }
 
 /// Every word of a choice, in the order of [`Choice::ALL`].

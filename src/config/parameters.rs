@@ -320,6 +320,18 @@ impl Parameter {
         }
     }
 
+    /// What stands for a value in the help.
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool => "true|false",
+            Kind::Integer(..) => "N",
+            Kind::Double(..) => "X",
+            Kind::Choice(_) => "WORD",
+            Kind::Text(..) => "TEXT",
+            Kind::WordOrInteger(..) => "LAYER",
+        }
+    }
+
     /// What was typed for this parameter, in its type if it can be; [`Self::check`] says the rest.
     pub fn value_from_text(&self, text: &str) -> Value {
         let string = || Value::String(text.into());

@@ -8,6 +8,8 @@ use std::{env, fs, io};
 
 use sha2::{Digest, Sha256};
 
+use crate::runtime::cache;
+
 use super::error::ModelError;
 
 /// Hexadecimal digits of a revision.
@@ -19,7 +21,7 @@ const DIGITS: usize = 12;
 /// # Errors
 /// A file cannot be read.
 pub(super) fn of_files(files: &[PathBuf]) -> Result<String, ModelError> {
-    of_files_in(files, cache_folder().as_deref())
+    of_files_in(files, cache::folder().as_deref())
 }
 
 /// Revision of something that has a name and no files.
@@ -83,16 +85,6 @@ fn keep(file: &Path, revision: &str) {
     if let Err(err) = kept {
         tracing::debug!("the revision is not kept in {}: {err}", file.display());
     }
-}
-
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    cache.map(|cache| cache.join("pixio_node"))
 }
 
 fn digits(digest: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use super::checkpoint::is_pickle;
 use super::error::ModelError;
 use super::random::RandomModel;
 
@@ -42,6 +43,12 @@ impl Source {
                 .file_name()
                 .map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned());
             return Ok(Self::Folder { path, name });
+        }
+        if path.is_file() && is_pickle(&path) {
+            return Err(ModelError::Pickle {
+                out: path.with_extension(""),
+                file: path,
+            });
         }
         if path.is_file() {
             return Err(ModelError::NotAFolder { path });
@@ -131,6 +138,14 @@ mod tests {
             "models--facebook--pixio-vitb16",
         );
         check(file.to_str().unwrap(), cache.path(), "is a file: give the folder");
+        let pickle = cache.path().join("pixio_vitb16.pth");
+        std::fs::write(&pickle, "").unwrap();
+        check(
+            pickle.to_str().unwrap(),
+            cache.path(),
+            "/pixio_vitb16.pth is a pickle",
+        );
+        check(pickle.to_str().unwrap(), cache.path(), "/pixio_vitb16`");
         check("/no/such/folder", cache.path(), "neither a folder");
         check("pixio", cache.path(), "neither a folder");
         check("", cache.path(), "neither a folder");

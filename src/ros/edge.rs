@@ -14,7 +14,7 @@ use super::names::Names;
 use super::parameters::Parameters;
 use super::publishers::{CameraOutputs, Out, Publishers, message_type};
 use super::rosout::{Rosout, logger_name};
-use super::watch::{End, Ends, Role, watch};
+use super::watch::{End, Ends, Role, camera_publishers, watch};
 use super::{context, qos};
 use crate::config::{ImageTransport, Reliability};
 use crate::logging::Record;
@@ -205,6 +205,12 @@ impl Edge {
         let receiving = Receiving::start(camera, topics.clone(), images, infos, on_frame, on_refused, ended)?;
         self.receiving.push(receiving);
         Ok(topics)
+    }
+
+    /// The publishers of a camera's picture topic as they are now: each either fits or is told why
+    /// not.
+    pub fn camera_publishers(&self, topic: &str) -> Vec<Result<(), String>> {
+        camera_publishers(&self.context.domain_participant(), &self.ends, topic)
     }
 
     /// Unsubscribes from every camera and waits for the receive threads; what they were given to

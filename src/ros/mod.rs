@@ -1,10 +1,12 @@
 //! The ROS edge: the only code that knows ROS.
 
+pub mod args;
 mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
 pub mod edge;
+pub mod environment;
 pub mod interface;
 pub mod messages;
 pub mod names;

@@ -1,12 +1,13 @@
 //! `/rosout`: every log record of the node as a message.
 
 use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use ros2_client::builtin_interfaces::Time;
 use ros2_client::{Log, Publisher};
-use tracing::Level;
 
+use crate::config::LogLevel;
 use crate::logging::Record;
 use crate::runtime::thread::Stage;
 
@@ -51,25 +52,30 @@ impl Rosout {
 
 fn publish(publisher: &Publisher<Log>, logger: &str, record: Record) {
     let message = Log {
-        stamp: Time::now(),
+        stamp: Time::from_nanos(nanos(record.at)),
         level: severity(record.level),
         name: logger.to_owned(),
         msg: record.text,
-        file: record.file,
-        function: record.function,
+        file: record.file.to_owned(),
+        function: record.function.to_owned(),
         line: record.line,
     };
     // A record that finds no room is still on stderr, and a log line about it would come back here.
     let _on_stderr_too = publisher.publish(message);
 }
 
-fn severity(level: Level) -> u8 {
+fn severity(level: LogLevel) -> u8 {
     match level {
-        Level::ERROR => Log::ERROR,
-        Level::WARN => Log::WARN,
-        Level::INFO => Log::INFO,
-        Level::DEBUG | Level::TRACE => Log::DEBUG,
+        LogLevel::Error => Log::ERROR,
+        LogLevel::Warn => Log::WARN,
+        LogLevel::Info => Log::INFO,
+        LogLevel::Debug => Log::DEBUG,
     }
+}
+
+fn nanos(time: SystemTime) -> i64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or_default()
 }
 
 /// The logger's name as other clients write it: `ns.node` for `/ns/node`.

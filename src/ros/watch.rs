@@ -81,6 +81,34 @@ pub(super) async fn watch(
     }
 }
 
+/// The publishers of the camera topic `topic` as they are now: each either fits or is told why not.
+pub(super) fn camera_publishers(
+    participant: &DomainParticipant,
+    ends: &Ends,
+    topic: &str,
+) -> Vec<Result<(), String>> {
+    let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(end) = ends
+        .iter()
+        .find(|end| end.role == Role::Camera && end.topic == topic)
+    else {
+        return Vec::new();
+    };
+    let verdict = |peer: Peer| {
+        if peer.dds_type != end.dds_type {
+            let (theirs, ours) = (&peer.dds_type, &end.dds_type);
+            return Err(format!(
+                "{topic}: a publisher sends {theirs}, this node reads {ours}; see image_transport"
+            ));
+        }
+        mismatch(&peer.qos, &end.qos).map_or(Ok(()), |misfit| Err(sentence(end, "a publisher", &misfit)))
+    };
+    let peers = writers(participant)
+        .into_iter()
+        .filter(|peer| peer.topic == end.dds_topic);
+    peers.map(verdict).collect()
+}
+
 /// What is known of the other participants.
 #[derive(Default)]
 struct Peers {

@@ -1,6 +1,7 @@
 //! What every stage needs from a runtime: the latest-value slot, named and joined threads, a
 //! buffer pool, the set of wanted outputs, the accounting and the latencies.
 
+pub mod cache;
 pub mod latest;
 pub mod pool;
 pub mod rate;

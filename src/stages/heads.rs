@@ -163,11 +163,12 @@ impl Heads {
         let embedding = wanted.contains(Topic::Embedding).then(|| embedding(last, n_cls));
         let (mut reduced, mut pca) = (None, None);
         let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);
+        let most_channels = reduced_channels(self.reduced_channels, grid);
         if wants_pca || wanted.contains(Topic::Reduced) {
             let patches = patches.f_to_device(Device::Cpu)?;
             if let Some(basis) = self.basis(&patches, &input.pixels) {
                 if wanted.contains(Topic::Reduced) {
-                    let channels = reduced_channels(self.reduced_channels, grid).min(basis.n_components());
+                    let channels = most_channels.min(basis.n_components());
                     reduced = Some(feature_map(
                         &basis.project(&patches, channels)?,
                         grid,
@@ -203,7 +204,13 @@ impl Heads {
     fn basis(&mut self, patches: &Tensor, pixels: &[u8]) -> Option<&Basis> {
         if let BasisState::Gathering(estimator) = &mut self.basis {
             let estimate = estimator.add(patches, pixels).map_err(anyhow::Error::from);
-            match estimate.and_then(|()| if estimator.is_full() { estimator.finish() } else { Ok(None) }) {
+            match estimate.and_then(|()| {
+                if estimator.is_full() {
+                    estimator.finish()
+                } else {
+                    Ok(None)
+                }
+            }) {
                 Ok(None) => (),
                 Ok(Some(basis)) => self.basis = BasisState::Ready(self.keep(basis)),
                 Err(err) => {
@@ -315,7 +322,7 @@ fn grid_info(input: &Input) -> Option<Intrinsics> {
         .intrinsics
         .as_ref()
         .filter(|found| found.size == input.geometry.camera)?;
-    Some(input.geometry.grid_intrinsics(intrinsics))
+    Some(intrinsics.under(&input.geometry.grid_from_camera(), input.geometry.grid()))
 }
 
 #[cfg(test)]

@@ -177,8 +177,8 @@ fn layouts_and_files_of_one_model_have_their_own_revision() {
             revisions.push(load(folder, Kind::Float).revision().to_owned());
         }
     });
-    let n_folders = revisions.len();
     assert!(revisions.iter().all(|revision| revision.len() == 12));
+    let n_folders = revisions.len();
     revisions.sort();
     revisions.dedup();
     assert_eq!(revisions.len(), n_folders);

@@ -4,6 +4,7 @@ OUT/parity.json lists the cases; tests/it/parity.rs reads them (env PIXIO_PARITY
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PixioBackbone, PixioConfig, PixioModel
 from transformers.utils import logging
 
+CONVERT = Path(__file__).parents[2] / "tools/convert_checkpoint.py"
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 # Height and width; one portrait, one landscape, one as trained.
@@ -54,6 +56,7 @@ def main(out: Path) -> None:
         if name == "tiny":
             folders += [save_hub(out / name), save_original(model, out / name / "original")]
             folders += [save_saved(model, out / name / "sharded", max_shard_size="500KB")]
+            folders += [save_converted(out / name)]
         golden = {}
         for size, image in images.items():
             golden |= {f"{size}.{key}": value for key, value in run_model(model, image).items()}
@@ -166,6 +169,16 @@ def save_original(model: PixioModel, folder: Path) -> Path:
             for fc in ("fc1", "fc2"):
                 tensors[f"{theirs}mlp.{fc}.{role}"] = state[f"{ours}mlp.{fc}.{role}"]
     return save(model.config, tensors, folder)
+
+
+def save_converted(case: Path) -> Path:
+    """The original .pth as tools/convert_checkpoint.py turns it into a folder."""
+    tensors = load_file(case / "original/model.safetensors")
+    pickle = case / "pickle/pixio.pth"
+    pickle.parent.mkdir(exist_ok=True)
+    torch.save({"model": tensors, "epoch": 3}, pickle)
+    subprocess.run([sys.executable, CONVERT, pickle, case / "converted", "--heads", "3"], check=True)
+    return case / "converted"
 
 
 def save(config: PixioConfig, tensors: dict, folder: Path) -> Path:
