@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 

@@ -183,7 +183,7 @@ async fn receive(
     let mut stopped = stopped.fuse();
     pin_mut!(samples, infos);
     let mut newest_info = None;
-    let mut bad_info = Throttle::new(BETWEEN_WARNINGS);
+    let bad_info = Throttle::new(BETWEEN_WARNINGS);
     let mut buffers = Buffers::default();
     loop {
         // Calibration first: a frame gets what was sent before it.

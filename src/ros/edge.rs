@@ -14,8 +14,8 @@ use super::names::Names;
 use super::parameters::Parameters;
 use super::publishers::{CameraOutputs, Out, Publishers, message_type};
 use super::rosout::{Rosout, logger_name};
-use super::watch::{End, Ends, Role, camera_publishers, watch};
-use super::{context, qos};
+use super::watch::{End, Ends, Graph, Role, camera_publishers, watch};
+use super::{context, discovery, qos};
 use crate::config::{ImageTransport, Reliability};
 use crate::logging::Record;
 use crate::runtime::thread::Stage;
@@ -156,15 +156,23 @@ impl Edge {
     /// last subscriber.
     ///
     /// # Errors
-    /// Called twice.
+    /// Called twice, or DDS out of resources.
     pub fn watch(&mut self, wanted: Arc<Wanted>) -> anyhow::Result<()> {
         let events = self
             .events
             .take()
             .ok_or_else(|| anyhow!("the graph is watched already"))?;
         let participant = self.context.domain_participant();
+        let (topic, dds_type) = (discovery::DDS_TOPIC.into(), discovery::DDS_TYPE.into());
+        let topic = participant.create_topic(topic, dds_type, &discovery::qos(), TopicKind::NoKey)?;
+        let nodes = self.node.create_subscription(&topic, None)?;
+        let graph = Graph {
+            participant,
+            events,
+            nodes,
+        };
         self.executor
-            .spawn(watch(participant, events, self.ends.clone(), wanted))
+            .spawn(watch(graph, self.ends.clone(), wanted))
             .detach();
         Ok(())
     }

@@ -5,6 +5,7 @@ mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
+mod discovery;
 pub mod edge;
 pub mod environment;
 pub mod interface;

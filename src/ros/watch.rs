@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::{FutureExt, select};
+use futures::{FutureExt, StreamExt, pin_mut, select};
 use ros2_client::dds::rustdds::discovery::{PublicationBuiltinTopicData, SubscriptionBuiltinTopicData};
-use ros2_client::dds::rustdds::{DomainParticipant, QosPolicies};
-use ros2_client::{Gid, NodeEvent};
+use ros2_client::dds::rustdds::{DomainParticipant, GUID, QosPolicies};
+use ros2_client::{NodeEvent, Subscription};
 use smol::Timer;
-use smol::channel::{Receiver, RecvError};
+use smol::channel::Receiver;
 
+use super::discovery::{Gid, NodeNames, ParticipantNodes};
 use super::qos::{Mismatch, mismatch};
 use crate::runtime::wanted::{Topic, Topics, Wanted};
 
@@ -19,8 +20,9 @@ use crate::runtime::wanted::{Topic, Topics, Wanted};
 const SETTLE: Duration = Duration::from_millis(20);
 /// Longest time between two looks: the library tells of peers that fit, not of those that do not.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// Looks that a misfit is given to tell its name, which comes by a message of its own.
-const LOOKS_FOR_NAME: u32 = 3;
+/// Time for a misfit to tell its name: it comes by a message of its own, which Fast DDS repeats
+/// after three seconds when it was lost.
+const WAIT_FOR_NAME: Duration = Duration::from_secs(4);
 
 /// One of our ends of a topic.
 pub(super) struct End {
@@ -55,27 +57,40 @@ impl Ends {
     }
 }
 
+/// What the watch hears of the graph.
+pub(super) struct Graph {
+    /// Everything that was discovered.
+    pub(super) participant: DomainParticipant,
+    /// Ends of peers that fit ours come and go.
+    pub(super) events: Receiver<NodeEvent>,
+    /// Peers name their nodes.
+    pub(super) nodes: Subscription<ParticipantNodes>,
+}
+
 /// Keeps `wanted` current and warns of misfits, until the node is gone.
-pub(super) async fn watch(
-    participant: DomainParticipant,
-    events: Receiver<NodeEvent>,
-    ends: Ends,
-    wanted: Arc<Wanted>,
-) {
+pub(super) async fn watch(graph: Graph, ends: Ends, wanted: Arc<Wanted>) {
+    let Graph {
+        participant,
+        events,
+        nodes,
+    } = graph;
+    let nodes = nodes.async_stream();
+    pin_mut!(nodes);
     let mut peers = Peers::default();
     loop {
-        let event: Option<Result<NodeEvent, RecvError>> = select! {
-            event = events.recv().fuse() => Some(event),
-            _ = FutureExt::fuse(Timer::after(BETWEEN_LOOKS)) => None,
-        };
-        match event {
-            Some(Ok(event)) => {
-                peers.hear(event);
+        select! {
+            event = events.recv().fuse() => {
+                if event.is_err() {
+                    return;
+                }
                 Timer::after(SETTLE).await;
-                std::iter::from_fn(|| events.try_recv().ok()).for_each(|event| peers.hear(event));
+                while events.try_recv().is_ok() {}
             }
-            Some(Err(_)) => return,
-            None => {}
+            // What does not parse comes from another distribution; its ends go without a name.
+            nodes = nodes.select_next_some() => if let Ok((nodes, _)) = nodes {
+                peers.names.hear(nodes);
+            },
+            _ = FutureExt::fuse(Timer::after(BETWEEN_LOOKS)) => {}
         }
         wanted.set(peers.look(&participant, &ends));
     }
@@ -112,36 +127,12 @@ pub(super) fn camera_publishers(
 /// What is known of the other participants.
 #[derive(Default)]
 struct Peers {
-    /// Names of the nodes of a participant, by its prefix.
-    nodes: HashMap<Prefix, String>,
-    /// Ends of peers that do not fit, with the number of looks since they were found.
-    misfits: HashMap<Gid, u32>,
-}
-
-/// First part of every identifier of one participant.
-type Prefix = [u8; 12];
-
-fn prefix(gid: Gid) -> Prefix {
-    std::array::from_fn(|i| gid.as_bytes()[i])
+    names: NodeNames,
+    /// Ends of peers that do not fit.
+    misfits: HashMap<Gid, Told>,
 }
 
 impl Peers {
-    fn hear(&mut self, event: NodeEvent) {
-        let NodeEvent::ParticipantEntities(participant) = event else {
-            return;
-        };
-        let names: Vec<_> = participant
-            .nodes()
-            .iter()
-            .map(|node| node.fully_qualified_name())
-            .collect();
-        if names.is_empty() {
-            self.nodes.remove(&prefix(participant.gid()));
-        } else {
-            self.nodes.insert(prefix(participant.gid()), names.join(" or "));
-        }
-    }
-
     /// The topics that somebody can read.
     fn look(&mut self, participant: &DomainParticipant, ends: &Ends) -> Topics {
         let (readers, writers) = (readers(participant), writers(participant));
@@ -163,7 +154,7 @@ impl Peers {
                 };
                 match (misfit, end.role) {
                     (Some(misfit), _) => {
-                        misfits.insert(peer.gid, self.looks_after_telling(peer.gid, end, &misfit));
+                        misfits.insert(peer.gid, self.tell(peer.gid, end, &misfit));
                     }
                     (None, Role::Output(topic)) => wanted.push(topic),
                     (None, Role::Camera) => {}
@@ -176,21 +167,27 @@ impl Peers {
     }
 
     /// Warns once per misfit, when its name is known or has been waited for long enough.
-    fn looks_after_telling(&self, gid: Gid, end: &End, misfit: &Mismatch) -> u32 {
-        let looks = self.misfits.get(&gid).map_or(1, |looks| looks + 1);
-        let name = self.nodes.get(&prefix(gid));
-        if looks > LOOKS_FOR_NAME {
-            return looks;
+    fn tell(&self, gid: Gid, end: &End, misfit: &Mismatch) -> Told {
+        let since = match self.misfits.get(&gid) {
+            Some(Told::Yes) => return Told::Yes,
+            Some(Told::Waiting(since)) => *since,
+            None => Instant::now(),
+        };
+        let name = self.names.owner(&gid);
+        if name.is_none() && since.elapsed() < WAIT_FOR_NAME {
+            return Told::Waiting(since);
         }
-        if name.is_none() && looks < LOOKS_FOR_NAME {
-            return looks;
-        }
-        tracing::warn!(
-            "{}",
-            sentence(end, name.map_or("a node without a name", String::as_str), misfit)
-        );
-        LOOKS_FOR_NAME + 1
+        let name = name.as_deref().unwrap_or("a node without a name");
+        tracing::warn!("{}", sentence(end, name, misfit));
+        Told::Yes
     }
+}
+
+/// Whether the user knows of a misfit.
+enum Told {
+    Yes,
+    /// For a name, since then.
+    Waiting(Instant),
 }
 
 /// What does not fit, and what helps.
@@ -231,13 +228,17 @@ struct Peer {
     qos: QosPolicies,
 }
 
+fn gid(guid: GUID) -> Gid {
+    ros2_client::Gid::from(guid).to_bytes16()
+}
+
 fn readers(participant: &DomainParticipant) -> Vec<Peer> {
     let readers = participant
         .discovered_readers()
         .into_iter()
         .map(|reader| reader.subscription_topic_data);
     let peer = |data: SubscriptionBuiltinTopicData| Peer {
-        gid: data.key().into(),
+        gid: gid(data.key()),
         qos: data.qos(),
         dds_type: data.type_name().clone(),
         topic: data.topic_name,
@@ -251,7 +252,7 @@ fn writers(participant: &DomainParticipant) -> Vec<Peer> {
         .into_iter()
         .map(|writer| writer.publication_topic_data);
     let peer = |data: PublicationBuiltinTopicData| Peer {
-        gid: data.key.into(),
+        gid: gid(data.key),
         qos: data.qos(),
         topic: data.topic_name,
         dds_type: data.type_name,

@@ -1,0 +1,93 @@
+//! `ros_discovery_info`: which node an endpoint belongs to.
+
+use std::collections::HashMap;
+
+use ros2_client::dds::rustdds::policy::{Durability, History};
+use ros2_client::dds::rustdds::{Duration, QosPolicies, QosPolicyBuilder};
+use serde::Deserialize;
+
+/// Name of the DDS topic.
+pub(super) const DDS_TOPIC: &str = "ros_discovery_info";
+/// Name of its type.
+pub(super) const DDS_TYPE: &str = "rmw_dds_common::msg::dds_::ParticipantEntitiesInfo_";
+
+/// As every ROS node publishes it.
+pub(super) fn qos() -> QosPolicies {
+    QosPolicyBuilder::new()
+        .durability(Durability::TransientLocal)
+        .reliable(Duration::ZERO)
+        .history(History::KeepLast { depth: 1 })
+        .build()
+}
+
+/// Identifier of an endpoint or a participant.
+pub(super) type Gid = [u8; 16];
+
+/// `rmw_dds_common/ParticipantEntitiesInfo`.
+#[derive(Deserialize)]
+pub(super) struct ParticipantNodes {
+    gid: Gid,
+    nodes: Vec<NodeEnds>,
+}
+
+/// `rmw_dds_common/NodeEntitiesInfo`.
+#[derive(Deserialize)]
+struct NodeEnds {
+    namespace: String,
+    name: String,
+    readers: Vec<Gid>,
+    writers: Vec<Gid>,
+}
+
+/// Names of the nodes of every participant.
+#[derive(Default)]
+pub(super) struct NodeNames(HashMap<Gid, ParticipantNodes>);
+
+impl NodeNames {
+    pub(super) fn hear(&mut self, participant: ParticipantNodes) {
+        if participant.nodes.is_empty() {
+            self.0.remove(&participant.gid);
+        } else {
+            self.0.insert(participant.gid, participant);
+        }
+    }
+
+    /// Full name of the node that the endpoint belongs to.
+    pub(super) fn owner(&self, end: &Gid) -> Option<String> {
+        let nodes = self.0.values().flat_map(|participant| &participant.nodes);
+        let owner = nodes
+            .into_iter()
+            .find(|node| node.readers.contains(end) || node.writers.contains(end));
+        owner.map(|node| format!("{}/{}", node.namespace.trim_end_matches('/'), node.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_belongs_to_the_node_that_last_claimed_it() {
+        let participant = |name: &str, readers: Vec<Gid>| ParticipantNodes {
+            gid: [0; 16],
+            nodes: vec![NodeEnds {
+                namespace: "/".into(),
+                name: name.into(),
+                readers,
+                writers: vec![[9; 16]],
+            }],
+        };
+        let mut names = NodeNames::default();
+        assert_eq!(names.owner(&[1; 16]), None);
+        names.hear(participant("viewer", vec![[1; 16]]));
+        assert_eq!(names.owner(&[1; 16]).as_deref(), Some("/viewer"));
+        assert_eq!(names.owner(&[9; 16]).as_deref(), Some("/viewer"));
+        names.hear(participant("viewer", vec![]));
+        assert_eq!(names.owner(&[1; 16]), None);
+        names.hear(ParticipantNodes {
+            gid: [0; 16],
+            nodes: vec![],
+        });
+        assert_eq!(names.owner(&[9; 16]), None);
+    }
+}
