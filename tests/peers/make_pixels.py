@@ -69,6 +69,14 @@ def hugging_face():
     return resized
 
 
+def pillow(picture, box):
+    """Columns before rows, as torchvision and older Pillows do. Pillow 13 begins with the rows of a
+    picture that stands upright, and then differs from both by up to six levels on hard edges."""
+    left, top, right, bottom = box
+    strip = picture.resize((256, picture.height), Image.Resampling.BICUBIC, box=(left, 0, right, picture.height))
+    return np.asarray(strip.resize((256, 256), Image.Resampling.BICUBIC, box=(0, top, 256, bottom)))
+
+
 def jpeg(rgb, **options):
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "jpeg", quality=90, **options)
@@ -81,11 +89,10 @@ def of_photographs():
         picture = Image.fromarray(rgb)
         (w, h), side = picture.size, min(picture.size)
         left, top = (w - side) // 2, (h - side) // 2
-        box = (left, top, left + side, top + side)
         yield f"photo/{name}/rgb", rgb
         yield f"photo/{name}/hf", resized(rgb)
-        yield f"photo/{name}/pil", np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC))
-        yield f"photo/{name}/crop", np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC, box=box))
+        yield f"photo/{name}/pil", pillow(picture, (0, 0, w, h))
+        yield f"photo/{name}/crop", pillow(picture, (left, top, left + side, top + side))
         for kind, options in JPEGS.items():
             file, decoded = jpeg(rgb, **options)
             yield f"photo/{name}/{kind}", file

@@ -43,8 +43,8 @@ impl Resizer {
     }
 
     /// Antialiased bicubic with a = -0.5, which this library calls Catmull-Rom. Columns go first, as in
-    /// Pillow and torchvision: samples are rounded and clamped between the two passes, so that on hard
-    /// edges the other order, which this library prefers, is off by several levels.
+    /// torchvision: samples are rounded and clamped between the two passes, so that on hard edges the
+    /// other order, which this library prefers, is off by several levels.
     fn exact(
         &mut self,
         picture: &Pixels<'_>,
