@@ -78,6 +78,9 @@ pub fn init(node: &str, level: LogLevel) -> Log {
         .with(filter)
         .with(printer)
         .try_init();
+    for text in directives(&rust_log()).filter_map(Result::err) {
+        tracing::warn!("RUST_LOG: passed over {text:?}, which is no directive");
+    }
     Log {
         filter: handle,
         forward,
@@ -357,6 +360,14 @@ mod tests {
                 "[TRACE] [ns.node]: finer than ROS has"
             ]
         );
+    }
+
+    #[test]
+    fn texts_that_are_no_directives_are_found() {
+        let refused: Vec<&str> = directives("a=loud, debug,,b=warn,==")
+            .filter_map(Result::err)
+            .collect();
+        assert_eq!(refused, ["a=loud", "=="]);
     }
 
     #[test]
