@@ -244,3 +244,138 @@ impl Picture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ros2_client::dds::rustdds::RepresentationIdentifier;
+    use ros2_client::dds::rustdds::no_key::SerializerAdapter;
+    use ros2_client::dds::rustdds::serialization::{
+        CDRSerializerAdapter, deserialize_from_cdr_with_decoder_and_rep_id,
+    };
+    use serde::Serialize;
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+    use crate::ros::args::remap;
+    use crate::ros::messages;
+
+    fn check(remaps: &[&str], prefix: &str, transport: ImageTransport, image: &str, camera_info: &str) {
+        let rules: Vec<_> = remaps.iter().map(|rule| remap(rule).unwrap()).collect();
+        let names = Names::new("pixio_node", &rules).unwrap();
+        let topics = CameraTopics::resolve(&names, prefix, transport).unwrap();
+        assert_eq!(
+            (topics.image.as_str(), topics.camera_info.as_str()),
+            (image, camera_info)
+        );
+    }
+
+    #[test]
+    fn calibration_is_beside_the_remapped_picture_unless_it_is_remapped_itself() {
+        use ImageTransport::{Compressed, Raw};
+        check(&[], "", Raw, "/image", "/camera_info");
+        check(&["__ns:=/cam"], "", Raw, "/cam/image", "/cam/camera_info");
+        check(
+            &["__ns:=/cam"],
+            "left/",
+            Raw,
+            "/cam/left/image",
+            "/cam/left/camera_info",
+        );
+        check(
+            &["image:=/usb/image_raw"],
+            "",
+            Raw,
+            "/usb/image_raw",
+            "/usb/camera_info",
+        );
+        check(&["image:=/image_raw"], "", Raw, "/image_raw", "/camera_info");
+        let compressed = "/usb/image_raw/compressed";
+        check(
+            &["image:=/usb/image_raw"],
+            "",
+            Compressed,
+            compressed,
+            "/usb/camera_info",
+        );
+        let both = ["image:=/usb/image_raw", "camera_info:=/calibration"];
+        check(&both, "", Raw, "/usb/image_raw", "/calibration");
+        check(&["left/image:=/l"], "left/", Raw, "/l", "/camera_info");
+    }
+
+    fn wire<M: Serialize>(message: &M) -> Vec<u8> {
+        <CDRSerializerAdapter<M> as SerializerAdapter<M>>::to_bytes(message)
+            .unwrap()
+            .to_vec()
+    }
+
+    fn read(bytes: &[u8], transport: ImageTransport, pool: &Pool<Vec<u8>>) -> Option<Sample> {
+        let seed = CopyOut {
+            transport,
+            pool: pool.clone(),
+        };
+        let encoding = RepresentationIdentifier::CDR_LE;
+        deserialize_from_cdr_with_decoder_and_rep_id(bytes, encoding, seed)
+            .ok()
+            .map(|(sample, _)| sample)
+    }
+
+    fn header() -> messages::Header {
+        messages::Header {
+            stamp: messages::Time { sec: -1, nanosec: 7 },
+            frame_id: "optical".into(),
+        }
+    }
+
+    #[test]
+    fn a_picture_comes_out_whole_and_its_buffer_is_used_again() {
+        let image = Image {
+            header: header(),
+            height: 2,
+            width: 3,
+            encoding: "mono8".to_owned(),
+            is_bigendian: 0,
+            step: 3,
+            data: ByteBuf::from([1, 2, 3, 4, 5, 6]),
+        };
+        let pool = Pool::default();
+        let place = |sample: &Sample| match &sample.picture {
+            Picture::Raw(raster) => raster.bytes.as_ptr(),
+            Picture::Compressed(file) => file.as_ptr(),
+        };
+        let first = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
+        let before = place(&first);
+        let Picture::Raw(raster) = &first.picture else {
+            panic!("not raw")
+        };
+        assert_eq!(
+            (raster.width, raster.height, raster.step, raster.big_endian),
+            (3, 2, 3, false)
+        );
+        assert_eq!(
+            (raster.encoding.as_str(), raster.bytes.as_slice()),
+            ("mono8", &[1, 2, 3, 4, 5, 6][..])
+        );
+        assert_eq!(first.header, header().into());
+        drop(first);
+        let again = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
+        assert_eq!(place(&again), before);
+    }
+
+    #[test]
+    fn a_message_cut_short_anywhere_is_refused() {
+        let file = CompressedImage {
+            header: header(),
+            format: "jpeg".to_owned(),
+            data: ByteBuf::from([9; 40]),
+        };
+        let (bytes, pool) = (wire(&file), Pool::default());
+        assert!(read(&bytes, ImageTransport::Compressed, &pool).is_some());
+        for n in 0..bytes.len() {
+            assert!(
+                read(&bytes[..n], ImageTransport::Compressed, &pool).is_none(),
+                "{n} bytes"
+            );
+        }
+        assert!(read(&[0xff; 64], ImageTransport::Raw, &pool).is_none());
+    }
+}

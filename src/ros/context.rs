@@ -23,8 +23,7 @@ pub(super) fn join(domain_id: u16, address: IpAddr) -> anyhow::Result<Context> {
         .socket_send_buffer_size(SEND_BUFFER_BYTES)
         .build();
     participant
-        .and_then(|participant| Ok(Context::from_domain_participant(participant)))
         .map_err(anyhow::Error::from)
-        .and_then(|context| context.map_err(anyhow::Error::from))
+        .and_then(|participant| Ok(Context::from_domain_participant(participant)?))
         .with_context(|| format!("cannot join ROS domain {domain_id} on {address}"))
 }
