@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Sender, TrySendError};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -64,7 +65,7 @@ pub fn init(node: &str, level: LogLevel) -> Log {
         Ok("1") => true,
         _ => std::io::stderr().is_terminal(),
     };
-    let (filter, handle) = reload::Layer::new(filter(level));
+    let (filter, handle) = reload::Layer::new(filter(level, &rust_log()));
     let forward = Arc::<Forward>::default();
     let printer = Printer {
         node: node.into(),
@@ -77,6 +78,9 @@ pub fn init(node: &str, level: LogLevel) -> Log {
         .with(filter)
         .with(printer)
         .try_init();
+    for text in directives(&rust_log()).filter_map(Result::err) {
+        tracing::warn!("RUST_LOG: passed over {text:?}, which is no directive");
+    }
     Log {
         filter: handle,
         forward,
@@ -87,7 +91,7 @@ impl Log {
     /// Logs from `level` upwards from now on.
     pub fn set_level(&self, level: LogLevel) {
         // Fails only when the log is gone.
-        let _gone = self.filter.reload(filter(level));
+        let _gone = self.filter.reload(filter(level, &rust_log()));
     }
 
     /// Sends every later event of this crate to `records` too. A full queue loses the event there
@@ -107,15 +111,24 @@ impl Log {
     }
 }
 
-/// Our events from `level` upwards and the warnings of others. RustDDS reports harmless things as
-/// errors, so it and its client speak up only through `RUST_LOG`.
-fn filter(level: LogLevel) -> EnvFilter {
+/// Our events from `level` upwards, the warnings of others, and what `added` says in the form of
+/// `RUST_LOG`. RustDDS reports harmless things as errors, so it and its client are quiet without it.
+fn filter(level: LogLevel, added: &str) -> EnvFilter {
     let base = format!("warn,rustdds=off,ros2_client=error,{OWN}={}", level.word());
-    let added = std::env::var("RUST_LOG").unwrap_or_default();
-    added
-        .split(',')
-        .filter_map(|directive| directive.trim().parse().ok())
-        .fold(EnvFilter::new(base), EnvFilter::add_directive)
+    let directives = directives(added).filter_map(Result::ok);
+    directives.fold(EnvFilter::new(base), EnvFilter::add_directive)
+}
+
+/// The directives of `RUST_LOG`, or the texts that are none.
+fn directives(text: &str) -> impl Iterator<Item = Result<Directive, &str>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().map_err(|_| text))
+}
+
+fn rust_log() -> String {
+    std::env::var("RUST_LOG").unwrap_or_default()
 }
 
 fn to_stderr(line: &str) {
@@ -266,14 +279,18 @@ mod tests {
 
     /// Runs `say` under the filter of `level` and tells the lines without their stamps, and what
     /// was forwarded to a queue of two.
-    fn logged(level: LogLevel, say: impl Fn(&dyn Fn(LogLevel))) -> (Vec<String>, Vec<Record>, u64) {
+    fn logged(
+        level: LogLevel,
+        added: &str,
+        say: impl Fn(&dyn Fn(LogLevel)),
+    ) -> (Vec<String>, Vec<Record>, u64) {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&lines);
         let write = move |line: &str| {
             let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
             keep.lock().unwrap().push(format!("{} {}", words[0], words[2]));
         };
-        let (filter_layer, handle) = reload::Layer::new(filter(level));
+        let (filter_layer, handle) = reload::Layer::new(filter(level, added));
         let forward = Arc::<Forward>::default();
         let printer = Printer {
             node: "ns.node".into(),
@@ -296,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_level_holds_for_our_events_and_changes_at_run_time() {
-        let (lines, ..) = logged(LogLevel::Warn, |set_level| {
+        let (lines, ..) = logged(LogLevel::Warn, "", |set_level| {
             tracing::info!("quiet");
             tracing::warn!("loud");
             set_level(LogLevel::Debug);
@@ -315,7 +332,7 @@ mod tests {
 
     #[test]
     fn other_crates_are_named_and_not_forwarded_and_rustdds_is_silent() {
-        let (lines, records, _) = logged(LogLevel::Debug, |_| {
+        let (lines, records, _) = logged(LogLevel::Debug, "", |_| {
             tracing::error!(target: "rustdds::rtps", "harmless");
             tracing::warn!(target: "ros2_client", "harmless");
             tracing::error!(target: "ros2_client::node", "not so harmless");
@@ -326,8 +343,36 @@ mod tests {
     }
 
     #[test]
+    fn rust_log_adds_to_it() {
+        let (lines, ..) = logged(
+            LogLevel::Info,
+            "rustdds=warn, loud!=,pixio_node::logging=trace",
+            |_| {
+                tracing::warn!(target: "rustdds::rtps", "asked for");
+                tracing::info!(target: "rustdds::rtps", "not asked for");
+                tracing::trace!("finer than ROS has");
+            },
+        );
+        assert_eq!(
+            lines,
+            [
+                "[WARN] [ns.node.rustdds::rtps]: asked for",
+                "[TRACE] [ns.node]: finer than ROS has"
+            ]
+        );
+    }
+
+    #[test]
+    fn texts_that_are_no_directives_are_found() {
+        let refused: Vec<&str> = directives("a=loud, debug,,b=warn,==")
+            .filter_map(Result::err)
+            .collect();
+        assert_eq!(refused, ["a=loud", "=="]);
+    }
+
+    #[test]
     fn our_events_are_forwarded_until_the_queue_is_full() {
-        let (lines, records, n_lost) = logged(LogLevel::Info, |_| {
+        let (lines, records, n_lost) = logged(LogLevel::Info, "", |_| {
             tracing::info!("one");
             tracing::error!("two");
             tracing::info!("three");

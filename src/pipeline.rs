@@ -216,7 +216,7 @@ impl FitLoop {
     fn run(mut self, frames: &latest::Receiver<Frame>) -> anyhow::Result<()> {
         let accounting = &self.shared.accounting[self.camera];
         let pool = Pool::<Vec<u8>>::default();
-        let mut throttle = Throttle::new(WARN_PERIOD);
+        let throttle = Throttle::new(WARN_PERIOD);
         while let Ok(frame) = frames.recv() {
             let started = Instant::now();
             let mut pixels = pool.lease();

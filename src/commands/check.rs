@@ -220,7 +220,9 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
         reliability: config.image_reliability,
         pool: Pool::default(),
     };
-    let count = move |_frame| drop(counter.fetch_add(1, Ordering::Relaxed));
+    let count = move |_frame| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
     let topics = edge.subscribe(camera, count, |_why| ())?;
     std::thread::sleep(LISTEN);
     let (mut n_publishers, mut n_fitting) = (0, 0);

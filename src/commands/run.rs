@@ -101,8 +101,10 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         let mut refusals = intake.refusals();
         let subscribed = edge.subscribe(
             camera,
-            // Main hears from the stage itself that the pipeline has ended.
-            move |frame| drop(intake.push(frame)),
+            move |frame| {
+                // Main hears from the stage itself that the pipeline has ended.
+                let _ended = intake.push(frame);
+            },
             move |why| refusals.refuse(why),
         );
         topics.push(subscribed.map_err(Failure::Setup)?.image);

@@ -4,6 +4,7 @@
 mod choices;
 mod error;
 pub mod files;
+mod kind;
 pub mod live;
 pub mod parameters;
 mod settings;

@@ -4,7 +4,8 @@
 use super::choices::{self, Device, Fit, ImageTransport, LogLevel, NetworkInterface, Precision};
 use super::choices::{FeaturesDtype, Reliability, ResizeFilter};
 use super::sizes;
-use super::value::Value;
+
+pub use super::kind::Kind;
 
 /// One parameter.
 #[derive(Debug)]
@@ -25,23 +26,6 @@ pub struct Parameter {
     pub offline: bool,
     /// Heading in the help and in `config/pixio.yaml`.
     pub group: &'static str,
-}
-
-/// What a parameter may be.
-#[derive(Debug)]
-pub enum Kind {
-    /// true or false.
-    Bool,
-    /// A whole number from the first bound to the second.
-    Integer(i64, i64),
-    /// A number from the first bound to the second; whole ones are taken too.
-    Double(f64, f64),
-    /// One of a few words.
-    Choice(fn() -> Vec<&'static str>),
-    /// Text, described by the first and checked by the second.
-    Text(&'static str, fn(&str) -> Result<(), String>),
-    /// The word, or a whole number from the bound upwards.
-    WordOrInteger(&'static str, i64),
 }
 
 const MODEL: &str = "Model";
@@ -102,7 +86,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         MODEL,
         "model",
-        Kind::Text("a folder, a Hugging Face id or random:NAME", given),
+        Kind::Text("MODEL", "a folder, a Hugging Face id or random:NAME", given),
         "",
         "The Pixio model: a folder with config.json and model.safetensors, a Hugging Face id that is in the \
          local cache (nothing is downloaded), or random:NAME (tiny, vitb16, vitl16, vith16, vit1b16, vit5b16) \
@@ -112,7 +96,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         MODEL,
         "device",
-        Kind::Text("auto, cpu, cuda or cuda:N", device),
+        Kind::Text("DEVICE", "auto, cpu, cuda or cuda:N", device),
         "auto",
         "Where the model runs. auto is CUDA when it loads, else the CPU.",
     ),
@@ -141,7 +125,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         PICTURE,
         "size",
-        Kind::Text("WIDTHxHEIGHT in pixels, both divisible by 16 and from 16 to 4096", model_size),
+        Kind::Text("WIDTHxHEIGHT", "WIDTHxHEIGHT in pixels, both divisible by 16 and from 16 to 4096", model_size),
         "256x256",
         "Size of the model's input. Not read under fit: auto.",
     ),
@@ -189,7 +173,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         TOPICS,
         "network_interface",
-        Kind::Text("auto or an IP address", network_interface),
+        Kind::Text("ADDRESS", "auto or an IP address", network_interface),
         "auto",
         "Address that DDS uses. auto is the address of the default route, or loopback when there is none or \
          ROS asks for localhost.",
@@ -225,7 +209,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         OUTPUTS,
         "pca_basis",
-        Kind::Text("auto or the path of a file", given),
+        Kind::Text("FILE", "auto or the path of a file", given),
         "auto",
         "Basis of ~/features/reduced and ~/features/pca. auto estimates it from the first frames and keeps it \
          in the cache; a path reads it from a file.",
@@ -242,7 +226,7 @@ pub static TABLE: [Parameter; 20] = [
     parameter(
         REPORTS,
         "stats_file",
-        Kind::Text("the path of a file, or nothing", anything),
+        Kind::Text("FILE", "the path of a file, or nothing", anything),
         "",
         "File that gets the statistics as JSON, one line per period. Empty writes none.",
     )
@@ -270,94 +254,6 @@ pub static TABLE: [Parameter; 20] = [
 /// The parameter of that name.
 pub fn find(name: &str) -> Option<&'static Parameter> {
     TABLE.iter().find(|parameter| parameter.name == name)
-}
-
-impl Parameter {
-    /// `value` in the type of this parameter: a whole number becomes a double where one is due, and
-    /// the words that ROS reads as booleans become booleans.
-    ///
-    /// # Errors
-    /// Why `value` will not do.
-    pub fn check(&self, value: &Value) -> Result<Value, String> {
-        let wrong = || Err(format!("valid is {}", self.valid()));
-        match (&self.kind, value) {
-            (Kind::Bool, Value::Bool(_)) => Ok(value.clone()),
-            (Kind::Bool, Value::String(word)) => bool_from_word(word).map(Value::Bool).map_or_else(wrong, Ok),
-            (Kind::Integer(min, max), Value::Integer(n)) if (min..=max).contains(&n) => Ok(value.clone()),
-            (Kind::Double(min, max), Value::Double(x)) if (min..=max).contains(&x) => Ok(value.clone()),
-            (Kind::Double(..), Value::Integer(n)) => self.check(&Value::Double(*n as f64)),
-            (Kind::Choice(words), Value::String(word)) if words().contains(&word.as_str()) => {
-                Ok(value.clone())
-            }
-            (Kind::Text(valid, check), Value::String(text)) => match check(text) {
-                Ok(()) => Ok(value.clone()),
-                Err(reason) if reason.is_empty() => wrong(),
-                Err(reason) => Err(format!("{reason}; valid is {valid}")),
-            },
-            (Kind::WordOrInteger(word, _), Value::String(text)) if text == word => Ok(value.clone()),
-            (Kind::WordOrInteger(_, min), Value::Integer(n)) if n >= min => Ok(value.clone()),
-            _ => wrong(),
-        }
-    }
-
-    /// What it may be, in words.
-    pub fn valid(&self) -> String {
-        let unit = if self.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", self.unit)
-        };
-        match &self.kind {
-            Kind::Bool => "true or false".into(),
-            Kind::Integer(min, max) => format!("a whole number from {min} to {max}{unit}"),
-            Kind::Double(min, max) => format!("a number from {min} to {max}{unit}"),
-            Kind::Choice(words) => match words().split_last() {
-                Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
-                _ => words().concat(),
-            },
-            Kind::Text(valid, _) => (*valid).into(),
-            Kind::WordOrInteger(word, min) => format!("{word} or a whole number from {min}"),
-        }
-    }
-
-    /// What stands for a value in the help.
-    pub fn value_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Bool => "true|false",
-            Kind::Integer(..) => "N",
-            Kind::Double(..) => "X",
-            Kind::Choice(_) => "WORD",
-            Kind::Text(..) => "TEXT",
-            Kind::WordOrInteger(..) => "LAYER",
-        }
-    }
-
-    /// What was typed for this parameter, in its type if it can be; [`Self::check`] says the rest.
-    pub fn value_from_text(&self, text: &str) -> Value {
-        let string = || Value::String(text.into());
-        match self.kind {
-            Kind::Bool => bool_from_word(text).map_or_else(string, Value::Bool),
-            Kind::Integer(..) | Kind::WordOrInteger(..) => {
-                text.parse().map_or_else(|_| string(), Value::Integer)
-            }
-            Kind::Double(..) => text.parse().map_or_else(|_| string(), Value::Double),
-            Kind::Choice(_) | Kind::Text(..) => string(),
-        }
-    }
-
-    /// The value that holds when none is given.
-    pub fn default_value(&self) -> Option<Value> {
-        self.default.map(|text| self.value_from_text(text))
-    }
-}
-
-/// The words that ROS parameter files may use for booleans.
-fn bool_from_word(word: &str) -> Option<bool> {
-    match word.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "y" | "on" => Some(true),
-        "false" | "no" | "n" | "off" => Some(false),
-        _ => None,
-    }
 }
 
 fn anything(_: &str) -> Result<(), String> {

@@ -130,9 +130,9 @@ impl Weights for Checkpoint {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, ModelError> {
-        let io = |source| ModelError::Io {
+        let io = |reason| ModelError::Io {
             file: path.clone(),
-            source,
+            reason,
         };
         let malformed = |reason: String| ModelError::Malformed {
             file: path.clone(),
@@ -179,9 +179,9 @@ impl Shard {
     }
 
     fn tensor(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
-        let io = |source| ModelError::Io {
+        let io = |reason| ModelError::Io {
             file: self.path.clone(),
-            source,
+            reason,
         };
         let missing = || ModelError::MissingTensor {
             file: self.path.clone(),
@@ -235,9 +235,9 @@ fn weight_files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), ModelError> {
     if !index.is_file() {
         return Err(without_weights(folder));
     }
-    let text = std::fs::read_to_string(&index).map_err(|source| ModelError::Io {
+    let text = std::fs::read_to_string(&index).map_err(|reason| ModelError::Io {
         file: index.clone(),
-        source,
+        reason,
     })?;
     let malformed = |reason: String| ModelError::Malformed {
         file: index.clone(),

@@ -106,9 +106,9 @@ impl PixioConfig {
     /// # Errors
     /// The file cannot be read or parsed, or holds a value that is not supported; the message names it.
     pub fn read(file: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ModelError::Io {
+        let text = std::fs::read_to_string(file).map_err(|reason| ModelError::Io {
             file: file.into(),
-            source,
+            reason,
         })?;
         Self::parse(&text, file)
     }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::config::PixioConfig;
 use super::error::ModelError;
-use super::layers::Linear;
+use super::linear::Linear;
 use super::weights::{Loader, Part, Role};
 use crate::geometry::PATCH;
 
@@ -53,12 +53,12 @@ impl Embeddings {
         let folded = weight
             .f_mul(&offset)?
             .f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
-        let flat = |weight: &Tensor| weight.f_reshape([hidden, 3 * SIDE * SIDE]);
-        let from_bytes = Linear::new(
-            loader.place(&flat(&per_byte)?)?,
-            loader.place(&bias.f_sub(&folded)?)?,
-        );
-        let from_values = Linear::new(loader.place(&flat(&weight)?)?, loader.place(&bias)?);
+        let linear = |weight: &Tensor, bias: &Tensor| {
+            let weight = weight.f_reshape([hidden, 3 * SIDE * SIDE])?;
+            Linear::new(loader.place(&weight)?, Some(loader.place(bias)?), loader.product)
+        };
+        let from_bytes = linear(&per_byte, &bias.f_sub(&folded)?)?;
+        let from_values = linear(&weight, &bias)?;
 
         let position = loader.float(Part::Position, &[1, n_cls + side * side, hidden])?;
         let class_tokens = loader

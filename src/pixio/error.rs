@@ -52,12 +52,12 @@ pub enum ModelError {
         out: PathBuf,
     },
     /// A file that cannot be read.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}: {reason}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file that is not what it should be.
     #[error("{}: {reason}", file.display())]

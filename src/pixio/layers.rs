@@ -1,31 +1,11 @@
-//! Linear maps, layer norms and the transformer block.
+//! Layer norm and the transformer block.
 
 use tch::Tensor;
 
 use super::config::PixioConfig;
 use super::error::ModelError;
+use super::linear::Linear;
 use super::weights::{BlockPart, Loader, Part, Role};
-
-/// `x W^T + b` over the last axis.
-#[derive(Debug)]
-pub(super) struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Linear {
-    /// `weight` is `[out, in]`, `bias` `[out]`.
-    pub(super) fn new(weight: Tensor, bias: Tensor) -> Self {
-        Self {
-            weight,
-            bias: Some(bias),
-        }
-    }
-
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
-    }
-}
 
 /// Layer norm over the last axis.
 #[derive(Debug)]
@@ -87,10 +67,7 @@ impl Block {
         let mut linear = |layer, inputs: i64, outputs: i64, biased: bool| -> Result<Linear, ModelError> {
             let weight = loader.tensor(Part::Block(index, layer, Role::Weight), &[outputs, inputs])?;
             let bias = biased.then(|| loader.tensor(Part::Block(index, layer, Role::Bias), &[outputs]));
-            Ok(Linear {
-                weight,
-                bias: bias.transpose()?,
-            })
+            Linear::new(weight, bias.transpose()?, loader.product)
         };
         let qkv = linear(BlockPart::Qkv, hidden, 3 * hidden, config.qkv_bias)?;
         let projection = linear(BlockPart::Projection, hidden, hidden, true)?;

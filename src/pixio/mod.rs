@@ -12,6 +12,7 @@ mod embeddings;
 mod error;
 mod layers;
 mod layouts;
+mod linear;
 mod random;
 mod revision;
 mod source;
@@ -76,11 +77,7 @@ impl Pixio {
                 tracing::warn!("{} has RANDOM WEIGHTS: its features mean nothing", source.name());
                 let revision = revision::of_text(&model.identity());
                 let mut weights = *model;
-                let mut loader = Loader {
-                    weights: &mut weights,
-                    device,
-                    kind,
-                };
+                let mut loader = Loader::new(&mut weights, device, kind);
                 Self::build(model.config(), &mut loader, source.name(), revision)
             }
         }
@@ -90,11 +87,7 @@ impl Pixio {
         let mut checkpoint = Checkpoint::open(folder)?;
         let config = PixioConfig::read(&folder.join("config.json"))?;
         let revision = revision::of_files(&checkpoint.files())?;
-        let mut loader = Loader {
-            weights: &mut checkpoint,
-            device,
-            kind,
-        };
+        let mut loader = Loader::new(&mut checkpoint, device, kind);
         let pixio = Self::build(config, &mut loader, name.to_owned(), revision)?;
         let unread = checkpoint.unread();
         if !unread.is_empty() {

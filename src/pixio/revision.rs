@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use std::{env, fs, io};
+use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
@@ -43,9 +43,9 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
     let mut sha = Sha256::new();
     for file in files {
         let hashed = File::open(file).and_then(|mut opened| io::copy(&mut opened, &mut HashWriter(&mut sha)));
-        hashed.map_err(|source| ModelError::Io {
+        hashed.map_err(|reason| ModelError::Io {
             file: file.clone(),
-            source,
+            reason,
         })?;
     }
     let revision = digits(sha.finalize().as_slice());
@@ -59,9 +59,9 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
 fn state(files: &[PathBuf]) -> Result<String, ModelError> {
     let mut text = String::new();
     for file in files {
-        let io = |source| ModelError::Io {
+        let io = |reason| ModelError::Io {
             file: file.clone(),
-            source,
+            reason,
         };
         let full = file.canonicalize().map_err(io)?;
         let about = full.metadata().map_err(io)?;

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::error::ModelError;
+use super::linear::Product;
 
 /// One parameter of the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,9 +68,21 @@ pub(super) struct Loader<'a> {
     pub(super) device: Device,
     /// Arithmetic of the model.
     pub(super) kind: Kind,
+    /// What its linear maps multiply with.
+    pub(super) product: Product,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    /// Loads from `weights` to `device` as `kind`.
+    pub(super) fn new(weights: &'a mut dyn Weights, device: Device, kind: Kind) -> Self {
+        Self {
+            weights,
+            device,
+            kind,
+            product: Product::fastest(device, kind),
+        }
+    }
+
     /// One parameter on the model's device in the model's precision.
     pub(super) fn tensor(&mut self, part: Part, shape: &[i64]) -> Result<Tensor, ModelError> {
         let tensor = self.weights.read(part, shape, self.kind)?;

@@ -1,4 +1,6 @@
 //! Integration tests: one binary, because every test binary links libtorch and OpenCV.
+#![cfg(test)]
 
 mod parity;
+mod pixels;
 mod refusals;

@@ -35,54 +35,57 @@ def environment() -> dict[str, str]:
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE)}
 
 
-class Receiver:
-    """A subscriber to features in a process of its own."""
+class End:
+    """A camera or a receiver in a process of its own."""
 
-    def __init__(self, topic: str, seconds: float, profile: bool = True):
+    def __init__(self, which: str, profile: bool = True):
         env = os.environ | environment()
         if not profile:
             del env["FASTRTPS_DEFAULT_PROFILES_FILE"]
-        self._process = subprocess.Popen([sys.executable, HERE / "bench_peer.py", "receive", "--topic", topic, "--seconds", str(seconds)],
-                                         env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._process.stdout.readline()
+        self._process = subprocess.Popen([sys.executable, HERE / "bench_peer.py", which], env=env, text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def finish(self) -> dict[str, np.ndarray]:
-        said, _ = self._process.communicate("enough\n", timeout=60)
-        return {key: np.array(values) for key, values in json.loads(said.splitlines()[-1]).items()}
+    def __enter__(self) -> "End":
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def __call__(self, do: str, **order) -> dict:
+        """Has an order carried out. The process ends on its own errors, and so does this wait."""
+        self._process.stdin.write(json.dumps({"do": do} | order) + "\n")
+        self._process.stdin.flush()
+        if not (said := self._process.stdout.readline()):
+            raise RuntimeError(f"the process for {do!r} has ended")
+        return json.loads(said)
 
 
-def shoot(topic: str, transport: str, size: tuple[int, int], rate: float, seconds: float) -> dict:
-    """Runs the camera to its end."""
-    done = subprocess.run([sys.executable, HERE / "bench_peer.py", "camera", "--topic", topic, "--transport", transport,
-                           "--width", str(size[0]), "--height", str(size[1]), "--rate", str(rate), "--seconds", str(seconds)],
-                          env=os.environ | environment(), capture_output=True, text=True, timeout=seconds + 60)
-    if done.returncode:
-        raise RuntimeError(f"the camera failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure(node, transport: str, size, rate: float, seconds: float) -> dict:
+def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seconds: float) -> dict:
     """One stretch of pictures at one rate."""
-    receiver = Receiver(node.features, seconds + 60)
-    time.sleep(0.5)
+    camera, receiver = ends
+    receiver("listen", topic=node.features)
     before = node.reading()
-    sent = shoot(node.image, transport, size, rate, seconds)
-    time.sleep(0.8)
+    sent = camera("shoot", topic=node.image, transport=transport, size=size, rate=rate, seconds=seconds)["sent"]
+    # Both nodes tell their counts twice a second.
+    time.sleep(0.2)
     spent = node.reading().since(before)
-    got = receiver.finish()
-    frames = max(len(got["at"]), 1)
+    got = receiver("finish")
     elapsed = (got["at"][-1] - got["at"][0]) / 1e9 if len(got["at"]) > 1 else float("nan")
     published = max(spent.published, 1)
     return {
-        "sent": sent["sent"], "received_by_node": spent.received, "published": spent.published, "arrived": len(got["at"]),
-        "fps": (frames - 1) / elapsed, "millis": got["millis"].tolist(),
+        "sent": sent, "received_by_node": spent.received, "published": spent.published, "arrived": len(got["at"]),
+        "fps": (len(got["at"]) - 1) / elapsed, "millis": got["millis"],
         "inside_cpu_millis": spent.forward_cpu_secs / published * 1e3,
         "outside_cpu_millis": (spent.cpu_secs - spent.forward_cpu_secs) / published * 1e3,
         "forward_millis": node.forward_millis(), "peak_mb": peak_bytes(node.pid) / 1e6,
     }
 
 
-def compare(model: str, transport: str, sizes, rounds: int, seconds: float, tell) -> list[dict]:
+def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[str, float], tell) -> list[dict]:
     """Both nodes, alive together and fed in turn."""
     nodes = [kind(MODELS[model], TRANSPORTS[transport], environment()) for kind in (Ours, Baseline)]
     rows = []
@@ -90,14 +93,14 @@ def compare(model: str, transport: str, sizes, rounds: int, seconds: float, tell
         for node in nodes:
             node.start()
         for node in nodes:
-            measure(node, TRANSPORTS[transport], SIZES["640x480"], 10, 1.0)
+            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 10, 1.0)
         slowest = max(node.forward_millis() for node in nodes)
         calm = min(10.0, 500 / slowest) if slowest == slowest else 10.0
         for size, turn in itertools.product(sizes, range(rounds)):
             for node in nodes:
                 for load, rate in (("calm", calm), ("saturated", SATURATING[model])):
                     tell(f"{model} {size} {transport}: {node.label}, {load} {rate:.1f} Hz, round {turn + 1} of {rounds}")
-                    row = measure(node, TRANSPORTS[transport], SIZES[size], rate, seconds)
+                    row = measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, seconds[load])
                     rows.append({"model": model, "size": size, "transport": transport, "node": node.label, "load": load,
                                  "rate": rate, "round": turn} | row)
     finally:
@@ -106,19 +109,21 @@ def compare(model: str, transport: str, sizes, rounds: int, seconds: float, tell
     return rows
 
 
-def without_profile(seconds: float, tell) -> dict:
+def without_profile(camera: End, seconds: float, tell) -> dict:
     """ViT-B's features, 393 KB a frame, at two receivers at once: one has config/fastdds.xml, the other Fast DDS's defaults."""
     tell("ViT-B features at a receiver with and one without config/fastdds.xml")
     node = Ours("vitb16", "raw", environment())
     try:
         node.start()
-        receivers = {"with": Receiver(node.features, seconds + 60), "without": Receiver(node.features, seconds + 60, profile=False)}
-        time.sleep(0.5)
-        before = node.reading()
-        shoot(node.image, "raw", SIZES["640x480"], 30, seconds)
-        time.sleep(0.8)
-        published = node.reading().since(before).published
-        return {"published": published} | {name: len(receiver.finish()["at"]) for name, receiver in receivers.items()}
+        with End("receiver") as informed, End("receiver", profile=False) as default:
+            receivers = {"with": informed, "without": default}
+            for receiver in receivers.values():
+                receiver("listen", topic=node.features)
+            before = node.reading()
+            camera("shoot", topic=node.image, transport="raw", size=SIZES["640x480"], rate=30, seconds=seconds)
+            time.sleep(0.2)
+            published = node.reading().since(before).published
+            return {"published": published} | {name: len(receiver("finish")["at"]) for name, receiver in receivers.items()}
     finally:
         node.stop()
 
@@ -127,7 +132,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny model, 1280x720 alone, one round: about a minute")
     parser.add_argument("--rounds", type=int, default=2, help="times that each node has its turn (default 2)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one stretch of pictures (default 3)")
+    parser.add_argument("--calm", type=float, default=4.0, help="seconds of one unhurried stretch of pictures (default 4)")
+    parser.add_argument("--saturated", type=float, default=2.5, help="seconds of one saturated stretch (default 2.5)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args()
@@ -140,10 +146,13 @@ def main():
     models, sizes, transports, rounds = options.models, list(SIZES), list(TRANSPORTS), options.rounds
     if options.quick:
         models, sizes, transports, rounds = ["tiny"], ["1280x720"], ["raw", "JPEG"], 1
-    rows = []
-    for model, transport in itertools.product(models, transports):
-        rows += compare(model, transport, sizes, rounds, options.seconds, tell)
-    profile = None if options.quick else without_profile(8.0, tell)
+    seconds = {"calm": options.calm, "saturated": options.saturated}
+    rows, profile = [], None
+    with End("camera") as camera, End("receiver") as receiver:
+        for model, transport in itertools.product(models, transports):
+            rows += compare((camera, receiver), model, transport, sizes, rounds, seconds, tell)
+        if not options.quick:
+            profile = without_profile(camera, 8.0, tell)
     print(bench_table.table(rows, profile))
     if options.json:
         summary = bench_table.summary(rows)

@@ -1,79 +1,74 @@
-"""The two ends of the comparison, each in a process of its own: `camera` publishes prepared pictures, `receive` times answers.
+"""The two ends of the comparison, each in a process of its own and told on standard input what to do, a JSON object a line.
 
-Both print one JSON object and end by themselves. `receive` also ends when a line comes in on its standard input.
+`camera` publishes prepared pictures at a rate; `receiver` collects answers between `listen` and `finish`. Every order is
+answered with one line; both end when their input does.
 """
 
-import argparse
 import json
-import select
 import sys
 import time
 
 import messages  # noqa: F401  (pixio_node.msg)
 import pictures
-import rclpy
-from peer import Peer, nanos, qos
+from peer import Peer, nanos, qos, until
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import CompressedImage, Image
 
 
-def camera(options):
-    """Publishes at a fixed rate; a tick that could not be kept is left out rather than caught up."""
-    rclpy.init()
-    node = rclpy.create_node("bench_camera")
-    compressed = options.transport == "compressed"
-    kind, topic = (CompressedImage, f"{options.topic}/compressed") if compressed else (Image, options.topic)
-    publisher = node.create_publisher(kind, topic, qos(depth=1))
-    photographs = [pictures.photograph(name, options.width, options.height) for name in pictures.NAMES]
-    stamp = node.get_clock().now().to_msg()
-    prepared = [pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
-                for rgb in photographs]
-    deadline = time.monotonic() + 10
-    while publisher.get_subscription_count() == 0 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)
-    n_sent, start = 0, time.monotonic()
-    while (now := time.monotonic()) < start + options.seconds:
-        message = prepared[n_sent % len(prepared)]
-        message.header.stamp = node.get_clock().now().to_msg()
-        publisher.publish(message)
-        n_sent += 1
-        ticks = int((now - start) * options.rate) + 1
-        time.sleep(max(0.0, start + ticks / options.rate - time.monotonic()))
-    print(json.dumps({"sent": n_sent, "seconds": time.monotonic() - start, "matched": publisher.get_subscription_count()}))
-    node.destroy_node()
-    rclpy.shutdown()
+class Camera:
+    def __init__(self):
+        self._peer = Peer("bench_camera")
+
+    def shoot(self, topic: str, transport: str, size: list[int], rate: float, seconds: float) -> dict:
+        """Publishes at a fixed rate; a tick that could not be kept is left out rather than caught up."""
+        compressed = transport == "compressed"
+        kind, topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
+        publisher = self._peer.publisher(kind, topic)
+        stamp = self._peer.stamp()
+        photographs = [pictures.photograph(name, *size) for name in pictures.NAMES]
+        prepared = [pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
+                    for rgb in photographs]
+        until(lambda: publisher.get_subscription_count() > 0, 10, f"a subscription to {topic}")
+        time.sleep(0.3)
+        n_sent, start = 0, time.monotonic()
+        while (now := time.monotonic()) < start + seconds:
+            message = prepared[n_sent % len(prepared)]
+            message.header.stamp = self._peer.stamp()
+            publisher.publish(message)
+            n_sent += 1
+            ticks = int((now - start) * rate) + 1
+            time.sleep(max(0.0, start + ticks / rate - time.monotonic()))
+        # Destroyed at once, the publisher would take what it has just sent with it.
+        time.sleep(0.5)
+        self._peer.node.destroy_publisher(publisher)
+        return {"sent": n_sent}
 
 
-def receive(options):
-    """Collects answers, with the time from each stamp to our callback."""
-    peer = Peer("bench_receiver")
-    arrived = []
-    peer.node.create_subscription(PatchFeatures, options.topic,
-                                  lambda message: arrived.append((nanos(message.header.stamp), time.time_ns())), qos(depth=10))
-    print("listening", flush=True)
-    select.select([sys.stdin], [], [], options.seconds)
-    peer.close()
-    print(json.dumps({"stamps": [stamp for stamp, _ in arrived], "millis": [(at - stamp) / 1e6 for stamp, at in arrived],
-                      "at": [at for _, at in arrived]}))
+class Receiver:
+    def __init__(self):
+        self._peer = Peer("bench_receiver")
+
+    def listen(self, topic: str) -> dict:
+        self._arrived = []
+        self._subscription = self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10))
+        until(lambda: self._subscription.get_publisher_count() > 0, 10, f"a publisher of {topic}")
+        time.sleep(0.3)
+        return {}
+
+    def _receive(self, message):
+        self._arrived.append((nanos(message.header.stamp), time.time_ns()))
+
+    def finish(self) -> dict:
+        self._peer.node.destroy_subscription(self._subscription)
+        return {"millis": [(at - stamp) / 1e6 for stamp, at in self._arrived], "at": [at for _, at in self._arrived]}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    ends = parser.add_subparsers(required=True)
-    sender = ends.add_parser("camera")
-    sender.set_defaults(run=camera)
-    sender.add_argument("--transport", choices=["raw", "compressed"], default="raw")
-    sender.add_argument("--width", type=int, default=640)
-    sender.add_argument("--height", type=int, default=480)
-    sender.add_argument("--rate", type=float, default=10)
-    receiver = ends.add_parser("receive")
-    receiver.set_defaults(run=receive)
-    for end in (sender, receiver):
-        end.add_argument("--topic", required=True)
-        end.add_argument("--seconds", type=float, required=True)
-    options = parser.parse_args()
-    options.run(options)
+    end = {"camera": Camera, "receiver": Receiver}[sys.argv[1]]()
+    for line in sys.stdin:
+        order = json.loads(line)
+        said = getattr(end, order.pop("do"))(**order)
+        print(json.dumps(said), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,17 @@ const PADDING: [u8; 3] = [124, 116, 104];
 /// Scales 16-bit samples by 255/65535, rounded.
 pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Vec<u8>) {
     into.resize(rows.len() / 2, 0);
-    let sample = if big_endian {
-        u16::from_be_bytes
+    if big_endian {
+        narrow_each(rows, u16::from_be_bytes, into);
     } else {
-        u16::from_le_bytes
-    };
-    for (into, bytes) in into.iter_mut().zip(rows.chunks_exact(2)) {
-        *into = narrow_sample(sample([bytes[0], bytes[1]]));
+        narrow_each(rows, u16::from_le_bytes, into);
+    }
+}
+
+/// One copy of this loop per byte order, or the compiler does not vectorise it.
+fn narrow_each(rows: &[u8], sample: impl Fn([u8; 2]) -> u16, into: &mut [u8]) {
+    for (into, &bytes) in into.iter_mut().zip(rows.as_chunks().0) {
+        *into = narrow_sample(sample(bytes));
     }
 }
 
@@ -69,14 +73,17 @@ pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Vec<u8>) {
     let n_pixels = size.width as usize * size.height as usize;
     let (luma, chroma) = rows.split_at(n_pixels);
     into.resize(n_pixels * 3, 0);
-    for ((rgb, y), uv) in into.chunks_exact_mut(3).zip(luma).zip(chroma.chunks_exact(2)) {
+    let pixels = into.as_chunks_mut::<3>().0.iter_mut();
+    for ((rgb, &y), &[u, v]) in pixels.zip(luma).zip(chroma.as_chunks().0) {
         // Fixed point with 16 fraction bits: 255/219, and 255/112 times 1 - kr, kb and their shares of green.
-        let y = (i32::from(*y) - 16).max(0) * 76_309 + 32_768;
-        let (u, v) = (i32::from(uv[0]) - 128, i32::from(uv[1]) - 128);
+        let y = (i32::from(y) - 16).max(0) * 76_309 + 32_768;
+        let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
         let byte = |value: i32| (value >> 16).clamp(0, 255) as u8;
-        rgb[0] = byte(y + 104_597 * v);
-        rgb[1] = byte(y - 25_675 * u - 53_279 * v);
-        rgb[2] = byte(y + 132_201 * u);
+        *rgb = [
+            byte(y + 104_597 * v),
+            byte(y - 25_675 * u - 53_279 * v),
+            byte(y + 132_201 * u),
+        ];
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Fitter {
 impl Fitter {
     /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds.
     pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter) -> Self {
+        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer.
+        if let Err(err) = opencv::core::set_num_threads(1) {
+            tracing::warn!("OpenCV keeps its own threads: {err}");
+        }
         Self {
             fit,
             size,

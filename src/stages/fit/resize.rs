@@ -14,6 +14,7 @@ use crate::geometry::{Rect, Size};
 pub(super) struct Resizer {
     filter: ResizeFilter,
     bicubic: fir::Resizer,
+    strip: Vec<u8>,
 }
 
 impl Resizer {
@@ -21,6 +22,7 @@ impl Resizer {
         Self {
             filter,
             bicubic: fir::Resizer::new(),
+            strip: Vec::new(),
         }
     }
 
@@ -40,7 +42,9 @@ impl Resizer {
         }
     }
 
-    /// Antialiased bicubic with a = -0.5, which this library calls Catmull-Rom: that of Pillow and torchvision.
+    /// Antialiased bicubic with a = -0.5, which this library calls Catmull-Rom. Columns go first, as in
+    /// torchvision: samples are rounded and clamped between the two passes, so that on hard edges the
+    /// other order, which this library prefers, is off by several levels.
     fn exact(
         &mut self,
         picture: &Pixels<'_>,
@@ -48,30 +52,81 @@ impl Resizer {
         target: Size,
         into: &mut [u8],
     ) -> Result<(), FitError> {
-        let kind = match picture.channels.count() {
-            1 => PixelType::U8,
-            3 => PixelType::U8x3,
-            _ => PixelType::U8x4,
+        let n_channels = picture.channels.count();
+        let rows = rows_within_reach(source, picture.size.height, target.height);
+        let strip = Size {
+            width: target.width,
+            height: rows.size.height,
         };
-        let (left, top) = (f64::from(source.left), f64::from(source.top));
-        // The fourth channel is dropped later, so it must not weigh the others.
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-            .use_alpha(false)
-            .crop(
-                left,
-                top,
-                f64::from(source.size.width),
-                f64::from(source.size.height),
-            );
-        let from = ImageRef::new(picture.size.width, picture.size.height, picture.bytes, kind)
-            .map_err(FitError::conversion)?;
-        let mut to =
-            Image::from_slice_u8(target.width, target.height, into, kind).map_err(FitError::conversion)?;
-        self.bicubic
-            .resize(&from, &mut to, &options)
-            .map_err(FitError::conversion)
+        self.strip
+            .resize(strip.width as usize * strip.height as usize * n_channels, 0);
+        let kept = Rect {
+            top: source.top - rows.top,
+            left: 0,
+            size: Size {
+                width: strip.width,
+                ..source.size
+            },
+        };
+
+        let bicubic = &mut self.bicubic;
+        bicubic_pass(
+            bicubic,
+            n_channels,
+            (picture.bytes, picture.size),
+            rows,
+            (&mut self.strip, strip),
+        )
+        .and_then(|()| bicubic_pass(bicubic, n_channels, (&self.strip, strip), kept, (into, target)))
     }
+}
+
+/// `source` with the rows above and below it on which those at its edge depend.
+fn rows_within_reach(source: Rect, n_rows: u32, n_target_rows: u32) -> Rect {
+    // The filter reaches two pixels, of the target's when it shrinks.
+    let reach = 2 * source.size.height.div_ceil(n_target_rows) + 2;
+    let top = source.top.saturating_sub(reach);
+    let bottom = (source.top + source.size.height + reach).min(n_rows);
+    Rect {
+        top,
+        size: Size {
+            height: bottom - top,
+            ..source.size
+        },
+        ..source
+    }
+}
+
+/// Resizes the part `source` of the first picture to the whole second one.
+fn bicubic_pass(
+    resizer: &mut fir::Resizer,
+    n_channels: usize,
+    (from, from_size): (&[u8], Size),
+    source: Rect,
+    (to, to_size): (&mut [u8], Size),
+) -> Result<(), FitError> {
+    let kind = match n_channels {
+        1 => PixelType::U8,
+        3 => PixelType::U8x3,
+        _ => PixelType::U8x4,
+    };
+    let (left, top) = (f64::from(source.left), f64::from(source.top));
+    // The fourth channel is dropped later, so it must not weigh the others.
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+        .use_alpha(false)
+        .crop(
+            left,
+            top,
+            f64::from(source.size.width),
+            f64::from(source.size.height),
+        );
+    let from = ImageRef::new(from_size.width, from_size.height, from, kind).map_err(FitError::conversion)?;
+    let mut to =
+        Image::from_slice_u8(to_size.width, to_size.height, to, kind).map_err(FitError::conversion)?;
+    resizer
+        .resize(&from, &mut to, &options)
+        .map_err(FitError::conversion)
 }
 
 fn linear(picture: &Pixels<'_>, source: Rect, target: Size, into: &mut [u8]) -> Result<(), FitError> {

@@ -1,0 +1,173 @@
+//! The options of every command, made from the table of parameters, and the help.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, value_parser};
+
+use super::NODE;
+use crate::config::parameters::{Kind, Parameter, TABLE};
+use crate::config::size_from_text;
+use crate::geometry::Size;
+
+/// Carries the position of a ROS argument through clap, whose indices then order everything.
+pub(super) const ROS: &str = "ros-argument";
+/// Every command.
+pub(super) const COMMANDS: [&str; 4] = ["run", "infer", "check", "bench"];
+
+/// Frames that `bench` measures.
+pub(super) const DEFAULT_FRAMES: usize = 200;
+/// Camera pictures of `bench`.
+pub(super) const DEFAULT_PICTURE: Size = Size {
+    width: 1280,
+    height: 720,
+};
+
+const ABOUT: &str = "Turns camera topics into Pixio patch features: a ROS 2 node in one binary.
+
+Without a command it runs the node, which is what `ros2 run` and `ros2 launch` start. Every option is
+a ROS parameter too (--max-rate is max_rate); of options, -p and files the last one given wins.";
+
+const EXAMPLES: &str = "ROS arguments, between --ros-args and -- or the end:
+  -r, --remap [NODE:]FROM:=TO     remap a topic or service; __node:=NAME, __ns:=/NAMESPACE
+  -p, --param [NODE:]NAME:=VALUE  set a parameter
+      --params-file FILE          read a parameter file
+      --log-level [LOGGER:=]LEVEL debug, info, warn, error
+
+Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE,
+RCUTILS_COLORIZED_OUTPUT, RUST_LOG
+
+Examples:
+  pixio_node --model random:tiny --ros-args -r image:=/camera/image_raw
+  pixio_node --ros-args --params-file pixio.yaml -r __ns:=/robot
+  pixio_node infer --model DIR --image a.png b.jpg --out features
+
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configuration";
+
+/// The command line as clap sees it.
+pub(super) fn program() -> clap::Command {
+    let all = |_: &&Parameter| true;
+    let run = clap::Command::new("run").about("Runs the ROS 2 node (also without a command)");
+    let infer = clap::Command::new("infer")
+        .about("Runs the same stages on pictures: NAME.safetensors and NAME.pca.png for each")
+        .args([
+            Arg::new("image")
+                .long("image")
+                .value_name("FILE")
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Pictures to read, PNG or JPEG"),
+            Arg::new("out")
+                .long("out")
+                .value_name("DIR")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Folder to write to"),
+            Arg::new("layers")
+                .long("layers")
+                .action(ArgAction::SetTrue)
+                .help("Write the hidden states of every block too"),
+        ]);
+    let check = clap::Command::new("check")
+        .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");
+    let bench = clap::Command::new("bench")
+        .about("Measures every stage: percentiles as a table and JSON")
+        .args([
+            Arg::new("frames")
+                .long("frames")
+                .value_name("N")
+                .value_parser(|text: &str| match text.parse::<usize>() {
+                    Ok(n) if n > 0 => Ok(n),
+                    _ => Err("valid is a whole number from 1"),
+                })
+                .help(format!("Frames to measure [default {DEFAULT_FRAMES}]")),
+            Arg::new("json")
+                .long("json")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write the figures here too"),
+            Arg::new("picture")
+                .long("picture")
+                .value_name("WIDTHxHEIGHT")
+                .value_parser(|text: &str| {
+                    size_from_text(text).map_err(|_| "valid is WIDTHxHEIGHT in pixels")
+                })
+                .help("Size of the camera pictures [default 1280x720]"),
+        ]);
+    clap::Command::new(NODE)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(EXAMPLES)
+        .override_usage(
+            "pixio_node [run] [OPTIONS] [--ros-args ...]\n       \
+             pixio_node infer --model DIR --image FILE... --out DIR [OPTIONS]\n       \
+             pixio_node check [OPTIONS] [--ros-args ...]\n       \
+             pixio_node bench [OPTIONS] [--ros-args ...]",
+        )
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .args(options(all))
+        .subcommand(run.args(options(all)))
+        .subcommand(infer.args(options(|parameter| parameter.offline)))
+        .subcommand(check.args(options(all)))
+        .subcommand(bench.args(options(all)))
+}
+
+/// An option for every parameter that `wanted` lets through, and the carrier of ROS arguments.
+fn options(wanted: impl Fn(&&'static Parameter) -> bool) -> impl Iterator<Item = Arg> {
+    let ros = Arg::new(ROS)
+        .long(ROS)
+        .hide(true)
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(usize));
+    let parameters: Vec<Arg> = TABLE.iter().filter(wanted).map(option_of).collect();
+    parameters.into_iter().chain([ros])
+}
+
+fn option_of(parameter: &'static Parameter) -> Arg {
+    let default = match parameter.default {
+        None | Some("") => "none",
+        Some(default) => default,
+    };
+    let facts = match (parameter.default, &parameter.kind) {
+        (None, _) => "required".into(),
+        // The value's name tells the words.
+        (_, Kind::Bool | Kind::Choice(_)) => format!("default: {default}"),
+        _ => format!("{}; default: {default}", parameter.valid()),
+    };
+    Arg::new(parameter.name)
+        .long(option(parameter).trim_start_matches('-').to_owned())
+        .value_name(parameter.value_name())
+        .action(ArgAction::Append)
+        .allow_negative_numbers(true)
+        .next_line_help(true)
+        .help_heading(parameter.group)
+        .help(wrapped(&format!("{} [{facts}]", parameter.doc)))
+}
+
+/// `text` in lines that fit a terminal of 100 columns behind clap's indent.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let starts_line = width == 0 || width + word.len() >= 88;
+        match (width, starts_line) {
+            (0, _) => {}
+            (_, true) => lines.push('\n'),
+            (_, false) => lines.push(' '),
+        }
+        width = if starts_line {
+            word.len()
+        } else {
+            width + 1 + word.len()
+        };
+        lines.push_str(word);
+    }
+    lines
+}
+
+/// As it is typed, such as `--max-rate`.
+pub(super) fn option(parameter: &Parameter) -> String {
+    format!("--{}", parameter.name.replace('_', "-"))
+}

@@ -1,0 +1,108 @@
+//! What a parameter may be: the check of a value, and the words for it in errors and help.
+
+use super::parameters::Parameter;
+use super::value::Value;
+
+/// What a parameter may be.
+#[derive(Debug)]
+pub enum Kind {
+    /// true or false.
+    Bool,
+    /// A whole number from the first bound to the second.
+    Integer(i64, i64),
+    /// A number from the first bound to the second; whole ones are taken too.
+    Double(f64, f64),
+    /// One of a few words.
+    Choice(fn() -> Vec<&'static str>),
+    /// Text: what stands for it in the help, what is valid, and the check.
+    Text(&'static str, &'static str, fn(&str) -> Result<(), String>),
+    /// The word, or a whole number from the bound upwards.
+    WordOrInteger(&'static str, i64),
+}
+
+impl Parameter {
+    /// `value` in the type of this parameter: a whole number becomes a double where one is due, and
+    /// the words that ROS reads as booleans become booleans.
+    ///
+    /// # Errors
+    /// Why `value` will not do.
+    pub fn check(&self, value: &Value) -> Result<Value, String> {
+        let wrong = || Err(format!("valid is {}", self.valid()));
+        match (&self.kind, value) {
+            (Kind::Bool, Value::Bool(_)) => Ok(value.clone()),
+            (Kind::Bool, Value::String(word)) => bool_from_word(word).map(Value::Bool).map_or_else(wrong, Ok),
+            (Kind::Integer(min, max), Value::Integer(n)) if (min..=max).contains(&n) => Ok(value.clone()),
+            (Kind::Double(min, max), Value::Double(x)) if (min..=max).contains(&x) => Ok(value.clone()),
+            (Kind::Double(..), Value::Integer(n)) => self.check(&Value::Double(*n as f64)),
+            (Kind::Choice(words), Value::String(word)) if words().contains(&word.as_str()) => {
+                Ok(value.clone())
+            }
+            (Kind::Text(_, valid, check), Value::String(text)) => match check(text) {
+                Ok(()) => Ok(value.clone()),
+                Err(reason) if reason.is_empty() => wrong(),
+                Err(reason) => Err(format!("{reason}; valid is {valid}")),
+            },
+            (Kind::WordOrInteger(word, _), Value::String(text)) if text == word => Ok(value.clone()),
+            (Kind::WordOrInteger(_, min), Value::Integer(n)) if n >= min => Ok(value.clone()),
+            _ => wrong(),
+        }
+    }
+
+    /// What it may be, in words.
+    pub fn valid(&self) -> String {
+        let unit = if self.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", self.unit)
+        };
+        match &self.kind {
+            Kind::Bool => "true or false".into(),
+            Kind::Integer(min, max) => format!("a whole number from {min} to {max}{unit}"),
+            Kind::Double(min, max) => format!("a number from {min} to {max}{unit}"),
+            Kind::Choice(words) => match words().split_last() {
+                Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+                _ => words().concat(),
+            },
+            Kind::Text(_, valid, _) => (*valid).into(),
+            Kind::WordOrInteger(word, min) => format!("{word} or a whole number from {min}"),
+        }
+    }
+
+    /// What stands for a value in the help: the words themselves where there are a few.
+    pub fn value_name(&self) -> String {
+        match self.kind {
+            Kind::Bool => "true|false".into(),
+            Kind::Integer(..) | Kind::WordOrInteger(..) => "N".into(),
+            Kind::Double(..) => "X".into(),
+            Kind::Choice(words) => words().join("|"),
+            Kind::Text(name, ..) => name.into(),
+        }
+    }
+
+    /// What was typed for this parameter, in its type if it can be; [`Self::check`] says the rest.
+    pub fn value_from_text(&self, text: &str) -> Value {
+        let string = || Value::String(text.into());
+        match self.kind {
+            Kind::Bool => bool_from_word(text).map_or_else(string, Value::Bool),
+            Kind::Integer(..) | Kind::WordOrInteger(..) => {
+                text.parse().map_or_else(|_| string(), Value::Integer)
+            }
+            Kind::Double(..) => text.parse().map_or_else(|_| string(), Value::Double),
+            Kind::Choice(_) | Kind::Text(..) => string(),
+        }
+    }
+
+    /// The value that holds when none is given.
+    pub fn default_value(&self) -> Option<Value> {
+        self.default.map(|text| self.value_from_text(text))
+    }
+}
+
+/// The words that ROS parameter files may use for booleans.
+fn bool_from_word(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "on" => Some(true),
+        "false" | "no" | "n" | "off" => Some(false),
+        _ => None,
+    }
+}
