@@ -230,3 +230,27 @@ fn the_documented_file_is_a_parameter_file_with_the_defaults() {
     let defaults = Config::from_settings(&settings(&[("model", string("m"))])).unwrap();
     assert_eq!(Config::from_settings(&from_file).unwrap(), defaults);
 }
+
+#[test]
+fn the_readme_lists_every_parameter() {
+    let mut expect = "| parameter | default | valid | |\n|---|---|---|---|\n".to_owned();
+    for parameter in &TABLE {
+        let Parameter { name, doc, .. } = parameter;
+        let default = match parameter.default {
+            None => "required".into(),
+            Some("") => "none".into(),
+            Some(default) => format!("`{default}`"),
+        };
+        let changes = if parameter.at_run_time {
+            " Changes at run time."
+        } else {
+            ""
+        };
+        expect += &format!(
+            "| `{name}` | {default} | {} | {doc}{changes} |\n",
+            parameter.valid()
+        );
+    }
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    assert!(readme.contains(&expect), "README.md should hold\n{expect}");
+}
