@@ -78,7 +78,7 @@ class Node:
         ros += [argument for param in params for argument in ("-p", param)]
         ros += [argument for file in files for argument in ("--params-file", str(file))]
         self.arguments = [str(BINARY), "run", "--model", str(model), "--size", size, "--device", "cpu",
-                          "--stats-period", "1.0", "--stats-file", str(self.stats_file), *options,
+                          "--stats-period", "0.2", "--stats-file", str(self.stats_file), *options,
                           "--ros-args", *ros]
         self._env = environment(XDG_CACHE_HOME=str(cache), NO_COLOR="1") | (env or {})
 

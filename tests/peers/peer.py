@@ -64,6 +64,11 @@ class Inbox:
                     return None
                 self._grown.wait(min(left, 0.2))
 
+    def clear(self):
+        with self._grown:
+            self.messages.clear()
+            self.received_nanos.clear()
+
     def matched(self) -> bool:
         return self.subscription.get_publisher_count() > 0
 

@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pictures
 from node_process import Node
 from peer import Inbox, Peer, until
@@ -25,13 +26,15 @@ class Rig:
                  reliable_inboxes: bool = False, options=(), extra_remaps=(), **node_options):
         self.peer = peer
         self._reliable = reliable_inboxes
-        compressed = transport == "compressed"
-        self.camera = (peer.publisher(CompressedImage, f"{camera}/compressed") if compressed
+        self._compressed = transport == "compressed"
+        self.camera = (peer.publisher(CompressedImage, f"{camera}/compressed") if self._compressed
                        else peer.publisher(Image, camera))
         self.camera_info = peer.publisher(CameraInfo, f"{camera.rsplit('/', 1)[0]}/camera_info")
         self.node = Node(options=(*options, "--image-transport", transport),
                          remaps=(f"image:={camera}", *extra_remaps), **node_options)
         self.inboxes: dict[str, Inbox] = {name: self.listen(name) for name in listen}
+        # Endpoints of nodes that have gone may still be in the graph for a while.
+        self._n_before = self.camera.get_subscription_count()
         try:
             self.node.start()
             self.wait_until_matched()
@@ -41,6 +44,8 @@ class Rig:
 
     def close(self):
         if hasattr(self.node, "process"):
+            if self.node.alive():
+                self.node.stop()
             self.node.__exit__()
         for inbox in self.inboxes.values():
             self.peer.drop(inbox)
@@ -53,10 +58,33 @@ class Rig:
         return self.peer.inbox(OUTPUTS[output], f"{self.node.name}/{output}", reliable=self._reliable)
 
     def wait_until_matched(self):
-        """Until both sides know of each other; the node looks for subscribers several times a second."""
-        until(lambda: self.camera.get_subscription_count() > 0, 10, "the node's subscription")
+        """Until frames arrive and, when somebody listens, answers come back. What this has cost is in `base`.
+
+        Each side finds the other in its own time, up to a second apart, and only the node's counts show when it has.
+        """
+        until(lambda: self.camera.get_subscription_count() > self._n_before, 10, "the node's subscription")
         until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), 10, "the node's publishers")
+        # Both are answered at once; the other outputs wait for a calibration or a basis.
+        listened = [inbox for name, inbox in self.inboxes.items() if name in ("features", "embedding")]
+        start = self.counts()["received"]
+        until(lambda: self._probe() and self.counts()["received"] > start and all(map(len, listened)), 15,
+              f"an answer to the first frames\n{self.node.tail()}")
         time.sleep(0.5)
+        self.base = self.counts()
+        for inbox in self.inboxes.values():
+            inbox.clear()
+
+    def _probe(self) -> bool:
+        """One frame that the estimate of the principal components leaves out because it is even."""
+        grey = np.full((24, 32, 3), 128, np.uint8)
+        self.send(pictures.file_bytes(grey) if self._compressed else grey, frame_id="probe")
+        time.sleep(0.1)
+        return True
+
+    def counts(self) -> dict:
+        """The node's books as of its last report, a fifth of a second old at most; zeros before the first."""
+        periods = self.node.stats()
+        return periods[-1]["counts"] if periods else dict.fromkeys(("received", "published", "unwanted"), 0)
 
     def send(self, picture, **fields):
         """Publishes one picture, stamped now: a picture file or an array. Returns the stamp."""

@@ -1,5 +1,7 @@
 """What bad frames get: counted by reason, one warning, and the next good frame is served."""
 
+import time
+
 import pictures
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
@@ -69,18 +71,21 @@ def compressed_node(peer):
 def shared(peer, transport, n_bad):
     """A node for all rows; when they are through, its books must show each one."""
     from rig import Rig
-    node = Rig(peer, transport=transport)
-    node.n_bad = 0
-    node.ask(GOOD if transport == "raw" else jpeg())
-    memory = node.node.memory_bytes()
-    yield node
-    grown = node.node.memory_bytes() - memory
-    assert node.node.stop() == 0, node.node.tail()
-    counts = node.node.counts()
-    assert (counts["refused"], sum(counts["reasons"].values())) == (node.n_bad, node.n_bad), counts
-    assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
-    assert grown < 60e6, f"{grown / 1e6:.0f} MB for frames that were refused"
-    node.close()
+    # Apart from the nodes of other tests, which come and go while this one stays.
+    node = Rig(peer, transport=transport, namespace=f"/{transport}", camera=f"/{transport}_camera/image_raw")
+    try:
+        node.n_bad = 0
+        node.ask(GOOD if transport == "raw" else jpeg())
+        memory = node.node.memory_bytes()
+        yield node
+        grown = node.node.memory_bytes() - memory
+        assert node.node.stop() == 0, node.node.tail()
+        counts = node.node.counts()
+        assert (counts["refused"], sum(counts["reasons"].values())) == (node.n_bad, node.n_bad), counts
+        assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+        assert grown < 60e6, f"{grown / 1e6:.0f} MB for frames that were refused"
+    finally:
+        node.close()
 
 
 def refuse_then_serve(node, bad, good):
@@ -88,6 +93,8 @@ def refuse_then_serve(node, bad, good):
     bad.header.stamp = node.peer.stamp()
     bad.header.frame_id = "bad"
     node.camera.publish(bad)
+    # A newer frame must not displace it before it has been looked at.
+    time.sleep(0.3)
     node.ask(good)
     assert all(message.header.frame_id != "bad" for message in node.inboxes["features"].messages)
 
@@ -123,7 +130,8 @@ def test_a_burst_of_a_thousand_frames_is_accounted_for_and_costs_no_memory(rig):
     assert node.node.memory_bytes() - memory < 40e6
     assert node.node.stop() == 0
     counts = node.node.counts()
-    # Best effort: what the kernel's buffer could not hold was never received.
-    assert 200 < counts["received"] <= 1002, counts
+    # Best effort, newest first: what DDS passed over was never received.
+    n_received = counts["received"] - node.base["received"]
+    assert 20 < n_received <= 1001, counts
     assert counts["in_flight"] == 0, counts
     assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]

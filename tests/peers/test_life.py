@@ -36,7 +36,8 @@ def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
     until(lambda: "/leaving/pixio_node" not in peer.node_names(), 5, "the node gone from the graph")
     until(lambda: not node.inboxes["features"].matched(), 5, "its publishers gone")
     counts = node.node.counts()
-    assert counts["received"] in (5, 6) and counts["published"] >= 5, (counts, stamp)
+    n_received = counts["received"] - node.base["received"]
+    assert n_received in (5, 6) and counts["published"] - node.base["published"] >= 5, (counts, stamp)
     told = counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"] + counts["in_flight"]
     assert counts["received"] == told
     noise = [line for line in node.node.output.lines if "ERROR" in line or "panicked" in line]
@@ -85,8 +86,8 @@ def test_a_statistics_line_is_printed_every_period(rig):
         node.ask(PHOTOGRAPH)
         time.sleep(0.1)
     periods = node.node.stats()
-    assert 2 <= len(periods) <= 8
-    spans = next(period["spans"] for period in reversed(periods) if period["spans"]["total"]["n"] > 3)
+    assert 10 <= len(periods) <= 40
+    spans = next(period["spans"] for period in reversed(periods) if period["spans"]["total"]["n"] > 0)
     assert set(spans) == {"fit", "wait", "forward", "heads", "publish", "total", "age"}
     for span in spans.values():
         assert 0 < span["p50"] <= span["p95"] <= span["p99"] < 10_000, spans

@@ -14,7 +14,7 @@ PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 @pytest.fixture(scope="module")
 def node(peer):
     from rig import Rig
-    made = Rig(peer, params=("max_rate:=50.0", "reduced_channels:=8"))
+    made = Rig(peer, namespace="/tuned", camera="/tuned_camera/image_raw", params=("max_rate:=50.0", "reduced_channels:=8"))
     yield made
     made.close()
 
