@@ -95,11 +95,7 @@ impl UsageError {
             Self::Options(err) => {
                 // Nobody can be told that nothing can be told.
                 let _unprinted = err.print();
-                if err.use_stderr() {
-                    ExitCode::from(2)
-                } else {
-                    ExitCode::SUCCESS
-                }
+                if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
             }
             _ => {
                 eprintln!("error: {self}");
@@ -141,25 +137,13 @@ pub fn parse(
 
     let remaps: Vec<_> = ros_args
         .iter()
-        .filter_map(|arg| {
-            if let RosArg::Remap(rule) = arg {
-                Some(rule.clone())
-            } else {
-                None
-            }
-        })
+        .filter_map(|arg| if let RosArg::Remap(rule) = arg { Some(rule.clone()) } else { None })
         .collect();
     let names = Names::new(NODE, &remaps)?;
     let environment = Environment::read(env)?;
     let mut warnings = Vec::new();
     let settings = settings(matches, &ros_args, &names, &mut warnings)?;
-    Ok(Invocation {
-        command: command(name, matches),
-        settings,
-        names,
-        environment,
-        warnings,
-    })
+    Ok(Invocation { command: command(name, matches), settings, names, environment, warnings })
 }
 
 /// One thing that sets parameters.
@@ -182,18 +166,10 @@ fn settings(
             continue;
         };
         let texts = texts.map(|text| Given::Option(parameter, text));
-        given.extend(
-            matches
-                .indices_of(parameter.name)
-                .into_iter()
-                .flatten()
-                .zip(texts),
-        );
+        given.extend(matches.indices_of(parameter.name).into_iter().flatten().zip(texts));
     }
     let positions = matches.get_many::<usize>(ROS).into_iter().flatten();
-    let ros = positions
-        .filter_map(|position| ros_args.get(*position))
-        .map(Given::Ros);
+    let ros = positions.filter_map(|position| ros_args.get(*position)).map(Given::Ros);
     given.extend(matches.indices_of(ROS).into_iter().flatten().zip(ros));
     given.sort_by_key(|(index, _)| *index);
 
@@ -209,22 +185,14 @@ fn settings(
             Given::Ros(RosArg::ParamsFile(path)) => {
                 files::read(path, &names.fully_qualified(), &mut settings, warnings)?;
             }
-            Given::Ros(RosArg::Param {
-                node,
-                name,
-                value,
-                typed,
-            }) => {
+            Given::Ros(RosArg::Param { node, name, value, typed }) => {
                 if node.as_deref().is_none_or(|node| is_this_node(node, names)) {
                     let origin = Origin::RosArgument(typed.clone());
                     files::add(name, value, &origin, &mut settings, warnings)?;
                 }
             }
             Given::Ros(RosArg::LogLevel { logger: None, level }) => set_log_level(&mut settings, *level)?,
-            Given::Ros(RosArg::LogLevel {
-                logger: Some(logger),
-                level,
-            }) => {
+            Given::Ros(RosArg::LogLevel { logger: Some(logger), level }) => {
                 if is_this_logger(logger, names) {
                     own_log_level = Some(*level);
                 }
@@ -251,8 +219,7 @@ fn is_this_node(pattern: &str, names: &Names) -> bool {
 /// Whether `logger` is this node's, or one above it.
 fn is_this_logger(logger: &str, names: &Names) -> bool {
     let own = names.logger();
-    own.strip_prefix(logger)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    own.strip_prefix(logger).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn command(name: &str, matches: &ArgMatches) -> Command {

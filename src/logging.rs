@@ -67,24 +67,13 @@ pub fn init(node: &str, level: LogLevel) -> Log {
     };
     let (filter, handle) = reload::Layer::new(filter(level, &rust_log()));
     let forward = Arc::<Forward>::default();
-    let printer = Printer {
-        node: node.into(),
-        colors,
-        forward: Arc::clone(&forward),
-        write: to_stderr,
-    };
+    let printer = Printer { node: node.into(), colors, forward: Arc::clone(&forward), write: to_stderr };
     // Fails when the process has a log already, and that one stays.
-    let _already_logging = tracing_subscriber::registry()
-        .with(filter)
-        .with(printer)
-        .try_init();
+    let _already_logging = tracing_subscriber::registry().with(filter).with(printer).try_init();
     for text in directives(&rust_log()).filter_map(Result::err) {
         tracing::warn!("RUST_LOG: passed over {text:?}, which is no directive");
     }
-    Log {
-        filter: handle,
-        forward,
-    }
+    Log { filter: handle, forward }
 }
 
 impl Log {
@@ -121,10 +110,7 @@ fn filter(level: LogLevel, added: &str) -> EnvFilter {
 
 /// The directives of `RUST_LOG`, or the texts that are none.
 fn directives(text: &str) -> impl Iterator<Item = Result<Directive, &str>> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(|text| text.parse().map_err(|_| text))
+    text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|_| text))
 }
 
 fn rust_log() -> String {
@@ -151,15 +137,8 @@ impl<S: Subscriber, W: Fn(&str) + Send + Sync + 'static> Layer<S> for Printer<W>
         let mut said = Said::default();
         event.record(&mut said);
         let target = said.log_target.as_deref().unwrap_or(metadata.target());
-        let is_own = target == OWN
-            || target
-                .strip_prefix(OWN)
-                .is_some_and(|rest| rest.starts_with("::"));
-        let logger = if is_own {
-            self.node.clone()
-        } else {
-            format!("{}.{target}", self.node)
-        };
+        let is_own = target == OWN || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
+        let logger = if is_own { self.node.clone() } else { format!("{}.{target}", self.node) };
         (self.write)(&line(at, *metadata.level(), &logger, &said.text, self.colors));
 
         let Some(level) = log_level(*metadata.level()).filter(|_| is_own) else {
@@ -203,11 +182,7 @@ fn line(at: SystemTime, level: Level, logger: &str, text: &str, colors: bool) ->
         Level::DEBUG | Level::TRACE => "32",
         Level::INFO => "0",
     };
-    if colors {
-        format!("\x1b[{color}m{line}\x1b[0m\n")
-    } else {
-        line + "\n"
-    }
+    if colors { format!("\x1b[{color}m{line}\x1b[0m\n") } else { line + "\n" }
 }
 
 /// The text of an event, its fields behind the message.
@@ -250,10 +225,7 @@ pub struct Throttle {
 impl Throttle {
     /// Lets the first one through, then one per `period`.
     pub const fn new(period: Duration) -> Self {
-        Self {
-            period,
-            state: Mutex::new((None, 0)),
-        }
+        Self { period, state: Mutex::new((None, 0)) }
     }
 
     /// Whether a message may go out now, and how many were held back since the last that did.
@@ -292,16 +264,8 @@ mod tests {
         };
         let (filter_layer, handle) = reload::Layer::new(filter(level, added));
         let forward = Arc::<Forward>::default();
-        let printer = Printer {
-            node: "ns.node".into(),
-            colors: false,
-            forward: Arc::clone(&forward),
-            write,
-        };
-        let log = Log {
-            filter: handle,
-            forward,
-        };
+        let printer = Printer { node: "ns.node".into(), colors: false, forward: Arc::clone(&forward), write };
+        let log = Log { filter: handle, forward };
         let (sender, receiver) = crossbeam_channel::bounded(2);
         log.forward_to(sender);
         let subscriber = tracing_subscriber::registry().with(filter_layer).with(printer);
@@ -321,13 +285,7 @@ mod tests {
             set_level(LogLevel::Error);
             tracing::warn!("quiet again");
         });
-        assert_eq!(
-            lines,
-            [
-                "[WARN] [ns.node]: loud",
-                "[DEBUG] [ns.node]: now heard camera=left n=3"
-            ]
-        );
+        assert_eq!(lines, ["[WARN] [ns.node]: loud", "[DEBUG] [ns.node]: now heard camera=left n=3"]);
     }
 
     #[test]
@@ -344,29 +302,20 @@ mod tests {
 
     #[test]
     fn rust_log_adds_to_it() {
-        let (lines, ..) = logged(
-            LogLevel::Info,
-            "rustdds=warn, loud!=,pixio_node::logging=trace",
-            |_| {
-                tracing::warn!(target: "rustdds::rtps", "asked for");
-                tracing::info!(target: "rustdds::rtps", "not asked for");
-                tracing::trace!("finer than ROS has");
-            },
-        );
+        let (lines, ..) = logged(LogLevel::Info, "rustdds=warn, loud!=,pixio_node::logging=trace", |_| {
+            tracing::warn!(target: "rustdds::rtps", "asked for");
+            tracing::info!(target: "rustdds::rtps", "not asked for");
+            tracing::trace!("finer than ROS has");
+        });
         assert_eq!(
             lines,
-            [
-                "[WARN] [ns.node.rustdds::rtps]: asked for",
-                "[TRACE] [ns.node]: finer than ROS has"
-            ]
+            ["[WARN] [ns.node.rustdds::rtps]: asked for", "[TRACE] [ns.node]: finer than ROS has"]
         );
     }
 
     #[test]
     fn texts_that_are_no_directives_are_found() {
-        let refused: Vec<&str> = directives("a=loud, debug,,b=warn,==")
-            .filter_map(Result::err)
-            .collect();
+        let refused: Vec<&str> = directives("a=loud, debug,,b=warn,==").filter_map(Result::err).collect();
         assert_eq!(refused, ["a=loud", "=="]);
     }
 
@@ -378,14 +327,7 @@ mod tests {
             tracing::info!("three");
         });
         assert_eq!((lines.len(), records.len(), n_lost), (3, 2, 1));
-        let Record {
-            level,
-            text,
-            file,
-            function,
-            line,
-            ..
-        } = &records[1];
+        let Record { level, text, file, function, line, .. } = &records[1];
         assert_eq!((*level, text.as_str(), *file), (LogLevel::Error, "two", file!()));
         assert_eq!((*function, *line > 0), (module_path!(), true));
     }

@@ -19,12 +19,7 @@ fn main() -> ExitCode {
     if WAITING.iter().all(|(name, _)| std::env::var_os(name).is_none()) {
         // Spinning threads take the cores from everybody else, the camera driver included. Only
         // returns when it fails, and then the node runs all the same, slower on shared cores.
-        let again = |exe| {
-            Process::new(exe)
-                .args(std::env::args_os().skip(1))
-                .envs(WAITING)
-                .exec()
-        };
+        let again = |exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(WAITING).exec();
         let err = std::env::current_exe().map_or_else(|err| err, again);
         eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
     }
@@ -32,13 +27,7 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(usage) => return usage.report(),
     };
-    let Invocation {
-        command,
-        settings,
-        names,
-        environment,
-        warnings,
-    } = invocation;
+    let Invocation { command, settings, names, environment, warnings } = invocation;
     let checked = Values::new(&settings).and_then(|values| Ok((Config::from_values(&values)?, values)));
     let (config, values) = match checked {
         Ok(checked) => checked,
@@ -48,34 +37,12 @@ fn main() -> ExitCode {
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
     let outcome = match command {
-        Command::Run => run(Launch {
-            config,
-            values,
-            names,
-            environment,
-            log,
-        }),
+        Command::Run => run(Launch { config, values, names, environment, log }),
         Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }),
-        Command::Check => check(Launch {
-            config,
-            values,
-            names,
-            environment,
-            log,
-        }),
-        Command::Bench {
-            n_frames,
-            json,
-            picture,
-        } => bench(
-            &config,
-            values,
-            &bench::Options {
-                n_frames,
-                picture,
-                json,
-            },
-        ),
+        Command::Check => check(Launch { config, values, names, environment, log }),
+        Command::Bench { n_frames, json, picture } => {
+            bench(&config, values, &bench::Options { n_frames, picture, json })
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

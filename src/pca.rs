@@ -38,9 +38,7 @@ pub struct Basis {
 impl Basis {
     /// Where the basis of a model revision and layer is kept.
     pub fn cache_path(cache: &Path, revision: &str, layer: usize) -> PathBuf {
-        cache
-            .join("pca")
-            .join(format!("{revision}-layer{layer}.safetensors"))
+        cache.join("pca").join(format!("{revision}-layer{layer}.safetensors"))
     }
 
     /// Number of components.
@@ -58,14 +56,8 @@ impl Basis {
         let n_tokens = tokens.size()[0];
         let mean = tokens.f_mean_dim(&[0i64][..], false, Kind::Double)?;
         let centered = tokens.f_sub(&mean)?;
-        let covariance = centered
-            .f_tr()?
-            .f_matmul(&centered)?
-            .f_div_scalar(n_tokens as f64)?;
-        ensure!(
-            covariance.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1,
-            "the tokens are not finite"
-        );
+        let covariance = centered.f_tr()?.f_matmul(&centered)?.f_div_scalar(n_tokens as f64)?;
+        ensure!(covariance.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1, "the tokens are not finite");
         let (_, vectors) = covariance.f_linalg_eigh("L")?;
         let k = vectors.size()[1].min(MAX_COMPONENTS as i64);
         // Eigenvalues ascend, so the strongest components are the last columns.
@@ -93,13 +85,8 @@ impl Basis {
     /// # Errors
     /// libtorch's own.
     pub fn project(&self, tokens: &Tensor, k: usize) -> Result<Tensor, TchError> {
-        let components = self
-            .components
-            .f_narrow(0, 0, (k as i64).min(self.components.size()[0]))?;
-        tokens
-            .f_to_kind(Kind::Float)?
-            .f_sub(&self.mean)?
-            .f_matmul(&components.f_tr()?)
+        let components = self.components.f_narrow(0, 0, (k as i64).min(self.components.size()[0]))?;
+        tokens.f_to_kind(Kind::Float)?.f_sub(&self.mean)?.f_matmul(&components.f_tr()?)
     }
 
     /// `[P, 3]` colours of `tokens` `[P, D]`: the first three components, 0 to 1.
@@ -109,10 +96,7 @@ impl Basis {
     pub fn colors(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
         let (low, high) = (self.color_range.f_get(0)?, self.color_range.f_get(1)?);
         let span = high.f_sub(&low)?.f_clamp_min(f64::EPSILON)?;
-        self.project(tokens, 3)?
-            .f_sub(&low)?
-            .f_div(&span)?
-            .f_clamp(0.0, 1.0)
+        self.project(tokens, 3)?.f_sub(&low)?.f_div(&span)?.f_clamp(0.0, 1.0)
     }
 
     /// Reads a basis for tokens of `channels` values; warns when it belongs to other weights.
@@ -127,10 +111,7 @@ impl Basis {
                 let view = file.tensor(name)?;
                 let found = view.shape();
                 let fits = found.len() == shape.len()
-                    && found
-                        .iter()
-                        .zip(shape)
-                        .all(|(&found, &want)| want == 0 || found == want);
+                    && found.iter().zip(shape).all(|(&found, &want)| want == 0 || found == want);
                 ensure!(
                     fits && view.dtype() == Dtype::F32,
                     "{name} is {found:?}, expected {shape:?} of float32"
@@ -168,9 +149,7 @@ impl Basis {
     /// The folder cannot be made or the file not be written.
     pub fn save(&mut self, path: &Path, model: &str, revision: &str, layer: usize) -> anyhow::Result<()> {
         let bytes = self.to_bytes(model, revision, layer)?;
-        let Some(folder) = path.parent() else {
-            bail!("{} has no folder", path.display())
-        };
+        let Some(folder) = path.parent() else { bail!("{} has no folder", path.display()) };
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let partial = path.with_extension(format!("{}.partial", std::process::id()));
         std::fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
@@ -180,26 +159,16 @@ impl Basis {
     }
 
     fn to_bytes(&self, model: &str, revision: &str, layer: usize) -> anyhow::Result<Vec<u8>> {
-        let of = [
-            ("model", model),
-            ("revision", revision),
-            ("layer", &layer.to_string()),
-        ];
+        let of = [("model", model), ("revision", revision), ("layer", &layer.to_string())];
         let of: HashMap<_, _> = of.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let parts = [
-            ("mean", &self.mean),
-            ("components", &self.components),
-            ("color_range", &self.color_range),
-        ];
+        let parts =
+            [("mean", &self.mean), ("components", &self.components), ("color_range", &self.color_range)];
         let parts = parts.map(|(name, tensor)| anyhow::Ok((name, bytes_of(tensor)?, shape_of(tensor))));
         let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         let views = parts.iter().map(|(name, bytes, shape)| {
             TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| ((*name).to_owned(), view))
         });
-        Ok(safetensors::serialize(
-            views.collect::<Result<Vec<_>, _>>()?,
-            Some(of),
-        )?)
+        Ok(safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, Some(of))?)
     }
 }
 
@@ -249,19 +218,11 @@ fn is_uniform(pixels: &[u8]) -> bool {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn shape_of(tensor: &Tensor) -> Vec<usize> {
-    tensor
-        .size()
-        .into_iter()
-        .map(|side| usize::try_from(side).unwrap_or_default())
-        .collect()
+    tensor.size().into_iter().map(|side| usize::try_from(side).unwrap_or_default()).collect()
 }
 
 fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
@@ -285,11 +246,7 @@ mod tests {
     fn the_strongest_directions_come_first_with_fixed_signs() {
         let basis = Basis::estimate(&tokens(1)).unwrap();
         let expect = Tensor::eye(5, (Kind::Float, Device::Cpu));
-        assert!(
-            (&basis.components - expect).abs().max().double_value(&[]) < 0.05,
-            "{:?}",
-            basis.components
-        );
+        assert!((&basis.components - expect).abs().max().double_value(&[]) < 0.05, "{:?}", basis.components);
         let projected = basis.project(&tokens(2), 2).unwrap();
         assert_eq!(projected.size(), [4000, 2]);
         let spread = f64::try_from(projected.select(1, 0).std(true)).unwrap();
@@ -301,13 +258,7 @@ mod tests {
         let colors = Basis::estimate(&tokens(1)).unwrap().colors(&tokens(2)).unwrap();
         let mean = f64::try_from(colors.mean(Kind::Float)).unwrap();
         assert!((mean - 0.5).abs() < 0.05, "{mean}");
-        assert_eq!(
-            (
-                f64::try_from(colors.min()).unwrap(),
-                f64::try_from(colors.max()).unwrap()
-            ),
-            (0.0, 1.0)
-        );
+        assert_eq!((f64::try_from(colors.min()).unwrap(), f64::try_from(colors.max()).unwrap()), (0.0, 1.0));
     }
 
     #[test]
@@ -317,15 +268,9 @@ mod tests {
         let mut basis = Basis::estimate(&tokens(1)).unwrap();
         basis.save(&path, "random:tiny", "0123456789ab", 4).unwrap();
         let again = Basis::load(&path, "0123456789ab", 4, 5).unwrap();
-        assert_eq!(
-            (again.components == basis.components, &again.hash),
-            (true, &basis.hash)
-        );
+        assert_eq!((again.components == basis.components, &again.hash), (true, &basis.hash));
         let err = format!("{:#}", Basis::load(&path, "0123456789ab", 4, 6).unwrap_err());
-        assert!(
-            err.contains("is no PCA basis for this model: mean is [5], expected [6]"),
-            "{err}"
-        );
+        assert!(err.contains("is no PCA basis for this model: mean is [5], expected [6]"), "{err}");
         std::fs::write(&path, b"nonsense").unwrap();
         assert!(Basis::load(&path, "0123456789ab", 4, 5).is_err());
     }

@@ -94,38 +94,15 @@ impl Pipeline {
 
         for (camera, (Camera { name, fitter }, inputs)) in cameras.into_iter().zip(inputs).enumerate() {
             let (frames, arriving) = latest::channel();
-            let fit = FitLoop {
-                fitter,
-                inputs,
-                shared: shared.clone(),
-                camera,
-                name: name.clone(),
-            };
-            stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || {
-                fit.run(&arriving)
-            })?);
-            intakes.push(Intake {
-                frames,
-                shared: shared.clone(),
-                rate: RateLimit::default(),
-                camera,
-            });
+            let fit = FitLoop { fitter, inputs, shared: shared.clone(), camera, name: name.clone() };
+            stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || fit.run(&arriving))?);
+            intakes.push(Intake { frames, shared: shared.clone(), rate: RateLimit::default(), camera });
         }
-        let model = ModelLoop {
-            engine,
-            heads,
-            outputs,
-            shared: shared.clone(),
-            stopping: Arc::clone(&stopping),
-        };
+        let model =
+            ModelLoop { engine, heads, outputs, shared: shared.clone(), stopping: Arc::clone(&stopping) };
         stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
-        let publishing = PublishLoop {
-            sink,
-            shared: shared.clone(),
-        };
-        stages.push(Stage::spawn("publish", ended.clone(), move || {
-            publishing.run(&ready)
-        })?);
+        let publishing = PublishLoop { sink, shared: shared.clone() };
+        stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
         Ok((Self { stopping, stages }, intakes))
     }
 
@@ -137,17 +114,9 @@ impl Pipeline {
     pub fn stop(self) -> anyhow::Result<()> {
         // Only the last waiting frame of each camera can still be there: this spares its forward pass.
         self.stopping.store(true, Ordering::Relaxed);
-        let failures: Vec<_> = self
-            .stages
-            .into_iter()
-            .filter_map(|stage| stage.join().err())
-            .collect();
+        let failures: Vec<_> = self.stages.into_iter().filter_map(|stage| stage.join().err()).collect();
         let text: Vec<_> = failures.iter().map(|err| format!("{err:#}")).collect();
-        if text.is_empty() {
-            Ok(())
-        } else {
-            Err(anyhow::anyhow!(text.join("; ")))
-        }
+        if text.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(text.join("; "))) }
     }
 }
 
@@ -176,11 +145,7 @@ impl Intake {
 
     /// For messages of this camera that could not even be read as a frame.
     pub fn refusals(&self) -> Refusals {
-        Refusals {
-            shared: self.shared.clone(),
-            camera: self.camera,
-            throttle: Throttle::new(WARN_PERIOD),
-        }
+        Refusals { shared: self.shared.clone(), camera: self.camera, throttle: Throttle::new(WARN_PERIOD) }
     }
 }
 
@@ -232,22 +197,8 @@ impl FitLoop {
             };
             let fitted = Instant::now();
             self.shared.latencies.record(Span::Fit, fitted - started);
-            let Frame {
-                header,
-                camera,
-                received,
-                intrinsics,
-                ..
-            } = frame;
-            let input = Input {
-                header,
-                camera,
-                received,
-                fitted,
-                pixels,
-                geometry,
-                intrinsics,
-            };
+            let Frame { header, camera, received, intrinsics, .. } = frame;
+            let input = Input { header, camera, received, fitted, pixels, geometry, intrinsics };
             match self.inputs.replace(input) {
                 Ok(None) => (),
                 Ok(Some(_)) => Accounting::count(&accounting.displaced),
@@ -312,11 +263,7 @@ impl PublishLoop {
             let (received, stamp) = (output.received, output.header.stamp);
             // A frame for which nothing could be made yet, as for the PCA basis, went nowhere.
             let n_sent = publish(&mut *self.sink, output)?;
-            Accounting::count(if n_sent == 0 {
-                &accounting.unwanted
-            } else {
-                &accounting.published
-            });
+            Accounting::count(if n_sent == 0 { &accounting.unwanted } else { &accounting.published });
             latencies.record(Span::Publish, started.elapsed());
             latencies.record(Span::Total, received.elapsed());
             latencies.record(Span::Age, age(stamp));
@@ -328,7 +275,5 @@ impl PublishLoop {
 /// Time since `stamp` by this machine's clock; zero for a stamp from the future.
 fn age(stamp: Stamp) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(
-        u64::try_from(stamp.nanos()).unwrap_or_default(),
-    ))
+    now.saturating_sub(Duration::from_nanos(u64::try_from(stamp.nanos()).unwrap_or_default()))
 }

@@ -42,9 +42,7 @@ impl Reporter {
         Ok(Self {
             shared,
             cameras,
-            period: Some(period_secs)
-                .filter(|&secs| 0.0 < secs)
-                .map(Duration::from_secs_f64),
+            period: Some(period_secs).filter(|&secs| 0.0 < secs).map(Duration::from_secs_f64),
             file: file.map(open).transpose()?,
             last: (Instant::now(), counts),
         })
@@ -68,12 +66,7 @@ impl Reporter {
     }
 
     fn report(&mut self, at_end: bool) -> anyhow::Result<()> {
-        let counts: Vec<Counts> = self
-            .shared
-            .accounting
-            .iter()
-            .map(|camera| camera.snapshot())
-            .collect();
+        let counts: Vec<Counts> = self.shared.accounting.iter().map(|camera| camera.snapshot()).collect();
         let spans = self.shared.latencies.take();
         let elapsed = self.last.0.elapsed();
         for ((name, now), before) in self.cameras.iter().zip(&counts).zip(&self.last.1) {
@@ -81,30 +74,18 @@ impl Reporter {
                 tracing::info!("{name}: {now}");
             } else {
                 let rate = |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64();
-                let (rate_in, rate_out) = (
-                    rate(now.received, before.received),
-                    rate(now.published, before.published),
-                );
-                tracing::info!(
-                    "{name}: {rate_in:.1} Hz in, {rate_out:.1} Hz out; {now}; {}",
-                    line(&spans)
-                );
+                let (rate_in, rate_out) =
+                    (rate(now.received, before.received), rate(now.published, before.published));
+                tracing::info!("{name}: {rate_in:.1} Hz in, {rate_out:.1} Hz out; {now}; {}", line(&spans));
             }
         }
         if let Some(file) = &mut self.file {
             let cameras: Vec<_> = self.cameras.iter().zip(&counts).collect();
-            let cameras: Vec<_> = cameras
-                .iter()
-                .map(|(name, counts)| json!({"name": name, "counts": counts}))
-                .collect();
-            let spans: serde_json::Map<_, _> = spans
-                .iter()
-                .map(|(span, found)| (span.name().to_owned(), json!(found)))
-                .collect();
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_secs_f64();
+            let cameras: Vec<_> =
+                cameras.iter().map(|(name, counts)| json!({"name": name, "counts": counts})).collect();
+            let spans: serde_json::Map<_, _> =
+                spans.iter().map(|(span, found)| (span.name().to_owned(), json!(found))).collect();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let report = json!({
                 "time": now, "period_secs": elapsed.as_secs_f64(), "final": at_end,
                 "cameras": cameras, "spans": spans,
@@ -124,9 +105,5 @@ fn line(spans: &[(Span, Percentiles)]) -> String {
             format!("{} {p50:.1}/{p95:.1}/{p99:.1}", span.name())
         })
         .collect();
-    if texts.is_empty() {
-        "no frame".into()
-    } else {
-        format!("ms p50/p95/p99: {}", texts.join(", "))
-    }
+    if texts.is_empty() { "no frame".into() } else { format!("ms p50/p95/p99: {}", texts.join(", ")) }
 }

@@ -17,10 +17,7 @@ pub(super) const COMMANDS: [&str; 4] = ["run", "infer", "check", "bench"];
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;
 /// Camera pictures of `bench`.
-pub(super) const DEFAULT_PICTURE: Size = Size {
-    width: 1280,
-    height: 720,
-};
+pub(super) const DEFAULT_PICTURE: Size = Size { width: 1280, height: 720 };
 
 const ABOUT: &str = "Turns camera topics into Pixio patch features: a ROS 2 node in one binary.
 
@@ -71,9 +68,8 @@ pub(super) fn program() -> clap::Command {
         ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");
-    let bench = clap::Command::new("bench")
-        .about("Measures every stage: percentiles as a table and JSON")
-        .args([
+    let bench =
+        clap::Command::new("bench").about("Measures every stage: percentiles as a table and JSON").args([
             Arg::new("frames")
                 .long("frames")
                 .value_name("N")
@@ -116,11 +112,7 @@ pub(super) fn program() -> clap::Command {
 
 /// An option for every parameter that `wanted` lets through, and the carrier of ROS arguments.
 fn options(wanted: impl Fn(&&'static Parameter) -> bool) -> impl Iterator<Item = Arg> {
-    let ros = Arg::new(ROS)
-        .long(ROS)
-        .hide(true)
-        .action(ArgAction::Append)
-        .value_parser(value_parser!(usize));
+    let ros = Arg::new(ROS).long(ROS).hide(true).action(ArgAction::Append).value_parser(value_parser!(usize));
     let parameters: Vec<Arg> = TABLE.iter().filter(wanted).map(option_of).collect();
     parameters.into_iter().chain([ros])
 }
@@ -157,11 +149,7 @@ fn wrapped(text: &str) -> String {
             (_, true) => lines.push('\n'),
             (_, false) => lines.push(' '),
         }
-        width = if starts_line {
-            word.len()
-        } else {
-            width + 1 + word.len()
-        };
+        width = if starts_line { word.len() } else { width + 1 + word.len() };
         lines.push_str(word);
     }
     lines

@@ -11,15 +11,9 @@ fn parsed(line: &str) -> Result<Invocation, UsageError> {
 /// Every parameter given, in the order of the table, with where it came from.
 fn told(invocation: &Invocation) -> String {
     let given = TABLE.iter().filter_map(|parameter| {
-        invocation
-            .settings
-            .get(parameter.name)
-            .map(|(value, _)| format!("{}={value}", parameter.name))
+        invocation.settings.get(parameter.name).map(|(value, _)| format!("{}={value}", parameter.name))
     });
-    given
-        .chain(invocation.warnings.iter().cloned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    given.chain(invocation.warnings.iter().cloned()).collect::<Vec<_>>().join(" ")
 }
 
 fn check(line: &str, expect: &str) {
@@ -54,36 +48,21 @@ fn commands_take_what_is_theirs() {
         out: "o".into(),
         layers,
     };
-    check_command(
-        "infer --model m --image a.png b.png --out o --image c.png",
-        infer(false),
-    );
-    check_command(
-        "infer --image a.png b.png c.png --layers --out o --ros-args -p model:=m",
-        infer(true),
-    );
+    check_command("infer --model m --image a.png b.png --out o --image c.png", infer(false));
+    check_command("infer --image a.png b.png c.png --layers --out o --ros-args -p model:=m", infer(true));
     let bench = |n_frames, json: Option<&str>, width, height| Command::Bench {
         n_frames,
         json: json.map(PathBuf::from),
         picture: Size { width, height },
     };
     check_command("bench", bench(200, None, 1280, 720));
-    check_command(
-        "bench --frames 5 --json f.json --picture 640x480",
-        bench(5, Some("f.json"), 640, 480),
-    );
+    check_command("bench --frames 5 --json f.json --picture 640x480", bench(5, Some("f.json"), 640, 480));
     check_refused(
         "bench --frames 0",
         "error: invalid value '0' for '--frames <N>': valid is a whole number from 1",
     );
-    check_refused(
-        "infer --image a --out o --max-rate 3",
-        "error: unexpected argument '--max-rate' found",
-    );
-    check_refused(
-        "infer --image a",
-        "error: the following required arguments were not provided:",
-    );
+    check_refused("infer --image a --out o --max-rate 3", "error: unexpected argument '--max-rate' found");
+    check_refused("infer --image a", "error: the following required arguments were not provided:");
     check_refused("check --layers", "error: unexpected argument '--layers' found");
     check_refused("--sise 16x16", "error: unexpected argument '--sise' found");
     check_refused("build", "error: unrecognized subcommand 'build'");
@@ -91,22 +70,13 @@ fn commands_take_what_is_theirs() {
 
 #[test]
 fn every_parameter_is_an_option_of_its_type() {
-    check(
-        "--model 7 --threads 2 --max-rate 2.5",
-        "model=\"7\" threads=2 max_rate=2.5",
-    );
-    check(
-        "--max-rate=5 --layer 3 --use-sim-time true",
-        "layer=3 max_rate=5.0 use_sim_time=true",
-    );
+    check("--model 7 --threads 2 --max-rate 2.5", "model=\"7\" threads=2 max_rate=2.5");
+    check("--max-rate=5 --layer 3 --use-sim-time true", "layer=3 max_rate=5.0 use_sim_time=true");
     check("--layer last --threads many", "threads=\"many\" layer=\"last\"");
     check("--threads -1", "threads=-1");
     for parameter in &TABLE {
         let line = format!("{} x", option(parameter));
-        assert!(
-            parsed(&line).unwrap().settings.get(parameter.name).is_some(),
-            "{line}"
-        );
+        assert!(parsed(&line).unwrap().settings.get(parameter.name).is_some(), "{line}");
     }
 }
 
@@ -120,41 +90,23 @@ fn the_last_one_given_wins_whichever_way() {
     check("--fit auto --ros-args -p fit:=letterbox", "fit=\"letterbox\"");
     check("--ros-args -p fit:=letterbox -- --fit=auto", "fit=\"auto\"");
     check("--ros-args -p fit:=letterbox -p fit:=auto", "fit=\"auto\"");
-    check(
-        &format!("--ros-args -p fit:=auto --params-file {file}"),
-        "fit=\"crop\"",
-    );
-    check(
-        &format!("--ros-args --params-file {file} -p fit:=auto"),
-        "fit=\"auto\"",
-    );
+    check(&format!("--ros-args -p fit:=auto --params-file {file}"), "fit=\"crop\"");
+    check(&format!("--ros-args --params-file {file} -p fit:=auto"), "fit=\"auto\"");
     check(
         &format!("--ros-args --params-file {file} -- --fit auto --size 16x16"),
         "size=\"16x16\" fit=\"auto\"",
     );
-    check(
-        &format!("--fit=auto --size=16x16 --ros-args --params-file {file}"),
-        "size=\"16x16\" fit=\"crop\"",
-    );
+    check(&format!("--fit=auto --size=16x16 --ros-args --params-file {file}"), "size=\"16x16\" fit=\"crop\"");
 }
 
 #[test]
 fn log_levels_follow_the_loggers() {
     check("--ros-args --log-level debug", "log_level=\"debug\"");
-    check(
-        "--ros-args --log-level pixio_node:=debug --log-level warn",
-        "log_level=\"debug\"",
-    );
+    check("--ros-args --log-level pixio_node:=debug --log-level warn", "log_level=\"debug\"");
     check("--ros-args --log-level rcl:=debug", "");
-    check(
-        "--ros-args -r __ns:=/robot --log-level robot:=error",
-        "log_level=\"error\"",
-    );
+    check("--ros-args -r __ns:=/robot --log-level robot:=error", "log_level=\"error\"");
     check("--ros-args -r __ns:=/robot --log-level rob:=error", "");
-    check(
-        "--log-level warn --ros-args --log-level error",
-        "log_level=\"error\"",
-    );
+    check("--log-level warn --ros-args --log-level error", "log_level=\"error\"");
 }
 
 #[test]
@@ -173,42 +125,27 @@ fn mistakes_are_told_with_who_made_them() {
         "--ros-args -p modle:=x",
         "-p modle:=x: there is no parameter `modle`; the nearest valid name is `model`",
     );
-    check(
-        "--ros-args -p size:=",
-        "-p size:=: `size`: there is no value; an empty string is ''",
-    );
-    check(
-        "--ros-args -p qos_overrides./image.depth:=3 -p use_sim_time:=true",
-        "use_sim_time=true",
-    );
+    check("--ros-args -p size:=", "-p size:=: `size`: there is no value; an empty string is ''");
+    check("--ros-args -p qos_overrides./image.depth:=3 -p use_sim_time:=true", "use_sim_time=true");
     check(
         "image:=/camera",
         "image:=/camera is a ROS argument: it belongs after --ros-args and a flag such as -r or -p",
     );
-    check(
-        "--ros-args -r image",
-        "in --ros-args: -r image: the form is [NODE:]FROM:=TO",
-    );
-    check(
-        "--ros-args -r __ns:=robot",
-        "`robot` is not a valid namespace: it must begin with `/`",
-    );
+    check("--ros-args -r image", "in --ros-args: -r image: the form is [NODE:]FROM:=TO");
+    check("--ros-args -r __ns:=robot", "`robot` is not a valid namespace: it must begin with `/`");
     check(
         "--ros-args --params-file /nowhere.yaml",
         "cannot read the parameter file /nowhere.yaml: No such file or directory (os error 2)",
     );
-    let bad_domain = parse(["pixio_node".to_owned()].into_iter(), &|name| {
-        (name == "ROS_DOMAIN_ID").then(|| "x".into())
-    });
+    let bad_domain =
+        parse(["pixio_node".to_owned()].into_iter(), &|name| (name == "ROS_DOMAIN_ID").then(|| "x".into()));
     assert!(bad_domain.unwrap_err().to_string().contains("ROS_DOMAIN_ID=x"));
 }
 
 #[test]
 fn an_option_of_the_wrong_type_names_the_option() {
     let invocation = parsed("--model m --reduced-channels 65").unwrap();
-    let said = Config::from_settings(&invocation.settings)
-        .unwrap_err()
-        .to_string();
+    let said = Config::from_settings(&invocation.settings).unwrap_err().to_string();
     let expect = "--reduced-channels: `reduced_channels` cannot be 65 (integer): valid is a whole number from 1 to 64 channels";
     assert_eq!(said, expect);
 }
@@ -225,22 +162,12 @@ fn help_names_every_command_and_parameter() {
     program().debug_assert();
     let help = parsed("--help").unwrap_err().to_string();
     for word in COMMANDS {
-        assert!(
-            help.contains(&format!("\n  {word} ")),
-            "{word} is missing in\n{help}"
-        );
+        assert!(help.contains(&format!("\n  {word} ")), "{word} is missing in\n{help}");
     }
     for parameter in &TABLE {
-        assert!(
-            help.contains(&option(parameter)),
-            "{} is missing in\n{help}",
-            parameter.name
-        );
+        assert!(help.contains(&option(parameter)), "{} is missing in\n{help}", parameter.name);
     }
     assert!(!help.contains(ROS));
     let version = parsed("--version").unwrap_err().to_string();
-    assert_eq!(
-        version.trim_end(),
-        concat!("pixio_node ", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(version.trim_end(), concat!("pixio_node ", env!("CARGO_PKG_VERSION")));
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, warm};
+use crate::commands::model::{Model, fitter, input_size, warm};
 use crate::config::{Config, Live, Values};
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
@@ -52,18 +52,13 @@ pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), F
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let heads = model.heads(config);
     let about = (model.card.clone(), model.device, model.kind);
-    warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
+    warm(&mut model.engine, input_size(config)).map_err(|err| Failure::Running(err.into()))?;
 
     let shared = Shared::new(1, Arc::new(Live::new(values, |_level| ())));
-    shared
-        .wanted
-        .set([Topic::Features, Topic::Embedding].into_iter().collect());
+    shared.wanted.set([Topic::Features, Topic::Embedding].into_iter().collect());
     let (arrived, arrivals) = mpsc::channel();
     let (ended, _) = mpsc::channel();
-    let camera = Camera {
-        name: "bench".into(),
-        fitter: fitter(config),
-    };
+    let camera = Camera { name: "bench".into(), fitter: fitter(config) };
     let sink = Box::new(Arrivals(arrived));
     let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
@@ -87,10 +82,7 @@ pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), F
         while n_arrived < options.n_frames {
             push(&mut intake, next())?;
             n_arrived += arrivals.try_iter().count();
-            ensure!(
-                started.elapsed() < PATIENCE,
-                "the saturated run takes too long: fewer --frames"
-            );
+            ensure!(started.elapsed() < PATIENCE, "the saturated run takes too long: fewer --frames");
             // A camera ten times faster than the frame path, that leaves the processor alone.
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -114,9 +106,7 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
     let pool = crate::runtime::pool::Pool::<Vec<u8>>::default();
     let mut shift = 0u32;
     let row_bytes = size.width * 3;
-    let texture: Vec<u8> = (0..row_bytes * 2)
-        .map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2)
-        .collect();
+    let texture: Vec<u8> = (0..row_bytes * 2).map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2).collect();
     move || {
         shift = (shift + 3) % row_bytes;
         let mut bytes = pool.lease();
@@ -126,15 +116,9 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
             bytes.extend_from_slice(&texture[start..start + row_bytes as usize]);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let stamp = Stamp {
-            sec: now.as_secs() as i32,
-            nanosec: now.subsec_nanos(),
-        };
+        let stamp = Stamp { sec: now.as_secs() as i32, nanosec: now.subsec_nanos() };
         Frame {
-            header: Header {
-                stamp,
-                frame_id: "bench".into(),
-            },
+            header: Header { stamp, frame_id: "bench".into() },
             camera: 0,
             received: Instant::now(),
             picture: Picture::Raw(Raster {
@@ -157,7 +141,7 @@ fn print(
     spans: &[(Span, Percentiles)],
     rate: f64,
 ) -> anyhow::Result<()> {
-    let (camera, input) = (options.picture, config.size);
+    let (camera, input) = (options.picture, input_size(config));
     println!(
         "{} on {:?} in {:?}: {}x{} bgr8 -> {}x{}, {} frames",
         card.name, device, kind, camera.width, camera.height, input.width, input.height, options.n_frames
@@ -168,10 +152,8 @@ fn print(
     }
     println!("at saturation {rate:.1} frames per second");
     let Some(path) = &options.json else { return Ok(()) };
-    let spans: serde_json::Map<_, _> = spans
-        .iter()
-        .map(|(span, found)| (span.name().to_owned(), json!(found)))
-        .collect();
+    let spans: serde_json::Map<_, _> =
+        spans.iter().map(|(span, found)| (span.name().to_owned(), json!(found))).collect();
     let report = json!({
         "model": card.name, "revision": card.revision, "device": format!("{:?}", device),
         "precision": format!("{:?}", kind), "picture": [camera.width, camera.height],

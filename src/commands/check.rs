@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, warm};
+use crate::commands::model::{Model, fitter, input_size, warm};
 use crate::commands::run::{Launch, message_bytes, parameters};
 use crate::config::Config;
 use crate::geometry::Size;
@@ -23,10 +23,7 @@ use crate::stages::forward::{Input, forward};
 const LISTEN: Duration = Duration::from_secs(3);
 
 /// The picture whose way through the node is tried.
-const PICTURE: Size = Size {
-    width: 1280,
-    height: 720,
-};
+const PICTURE: Size = Size { width: 1280, height: 720 };
 
 /// The rows of the table, printed as they come.
 #[derive(Default)]
@@ -77,14 +74,10 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             ),
         );
         match &model.basis {
-            Some(basis) => table.ok(
-                "PCA basis",
-                format!("{} from {}", basis.hash, model.basis_path.display()),
-            ),
-            None => table.ok(
-                "PCA basis",
-                "none yet: it will be estimated over the first frames",
-            ),
+            Some(basis) => {
+                table.ok("PCA basis", format!("{} from {}", basis.hash, model.basis_path.display()))
+            }
+            None => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
         let tried = frame_path(&mut model, &launch.config);
         if let Some(text) = table.pass("frame path", tried) {
@@ -93,19 +86,13 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         network(&mut table, &model, launch);
     }
     let n = table.n_failed;
-    if n == 0 {
-        Ok(())
-    } else {
-        Err(Failure::Running(anyhow::anyhow!("{n} checks failed")))
-    }
+    if n == 0 { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!("{n} of the checks failed"))) }
 }
 
 /// One synthetic picture through fit, model and heads.
 fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
-    let forward_time = warm(&mut model.engine, config.size)?;
-    let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3)
-        .map(|i| (i / 1000 % 256) as u8)
-        .collect();
+    let forward_time = warm(&mut model.engine, input_size(config))?;
+    let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
         header: Header::default(),
         camera: 0,
@@ -126,29 +113,12 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let started = Instant::now();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let fit_time = started.elapsed();
-    let Frame {
-        header,
-        camera,
-        received,
-        intrinsics,
-        ..
-    } = frame;
-    let input = Input {
-        header,
-        camera,
-        received,
-        fitted: received,
-        pixels,
-        geometry,
-        intrinsics,
-    };
+    let Frame { header, camera, received, intrinsics, .. } = frame;
+    let input = Input { header, camera, received, fitted: received, pixels, geometry, intrinsics };
     let tokens = forward(&mut model.engine, &input)?;
     let output = model.heads(config).run(input, &tokens, Topics::all())?;
     let embedding = output.embedding.context("no embedding came out")?;
-    ensure!(
-        embedding.pooled.iter().all(|value| value.is_finite()),
-        "the model's output is not finite"
-    );
+    ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
     let features = output.features.context("no features came out")?;
     Ok(format!(
         "{}x{} bgr8 -> {}x{} patches of {}: fit {:.1} ms, forward {:.1} ms",
@@ -163,42 +133,24 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
 }
 
 fn network(table: &mut Table, model: &Model, launch: Launch) {
-    let Launch {
-        config,
-        values,
-        names,
-        environment,
-        log,
-    } = launch;
+    let Launch { config, values, names, environment, log } = launch;
     let buffers = ReceiveBuffers::of_this_machine();
     let frame_bytes = 1920 * 1080 * 3;
     match buffers.advice(frame_bytes) {
         Some(advice) => table.warn("receive buffers", advice),
-        None => table.ok(
-            "receive buffers",
-            "net.core.rmem_max is enough for 1080p pictures",
-        ),
+        None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p pictures"),
     }
     let chosen = interface::choose(config.network_interface, environment.is_loopback_only());
     let Some(address) = table.pass("network", chosen.map_err(anyhow::Error::from)) else {
         return;
     };
-    table.ok(
-        "network",
-        format!("{address}, ROS domain {}", environment.domain_id),
-    );
+    table.ok("network", format!("{address}, ROS domain {}", environment.domain_id));
 
     let (ended, _end) = mpsc::channel();
     let parameters = parameters(&values, log).0;
     let full_name = names.fully_qualified();
-    let options = Options {
-        names,
-        domain_id: environment.domain_id,
-        address,
-        parameters,
-        records: None,
-        ended,
-    };
+    let options =
+        Options { names, domain_id: environment.domain_id, address, parameters, records: None, ended };
     let listened =
         Edge::open(options).and_then(|mut edge| listen(table, &mut edge, model, &config).map(|()| edge));
     let left = listened.and_then(Edge::close);
@@ -235,10 +187,9 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
     }
     let (topic, n_frames) = (&topics.image, n_frames.load(Ordering::Relaxed));
     match (n_publishers, n_frames) {
-        (0, 0) => table.warn(
-            "camera",
-            format!("nobody publishes {topic} now: remap `image` or start the camera"),
-        ),
+        (0, 0) => {
+            table.warn("camera", format!("nobody publishes {topic} now: remap `image` or start the camera"))
+        }
         (_, 0) if 0 < n_fitting => {
             table.warn(
                 "camera",
@@ -246,10 +197,7 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
             );
         }
         (_, 0) => (),
-        _ => table.ok(
-            "camera",
-            format!("{topic}: {:.1} Hz", n_frames as f64 / LISTEN.as_secs_f64()),
-        ),
+        _ => table.ok("camera", format!("{topic}: {:.1} Hz", n_frames as f64 / LISTEN.as_secs_f64())),
     }
     drop(publishers);
     edge.unsubscribe()

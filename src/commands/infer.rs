@@ -55,8 +55,7 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     names(&options.images).map_err(Failure::Setup)?;
     let made = std::fs::create_dir_all(&options.out);
-    made.with_context(|| format!("cannot create {}", options.out.display()))
-        .map_err(Failure::Setup)?;
+    made.with_context(|| format!("cannot create {}", options.out.display())).map_err(Failure::Setup)?;
 
     let mut fitter = model::fitter(config);
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
@@ -88,9 +87,7 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
         None => estimator.finish().map_err(Failure::Running)?,
     };
     match basis {
-        Some(basis) => results
-            .iter()
-            .try_for_each(|found| found.save_colors(&options.out, &basis)),
+        Some(basis) => results.iter().try_for_each(|found| found.save_colors(&options.out, &basis)),
         None => {
             tracing::warn!("no PCA pictures: no picture has enough texture to estimate a basis");
             Ok(())
@@ -99,11 +96,7 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     .map_err(Failure::Running)?;
     let n = (failed.len(), options.images.len());
     let text = format!("{} of {} pictures failed: {}", n.0, n.1, failed.join(", "));
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Running(anyhow::anyhow!(text)))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!(text))) }
 }
 
 /// The file stems, which name the results.
@@ -120,9 +113,7 @@ fn names(images: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 fn stem(path: &Path) -> anyhow::Result<String> {
-    let Some(stem) = path.file_stem() else {
-        bail!("{} has no file name", path.display())
-    };
+    let Some(stem) = path.file_stem() else { bail!("{} has no file name", path.display()) };
     Ok(stem.to_string_lossy().into_owned())
 }
 
@@ -143,27 +134,11 @@ fn encode(
     };
     let mut pixels = Pool::default().lease();
     let geometry = fitter.fit(&frame, &mut pixels)?;
-    let Frame {
-        header,
-        camera,
-        received,
-        intrinsics,
-        ..
-    } = frame;
-    let input = Input {
-        header,
-        camera,
-        received,
-        fitted: received,
-        pixels,
-        geometry,
-        intrinsics,
-    };
+    let Frame { header, camera, received, intrinsics, .. } = frame;
+    let input = Input { header, camera, received, fitted: received, pixels, geometry, intrinsics };
 
     let Tokens { taps } = forward(&mut model.engine, &input)?;
-    let (Some(tap), Some(last)) = (taps.first(), taps.last()) else {
-        bail!("the engine returned no tokens")
-    };
+    let (Some(tap), Some(last)) = (taps.first(), taps.last()) else { bail!("the engine returned no tokens") };
     let (grid, n_cls) = (input.geometry.grid(), model.card.n_cls_tokens as i64);
     let n_patches = i64::from(grid.width) * i64::from(grid.height);
     let patches = single(&tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?)?;
@@ -175,11 +150,7 @@ fn encode(
         image_from_grid: input.geometry.camera_from_grid(),
         patch_tokens: patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?,
         class_tokens: single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?,
-        hidden_states: if layers {
-            hidden_states(model.pixio(), &input)?
-        } else {
-            Vec::new()
-        },
+        hidden_states: if layers { hidden_states(model.pixio(), &input)? } else { Vec::new() },
     })
 }
 
@@ -193,10 +164,7 @@ fn hidden_states(pixio: &Pixio, input: &Input) -> anyhow::Result<Vec<Tensor>> {
 }
 
 fn single(tensor: &Tensor) -> Result<Tensor, tch::TchError> {
-    tensor
-        .f_to_kind(Kind::Float)?
-        .f_to_device(Device::Cpu)?
-        .f_contiguous()
+    tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()
 }
 
 impl Encoded {
@@ -212,11 +180,7 @@ impl Encoded {
         let parts = tensors.into_iter().map(|(name, tensor)| {
             let mut bytes = vec![0; tensor.numel() * 4];
             tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-            let shape = tensor
-                .size()
-                .into_iter()
-                .map(|side| side as usize)
-                .collect::<Vec<_>>();
+            let shape = tensor.size().into_iter().map(|side| side as usize).collect::<Vec<_>>();
             anyhow::Ok((name, shape, bytes))
         });
         let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;

@@ -87,14 +87,7 @@ impl Model {
         let mut taps = vec![layer, n_layers];
         taps.dedup();
         let engine = Eager::new(pixio, &taps)?;
-        Ok(Self {
-            engine,
-            card,
-            device,
-            kind,
-            basis,
-            basis_path,
-        })
+        Ok(Self { engine, card, device, kind, basis, basis_path })
     }
 
     /// The encoder.
@@ -123,6 +116,14 @@ pub fn warm(engine: &mut dyn Engine, size: Size) -> Result<Duration, EngineError
     let started = Instant::now();
     warm_up(engine, size, 1)?;
     Ok(started.elapsed())
+}
+
+/// Size of the model input, or of the largest that `fit: auto` chooses.
+pub fn input_size(config: &Config) -> Size {
+    match config.fit {
+        config::Fit::Auto => Size { width: 256, height: 256 },
+        config::Fit::Stretch | config::Fit::Letterbox | config::Fit::Crop => config.size,
+    }
 }
 
 /// A fitter as `config` asks for.
@@ -165,6 +166,5 @@ fn kind(asked: config::Precision, device: tch::Device) -> Kind {
 fn has_half_arithmetic() -> bool {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // Arm's flag is `bf16`; x86 spells out which unit has it.
-    cpu.split_whitespace()
-        .any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
+    cpu.split_whitespace().any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
 }

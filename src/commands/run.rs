@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, warm};
+use crate::commands::model::{Model, fitter, input_size, warm};
 use crate::config::{Config, FeaturesDtype, Live, Values};
 use crate::geometry::{PATCH, Size};
 use crate::logging::Log;
@@ -45,22 +45,13 @@ const ROSOUT_QUEUE: usize = 256;
 /// # Errors
 /// Setup errors before the node is ready, a stage's own later.
 pub fn run(launch: Launch) -> Result<(), Failure> {
-    let Launch {
-        config,
-        values,
-        names,
-        environment,
-        log,
-    } = launch;
+    let Launch { config, values, names, environment, log } = launch;
     let (ended, end) = mpsc::channel();
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
-    let forward = warm(&mut model.engine, config.size).map_err(|err| Failure::Running(err.into()))?;
-    tracing::info!(
-        "warm: one forward pass takes {:.1} ms",
-        forward.as_secs_f64() * 1e3
-    );
+    let forward = warm(&mut model.engine, input_size(&config)).map_err(|err| Failure::Running(err.into()))?;
+    tracing::info!("warm: one forward pass takes {:.1} ms", forward.as_secs_f64() * 1e3);
 
     let address = interface::choose(config.network_interface, environment.is_loopback_only());
     let address = address.map_err(|err| Failure::Setup(err.into()))?;
@@ -83,10 +74,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
 
     let heads = model.heads(&config);
-    let camera = pipeline::Camera {
-        name: "image".into(),
-        fitter: fitter(&config),
-    };
+    let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
     let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     let mut topics = Vec::new();
@@ -110,20 +98,12 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         topics.push(subscribed.map_err(Failure::Setup)?.image);
     }
     let (reports, stop) = crossbeam_channel::bounded(0);
-    let reporter = Reporter::new(
-        shared,
-        topics.clone(),
-        config.stats_period_secs,
-        config.stats_file.as_deref(),
-    );
+    let reporter =
+        Reporter::new(shared, topics.clone(), config.stats_period_secs, config.stats_file.as_deref());
     let reporter = reporter.map_err(Failure::Setup)?;
     let reporter =
         Stage::spawn("statistics", ended, move || reporter.run(&stop)).map_err(Failure::Running)?;
-    tracing::info!(
-        "ready: {} subscribes to {}",
-        names.fully_qualified(),
-        topics.join(", ")
-    );
+    tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
 
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
@@ -133,11 +113,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let reported = reporter.join();
     let closed = edge.close();
     drop(signals);
-    stopped
-        .and(unsubscribed)
-        .and(reported)
-        .and(closed)
-        .map_err(Failure::Running)
+    stopped.and(unsubscribed).and(reported).and(closed).map_err(Failure::Running)
 }
 
 /// The parameters as ROS sees them, and what they are while the node runs.
@@ -145,10 +121,7 @@ pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
     let parameters = Parameters {
-        declared: values
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect(),
+        declared: values.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };
@@ -158,10 +131,8 @@ pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
 /// Size of one message of `topic`, within a few header bytes.
 pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
     let pixels = |size: Size| size.width as usize * size.height as usize;
-    let grid = Size {
-        width: config.size.width / PATCH,
-        height: config.size.height / PATCH,
-    };
+    let Size { width, height } = input_size(config);
+    let grid = Size { width: width / PATCH, height: height / PATCH };
     let channels = model.pixio().config().hidden_size;
     match topic {
         Topic::Features => {
@@ -206,10 +177,7 @@ impl SignalThread {
             }
             Ok(())
         })?;
-        Ok(Self {
-            handle,
-            _thread: thread,
-        })
+        Ok(Self { handle, _thread: thread })
     }
 }
 

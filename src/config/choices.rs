@@ -9,18 +9,12 @@ pub trait Choice: Copy + PartialEq + 'static {
 
     /// The value that `word` stands for.
     fn from_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == word)
-            .map(|(_, value)| *value)
+        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
     }
 
     /// The word of this value.
     fn word(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, value)| *value == self)
-            .map_or("", |(word, _)| word)
+        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -191,10 +185,6 @@ pub enum LogLevel {
 }
 
 impl Choice for LogLevel {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("debug", Self::Debug),
-        ("info", Self::Info),
-        ("warn", Self::Warn),
-        ("error", Self::Error),
-    ];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("debug", Self::Debug), ("info", Self::Info), ("warn", Self::Warn), ("error", Self::Error)];
 }

@@ -22,32 +22,21 @@ pub fn read(
     settings: &mut Settings,
     warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.into(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
     let document: Yaml = serde_yaml::from_str(&text).map_err(|err| syntax(path, &err))?;
     let mut found = Vec::new();
-    nodes("", &document, &mut found).map_err(|reason| ConfigError::Form {
-        path: path.into(),
-        reason,
-    })?;
+    nodes("", &document, &mut found).map_err(|reason| ConfigError::Form { path: path.into(), reason })?;
     for (key, parameters) in found.iter().filter(|(key, _)| matches(key, fully_qualified)) {
-        let origin = Origin::File {
-            path: path.into(),
-            key: key.clone(),
-        };
+        let origin = Origin::File { path: path.into(), key: key.clone() };
         for (name, value) in flatten(parameters) {
             add(&name, value, &origin, settings, warnings)?;
         }
     }
     if !found.iter().any(|(key, _)| matches(key, fully_qualified)) {
         let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
-        let keys = if keys.is_empty() {
-            "it is empty".into()
-        } else {
-            format!("its keys are {}", keys.join(", "))
-        };
+        let keys =
+            if keys.is_empty() { "it is empty".into() } else { format!("its keys are {}", keys.join(", ")) };
         warnings.push(format!(
             "{}: nothing in it is for {fully_qualified}: {keys}; /** is for every node",
             path.display()
@@ -71,16 +60,9 @@ pub fn add(
         Place::Ignored => {}
         Place::Foreign(warning) => warnings.push(warning),
         Place::Ours(parameter) => {
-            let no_value = |reason| ConfigError::NoValue {
-                origin: origin.clone(),
-                name: name.into(),
-                reason,
-            };
-            settings.set(
-                parameter,
-                Value::from_yaml(value).map_err(no_value)?,
-                origin.clone(),
-            );
+            let no_value =
+                |reason| ConfigError::NoValue { origin: origin.clone(), name: name.into(), reason };
+            settings.set(parameter, Value::from_yaml(value).map_err(no_value)?, origin.clone());
         }
     }
     Ok(())
@@ -88,11 +70,7 @@ pub fn add(
 
 fn syntax(path: &Path, err: &serde_yaml::Error) -> ConfigError {
     let line = err.location().map_or(1, |location| location.line());
-    ConfigError::Syntax {
-        path: path.into(),
-        line,
-        message: err.to_string(),
-    }
+    ConfigError::Syntax { path: path.into(), line, message: err.to_string() }
 }
 
 /// Adds to `found` every node key of a file, absolute, and the parameters below it, in the order
@@ -128,9 +106,7 @@ pub(super) fn flatten(parameters: &Mapping) -> Vec<(String, &Yaml)> {
         match untagged(value) {
             Yaml::Mapping(below) => {
                 flat.extend(
-                    flatten(below)
-                        .into_iter()
-                        .map(|(tail, value)| (format!("{name}.{tail}"), value)),
+                    flatten(below).into_iter().map(|(tail, value)| (format!("{name}.{tail}"), value)),
                 );
             }
             value => flat.push((name, value)),
@@ -187,9 +163,7 @@ mod tests {
             Err(err) => err.to_string(),
             Ok(()) => {
                 let given = crate::config::parameters::TABLE.iter().filter_map(|parameter| {
-                    settings
-                        .get(parameter.name)
-                        .map(|(value, _)| format!("{} {value}", parameter.name))
+                    settings.get(parameter.name).map(|(value, _)| format!("{} {value}", parameter.name))
                 });
                 given.chain(warnings).collect::<Vec<_>>().join("; ")
             }
@@ -204,14 +178,8 @@ mod tests {
             "size \"336x192\"; max_rate 5",
         );
         check("/robot/pixio_node: {ros__parameters: {threads: 2}}", "threads 2");
-        check(
-            "robot: {pixio_node: {ros__parameters: {threads: 2}}}",
-            "threads 2",
-        );
-        check(
-            "/robot: {pixio_node: {ros__parameters: {threads: 2}}}",
-            "threads 2",
-        );
+        check("robot: {pixio_node: {ros__parameters: {threads: 2}}}", "threads 2");
+        check("/robot: {pixio_node: {ros__parameters: {threads: 2}}}", "threads 2");
         check("/robot/*: {ros__parameters: {threads: 2}}", "threads 2");
         check("/**/pixio_node: {ros__parameters: {threads: 2}}", "threads 2");
         check(
@@ -283,10 +251,7 @@ mod tests {
             "ros__parameters: {model: tiny}",
             "FILE: ros__parameters stands under no node key; the form is `/**: ros__parameters: NAME: VALUE`",
         );
-        check(
-            "- 3",
-            "FILE: it holds no node key; the form is `/**: ros__parameters: NAME: VALUE`",
-        );
+        check("- 3", "FILE: it holds no node key; the form is `/**: ros__parameters: NAME: VALUE`");
         check(
             "/**: {ros__parameters: {size: }}",
             "FILE under /**: `size`: there is no value; an empty string is ''",

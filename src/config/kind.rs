@@ -50,11 +50,7 @@ impl Parameter {
 
     /// What it may be, in words.
     pub fn valid(&self) -> String {
-        let unit = if self.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", self.unit)
-        };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         match &self.kind {
             Kind::Bool => "true or false".into(),
             Kind::Integer(min, max) => format!("a whole number from {min} to {max}{unit}"),

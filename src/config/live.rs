@@ -53,9 +53,7 @@ impl Live {
                 self.max_rate_bits.store(hertz.to_bits(), Ordering::Relaxed)
             }
             ("log_level", Value::String(word)) => {
-                LogLevel::from_word(&word)
-                    .into_iter()
-                    .for_each(&self.on_log_level);
+                LogLevel::from_word(&word).into_iter().for_each(&self.on_log_level);
             }
             _ => {}
         }
@@ -73,9 +71,7 @@ impl Live {
         if parameter.at_run_time || self.at_start.get(name) == Some(&checked) {
             return Ok(checked);
         }
-        Err(format!(
-            "`{name}` is read at start; restart the node with -p {name}:=VALUE"
-        ))
+        Err(format!("`{name}` is read at start; restart the node with -p {name}:=VALUE"))
     }
 }
 
@@ -92,18 +88,13 @@ mod tests {
         settings.set(model, Value::String("random:tiny".into()), Origin::Default);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hear = Arc::clone(&heard);
-        let live = Live::new(Values::new(&settings).unwrap(), move |level| {
-            hear.lock().unwrap().push(level)
-        });
+        let live = Live::new(Values::new(&settings).unwrap(), move |level| hear.lock().unwrap().push(level));
         (live, heard)
     }
 
     fn check(name: &str, value: Value, expect: &str) {
         let (live, _) = live();
-        let said = live
-            .apply(name, &value)
-            .err()
-            .unwrap_or_else(|| format!("{:?}", live.max_rate()));
+        let said = live.apply(name, &value).err().unwrap_or_else(|| format!("{:?}", live.max_rate()));
         assert_eq!(said, expect);
     }
 
@@ -113,11 +104,7 @@ mod tests {
         check("max_rate", Value::Integer(3), "Some(3.0)");
         check("max_rate", Value::Double(0.0), "None");
         check("use_sim_time", Value::Bool(true), "None");
-        check(
-            "qos_overrides./image.subscription.depth",
-            Value::Integer(1),
-            "None",
-        );
+        check("qos_overrides./image.subscription.depth", Value::Integer(1), "None");
         check("fit", Value::String("stretch".into()), "None");
         check(
             "fit",

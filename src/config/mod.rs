@@ -98,9 +98,8 @@ impl Config {
             image_transport: values.read("image_transport", choice)?,
             image_reliability: values.read("image_reliability", choice)?,
             output_reliability: values.read("output_reliability", choice)?,
-            network_interface: values.read("network_interface", |value| {
-                NetworkInterface::from_text(text(value)?)
-            })?,
+            network_interface: values
+                .read("network_interface", |value| NetworkInterface::from_text(text(value)?))?,
             max_rate: (max_rate > 0.0).then_some(max_rate),
             features_dtype: values.read("features_dtype", choice)?,
             reduced_channels: values.read("reduced_channels", |value| count(value)?)?,
@@ -114,19 +113,11 @@ impl Config {
 }
 
 fn text(value: &Value) -> Option<&str> {
-    if let Value::String(text) = value {
-        Some(text)
-    } else {
-        None
-    }
+    if let Value::String(text) = value { Some(text) } else { None }
 }
 
 fn double(value: &Value) -> Option<f64> {
-    if let Value::Double(value) = value {
-        Some(*value)
-    } else {
-        None
-    }
+    if let Value::Double(value) = value { Some(*value) } else { None }
 }
 
 fn choice<C: Choice>(value: &Value) -> Option<C> {

@@ -42,16 +42,7 @@ const fn parameter(
     default: &'static str,
     doc: &'static str,
 ) -> Parameter {
-    Parameter {
-        name,
-        kind,
-        default: Some(default),
-        unit: "",
-        doc,
-        at_run_time: false,
-        offline: true,
-        group,
-    }
+    Parameter { name, kind, default: Some(default), unit: "", doc, at_run_time: false, offline: true, group }
 }
 
 impl Parameter {
@@ -60,24 +51,15 @@ impl Parameter {
     }
 
     const fn changeable(self) -> Self {
-        Self {
-            at_run_time: true,
-            ..self
-        }
+        Self { at_run_time: true, ..self }
     }
 
     const fn online_only(self) -> Self {
-        Self {
-            offline: false,
-            ..self
-        }
+        Self { offline: false, ..self }
     }
 
     const fn required(self) -> Self {
-        Self {
-            default: None,
-            ..self
-        }
+        Self { default: None, ..self }
     }
 }
 
@@ -261,11 +243,7 @@ fn anything(_: &str) -> Result<(), String> {
 }
 
 fn given(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        Err("it must not be empty".into())
-    } else {
-        Ok(())
-    }
+    if text.is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
 }
 
 fn device(text: &str) -> Result<(), String> {
@@ -273,9 +251,7 @@ fn device(text: &str) -> Result<(), String> {
 }
 
 fn network_interface(text: &str) -> Result<(), String> {
-    NetworkInterface::from_text(text)
-        .map(drop)
-        .ok_or_else(String::new)
+    NetworkInterface::from_text(text).map(drop).ok_or_else(String::new)
 }
 
 fn model_size(text: &str) -> Result<(), String> {

@@ -82,11 +82,7 @@ impl Settings {
                 "{origin}: passed over `{name}`, which is no parameter of this node"
             )));
         }
-        Err(ConfigError::Unknown {
-            origin: origin.clone(),
-            name: name.into(),
-            nearest,
-        })
+        Err(ConfigError::Unknown { origin: origin.clone(), name: name.into(), nearest })
     }
 
     /// Takes `value` for `parameter` in place of an earlier one. [`Values::new`] checks it.

@@ -51,18 +51,9 @@ mod tests {
         check("256x256", "256 by 256");
         check("336X192", "336 by 192");
         check("4096x16", "4096 by 16");
-        check(
-            "250x256",
-            "the width 250 cannot be cut into patches of 16; 256 is nearest",
-        );
-        check(
-            "256x1",
-            "the height 1 cannot be cut into patches of 16; 16 is nearest",
-        );
-        check(
-            "16000x16",
-            "the width 16000 cannot be cut into patches of 16; 4096 is nearest",
-        );
+        check("250x256", "the width 250 cannot be cut into patches of 16; 256 is nearest");
+        check("256x1", "the height 1 cannot be cut into patches of 16; 16 is nearest");
+        check("16000x16", "the width 16000 cannot be cut into patches of 16; 4096 is nearest");
         check("256", "");
         check("0x256", "");
         check("256x-16", "");

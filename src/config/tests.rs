@@ -26,10 +26,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         device: Device::Auto,
         precision: Precision::Auto,
         threads: None,
-        size: Size {
-            width: 256,
-            height: 256,
-        },
+        size: Size { width: 256, height: 256 },
         fit: Fit::Stretch,
         resize_filter: ResizeFilter::Exact,
         layer: None,
@@ -51,13 +48,8 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
 
 #[test]
 fn without_a_model_the_error_says_how_to_give_one() {
-    let said = Config::from_settings(&Settings::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        said.contains("--model DIR") && said.contains("random:tiny"),
-        "{said}"
-    );
+    let said = Config::from_settings(&Settings::default()).unwrap_err().to_string();
+    assert!(said.contains("--model DIR") && said.contains("random:tiny"), "{said}");
 }
 
 /// Gives `value` to `name` and compares the whole configuration, as debug text, or the error.
@@ -76,42 +68,18 @@ fn each_value_lands_in_its_field() {
     check("device", string("cuda"), "device: Cuda(0)");
     check("precision", string("bfloat16"), "precision: Bfloat16");
     check("threads", Value::Integer(2), "threads: Some(2)");
-    check(
-        "size",
-        string("336x192"),
-        "size: Size { width: 336, height: 192 }",
-    );
+    check("size", string("336x192"), "size: Size { width: 336, height: 192 }");
     check("fit", string("letterbox"), "fit: Letterbox");
     check("resize_filter", string("linear"), "resize_filter: Linear");
     check("layer", Value::Integer(11), "layer: Some(11)");
-    check(
-        "image_transport",
-        string("compressed"),
-        "image_transport: Compressed",
-    );
-    check(
-        "image_reliability",
-        string("reliable"),
-        "image_reliability: Reliable",
-    );
-    check(
-        "output_reliability",
-        string("best_effort"),
-        "output_reliability: Some(BestEffort)",
-    );
-    check(
-        "network_interface",
-        string("10.0.0.7"),
-        "network_interface: Address(10.0.0.7)",
-    );
+    check("image_transport", string("compressed"), "image_transport: Compressed");
+    check("image_reliability", string("reliable"), "image_reliability: Reliable");
+    check("output_reliability", string("best_effort"), "output_reliability: Some(BestEffort)");
+    check("network_interface", string("10.0.0.7"), "network_interface: Address(10.0.0.7)");
     check("max_rate", Value::Integer(5), "max_rate: Some(5.0)");
     check("features_dtype", string("float32"), "features_dtype: Float32");
     check("reduced_channels", Value::Integer(64), "reduced_channels: 64");
-    check(
-        "pca_basis",
-        string("/b.safetensors"),
-        "pca_basis: Some(\"/b.safetensors\")",
-    );
+    check("pca_basis", string("/b.safetensors"), "pca_basis: Some(\"/b.safetensors\")");
     check("stats_period", Value::Double(0.5), "stats_period_secs: 0.5");
     check("stats_file", string("/s.jsonl"), "stats_file: Some(\"/s.jsonl\")");
     check("log_level", string("debug"), "log_level: Debug");
@@ -125,27 +93,15 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
         string("fill"),
         "--fit: `fit` cannot be \"fill\" (string): valid is stretch, letterbox, crop or auto",
     );
-    check(
-        "fit",
-        Value::Bool(true),
-        "`fit` cannot be true (bool): valid is stretch",
-    );
+    check("fit", Value::Bool(true), "`fit` cannot be true (bool): valid is stretch");
     check(
         "threads",
         Value::Double(2.0),
         "`threads` cannot be 2.0 (double): valid is a whole number from 0 to 1024 threads",
     );
     check("threads", Value::Integer(-1), "cannot be -1");
-    check(
-        "reduced_channels",
-        Value::Integer(65),
-        "valid is a whole number from 1 to 64 channels",
-    );
-    check(
-        "layer",
-        Value::Integer(0),
-        "valid is last or a whole number from 1",
-    );
+    check("reduced_channels", Value::Integer(65), "valid is a whole number from 1 to 64 channels");
+    check("layer", Value::Integer(0), "valid is last or a whole number from 1");
     check("layer", string("first"), "valid is last or a whole number from 1");
     check("max_rate", Value::Double(f64::INFINITY), "cannot be inf (double)");
     check("max_rate", string("fast"), "valid is a number from 0 to 1000 Hz");
@@ -156,27 +112,15 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
     );
     check("size", Value::Integer(256), "valid is WIDTHxHEIGHT in pixels");
     check("device", string("gpu"), "valid is auto, cpu, cuda or cuda:N");
-    check(
-        "network_interface",
-        string("eth0"),
-        "valid is auto or an IP address",
-    );
+    check("network_interface", string("eth0"), "valid is auto or an IP address");
     check("model", string(""), "it must not be empty");
     check("use_sim_time", Value::Integer(1), "valid is true or false");
-    check(
-        "stats_file",
-        Value::StringArray(vec![]),
-        "cannot be [] (string_array)",
-    );
+    check("stats_file", Value::StringArray(vec![]), "cannot be [] (string_array)");
 }
 
 /// How `config/pixio.yaml` documents a parameter.
 fn documented(parameter: &Parameter) -> String {
-    let changes = if parameter.at_run_time {
-        "Changes at run time."
-    } else {
-        "Read at start."
-    };
+    let changes = if parameter.at_run_time { "Changes at run time." } else { "Read at start." };
     let text = format!("{} Valid: {}. {changes}", parameter.doc, parameter.valid());
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -208,10 +152,7 @@ fn the_documented_file_says_what_the_table_says() {
         expect += &format!("{}\n", documented(parameter));
     }
     let file = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/pixio.yaml")).unwrap();
-    assert!(
-        file.trim_end() == expect.trim_end(),
-        "config/pixio.yaml should read\n{expect}"
-    );
+    assert!(file.trim_end() == expect.trim_end(), "config/pixio.yaml should read\n{expect}");
 }
 
 #[test]
@@ -221,11 +162,7 @@ fn the_documented_file_is_a_parameter_file_with_the_defaults() {
     files::read(path.as_ref(), "/pixio_node", &mut from_file, &mut warnings).unwrap();
     assert_eq!(warnings, [""; 0]);
     for parameter in TABLE.iter().filter(|parameter| parameter.default.is_some()) {
-        assert!(
-            from_file.get(parameter.name).is_some(),
-            "{} is missing",
-            parameter.name
-        );
+        assert!(from_file.get(parameter.name).is_some(), "{} is missing", parameter.name);
     }
     let defaults = Config::from_settings(&settings(&[("model", string("m"))])).unwrap();
     assert_eq!(Config::from_settings(&from_file).unwrap(), defaults);
@@ -241,15 +178,8 @@ fn the_readme_lists_every_parameter() {
             Some("") => "none".into(),
             Some(default) => format!("`{default}`"),
         };
-        let changes = if parameter.at_run_time {
-            " Changes at run time."
-        } else {
-            ""
-        };
-        expect += &format!(
-            "| `{name}` | {default} | {} | {doc}{changes} |\n",
-            parameter.valid()
-        );
+        let changes = if parameter.at_run_time { " Changes at run time." } else { "" };
+        expect += &format!("| `{name}` | {default} | {} | {doc}{changes} |\n", parameter.valid());
     }
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     assert!(readme.contains(&expect), "README.md should hold\n{expect}");

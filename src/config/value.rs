@@ -72,25 +72,13 @@ fn array(items: &[Value]) -> Option<Value> {
         items.iter().map(read).collect()
     }
     let text = |item: &Value| {
-        if let Value::String(text) = item {
-            Some(text.clone())
-        } else {
-            None
-        }
+        if let Value::String(text) = item { Some(text.clone()) } else { None }
     };
     let flag = |item: &Value| {
-        if let Value::Bool(value) = item {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::Bool(value) = item { Some(*value) } else { None }
     };
     let whole = |item: &Value| {
-        if let Value::Integer(value) = item {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Value::Integer(value) = item { Some(*value) } else { None }
     };
     let real = |item: &Value| match item {
         Value::Double(value) => Some(*value),
@@ -146,10 +134,7 @@ mod tests {
         check("[true, false]", "bool_array [true, false]");
         check("[1, 2]", "integer_array [1, 2]");
         check("[1, 2.5]", "double_array [1.0, 2.5]");
-        check(
-            "!!python/tuple [left, right]",
-            "string_array [\"left\", \"right\"]",
-        );
+        check("!!python/tuple [left, right]", "string_array [\"left\", \"right\"]");
         check("!metres 4", "integer 4");
     }
 
@@ -159,9 +144,6 @@ mod tests {
         check("[1, a]", "a list must hold values of one type");
         check("[[1], [2]]", "a list must hold values of one type");
         check("{a: 1}", "a mapping is not a value");
-        check(
-            "18446744073709551615",
-            "18446744073709551615 does not fit a 64-bit integer",
-        );
+        check("18446744073709551615", "18446744073709551615 does not fit a 64-bit integer");
     }
 }

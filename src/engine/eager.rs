@@ -22,16 +22,9 @@ impl Eager {
         let in_range = taps.iter().all(|tap| (1..=n_blocks).contains(tap));
         if taps.is_empty() || !in_range || !taps.is_sorted_by(|a, b| a < b) {
             let rule = "at least one, counted from 1, ascending";
-            return Err(ModelError::Blocks {
-                blocks: taps.to_vec(),
-                n_blocks,
-                rule,
-            });
+            return Err(ModelError::Blocks { blocks: taps.to_vec(), n_blocks, rule });
         }
-        Ok(Self {
-            pixio,
-            taps: taps.to_vec(),
-        })
+        Ok(Self { pixio, taps: taps.to_vec() })
     }
 
     /// The model that runs.

@@ -51,84 +51,30 @@ mod tests {
     const IDENTITY: [f64; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 
     fn camera(k: [f64; 9], p: [f64; 12]) -> Intrinsics {
-        let size = Size {
-            width: 640,
-            height: 480,
-        };
-        Intrinsics {
-            size,
-            distortion_model: "plumb_bob".into(),
-            d: vec![0.1, -0.2],
-            k,
-            r: IDENTITY,
-            p,
-        }
+        let size = Size { width: 640, height: 480 };
+        Intrinsics { size, distortion_model: "plumb_bob".into(), d: vec![0.1, -0.2], k, r: IDENTITY, p }
     }
 
     fn calibrated() -> Intrinsics {
         let k = [600.0, 0.0, 320.0, 0.0, 610.0, 230.0, 0.0, 0.0, 1.0];
-        camera(
-            k,
-            [
-                580.0, 0.0, 318.0, -40.0, 0.0, 590.0, 236.0, 0.0, 0.0, 0.0, 1.0, 0.0,
-            ],
-        )
+        camera(k, [580.0, 0.0, 318.0, -40.0, 0.0, 590.0, 236.0, 0.0, 0.0, 0.0, 1.0, 0.0])
     }
 
     fn fits() -> [Geometry; 3] {
-        let (from, to) = (
-            Size {
-                width: 640,
-                height: 480,
-            },
-            Size {
-                width: 256,
-                height: 192 + 64,
-            },
-        );
-        [
-            Geometry::stretch(from, to),
-            Geometry::letterbox(from, to),
-            Geometry::crop(from, to),
-        ]
+        let (from, to) = (Size { width: 640, height: 480 }, Size { width: 256, height: 192 + 64 });
+        [Geometry::stretch(from, to), Geometry::letterbox(from, to), Geometry::crop(from, to)]
     }
 
     #[test]
     fn numbers_of_a_stretch_computed_by_hand() {
-        let grid = Size {
-            width: 16,
-            height: 16,
-        };
+        let grid = Size { width: 16, height: 16 };
         let [stretch, ..] = fits();
         let model = calibrated().under(&stretch.model_from_camera, stretch.model);
         let (sx, sy) = (256.0 / 640.0, 256.0 / 480.0);
-        let expect = [
-            600.0 * sx,
-            0.0,
-            320.5 * sx - 0.5,
-            0.0,
-            610.0 * sy,
-            230.5 * sy - 0.5,
-            0.0,
-            0.0,
-            1.0,
-        ];
-        assert!(
-            model
-                .k
-                .iter()
-                .zip(expect)
-                .all(|(found, expect)| (found - expect).abs() < 1e-9),
-            "{model:?}"
-        );
-        assert!(
-            (model.p[3] - -40.0 * sx).abs() < 1e-9 && model.p[7] == 0.0,
-            "{model:?}"
-        );
-        assert_eq!(
-            (model.size, &model.d, model.r),
-            (stretch.model, &vec![0.1, -0.2], IDENTITY)
-        );
+        let expect = [600.0 * sx, 0.0, 320.5 * sx - 0.5, 0.0, 610.0 * sy, 230.5 * sy - 0.5, 0.0, 0.0, 1.0];
+        assert!(model.k.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-9), "{model:?}");
+        assert!((model.p[3] - -40.0 * sx).abs() < 1e-9 && model.p[7] == 0.0, "{model:?}");
+        assert_eq!((model.size, &model.d, model.r), (stretch.model, &vec![0.1, -0.2], IDENTITY));
 
         let patches = calibrated().under(&stretch.grid_from_camera(), grid);
         assert!((patches.k[0] - 600.0 / 40.0).abs() < 1e-9 && (patches.k[4] - 610.0 / 30.0).abs() < 1e-9);
@@ -147,10 +93,9 @@ mod tests {
             Point2::new(h.x / h.z, h.y / h.z)
         };
         for fit in fits() {
-            for (transform, size) in [
-                (fit.model_from_camera, fit.model),
-                (fit.grid_from_camera(), fit.grid()),
-            ] {
+            for (transform, size) in
+                [(fit.model_from_camera, fit.model), (fit.grid_from_camera(), fit.grid())]
+            {
                 let (source, target) = (calibrated(), calibrated().under(&transform, size));
                 assert!((by_k(&target) - transform * by_k(&source)).norm() < 1e-9);
                 assert!((by_p(&target) - transform * by_p(&source)).norm() < 1e-9);
@@ -161,11 +106,8 @@ mod tests {
     #[test]
     fn what_is_not_calibrated_stays_so() {
         let [stretch, ..] = fits();
-        let under = |camera: Intrinsics| {
-            camera
-                .under(&stretch.model_from_camera, stretch.model)
-                .is_calibrated()
-        };
+        let under =
+            |camera: Intrinsics| camera.under(&stretch.model_from_camera, stretch.model).is_calibrated();
         assert!(under(calibrated()));
         assert!(!under(camera([0.0; 9], [0.0; 12])));
     }

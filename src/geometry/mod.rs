@@ -65,10 +65,7 @@ impl Geometry {
 
     /// Columns and rows of patches.
     pub fn grid(&self) -> Size {
-        Size {
-            width: self.model.width / PATCH,
-            height: self.model.height / PATCH,
-        }
+        Size { width: self.model.width / PATCH, height: self.model.height / PATCH }
     }
 
     /// Maps pixels of the model input to camera pixels.
@@ -96,17 +93,7 @@ impl Geometry {
 /// (scale, shift). A pixel's area reaches half a pixel to either side of its centre, hence the halves.
 fn scale_then_shift(x: (f64, f64), y: (f64, f64)) -> Affine2<f64> {
     let offset = |(scale, shift): (f64, f64)| 0.5 * scale - 0.5 + shift;
-    Affine2::from_matrix_unchecked(Matrix3::new(
-        x.0,
-        0.0,
-        offset(x),
-        0.0,
-        y.0,
-        offset(y),
-        0.0,
-        0.0,
-        1.0,
-    ))
+    Affine2::from_matrix_unchecked(Matrix3::new(x.0, 0.0, offset(x), 0.0, y.0, offset(y), 0.0, 0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -130,10 +117,7 @@ mod tests {
         near(geometry.grid_from_camera() * camera, grid.into());
         let m = geometry.camera_from_grid();
         let [col, row] = grid;
-        near(
-            Point2::new(m[0] * col + m[1] * row + m[2], m[3] * col + m[4] * row + m[5]),
-            camera,
-        );
+        near(Point2::new(m[0] * col + m[1] * row + m[2], m[3] * col + m[4] * row + m[5]), camera);
     }
 
     #[test]
@@ -160,16 +144,8 @@ mod tests {
     fn image_from_grid_of_a_known_picture() {
         let m = Geometry::stretch(size(640, 480), size(256, 256)).camera_from_grid();
         let expect = [40.0, 0.0, 19.5, 0.0, 30.0, 14.5];
-        assert!(
-            m.iter()
-                .zip(expect)
-                .all(|(found, expect)| (found - expect).abs() < 1e-9),
-            "{m:?}"
-        );
-        assert_eq!(
-            Geometry::stretch(size(640, 480), size(336, 192)).grid(),
-            size(21, 12)
-        );
+        assert!(m.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-9), "{m:?}");
+        assert_eq!(Geometry::stretch(size(640, 480), size(336, 192)).grid(), size(21, 12));
     }
 
     #[test]

@@ -15,19 +15,11 @@ pub struct Rect {
 
 impl Rect {
     fn whole(size: Size) -> Self {
-        Self {
-            left: 0,
-            top: 0,
-            size,
-        }
+        Self { left: 0, top: 0, size }
     }
 
     fn centred(size: Size, within: Size) -> Self {
-        Self {
-            left: (within.width - size.width) / 2,
-            top: (within.height - size.height) / 2,
-            size,
-        }
+        Self { left: (within.width - size.width) / 2, top: (within.height - size.height) / 2, size }
     }
 }
 
@@ -49,34 +41,19 @@ pub struct Placement {
 impl Placement {
     /// Everything into everything.
     pub fn stretch(camera: Size, model: Size) -> Self {
-        Self {
-            camera,
-            model,
-            source: Rect::whole(camera),
-            target: Rect::whole(model),
-        }
+        Self { camera, model, source: Rect::whole(camera), target: Rect::whole(model) }
     }
 
     /// Everything into the largest centred rectangle of the same aspect.
     pub fn letterbox(camera: Size, model: Size) -> Self {
         let target = Rect::centred(largest_inside(camera, model), model);
-        Self {
-            camera,
-            model,
-            source: Rect::whole(camera),
-            target,
-        }
+        Self { camera, model, source: Rect::whole(camera), target }
     }
 
     /// The largest centred rectangle of the model's aspect into everything.
     pub fn crop(camera: Size, model: Size) -> Self {
         let source = Rect::centred(largest_inside(model, camera), camera);
-        Self {
-            camera,
-            model,
-            source,
-            target: Rect::whole(model),
-        }
+        Self { camera, model, source, target: Rect::whole(model) }
     }
 
     /// The transform that this placement is.
@@ -88,11 +65,7 @@ impl Placement {
         let (source, target) = (self.source, self.target);
         let x = axis(source.left, source.size.width, target.left, target.size.width);
         let y = axis(source.top, source.size.height, target.top, target.size.height);
-        Geometry {
-            camera: self.camera,
-            model: self.model,
-            model_from_camera: scale_then_shift(x, y),
-        }
+        Geometry { camera: self.camera, model: self.model, model_from_camera: scale_then_shift(x, y) }
     }
 }
 
@@ -106,15 +79,9 @@ fn largest_inside(shape: Size, bounds: Size) -> Size {
     let wider = u64::from(shape.width) * u64::from(bounds.height)
         >= u64::from(bounds.width) * u64::from(shape.height);
     if wider {
-        Size {
-            width: bounds.width,
-            height: scaled(shape.height, bounds.width, shape.width, bounds.height),
-        }
+        Size { width: bounds.width, height: scaled(shape.height, bounds.width, shape.width, bounds.height) }
     } else {
-        Size {
-            width: scaled(shape.width, bounds.height, shape.height, bounds.width),
-            height: bounds.height,
-        }
+        Size { width: scaled(shape.width, bounds.height, shape.height, bounds.width), height: bounds.height }
     }
 }
 
@@ -126,53 +93,20 @@ mod tests {
 
     /// Sizes are (width, height), rectangles (left, top, width, height).
     fn check(place: Place, camera: (u32, u32), source: (u32, u32, u32, u32), target: (u32, u32, u32, u32)) {
-        let model = Size {
-            width: 256,
-            height: 256,
-        };
-        let found = place(
-            Size {
-                width: camera.0,
-                height: camera.1,
-            },
-            model,
-        );
+        let model = Size { width: 256, height: 256 };
+        let found = place(Size { width: camera.0, height: camera.1 }, model);
         let tuple = |rect: Rect| (rect.left, rect.top, rect.size.width, rect.size.height);
-        assert_eq!(
-            (tuple(found.source), tuple(found.target)),
-            (source, target),
-            "{camera:?}"
-        );
+        assert_eq!((tuple(found.source), tuple(found.target)), (source, target), "{camera:?}");
     }
 
     #[test]
     fn rectangles_are_centred_and_whole() {
         check(Placement::stretch, (640, 427), (0, 0, 640, 427), (0, 0, 256, 256));
-        check(
-            Placement::letterbox,
-            (1280, 720),
-            (0, 0, 1280, 720),
-            (0, 56, 256, 144),
-        );
-        check(
-            Placement::letterbox,
-            (720, 1280),
-            (0, 0, 720, 1280),
-            (56, 0, 144, 256),
-        );
-        check(
-            Placement::letterbox,
-            (640, 427),
-            (0, 0, 640, 427),
-            (0, 42, 256, 171),
-        );
+        check(Placement::letterbox, (1280, 720), (0, 0, 1280, 720), (0, 56, 256, 144));
+        check(Placement::letterbox, (720, 1280), (0, 0, 720, 1280), (56, 0, 144, 256));
+        check(Placement::letterbox, (640, 427), (0, 0, 640, 427), (0, 42, 256, 171));
         check(Placement::letterbox, (64, 64), (0, 0, 64, 64), (0, 0, 256, 256));
-        check(
-            Placement::letterbox,
-            (65535, 1),
-            (0, 0, 65535, 1),
-            (0, 127, 256, 1),
-        );
+        check(Placement::letterbox, (65535, 1), (0, 0, 65535, 1), (0, 127, 256, 1));
         check(Placement::crop, (1280, 720), (280, 0, 720, 720), (0, 0, 256, 256));
         check(Placement::crop, (480, 641), (0, 80, 480, 480), (0, 0, 256, 256));
         check(Placement::crop, (1, 65535), (0, 32767, 1, 1), (0, 0, 256, 256));

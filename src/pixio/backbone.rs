@@ -19,10 +19,7 @@ impl Backbone {
     /// # Errors
     /// The configuration names stages that the model does not have.
     pub fn new(pixio: Pixio) -> Result<Self, ModelError> {
-        let malformed = |reason| ModelError::Malformed {
-            file: "config.json".into(),
-            reason,
-        };
+        let malformed = |reason| ModelError::Malformed { file: "config.json".into(), reason };
         let stages = pixio.config().stages().map_err(malformed)?;
         Ok(Self { pixio, stages })
     }
@@ -39,10 +36,7 @@ impl Backbone {
         let (batch, _, height, width) = pixel_values.size4()?;
         let grid = [height / i64::from(PATCH), width / i64::from(PATCH)];
         let tokens = self.pixio.after_blocks(embedded, &self.stages)?;
-        tokens
-            .into_iter()
-            .map(|tokens| self.feature_map(tokens, batch, grid))
-            .collect()
+        tokens.into_iter().map(|tokens| self.feature_map(tokens, batch, grid)).collect()
     }
 
     fn feature_map(

@@ -49,10 +49,7 @@ impl Checkpoint {
     /// No weights, only pickled ones, or files that are not whole.
     pub(super) fn open(folder: &Path) -> Result<Self, ModelError> {
         let (listing, paths) = weight_files(folder)?;
-        let shards = paths
-            .into_iter()
-            .map(Shard::open)
-            .collect::<Result<Vec<_>, _>>()?;
+        let shards = paths.into_iter().map(Shard::open).collect::<Result<Vec<_>, _>>()?;
         let mut shard_of = HashMap::new();
         for (index, shard) in shards.iter().enumerate() {
             shard_of.extend(shard.header.offset_keys().into_iter().map(|name| (name, index)));
@@ -63,13 +60,7 @@ impl Checkpoint {
                 reason: "no Pixio encoder in it: no tensor is called layers.*, encoder.layer.* or blocks.*"
                     .into(),
             })?;
-        Ok(Self {
-            listing,
-            layout,
-            shards,
-            shard_of,
-            read: HashSet::new(),
-        })
+        Ok(Self { listing, layout, shards, shard_of, read: HashSet::new() })
     }
 
     /// The weight files in the order of their names.
@@ -91,19 +82,12 @@ impl Checkpoint {
             tensor: name.to_owned(),
             expected: shape.to_vec(),
         };
-        let shard = self
-            .shard_of
-            .get(name)
-            .and_then(|&index| self.shards.get_mut(index))
-            .ok_or_else(missing)?;
+        let shard =
+            self.shard_of.get(name).and_then(|&index| self.shards.get_mut(index)).ok_or_else(missing)?;
         let tensor = shard.tensor(name, shape)?.f_to_kind(kind)?;
         self.read.insert(name.to_owned());
         if !all_finite(&tensor)? {
-            return Err(ModelError::NotFinite {
-                file: shard.path.clone(),
-                tensor: name.to_owned(),
-                kind,
-            });
+            return Err(ModelError::NotFinite { file: shard.path.clone(), tensor: name.to_owned(), kind });
         }
         Ok(tensor)
     }
@@ -130,21 +114,13 @@ impl Weights for Checkpoint {
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self, ModelError> {
-        let io = |reason| ModelError::Io {
-            file: path.clone(),
-            reason,
-        };
-        let malformed = |reason: String| ModelError::Malformed {
-            file: path.clone(),
-            reason,
-        };
+        let io = |reason| ModelError::Io { file: path.clone(), reason };
+        let malformed = |reason: String| ModelError::Malformed { file: path.clone(), reason };
         let mut file = File::open(&path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let mut size = [0; 8];
         if length < size.len() as u64 {
-            return Err(malformed(format!(
-                "not a safetensors file: only {length} bytes long"
-            )));
+            return Err(malformed(format!("not a safetensors file: only {length} bytes long")));
         }
         file.read_exact(&mut size).map_err(io)?;
         let header_length = u64::from_le_bytes(size);
@@ -155,9 +131,7 @@ impl Shard {
         }
         let start = size.len() as u64 + header_length;
         if length < start {
-            return Err(malformed(format!(
-                "cut short: {length} bytes, the header alone ends at {start}"
-            )));
+            return Err(malformed(format!("cut short: {length} bytes, the header alone ends at {start}")));
         }
         let mut header = vec![0; header_length as usize];
         file.read_exact(&mut header).map_err(io)?;
@@ -166,42 +140,24 @@ impl Shard {
         let whole = start + header.data_len() as u64;
         if length != whole {
             let what = if length < whole { "cut short" } else { "too long" };
-            return Err(malformed(format!(
-                "{what}: {length} bytes, by its header {whole}"
-            )));
+            return Err(malformed(format!("{what}: {length} bytes, by its header {whole}")));
         }
-        Ok(Self {
-            path,
-            file,
-            start,
-            header,
-        })
+        Ok(Self { path, file, start, header })
     }
 
     fn tensor(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
-        let io = |reason| ModelError::Io {
-            file: self.path.clone(),
-            reason,
-        };
+        let io = |reason| ModelError::Io { file: self.path.clone(), reason };
         let missing = || ModelError::MissingTensor {
             file: self.path.clone(),
             tensor: name.to_owned(),
             expected: shape.to_vec(),
         };
-        let TensorInfo {
-            dtype,
-            shape: found,
-            data_offsets: (begin, end),
-        } = self.header.info(name).ok_or_else(missing)?;
+        let TensorInfo { dtype, shape: found, data_offsets: (begin, end) } =
+            self.header.info(name).ok_or_else(missing)?;
         let found: Vec<i64> = found.iter().map(|&side| side as i64).collect();
         if found != shape {
             let (file, tensor) = (self.path.clone(), name.to_owned());
-            return Err(ModelError::Shape {
-                file,
-                tensor,
-                expected: shape.to_vec(),
-                found,
-            });
+            return Err(ModelError::Shape { file, tensor, expected: shape.to_vec(), found });
         }
         let kind = match dtype {
             Dtype::F32 => Kind::Float,
@@ -210,15 +166,10 @@ impl Shard {
             Dtype::F64 => Kind::Double,
             other => {
                 let reason = format!("tensor {name} is {other:?}, expected F32, BF16, F16 or F64");
-                return Err(ModelError::Malformed {
-                    file: self.path.clone(),
-                    reason,
-                });
+                return Err(ModelError::Malformed { file: self.path.clone(), reason });
             }
         };
-        self.file
-            .seek(SeekFrom::Start(self.start + *begin as u64))
-            .map_err(io)?;
+        self.file.seek(SeekFrom::Start(self.start + *begin as u64)).map_err(io)?;
         let mut bytes = vec![0; end - begin];
         self.file.read_exact(&mut bytes).map_err(io)?;
         Ok(Tensor::f_from_data_size(&bytes, shape, kind)?)
@@ -235,23 +186,13 @@ fn weight_files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), ModelError> {
     if !index.is_file() {
         return Err(without_weights(folder));
     }
-    let text = std::fs::read_to_string(&index).map_err(|reason| ModelError::Io {
-        file: index.clone(),
-        reason,
-    })?;
-    let malformed = |reason: String| ModelError::Malformed {
-        file: index.clone(),
-        reason,
-    };
+    let text =
+        std::fs::read_to_string(&index).map_err(|reason| ModelError::Io { file: index.clone(), reason })?;
+    let malformed = |reason: String| ModelError::Malformed { file: index.clone(), reason };
     let parsed: Index = serde_json::from_str(&text).map_err(|err| malformed(err.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    if let Some(name) = names
-        .iter()
-        .find(|name| Path::new(name).file_name() != Some(name.as_ref()))
-    {
-        return Err(malformed(format!(
-            "{name:?} is not the name of a file in this folder"
-        )));
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref())) {
+        return Err(malformed(format!("{name:?} is not the name of a file in this folder")));
     }
     Ok((index, names.iter().map(|name| folder.join(name)).collect()))
 }
@@ -263,25 +204,15 @@ struct Index {
 
 fn without_weights(folder: &Path) -> ModelError {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    match entries
-        .map(|entry| entry.path())
-        .filter(|path| is_pickle(path))
-        .min()
-    {
-        Some(file) => ModelError::Pickle {
-            file,
-            out: folder.to_owned(),
-        },
-        None => ModelError::NoWeights {
-            folder: folder.to_owned(),
-        },
+    match entries.map(|entry| entry.path()).filter(|path| is_pickle(path)).min() {
+        Some(file) => ModelError::Pickle { file, out: folder.to_owned() },
+        None => ModelError::NoWeights { folder: folder.to_owned() },
     }
 }
 
 /// Whether the file's name is one that torch.save is used with.
 pub(super) fn is_pickle(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|end| PICKLES.iter().any(|pickle| end == *pickle))
+    path.extension().is_some_and(|end| PICKLES.iter().any(|pickle| end == *pickle))
 }
 
 fn all_finite(tensor: &Tensor) -> Result<bool, ModelError> {

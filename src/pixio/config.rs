@@ -106,57 +106,31 @@ impl PixioConfig {
     /// # Errors
     /// The file cannot be read or parsed, or holds a value that is not supported; the message names it.
     pub fn read(file: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(file).map_err(|reason| ModelError::Io {
-            file: file.into(),
-            reason,
-        })?;
+        let text =
+            std::fs::read_to_string(file).map_err(|reason| ModelError::Io { file: file.into(), reason })?;
         Self::parse(&text, file)
     }
 
     fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
-        let malformed = |reason: String| ModelError::Malformed {
-            file: file.into(),
-            reason,
-        };
+        let malformed = |reason: String| ModelError::Malformed { file: file.into(), reason };
         let config: Self = serde_json::from_str(text).map_err(|err| malformed(err.to_string()))?;
         let unsupported = |key, found: String, supported: String| {
-            Err(ModelError::Unsupported {
-                file: file.into(),
-                key,
-                found,
-                supported,
-            })
+            Err(ModelError::Unsupported { file: file.into(), key, found, supported })
         };
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         if config.model_type != "pixio" {
-            return unsupported(
-                "model_type",
-                format!("{:?}", config.model_type),
-                "\"pixio\"".into(),
-            );
+            return unsupported("model_type", format!("{:?}", config.model_type), "\"pixio\"".into());
         }
         if config.hidden_act != "gelu" {
-            return unsupported(
-                "hidden_act",
-                format!("{:?}", config.hidden_act),
-                "\"gelu\"".into(),
-            );
+            return unsupported("hidden_act", format!("{:?}", config.hidden_act), "\"gelu\"".into());
         }
         if config.patch_size.square() != Some(PATCH as usize) {
-            return unsupported(
-                "patch_size",
-                format!("{:?}", config.patch_size),
-                PATCH.to_string(),
-            );
+            return unsupported("patch_size", format!("{:?}", config.patch_size), PATCH.to_string());
         }
         if config.num_channels != 3 {
             return unsupported("num_channels", config.num_channels.to_string(), "3".into());
         }
-        if config
-            .image_size
-            .square()
-            .is_none_or(|side| side == 0 || side % PATCH as usize != 0)
-        {
+        if config.image_size.square().is_none_or(|side| side == 0 || side % PATCH as usize != 0) {
             let supported = format!("a square with a side divisible by {PATCH}");
             return unsupported("image_size", format!("{:?}", config.image_size), supported);
         }
@@ -165,9 +139,7 @@ impl PixioConfig {
             return unsupported("num_attention_heads", heads.to_string(), supported);
         }
         if config.num_hidden_layers == 0 || config.n_cls_tokens == 0 || config.mlp_hidden() == 0 {
-            return Err(malformed(
-                "num_hidden_layers, n_cls_tokens and mlp_ratio must be positive".into(),
-            ));
+            return Err(malformed("num_hidden_layers, n_cls_tokens and mlp_ratio must be positive".into()));
         }
         config.stages().map_err(malformed)?;
         Ok(config)
@@ -191,10 +163,9 @@ impl PixioConfig {
     pub fn stages(&self) -> Result<Vec<usize>, String> {
         let last = self.num_hidden_layers;
         let by_name = self.out_features.as_ref().map(|names| {
-            let named = names.iter().map(|name| {
-                self.stage_of(name)
-                    .ok_or_else(|| format!("out_features: no stage {name:?}"))
-            });
+            let named = names
+                .iter()
+                .map(|name| self.stage_of(name).ok_or_else(|| format!("out_features: no stage {name:?}")));
             named.collect::<Result<Vec<_>, _>>()
         });
         let by_index = self.out_indices.as_ref().map(|indices| {
@@ -230,10 +201,8 @@ mod tests {
     use super::*;
 
     fn check(json: &str, expect: &str) {
-        let said = PixioConfig::parse(json, Path::new("config.json")).map_or_else(
-            |err| err.to_string(),
-            |config| format!("{:?}", config.stages().unwrap()),
-        );
+        let said = PixioConfig::parse(json, Path::new("config.json"))
+            .map_or_else(|err| err.to_string(), |config| format!("{:?}", config.stages().unwrap()));
         assert!(said.contains(expect), "{json}: {said}");
     }
 
@@ -246,14 +215,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
-        check(
-            r#"{"model_type": "dinov2"}"#,
-            r#"config.json: model_type is "dinov2""#,
-        );
-        check(
-            r#"{"hidden_act": "gelu_new"}"#,
-            r#"hidden_act is "gelu_new", but only "gelu" is supported"#,
-        );
+        check(r#"{"model_type": "dinov2"}"#, r#"config.json: model_type is "dinov2""#);
+        check(r#"{"hidden_act": "gelu_new"}"#, r#"hidden_act is "gelu_new", but only "gelu" is supported"#);
         check(r#"{"patch_size": 14}"#, "patch_size is Square(14), but only 16");
         check(r#"{"patch_size": [16, 16], "future_key": [1]}"#, "[32]");
         check(r#"{"image_size": [256, 512]}"#, "image_size");
@@ -273,10 +236,7 @@ mod tests {
         check(r#"{"out_features": ["stem", "stage8"]}"#, "[0, 8]");
         check(r#"{"out_indices": [0, 8, -1]}"#, "[0, 8, 32]");
         check(r#"{"out_features": ["stage8"], "out_indices": [8]}"#, "[8]");
-        check(
-            r#"{"out_features": ["stage8"], "out_indices": [9]}"#,
-            "different stages",
-        );
+        check(r#"{"out_features": ["stage8"], "out_indices": [9]}"#, "different stages");
         check(r#"{"out_features": ["stage33"]}"#, "no stage \"stage33\"");
         check(r#"{"out_indices": [-34]}"#, "no stage -34");
         check(r#"{"out_indices": [2, 2]}"#, "must ascend");

@@ -50,9 +50,7 @@ impl Embeddings {
         let deviation = Tensor::f_from_slice(&DEVIATION)?;
         let per_byte = weight.f_div(&(deviation.f_mul_scalar(255.0)?))?;
         let offset = Tensor::f_from_slice(&MEAN)?.f_div(&deviation)?;
-        let folded = weight
-            .f_mul(&offset)?
-            .f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
+        let folded = weight.f_mul(&offset)?.f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
         let linear = |weight: &Tensor, bias: &Tensor| {
             let weight = weight.f_reshape([hidden, 3 * SIDE * SIDE])?;
             Linear::new(loader.place(&weight)?, Some(loader.place(bias)?), loader.product)
@@ -61,14 +59,10 @@ impl Embeddings {
         let from_values = linear(&weight, &bias)?;
 
         let position = loader.float(Part::Position, &[1, n_cls + side * side, hidden])?;
-        let class_tokens = loader
-            .float(Part::ClsToken, &[1, n_cls, hidden])?
-            .f_add(&position.f_narrow(1, 0, n_cls)?)?;
+        let class_tokens =
+            loader.float(Part::ClsToken, &[1, n_cls, hidden])?.f_add(&position.f_narrow(1, 0, n_cls)?)?;
         let trained = position.f_narrow(1, n_cls, side * side)?;
-        let trained = trained
-            .f_reshape([1, side, side, hidden])?
-            .f_permute([0, 3, 1, 2])?
-            .f_contiguous()?;
+        let trained = trained.f_reshape([1, side, side, hidden])?.f_permute([0, 3, 1, 2])?.f_contiguous()?;
         Ok(Self {
             from_bytes,
             from_values,
@@ -90,9 +84,8 @@ impl Embeddings {
             _ => return Err(refused(kind, &shape, "Uint8 [B, H, W, 3]")),
         };
         let images = images.f_to_device(self.trained.device())?;
-        let patches = images
-            .f_reshape([batch, grid[0], SIDE, grid[1], SIDE, 3])?
-            .f_permute([0, 1, 3, 2, 4, 5])?;
+        let patches =
+            images.f_reshape([batch, grid[0], SIDE, grid[1], SIDE, 3])?.f_permute([0, 1, 3, 2, 4, 5])?;
         self.tokens(&patches, &self.from_bytes, batch, grid)
     }
 
@@ -107,9 +100,8 @@ impl Embeddings {
             _ => return Err(refused(kind, &shape, "floats [B, 3, H, W]")),
         };
         let values = pixel_values.f_to_device(self.trained.device())?;
-        let patches = values
-            .f_reshape([batch, 3, grid[0], SIDE, grid[1], SIDE])?
-            .f_permute([0, 2, 4, 3, 5, 1])?;
+        let patches =
+            values.f_reshape([batch, 3, grid[0], SIDE, grid[1], SIDE])?.f_permute([0, 2, 4, 3, 5, 1])?;
         self.tokens(&patches, &self.from_values, batch, grid)
     }
 
@@ -122,9 +114,7 @@ impl Embeddings {
         grid: [i64; 2],
     ) -> Result<Tensor, ModelError> {
         // Gathered as bytes, converted after: a quarter of the traffic.
-        let patches = patches
-            .f_reshape([batch, grid[0] * grid[1], 3 * SIDE * SIDE])?
-            .f_to_kind(self.kind)?;
+        let patches = patches.f_reshape([batch, grid[0] * grid[1], 3 * SIDE * SIDE])?.f_to_kind(self.kind)?;
         let mut patches = projection.forward(&patches)?;
         let patches = patches.f_add_(&self.position(grid)?)?;
         let class_tokens = self.class_tokens.f_expand([batch, -1, -1], false)?;
@@ -142,11 +132,7 @@ impl Embeddings {
             // Plain bicubic in float32, as in transformers: no antialiasing, corners not aligned.
             false => self.trained.f_upsample_bicubic2d(grid, false, None, None)?,
         };
-        let position = resized
-            .f_flatten(2, 3)?
-            .f_transpose(1, 2)?
-            .f_to_kind(self.kind)?
-            .f_contiguous()?;
+        let position = resized.f_flatten(2, 3)?.f_transpose(1, 2)?.f_to_kind(self.kind)?.f_contiguous()?;
         if positions.len() >= KEPT_SIZES {
             positions.clear();
         }

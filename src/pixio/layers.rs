@@ -25,11 +25,7 @@ impl Norm {
         let hidden = [config.hidden_size as i64];
         let weight = loader.tensor(part(Role::Weight), &hidden)?;
         let bias = loader.tensor(part(Role::Bias), &hidden)?;
-        Ok(Self {
-            weight,
-            bias,
-            epsilon: config.layer_norm_eps,
-        })
+        Ok(Self { weight, bias, epsilon: config.layer_norm_eps })
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
@@ -76,22 +72,10 @@ impl Block {
         let mut norm = |layer| {
             let mut of = |role| loader.tensor(Part::Block(index, layer, role), &[hidden]);
             let (weight, bias) = (of(Role::Weight)?, of(Role::Bias)?);
-            Ok::<_, ModelError>(Norm {
-                weight,
-                bias,
-                epsilon: config.layer_norm_eps,
-            })
+            Ok::<_, ModelError>(Norm { weight, bias, epsilon: config.layer_norm_eps })
         };
         let (norm1, norm2) = (norm(BlockPart::Norm1)?, norm(BlockPart::Norm2)?);
-        Ok(Self {
-            norm1,
-            qkv,
-            projection,
-            norm2,
-            fc1,
-            fc2,
-            n_heads: config.num_attention_heads as i64,
-        })
+        Ok(Self { norm1, qkv, projection, norm2, fc1, fc2, n_heads: config.num_attention_heads as i64 })
     }
 
     /// `[B, N, D]` to `[B, N, D]`; `x` is left as it is.

@@ -25,10 +25,7 @@ enum Spelling {
 
 impl Layout {
     /// Transformers' module names, also the names under which random weights are drawn.
-    pub(super) const MODULE: Self = Self {
-        spelling: Spelling::Module,
-        prefix: "",
-    };
+    pub(super) const MODULE: Self = Self { spelling: Spelling::Module, prefix: "" };
 
     /// Recognises the layout by the names of the blocks' parameters.
     pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
@@ -77,16 +74,10 @@ impl Layout {
                     Spelling::Original => "blocks",
                 };
                 let layers = self.block_layers(layer).iter();
-                (
-                    layers.map(|layer| format!("{block}.{index}.{layer}")).collect(),
-                    role,
-                )
+                (layers.map(|layer| format!("{block}.{index}.{layer}")).collect(), role)
             }
         };
-        stems
-            .iter()
-            .map(|stem| format!("{}{stem}.{}", self.prefix, role_name(role)))
-            .collect()
+        stems.iter().map(|stem| format!("{}{stem}.{}", self.prefix, role_name(role))).collect()
     }
 
     fn block_layers(self, layer: BlockPart) -> &'static [&'static str] {
@@ -98,11 +89,9 @@ impl Layout {
             (BlockPart::Norm2, _) => &["norm2"],
             (BlockPart::Qkv, Module) => &["attention.q_proj", "attention.k_proj", "attention.v_proj"],
             (BlockPart::Qkv, Original) => &["attn.qkv"],
-            (BlockPart::Qkv, Hub | Saved) => &[
-                "attention.attention.query",
-                "attention.attention.key",
-                "attention.attention.value",
-            ],
+            (BlockPart::Qkv, Hub | Saved) => {
+                &["attention.attention.query", "attention.attention.key", "attention.attention.value"]
+            }
             (BlockPart::Projection, Module) => &["attention.o_proj"],
             (BlockPart::Projection, Original) => &["attn.proj"],
             (BlockPart::Projection, Hub | Saved) => &["attention.output.dense"],
@@ -126,19 +115,11 @@ mod tests {
     use super::*;
 
     fn check(first: &str, expect: &str) {
-        let names = [
-            "decoder_blocks.0.norm1.weight",
-            "embeddings.cls_token",
-            first,
-            "layernorm.weight",
-        ];
+        let names = ["decoder_blocks.0.norm1.weight", "embeddings.cls_token", first, "layernorm.weight"];
         let said = Layout::detect(names.into_iter()).map_or_else(
             || "none".into(),
             |layout| {
-                let parts = [
-                    Part::Block(3, BlockPart::Fc2, Role::Bias),
-                    Part::StageNorm(Role::Weight),
-                ];
+                let parts = [Part::Block(3, BlockPart::Fc2, Role::Bias), Part::StageNorm(Role::Weight)];
                 parts.map(|part| layout.names(part).join(" ")).join(" ")
             },
         );
@@ -149,10 +130,7 @@ mod tests {
     fn a_layout_is_known_by_its_blocks() {
         check("layers.0.mlp.fc1.weight", "layers.3.mlp.fc2.bias");
         check("encoder.layer.1.mlp.fc1.bias", "encoder.layer.3.mlp.fc2.bias");
-        check(
-            "encoder.layer.0.intermediate.dense.weight",
-            "encoder.layer.3.output.dense.bias",
-        );
+        check("encoder.layer.0.intermediate.dense.weight", "encoder.layer.3.output.dense.bias");
         check("blocks.0.attn.qkv.weight", "blocks.3.mlp.fc2.bias");
         let backbone = "pixio.encoder.layer.3.output.dense.bias layernorm.weight";
         check("pixio.encoder.layer.0.intermediate.dense.weight", backbone);

@@ -47,11 +47,7 @@ impl Linear {
             Product::Blas => weight,
             Product::Convolution => weight.f_unsqueeze(-1)?.f_unsqueeze(-1)?,
         };
-        Ok(Self {
-            weight,
-            bias,
-            product,
-        })
+        Ok(Self { weight, bias, product })
     }
 
     /// `x` is `[B, N, in]`; the result `[B, N, out]`, contiguous.
@@ -61,13 +57,9 @@ impl Linear {
         }
         let (batch, n_tokens, inputs) = x.size3()?;
         // Tokens as the rows of a picture whose channels lie last in memory: nothing is copied.
-        let picture = x
-            .f_reshape([1, batch * n_tokens, 1, inputs])?
-            .f_permute([0, 3, 1, 2])?;
+        let picture = x.f_reshape([1, batch * n_tokens, 1, inputs])?.f_permute([0, 3, 1, 2])?;
         let product = convolve(&picture, &self.weight, self.bias.as_ref())?;
-        Ok(product
-            .f_permute([0, 2, 3, 1])?
-            .f_reshape([batch, n_tokens, -1])?)
+        Ok(product.f_permute([0, 2, 3, 1])?.f_reshape([batch, n_tokens, -1])?)
     }
 }
 
@@ -87,9 +79,7 @@ mod tests {
             let (weight, x) = (float(&[40, 24]), float(&[2, 7, 24]));
             let run = |product| {
                 let bias = bias.as_ref().map(Tensor::shallow_clone);
-                Linear::new(weight.shallow_clone(), bias, product)
-                    .unwrap()
-                    .forward(&x)
+                Linear::new(weight.shallow_clone(), bias, product).unwrap().forward(&x)
             };
             let blas = run(Product::Blas).unwrap();
             assert_eq!(blas.size(), [2, 7, 40]);

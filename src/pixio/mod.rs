@@ -65,10 +65,7 @@ impl Pixio {
     pub fn load(source: &Source, device: Device, kind: Kind) -> Result<Self, ModelError> {
         if !matches!(kind, Kind::Float | Kind::BFloat16 | Kind::Half) {
             let expected = "Float, BFloat16 or Half".into();
-            return Err(ModelError::Input {
-                found: format!("precision {kind:?}"),
-                expected,
-            });
+            return Err(ModelError::Input { found: format!("precision {kind:?}"), expected });
         }
         let _no_grad = tch::no_grad_guard();
         match source {
@@ -119,15 +116,7 @@ impl Pixio {
             Some(norm) if norm.is_untrained()? => None,
             norm => norm,
         };
-        Ok(Self {
-            config,
-            name,
-            revision,
-            embeddings,
-            blocks,
-            final_norm,
-            stage_norm,
-        })
+        Ok(Self { config, name, revision, embeddings, blocks, final_norm, stage_norm })
     }
 
     /// The architecture.
@@ -177,11 +166,7 @@ impl Pixio {
         let last_hidden_state = self.final_norm.forward(&hidden_states[self.blocks.len()])?;
         let class_tokens = last_hidden_state.f_narrow(1, 0, self.config.n_cls_tokens as i64)?;
         let pooler_output = class_tokens.f_mean_dim(1, false, None)?;
-        Ok(Encoded {
-            last_hidden_state,
-            pooler_output,
-            hidden_states,
-        })
+        Ok(Encoded { last_hidden_state, pooler_output, hidden_states })
     }
 
     fn check_blocks(&self, blocks: &[usize]) -> Result<(), ModelError> {

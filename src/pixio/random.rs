@@ -13,42 +13,12 @@ use super::weights::{BlockPart, Part, Role, Weights};
 const SEED: u64 = 0;
 
 const KNOWN: [RandomModel; 6] = [
-    RandomModel {
-        name: "tiny",
-        hidden_size: 192,
-        n_blocks: 4,
-        n_heads: 3,
-    },
-    RandomModel {
-        name: "vitb16",
-        hidden_size: 768,
-        n_blocks: 12,
-        n_heads: 12,
-    },
-    RandomModel {
-        name: "vitl16",
-        hidden_size: 1024,
-        n_blocks: 24,
-        n_heads: 16,
-    },
-    RandomModel {
-        name: "vith16",
-        hidden_size: 1280,
-        n_blocks: 32,
-        n_heads: 16,
-    },
-    RandomModel {
-        name: "vit1b16",
-        hidden_size: 1536,
-        n_blocks: 48,
-        n_heads: 24,
-    },
-    RandomModel {
-        name: "vit5b16",
-        hidden_size: 3072,
-        n_blocks: 48,
-        n_heads: 32,
-    },
+    RandomModel { name: "tiny", hidden_size: 192, n_blocks: 4, n_heads: 3 },
+    RandomModel { name: "vitb16", hidden_size: 768, n_blocks: 12, n_heads: 12 },
+    RandomModel { name: "vitl16", hidden_size: 1024, n_blocks: 24, n_heads: 16 },
+    RandomModel { name: "vith16", hidden_size: 1280, n_blocks: 32, n_heads: 16 },
+    RandomModel { name: "vit1b16", hidden_size: 1536, n_blocks: 48, n_heads: 24 },
+    RandomModel { name: "vit5b16", hidden_size: 3072, n_blocks: 48, n_heads: 32 },
 ];
 
 /// A model of random weights.
@@ -69,10 +39,7 @@ impl RandomModel {
     pub fn named(name: &str) -> Result<Self, ModelError> {
         KNOWN.into_iter().find(|model| model.name == name).ok_or_else(|| {
             let known = KNOWN.map(|model| model.name).join(", ");
-            ModelError::UnknownRandom {
-                name: name.to_owned(),
-                known,
-            }
+            ModelError::UnknownRandom { name: name.to_owned(), known }
         })
     }
 
@@ -121,12 +88,7 @@ struct Bells(u64);
 impl Bells {
     fn new(identity: &str) -> Self {
         let digest = Sha256::digest(identity.as_bytes());
-        Self(
-            digest
-                .iter()
-                .take(8)
-                .fold(0, |state, &byte| state << 8 | u64::from(byte)),
-        )
+        Self(digest.iter().take(8).fold(0, |state, &byte| state << 8 | u64::from(byte)))
     }
 
     fn draw(&mut self) -> f32 {
@@ -135,9 +97,7 @@ impl Bells {
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         let mixed = mixed ^ mixed >> 31;
-        let sum = (0..4)
-            .map(|quarter| (mixed >> (16 * quarter) & 0xffff) as u32)
-            .sum::<u32>();
+        let sum = (0..4).map(|quarter| (mixed >> (16 * quarter) & 0xffff) as u32).sum::<u32>();
         (sum as f32 / 65536.0 - 2.0) * 3.0_f32.sqrt()
     }
 }
@@ -157,18 +117,12 @@ mod tests {
         assert_ne!(values[0], draw("b")[0]);
         let mean = values.iter().sum::<f32>() / values.len() as f32;
         let variance = values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
         assert!(values.iter().all(|value| value.abs() < 3.5));
     }
 
     #[test]
     fn the_huge_model_is_the_default_configuration() {
-        assert_eq!(
-            RandomModel::named("vith16").unwrap().config(),
-            PixioConfig::default()
-        );
+        assert_eq!(RandomModel::named("vith16").unwrap().config(), PixioConfig::default());
     }
 }

@@ -43,10 +43,7 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
     let mut sha = Sha256::new();
     for file in files {
         let hashed = File::open(file).and_then(|mut opened| io::copy(&mut opened, &mut HashWriter(&mut sha)));
-        hashed.map_err(|reason| ModelError::Io {
-            file: file.clone(),
-            reason,
-        })?;
+        hashed.map_err(|reason| ModelError::Io { file: file.clone(), reason })?;
     }
     let revision = digits(sha.finalize().as_slice());
     if let Some(kept) = kept {
@@ -59,16 +56,10 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
 fn state(files: &[PathBuf]) -> Result<String, ModelError> {
     let mut text = String::new();
     for file in files {
-        let io = |reason| ModelError::Io {
-            file: file.clone(),
-            reason,
-        };
+        let io = |reason| ModelError::Io { file: file.clone(), reason };
         let full = file.canonicalize().map_err(io)?;
         let about = full.metadata().map_err(io)?;
-        let changed = about
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let nanos = changed.map_or(0, |time| time.as_nanos());
         // Writing to a String does not fail.
         let _written = writeln!(text, "{} {} {nanos}", full.display(), about.len());
@@ -88,11 +79,7 @@ fn keep(file: &Path, revision: &str) {
 }
 
 fn digits(digest: &[u8]) -> String {
-    digest
-        .iter()
-        .take(DIGITS / 2)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    digest.iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
@@ -122,19 +109,12 @@ mod tests {
         // sha256("hello")
         assert_eq!(of_files_in(&files, None).unwrap(), "2cf24dba5fb0");
         assert_eq!(of_files_in(&files, Some(&cache)).unwrap(), "2cf24dba5fb0");
-        let kept = fs::read_dir(cache.join("revisions"))
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap()
-            .path();
+        let kept = fs::read_dir(cache.join("revisions")).unwrap().next().unwrap().unwrap().path();
         fs::write(&kept, "0123456789ab").unwrap();
         assert_eq!(of_files_in(&files, Some(&cache)).unwrap(), "0123456789ab");
         fs::write(&files[1], "llo!").unwrap();
         assert_eq!(of_files_in(&files, Some(&cache)).unwrap(), of_text("hello!"));
-        let gone = of_files_in(&[folder.path().join("c")], Some(&cache))
-            .unwrap_err()
-            .to_string();
+        let gone = of_files_in(&[folder.path().join("c")], Some(&cache)).unwrap_err().to_string();
         assert!(gone.contains("/c: No such file"), "{gone}");
     }
 }

@@ -39,39 +39,27 @@ impl Source {
         if path.is_dir() {
             // "." and ".." have a name only once they are resolved.
             let full = path.canonicalize().unwrap_or_else(|_| path.clone());
-            let name = full
-                .file_name()
-                .map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned());
+            let name =
+                full.file_name().map_or_else(|| text.to_owned(), |name| name.to_string_lossy().into_owned());
             return Ok(Self::Folder { path, name });
         }
         if path.is_file() && is_pickle(&path) {
-            return Err(ModelError::Pickle {
-                out: path.with_extension(""),
-                file: path,
-            });
+            return Err(ModelError::Pickle { out: path.with_extension(""), file: path });
         }
         if path.is_file() {
             return Err(ModelError::NotAFolder { path });
         }
         if !is_hub_id(text) {
-            return Err(ModelError::Source {
-                text: text.to_owned(),
-            });
+            return Err(ModelError::Source { text: text.to_owned() });
         }
         let repository = cache.join(format!("models--{}", text.replace('/', "--")));
         let snapshot = std::fs::read_to_string(repository.join("refs/main"))
             .map(|commit| repository.join("snapshots").join(commit.trim()))
             .ok()
             .filter(|snapshot| snapshot.is_dir());
-        let not_cached = || ModelError::NotCached {
-            id: text.to_owned(),
-            cache: cache.to_owned(),
-        };
+        let not_cached = || ModelError::NotCached { id: text.to_owned(), cache: cache.to_owned() };
         let path = snapshot.ok_or_else(not_cached)?;
-        Ok(Self::Folder {
-            path,
-            name: text.to_owned(),
-        })
+        Ok(Self::Folder { path, name: text.to_owned() })
     }
 
     /// Name for messages and logs: the Hugging Face id, the folder's name or `random:NAME`.
@@ -88,24 +76,17 @@ fn is_hub_id(text: &str) -> bool {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
     };
-    text.split_once('/')
-        .is_some_and(|(org, name)| part(org) && part(name))
+    text.split_once('/').is_some_and(|(org, name)| part(org) && part(name))
 }
 
 /// The folder where `hf download` puts models, by the variables that it reads itself.
 fn hub_cache() -> PathBuf {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || set("HOME").unwrap_or_default();
-    set("HF_HUB_CACHE")
-        .or_else(|| set("HF_HOME").map(|hf| hf.join("hub")))
-        .unwrap_or_else(|| {
-            let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
-            cache.join("huggingface/hub")
-        })
+    set("HF_HUB_CACHE").or_else(|| set("HF_HOME").map(|hf| hf.join("hub"))).unwrap_or_else(|| {
+        let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
+        cache.join("huggingface/hub")
+    })
 }
 
 #[cfg(test)]
@@ -127,35 +108,19 @@ mod tests {
         let file = cached.join("refs/main");
 
         check("facebook/pixio-vitb16", cache.path(), "facebook/pixio-vitb16");
-        check(
-            "facebook/pixio-vith16",
-            cache.path(),
-            "hf download facebook/pixio-vith16",
-        );
-        check(
-            cached.to_str().unwrap(),
-            cache.path(),
-            "models--facebook--pixio-vitb16",
-        );
+        check("facebook/pixio-vith16", cache.path(), "hf download facebook/pixio-vith16");
+        check(cached.to_str().unwrap(), cache.path(), "models--facebook--pixio-vitb16");
         check(file.to_str().unwrap(), cache.path(), "is a file: give the folder");
         let pickle = cache.path().join("pixio_vitb16.pth");
         std::fs::write(&pickle, "").unwrap();
-        check(
-            pickle.to_str().unwrap(),
-            cache.path(),
-            "/pixio_vitb16.pth is a pickle",
-        );
+        check(pickle.to_str().unwrap(), cache.path(), "/pixio_vitb16.pth is a pickle");
         check(pickle.to_str().unwrap(), cache.path(), "/pixio_vitb16`");
         check("/no/such/folder", cache.path(), "neither a folder");
         check("pixio", cache.path(), "neither a folder");
         check("", cache.path(), "neither a folder");
         check("../x/../y", cache.path(), "neither a folder");
         check("random:tiny", cache.path(), "random:tiny");
-        check(
-            "random:vitx",
-            cache.path(),
-            "no random:vitx; known names: tiny, vitb16",
-        );
+        check("random:vitx", cache.path(), "no random:vitx; known names: tiny, vitb16");
     }
 
     #[test]
@@ -167,12 +132,6 @@ mod tests {
         std::fs::create_dir_all(cache.path().join("models--org--name/refs")).unwrap();
         std::fs::write(cache.path().join("models--org--name/refs/main"), "77").unwrap();
         let found = Source::resolve_in("org/name", cache.path()).unwrap();
-        assert_eq!(
-            found,
-            Source::Folder {
-                path: snapshot,
-                name: "org/name".into()
-            }
-        );
+        assert_eq!(found, Source::Folder { path: snapshot, name: "org/name".into() });
     }
 }

@@ -75,12 +75,7 @@ pub(super) struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// Loads from `weights` to `device` as `kind`.
     pub(super) fn new(weights: &'a mut dyn Weights, device: Device, kind: Kind) -> Self {
-        Self {
-            weights,
-            device,
-            kind,
-            product: Product::fastest(device, kind),
-        }
+        Self { weights, device, kind, product: Product::fastest(device, kind) }
     }
 
     /// One parameter on the model's device in the model's precision.
@@ -96,9 +91,6 @@ impl<'a> Loader<'a> {
 
     /// Something computed, contiguous on the model's device in the model's precision.
     pub(super) fn place(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(tensor
-            .f_to_kind(self.kind)?
-            .f_contiguous()?
-            .f_to_device(self.device)?)
+        Ok(tensor.f_to_kind(self.kind)?.f_contiguous()?.f_to_device(self.device)?)
     }
 }

@@ -75,9 +75,7 @@ pub fn split(args: impl Iterator<Item = String>) -> Result<Vec<Piece>, RosArgErr
 /// Reads one ROS argument whose flag is `flag`, taking its value from `rest`.
 fn ros_arg(flag: String, rest: &mut impl Iterator<Item = String>) -> Result<Option<RosArg>, RosArgError> {
     let switches = ["rosout-logs", "stdout-logs", "external-lib-logs"];
-    let switch = flag
-        .strip_prefix("--enable-")
-        .or_else(|| flag.strip_prefix("--disable-"));
+    let switch = flag.strip_prefix("--enable-").or_else(|| flag.strip_prefix("--disable-"));
     if switch.is_some_and(|switch| switches.contains(&switch)) {
         return Ok(None);
     }
@@ -90,22 +88,13 @@ fn ros_arg(flag: String, rest: &mut impl Iterator<Item = String>) -> Result<Opti
         "-e" | "--enclave" | "--log-config-file" | "--log-file-name" => |_| Ok(None),
         _ => {
             let reason = "no ROS argument has this name; `--` ends the ROS arguments".into();
-            return Err(RosArgError {
-                argument: flag,
-                reason,
-            });
+            return Err(RosArgError { argument: flag, reason });
         }
     };
     let Some(value) = rest.next() else {
-        return Err(RosArgError {
-            argument: flag,
-            reason: "its value is missing".into(),
-        });
+        return Err(RosArgError { argument: flag, reason: "its value is missing".into() });
     };
-    parse(&value).map_err(|reason| RosArgError {
-        argument: format!("{flag} {value}"),
-        reason,
-    })
+    parse(&value).map_err(|reason| RosArgError { argument: format!("{flag} {value}"), reason })
 }
 
 /// Reads `[node:]from:=to`.
@@ -119,10 +108,7 @@ pub fn remap(text: &str) -> Result<Remap, String> {
     let (target, from) = match left {
         "__node" | "__name" => (Target::Node, ""),
         "__ns" => (Target::Namespace, ""),
-        _ => match (
-            left.strip_prefix("rostopic://"),
-            left.strip_prefix("rosservice://"),
-        ) {
+        _ => match (left.strip_prefix("rostopic://"), left.strip_prefix("rosservice://")) {
             (Some(from), _) => (Target::Topic, from),
             (None, Some(from)) => (Target::Service, from),
             (None, None) => (Target::Any, left),
@@ -133,17 +119,11 @@ pub fn remap(text: &str) -> Result<Remap, String> {
         return Err(form.into());
     }
     let to = if names_a_thing {
-        to.trim_start_matches("rostopic://")
-            .trim_start_matches("rosservice://")
+        to.trim_start_matches("rostopic://").trim_start_matches("rosservice://")
     } else {
         to
     };
-    Ok(Remap {
-        node,
-        target,
-        from: from.into(),
-        to: to.into(),
-    })
+    Ok(Remap { node, target, from: from.into(), to: to.into() })
 }
 
 fn param(text: &str) -> Result<RosArg, String> {
@@ -154,12 +134,7 @@ fn param(text: &str) -> Result<RosArg, String> {
         return Err(form.into());
     }
     let value = serde_yaml::from_str(value).map_err(|err| format!("the value is not valid YAML: {err}"))?;
-    Ok(RosArg::Param {
-        node,
-        name: name.into(),
-        value,
-        typed: format!("-p {text}"),
-    })
+    Ok(RosArg::Param { node, name: name.into(), value, typed: format!("-p {text}") })
 }
 
 fn log_level(text: &str) -> Result<RosArg, String> {
@@ -195,17 +170,10 @@ mod tests {
     fn told(arg: RosArg) -> String {
         let only = |node: Option<String>| node.map_or(String::new(), |node| format!(" only {node}"));
         match arg {
-            RosArg::Remap(Remap {
-                node,
-                target,
-                from,
-                to,
-            }) => {
+            RosArg::Remap(Remap { node, target, from, to }) => {
                 format!("{target:?} {from}->{to}{}", only(node))
             }
-            RosArg::Param {
-                node, name, value, ..
-            } => {
+            RosArg::Param { node, name, value, .. } => {
                 let value = serde_yaml::to_string(&value).unwrap();
                 format!("{name}={}{}", value.trim_end(), only(node))
             }
@@ -233,14 +201,8 @@ mod tests {
         check("--model m", "--model m");
         check("--ros-args", "");
         check("--ros-args --", "");
-        check(
-            "check --ros-args -r a:=b -- --size 16x16",
-            "check [Any a->b] --size 16x16",
-        );
-        check(
-            "--ros-args -r a:=b -- x --ros-args --remap c:=d",
-            "[Any a->b] x [Any c->d]",
-        );
+        check("check --ros-args -r a:=b -- --size 16x16", "check [Any a->b] --size 16x16");
+        check("--ros-args -r a:=b -- x --ros-args --remap c:=d", "[Any a->b] x [Any c->d]");
         check("--ros-args --ros-args -r a:=b", "[Any a->b]");
     }
 
@@ -261,44 +223,20 @@ mod tests {
         check("--ros-args --param eye:threads:=2", "[threads=2 only eye]");
         check("--ros-args -p a:=[1,2]", "[a=- 1\n- 2]");
         check("--ros-args --log-level WARN", "[log Warn]");
-        check(
-            "--ros-args --log-level robot.eye:=debug",
-            "[log Debug only robot.eye]",
-        );
+        check("--ros-args --log-level robot.eye:=debug", "[log Debug only robot.eye]");
         check("--ros-args --log-level fatal", "[log Error]");
         check("--ros-args -e /x --enclave /y --log-config-file f", "");
-        check(
-            "--ros-args --disable-rosout-logs --enable-stdout-logs --disable-external-lib-logs",
-            "",
-        );
+        check("--ros-args --disable-rosout-logs --enable-stdout-logs --disable-external-lib-logs", "");
     }
 
     #[test]
     fn malformed_arguments_are_refused_by_name() {
-        check(
-            "--ros-args -r image",
-            "in --ros-args: -r image: the form is [NODE:]FROM:=TO",
-        );
-        check(
-            "--ros-args -r :=x",
-            "in --ros-args: -r :=x: the form is [NODE:]FROM:=TO",
-        );
-        check(
-            "--ros-args -r x:=",
-            "in --ros-args: -r x:=: the form is [NODE:]FROM:=TO",
-        );
-        check(
-            "--ros-args -r :a:=x",
-            "in --ros-args: -r :a:=x: the form is [NODE:]FROM:=TO",
-        );
-        check(
-            "--ros-args --remap",
-            "in --ros-args: --remap: its value is missing",
-        );
-        check(
-            "--ros-args -p threads=2",
-            "in --ros-args: -p threads=2: the form is [NODE:]NAME:=VALUE",
-        );
+        check("--ros-args -r image", "in --ros-args: -r image: the form is [NODE:]FROM:=TO");
+        check("--ros-args -r :=x", "in --ros-args: -r :=x: the form is [NODE:]FROM:=TO");
+        check("--ros-args -r x:=", "in --ros-args: -r x:=: the form is [NODE:]FROM:=TO");
+        check("--ros-args -r :a:=x", "in --ros-args: -r :a:=x: the form is [NODE:]FROM:=TO");
+        check("--ros-args --remap", "in --ros-args: --remap: its value is missing");
+        check("--ros-args -p threads=2", "in --ros-args: -p threads=2: the form is [NODE:]NAME:=VALUE");
         check(
             "--ros-args -p a:=[1",
             "in --ros-args: -p a:=[1: the value is not valid YAML: did not find expected ',' or ']' at line 2 column 1, while parsing a flow sequence",

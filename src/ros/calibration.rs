@@ -9,10 +9,7 @@ pub(super) fn intrinsics(info: CameraInfo) -> Intrinsics {
     let bin = |n: u32| n.max(1);
     let (bin_x, bin_y) = (bin(info.binning_x), bin(info.binning_y));
     let side = |part: u32, full: u32| if part == 0 { full } else { part };
-    let axis = |n: u32, offset: u32| Axis {
-        scale: 1.0 / f64::from(n),
-        offset: f64::from(offset),
-    };
+    let axis = |n: u32, offset: u32| Axis { scale: 1.0 / f64::from(n), offset: f64::from(offset) };
     let (x, y) = (axis(bin_x, info.roi.x_offset), axis(bin_y, info.roi.y_offset));
     let CameraInfo { mut k, mut p, .. } = info;
     (k[0], k[1], k[2]) = (k[0] * x.scale, k[1] * x.scale, x.centre(k[2]));
@@ -47,14 +44,7 @@ impl Axis {
 
 /// The message for `intrinsics`, without region and binning.
 pub(super) fn camera_info(header: Header, intrinsics: Intrinsics) -> CameraInfo {
-    let Intrinsics {
-        size,
-        distortion_model,
-        d,
-        k,
-        r,
-        p,
-    } = intrinsics;
+    let Intrinsics { size, distortion_model, d, k, r, p } = intrinsics;
     CameraInfo {
         header,
         height: size.height,
@@ -74,9 +64,7 @@ mod tests {
     use crate::ros::messages::RegionOfInterest;
 
     const K: [f64; 9] = [600.0, 0.0, 639.5, 0.0, 620.0, 359.5, 0.0, 0.0, 1.0];
-    const P: [f64; 12] = [
-        600.0, 0.0, 639.5, -60.0, 0.0, 620.0, 359.5, 0.0, 0.0, 0.0, 1.0, 0.0,
-    ];
+    const P: [f64; 12] = [600.0, 0.0, 639.5, -60.0, 0.0, 620.0, 359.5, 0.0, 0.0, 0.0, 1.0, 0.0];
 
     fn check(binning: u32, roi: [u32; 4], size: (u32, u32), f: (f64, f64), c: (f64, f64)) {
         let [x_offset, y_offset, width, height] = roi;
@@ -87,13 +75,7 @@ mod tests {
             p: P,
             binning_x: binning,
             binning_y: binning,
-            roi: RegionOfInterest {
-                x_offset,
-                y_offset,
-                height,
-                width,
-                do_rectify: false,
-            },
+            roi: RegionOfInterest { x_offset, y_offset, height, width, do_rectify: false },
             ..CameraInfo::default()
         });
         assert_eq!((found.size.width, found.size.height), size);
@@ -112,14 +94,7 @@ mod tests {
 
     #[test]
     fn intrinsics_survive_the_message() {
-        let info = CameraInfo {
-            width: 16,
-            height: 9,
-            k: K,
-            p: P,
-            d: vec![0.1; 5],
-            ..CameraInfo::default()
-        };
+        let info = CameraInfo { width: 16, height: 9, k: K, p: P, d: vec![0.1; 5], ..CameraInfo::default() };
         let once = intrinsics(info);
         assert_eq!(intrinsics(camera_info(Header::default(), once.clone())), once);
     }

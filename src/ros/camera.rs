@@ -60,19 +60,12 @@ impl CameraTopics {
         let namespace = names.namespace().trim_end_matches('/');
         let is_remapped = camera_info != format!("{namespace}/{prefix}camera_info");
         let folder = image.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let camera_info = if is_remapped {
-            camera_info
-        } else {
-            format!("{folder}/camera_info")
-        };
+        let camera_info = if is_remapped { camera_info } else { format!("{folder}/camera_info") };
         let suffix = match transport {
             ImageTransport::Raw => "",
             ImageTransport::Compressed => "/compressed",
         };
-        Ok(Self {
-            image: image + suffix,
-            camera_info,
-        })
+        Ok(Self { image: image + suffix, camera_info })
     }
 }
 
@@ -120,11 +113,7 @@ impl<'de> DeserializeSeed<'de> for CopyOut {
                 (image.header, Picture::Compressed(file))
             }
         };
-        Ok(Sample {
-            received,
-            header: header.into(),
-            picture,
-        })
+        Ok(Sample { received, header: header.into(), picture })
     }
 }
 
@@ -152,9 +141,7 @@ impl Receiving {
             prefix => format!("receive-{prefix}"),
         };
         let stage = Stage::spawn(name, ended, move || {
-            block_on(receive(
-                camera, topics, images, infos, stopped, on_frame, on_refused,
-            ))
+            block_on(receive(camera, topics, images, infos, stopped, on_frame, on_refused))
         })?;
         Ok(Self { stop, stage })
     }
@@ -175,10 +162,7 @@ async fn receive(
     mut on_frame: impl FnMut(Frame),
     mut on_refused: impl FnMut(&str),
 ) -> anyhow::Result<()> {
-    let samples = images.async_stream_seed(CopyOut {
-        transport: camera.transport,
-        pool: camera.pool,
-    });
+    let samples = images.async_stream_seed(CopyOut { transport: camera.transport, pool: camera.pool });
     let infos = infos.async_stream();
     let mut stopped = stopped.fuse();
     pin_mut!(samples, infos);
@@ -263,10 +247,7 @@ mod tests {
         let rules: Vec<_> = remaps.iter().map(|rule| remap(rule).unwrap()).collect();
         let names = Names::new("pixio_node", &rules).unwrap();
         let topics = CameraTopics::resolve(&names, prefix, transport).unwrap();
-        assert_eq!(
-            (topics.image.as_str(), topics.camera_info.as_str()),
-            (image, camera_info)
-        );
+        assert_eq!((topics.image.as_str(), topics.camera_info.as_str()), (image, camera_info));
     }
 
     #[test]
@@ -274,56 +255,28 @@ mod tests {
         use ImageTransport::{Compressed, Raw};
         check(&[], "", Raw, "/image", "/camera_info");
         check(&["__ns:=/cam"], "", Raw, "/cam/image", "/cam/camera_info");
-        check(
-            &["__ns:=/cam"],
-            "left/",
-            Raw,
-            "/cam/left/image",
-            "/cam/left/camera_info",
-        );
-        check(
-            &["image:=/usb/image_raw"],
-            "",
-            Raw,
-            "/usb/image_raw",
-            "/usb/camera_info",
-        );
+        check(&["__ns:=/cam"], "left/", Raw, "/cam/left/image", "/cam/left/camera_info");
+        check(&["image:=/usb/image_raw"], "", Raw, "/usb/image_raw", "/usb/camera_info");
         check(&["image:=/image_raw"], "", Raw, "/image_raw", "/camera_info");
         let compressed = "/usb/image_raw/compressed";
-        check(
-            &["image:=/usb/image_raw"],
-            "",
-            Compressed,
-            compressed,
-            "/usb/camera_info",
-        );
+        check(&["image:=/usb/image_raw"], "", Compressed, compressed, "/usb/camera_info");
         let both = ["image:=/usb/image_raw", "camera_info:=/calibration"];
         check(&both, "", Raw, "/usb/image_raw", "/calibration");
         check(&["left/image:=/l"], "left/", Raw, "/l", "/camera_info");
     }
 
     fn wire<M: Serialize>(message: &M) -> Vec<u8> {
-        <CDRSerializerAdapter<M> as SerializerAdapter<M>>::to_bytes(message)
-            .unwrap()
-            .to_vec()
+        <CDRSerializerAdapter<M> as SerializerAdapter<M>>::to_bytes(message).unwrap().to_vec()
     }
 
     fn read(bytes: &[u8], transport: ImageTransport, pool: &Pool<Vec<u8>>) -> Option<Sample> {
-        let seed = CopyOut {
-            transport,
-            pool: pool.clone(),
-        };
+        let seed = CopyOut { transport, pool: pool.clone() };
         let encoding = RepresentationIdentifier::CDR_LE;
-        deserialize_from_cdr_with_decoder_and_rep_id(bytes, encoding, seed)
-            .ok()
-            .map(|(sample, _)| sample)
+        deserialize_from_cdr_with_decoder_and_rep_id(bytes, encoding, seed).ok().map(|(sample, _)| sample)
     }
 
     fn header() -> messages::Header {
-        messages::Header {
-            stamp: messages::Time { sec: -1, nanosec: 7 },
-            frame_id: "optical".into(),
-        }
+        messages::Header { stamp: messages::Time { sec: -1, nanosec: 7 }, frame_id: "optical".into() }
     }
 
     #[test]
@@ -344,17 +297,9 @@ mod tests {
         };
         let first = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
         let before = place(&first);
-        let Picture::Raw(raster) = &first.picture else {
-            panic!("not raw")
-        };
-        assert_eq!(
-            (raster.width, raster.height, raster.step, raster.big_endian),
-            (3, 2, 3, false)
-        );
-        assert_eq!(
-            (raster.encoding.as_str(), raster.bytes.as_slice()),
-            ("mono8", &[1, 2, 3, 4, 5, 6][..])
-        );
+        let Picture::Raw(raster) = &first.picture else { panic!("not raw") };
+        assert_eq!((raster.width, raster.height, raster.step, raster.big_endian), (3, 2, 3, false));
+        assert_eq!((raster.encoding.as_str(), raster.bytes.as_slice()), ("mono8", &[1, 2, 3, 4, 5, 6][..]));
         assert_eq!(first.header, header().into());
         drop(first);
         let again = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
@@ -363,18 +308,12 @@ mod tests {
 
     #[test]
     fn a_message_cut_short_anywhere_is_refused() {
-        let file = CompressedImage {
-            header: header(),
-            format: "jpeg".to_owned(),
-            data: ByteBuf::from([9; 40]),
-        };
+        let file =
+            CompressedImage { header: header(), format: "jpeg".to_owned(), data: ByteBuf::from([9; 40]) };
         let (bytes, pool) = (wire(&file), Pool::default());
         assert!(read(&bytes, ImageTransport::Compressed, &pool).is_some());
         for n in 0..bytes.len() {
-            assert!(
-                read(&bytes[..n], ImageTransport::Compressed, &pool).is_none(),
-                "{n} bytes"
-            );
+            assert!(read(&bytes[..n], ImageTransport::Compressed, &pool).is_none(), "{n} bytes");
         }
         assert!(read(&[0xff; 64], ImageTransport::Raw, &pool).is_none());
     }

@@ -20,10 +20,7 @@ impl ReceiveBuffers {
     /// As they are now.
     pub fn of_this_machine() -> Self {
         let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
-        Self {
-            max: read(RMEM_MAX),
-            default: read(RMEM_DEFAULT),
-        }
+        Self { max: read(RMEM_MAX), default: read(RMEM_DEFAULT) }
     }
 
     /// What to do when pictures of `frame_bytes` would be lost; `None` when all is well.
@@ -61,10 +58,6 @@ mod tests {
         check(Some(212_992), 640 * 480 / 2, None);
         check(Some(212_992), 640 * 480 * 3, Some("net.core.rmem_max=4194304"));
         check(Some(4_194_304), 1920 * 1080 * 3, None);
-        check(
-            Some(4_194_304),
-            3840 * 2160 * 3,
-            Some("net.core.rmem_max=16777216"),
-        );
+        check(Some(4_194_304), 3840 * 2160 * 3, Some("net.core.rmem_max=16777216"));
     }
 }

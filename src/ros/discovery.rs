@@ -55,9 +55,7 @@ impl NodeNames {
     /// Full name of the node that the endpoint belongs to.
     pub(super) fn owner(&self, end: &Gid) -> Option<String> {
         let nodes = self.0.values().flat_map(|participant| &participant.nodes);
-        let owner = nodes
-            .into_iter()
-            .find(|node| node.readers.contains(end) || node.writers.contains(end));
+        let owner = nodes.into_iter().find(|node| node.readers.contains(end) || node.writers.contains(end));
         owner.map(|node| format!("{}/{}", node.namespace.trim_end_matches('/'), node.name))
     }
 }
@@ -84,10 +82,7 @@ mod tests {
         assert_eq!(names.owner(&[9; 16]).as_deref(), Some("/viewer"));
         names.hear(participant("viewer", vec![]));
         assert_eq!(names.owner(&[1; 16]), None);
-        names.hear(ParticipantNodes {
-            gid: [0; 16],
-            nodes: vec![],
-        });
+        names.hear(ParticipantNodes { gid: [0; 16], nodes: vec![] });
         assert_eq!(names.owner(&[9; 16]), None);
     }
 }

@@ -60,14 +60,7 @@ impl Edge {
     /// # Errors
     /// An impossible name, or DDS without ports or threads.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        let Options {
-            names,
-            domain_id,
-            address,
-            parameters,
-            records,
-            ended,
-        } = options;
+        let Options { names, domain_id, address, parameters, records, ended } = options;
         let context = context::join(domain_id, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
@@ -85,19 +78,13 @@ impl Edge {
         let rosout = rosout.transpose().context("/rosout")?;
 
         let executor = Arc::new(smol::Executor::new());
-        let spin = node
-            .spinner()
-            .context("cannot start the parameter services")?
-            .spin();
+        let spin = node.spinner().context("cannot start the parameter services")?.spin();
         let events = node.status_receiver();
         let running = Arc::clone(&executor);
         let spinner = Stage::spawn("ros", ended.clone(), move || {
             smol::block_on(running.run(spin)).context("the ROS graph is lost")
         })?;
-        tracing::info!(
-            "{} is in ROS domain {domain_id} on {address}",
-            names.fully_qualified()
-        );
+        tracing::info!("{} is in ROS domain {domain_id} on {address}", names.fully_qualified());
         Ok(Self {
             receiving: Vec::new(),
             rosout,
@@ -161,22 +148,13 @@ impl Edge {
     /// # Errors
     /// Called twice, or DDS out of resources.
     pub fn watch(&mut self, wanted: Arc<Wanted>) -> anyhow::Result<()> {
-        let events = self
-            .events
-            .take()
-            .ok_or_else(|| anyhow!("the graph is watched already"))?;
+        let events = self.events.take().ok_or_else(|| anyhow!("the graph is watched already"))?;
         let participant = self.context.domain_participant();
         let (topic, dds_type) = (discovery::DDS_TOPIC.into(), discovery::DDS_TYPE.into());
         let topic = participant.create_topic(topic, dds_type, &discovery::qos(), TopicKind::NoKey)?;
         let nodes = self.node.create_subscription(&topic, None)?;
-        let graph = Graph {
-            participant,
-            events,
-            nodes,
-        };
-        self.executor
-            .spawn(watch(graph, self.ends.clone(), wanted))
-            .detach();
+        let graph = Graph { participant, events, nodes };
+        self.executor.spawn(watch(graph, self.ends.clone(), wanted)).detach();
         Ok(())
     }
 
@@ -204,12 +182,7 @@ impl Edge {
         // Best effort fits every publisher, and the next calibration replaces a lost one.
         let info_qos = qos::camera(Reliability::BestEffort);
         let infos = self
-            .topic(
-                &topics.camera_info,
-                ("sensor_msgs", "CameraInfo"),
-                &info_qos,
-                Role::Camera,
-            )
+            .topic(&topics.camera_info, ("sensor_msgs", "CameraInfo"), &info_qos, Role::Camera)
             .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
             .with_context(|| format!("cannot subscribe to {}", topics.camera_info))?;
         let ended = self.ended.clone();
@@ -240,14 +213,7 @@ impl Edge {
     /// The first of the edge's threads that failed.
     pub fn close(mut self) -> anyhow::Result<()> {
         let received = self.unsubscribe();
-        let Self {
-            rosout,
-            node,
-            spinner,
-            executor,
-            context,
-            ..
-        } = self;
+        let Self { rosout, node, spinner, executor, context, .. } = self;
         let said = rosout.map_or(Ok(()), Rosout::close);
         drop(node);
         let spun = spinner.join();
@@ -269,13 +235,7 @@ impl Edge {
         let dds_type = MessageTypeName::new(package, message).dds_msg_type();
         let participant = self.context.domain_participant();
         let topic = participant.create_topic(dds_topic.clone(), dds_type.clone(), qos, TopicKind::NoKey)?;
-        self.ends.add(End {
-            topic: name.to_owned(),
-            dds_topic,
-            dds_type,
-            qos: qos.clone(),
-            role,
-        });
+        self.ends.add(End { topic: name.to_owned(), dds_topic, dds_type, qos: qos.clone(), role });
         Ok(topic)
     }
 }

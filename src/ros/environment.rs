@@ -43,22 +43,14 @@ impl Environment {
     /// # Errors
     /// A variable that says what it cannot.
     pub fn read(get: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
-        let given = |name: &str| {
-            get(name)
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-        };
+        let given = |name: &str| get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let domain_id = match given("ROS_DOMAIN_ID") {
             None => 0,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|id| *id <= MAX_DOMAIN_ID)
-                .ok_or(EnvironmentError {
-                    name: "ROS_DOMAIN_ID",
-                    given: text,
-                    valid: "a whole number from 0 to 232",
-                })?,
+            Some(text) => text.parse().ok().filter(|id| *id <= MAX_DOMAIN_ID).ok_or(EnvironmentError {
+                name: "ROS_DOMAIN_ID",
+                given: text,
+                valid: "a whole number from 0 to 232",
+            })?,
         };
         let discovery = match given("ROS_AUTOMATIC_DISCOVERY_RANGE") {
             // The older variable goes first, as in rcl.
@@ -93,10 +85,7 @@ mod tests {
 
     fn check(variables: &[(&str, &str)], expect: &str) {
         let get = |name: &str| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, text)| (*text).to_owned())
+            variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
         };
         let said = match Environment::read(&get) {
             Ok(Environment { domain_id, discovery }) => format!("{domain_id} {discovery:?}"),
@@ -113,19 +102,10 @@ mod tests {
         check(&[("ROS_DOMAIN_ID", "232")], "232 Subnet");
         check(&[("ROS_LOCALHOST_ONLY", "1")], "0 Localhost");
         check(&[("ROS_LOCALHOST_ONLY", "0")], "0 Subnet");
-        check(
-            &[
-                ("ROS_LOCALHOST_ONLY", "1"),
-                ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"),
-            ],
-            "0 Localhost",
-        );
+        check(&[("ROS_LOCALHOST_ONLY", "1"), ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")], "0 Localhost");
         check(&[("ROS_AUTOMATIC_DISCOVERY_RANGE", "localhost")], "0 Localhost");
         check(&[("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")], "0 Off");
-        check(
-            &[("ROS_AUTOMATIC_DISCOVERY_RANGE", "SYSTEM_DEFAULT")],
-            "0 SystemDefault",
-        );
+        check(&[("ROS_AUTOMATIC_DISCOVERY_RANGE", "SYSTEM_DEFAULT")], "0 SystemDefault");
     }
 
     #[test]

@@ -45,23 +45,16 @@ pub fn choose(setting: NetworkInterface, localhost: bool) -> Result<IpAddr, Inte
             Ok(wanted)
         }
         NetworkInterface::Address(wanted) => {
-            let found: Vec<_> = addresses
-                .iter()
-                .map(|(name, address)| format!("{address} ({name})"))
-                .collect();
-            Err(InterfaceError::Absent {
-                wanted,
-                found: found.join(", "),
-            })
+            let found: Vec<_> =
+                addresses.iter().map(|(name, address)| format!("{address} ({name})")).collect();
+            Err(InterfaceError::Absent { wanted, found: found.join(", ") })
         }
     }
 }
 
 fn ipv4_addresses() -> std::io::Result<Vec<(String, IpAddr)>> {
     let interfaces = if_addrs::get_if_addrs()?;
-    let addresses = interfaces
-        .into_iter()
-        .map(|interface| (interface.name.clone(), interface.ip()));
+    let addresses = interfaces.into_iter().map(|interface| (interface.name.clone(), interface.ip()));
     Ok(addresses.filter(|(_, address)| address.is_ipv4()).collect())
 }
 
@@ -77,9 +70,7 @@ fn default_interface(routes: &str) -> Option<&str> {
         let is_default = destination == "00000000" && mask == "00000000";
         (is_up && is_default).then_some((metric.parse::<u32>().ok()?, name))
     });
-    default_routes
-        .min_by_key(|(metric, _)| *metric)
-        .map(|(_, name)| name)
+    default_routes.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -116,10 +107,6 @@ mod tests {
         check(setting("127.0.0.1"), false, "127.0.0.1");
         let refusal = "network_interface: this machine has no address 203.0.113.9; it has 127.0.0.1 (lo)";
         check(setting("203.0.113.9"), false, refusal);
-        check(
-            setting("::1"),
-            false,
-            "network_interface: this machine has no address ::1; it has ",
-        );
+        check(setting("::1"), false, "network_interface: this machine has no address ::1; it has ");
     }
 }

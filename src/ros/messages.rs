@@ -27,20 +27,14 @@ pub struct Header {
 impl From<Header> for camera::Header {
     fn from(header: Header) -> Self {
         let Time { sec, nanosec } = header.stamp;
-        Self {
-            stamp: camera::Stamp { sec, nanosec },
-            frame_id: header.frame_id,
-        }
+        Self { stamp: camera::Stamp { sec, nanosec }, frame_id: header.frame_id }
     }
 }
 
 impl From<camera::Header> for Header {
     fn from(header: camera::Header) -> Self {
         let camera::Stamp { sec, nanosec } = header.stamp;
-        Self {
-            stamp: Time { sec, nanosec },
-            frame_id: header.frame_id,
-        }
+        Self { stamp: Time { sec, nanosec }, frame_id: header.frame_id }
     }
 }
 

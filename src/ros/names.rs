@@ -66,20 +66,9 @@ impl Names {
         if namespace != "/" {
             check_absolute(&namespace).map_err(|reason| error(&namespace, "namespace", reason))?;
         }
-        let mut names = Self {
-            namespace,
-            node,
-            rules: Vec::new(),
-        };
-        for rule in rules
-            .iter()
-            .filter(|rule| ![Target::Node, Target::Namespace].contains(&rule.target))
-        {
-            let rule = Remap {
-                from: names.expand(&rule.from)?,
-                to: names.expand(&rule.to)?,
-                ..rule.clone()
-            };
+        let mut names = Self { namespace, node, rules: Vec::new() };
+        for rule in rules.iter().filter(|rule| ![Target::Node, Target::Namespace].contains(&rule.target)) {
+            let rule = Remap { from: names.expand(&rule.from)?, to: names.expand(&rule.to)?, ..rule.clone() };
             if rule.node.as_ref().is_none_or(|only| *only == names.node) {
                 names.rules.push(rule);
             }
@@ -149,11 +138,7 @@ impl Names {
 }
 
 fn error(name: &str, what: &'static str, reason: String) -> NameError {
-    NameError {
-        name: name.into(),
-        what,
-        reason,
-    }
+    NameError { name: name.into(), what, reason }
 }
 
 fn check_absolute(name: &str) -> Result<(), String> {
@@ -194,11 +179,7 @@ mod tests {
         check(&[], "~/features", "/pixio_node/features");
         check(&[], "~", "/pixio_node");
         check(&["__ns:=/robot"], "image", "/robot/image");
-        check(
-            &["__ns:=/robot", "__node:=eye"],
-            "~/features",
-            "/robot/eye/features",
-        );
+        check(&["__ns:=/robot", "__node:=eye"], "~/features", "/robot/eye/features");
         check(
             &["__ns:=/robot"],
             "{node}/{ns}",
@@ -211,19 +192,11 @@ mod tests {
     #[test]
     fn rules_match_what_both_sides_expand_to_and_the_first_one_applies() {
         check(&["image:=/camera/image_raw"], "image", "/camera/image_raw");
-        check(
-            &["image:=camera/image_raw", "__ns:=/robot"],
-            "image",
-            "/robot/camera/image_raw",
-        );
+        check(&["image:=camera/image_raw", "__ns:=/robot"], "image", "/robot/camera/image_raw");
         check(&["/robot/image:=/cam", "__ns:=/robot"], "image", "/cam");
         check(&["/image:=/cam", "__ns:=/robot"], "image", "/robot/image");
         check(&["~/features:=tokens"], "~/features", "/tokens");
-        check(
-            &["/pixio_node/features:=~/tokens"],
-            "~/features",
-            "/pixio_node/tokens",
-        );
+        check(&["/pixio_node/features:=~/tokens"], "~/features", "/pixio_node/tokens");
         check(&["image:=a", "image:=b"], "image", "/a");
         check(&["image:=b", "b:=c"], "image", "/b");
         check(&["__node:=a", "__node:=b"], "~/x", "/a/x");
@@ -245,44 +218,20 @@ mod tests {
         let topic =
             |name: &str, reason: &str| format!("`{name}` is not a valid topic or service name: {reason}");
         check(&[], "", &topic("", "it is empty"));
-        check(
-            &[],
-            "a//b",
-            &topic("a//b", "there is nothing on one side of a `/`, or nothing at all"),
-        );
-        check(
-            &[],
-            "a/",
-            &topic("a/", "there is nothing on one side of a `/`, or nothing at all"),
-        );
-        check(
-            &[],
-            "my topic",
-            &topic("my topic", "` ` is not a letter, a digit or `_`"),
-        );
+        check(&[], "a//b", &topic("a//b", "there is nothing on one side of a `/`, or nothing at all"));
+        check(&[], "a/", &topic("a/", "there is nothing on one side of a `/`, or nothing at all"));
+        check(&[], "my topic", &topic("my topic", "` ` is not a letter, a digit or `_`"));
         check(&[], "a/2b", &topic("a/2b", "`2b` begins with a digit"));
         check(&[], "a__b", &topic("a__b", "`a__b` has two underscores in a row"));
         check(&[], "~x", &topic("~x", "`/` must follow `~`"));
-        check(
-            &[],
-            "a/~/b",
-            &topic("a/~/b", "`~` is not a letter, a digit or `_`"),
-        );
-        check(
-            &["__ns:=robot"],
-            "x",
-            "`robot` is not a valid namespace: it must begin with `/`",
-        );
+        check(&[], "a/~/b", &topic("a/~/b", "`~` is not a letter, a digit or `_`"));
+        check(&["__ns:=robot"], "x", "`robot` is not a valid namespace: it must begin with `/`");
         check(
             &["__node:=my-node"],
             "x",
             "`my-node` is not a valid node name: `-` is not a letter, a digit or `_`",
         );
-        check(
-            &["image:=a b"],
-            "x",
-            &topic("a b", "` ` is not a letter, a digit or `_`"),
-        );
+        check(&["image:=a b"], "x", &topic("a b", "` ` is not a letter, a digit or `_`"));
     }
 
     #[test]

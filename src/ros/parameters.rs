@@ -113,19 +113,10 @@ mod tests {
     #[test]
     fn rules_are_asked_once_the_gate_is_open_and_nothing_can_be_unset() {
         let is_open = Arc::new(AtomicBool::new(false));
-        let rule = gated(
-            Box::new(|name, value| Err(format!("{name} {value:?}"))),
-            Arc::clone(&is_open),
-        );
+        let rule = gated(Box::new(|name, value| Err(format!("{name} {value:?}"))), Arc::clone(&is_open));
         assert_eq!(rule("size", &ParameterValue::Integer(1)), Ok(()));
         Gate(is_open).open();
-        assert_eq!(
-            rule("size", &ParameterValue::Integer(1)),
-            Err("size Integer(1)".into())
-        );
-        assert_eq!(
-            rule("size", &ParameterValue::NotSet),
-            Err("size cannot be unset".into())
-        );
+        assert_eq!(rule("size", &ParameterValue::Integer(1)), Err("size Integer(1)".into()));
+        assert_eq!(rule("size", &ParameterValue::NotSet), Err("size cannot be unset".into()));
     }
 }

@@ -54,11 +54,7 @@ pub(super) struct Out<M: Serialize> {
 
 impl<M: Serialize> Out<M> {
     pub(super) fn new(topic: String, publisher: Publisher<M>) -> Self {
-        Self {
-            topic,
-            publisher,
-            failing: Throttle::new(BETWEEN_WARNINGS),
-        }
+        Self { topic, publisher, failing: Throttle::new(BETWEEN_WARNINGS) }
     }
 
     /// Messages that went out: one or none.
@@ -70,10 +66,7 @@ impl<M: Serialize> Out<M> {
             return 1;
         };
         if let Some(more) = self.failing.admit() {
-            tracing::warn!(
-                "{}: a message could not be sent ({more} more before it): {err}",
-                self.topic
-            );
+            tracing::warn!("{}: a message could not be sent ({more} more before it): {err}", self.topic);
         }
         0
     }
@@ -90,12 +83,7 @@ impl Sink for Publishers {
         let Some(topics) = self.0.get_mut(output.camera) else {
             return 0;
         };
-        let Output {
-            header,
-            card,
-            geometry,
-            ..
-        } = output;
+        let Output { header, card, geometry, .. } = output;
         let header = Header::from(header);
         let stamped = || header.clone();
         let image_from_grid = geometry.camera_from_grid();
@@ -119,16 +107,10 @@ impl Sink for Publishers {
             data: ByteBuf::from(file),
         });
         topics.features.send(features)
-            + topics
-                .reduced
-                .send(output.reduced.map(|map| float_image(stamped(), map)))
-            + topics
-                .pca
-                .send(output.pca.map(|picture| rgb_image(stamped(), picture)))
+            + topics.reduced.send(output.reduced.map(|map| float_image(stamped(), map)))
+            + topics.pca.send(output.pca.map(|picture| rgb_image(stamped(), picture)))
             + topics.pca_compressed.send(pca_file)
-            + topics
-                .grid_info
-                .send(output.grid_info.map(|grid| camera_info(stamped(), grid)))
+            + topics.grid_info.send(output.grid_info.map(|grid| camera_info(stamped(), grid)))
             + topics.embedding.send(embedding)
     }
 }

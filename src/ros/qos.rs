@@ -70,11 +70,7 @@ fn newest(reliability: Reliability) -> QosProfile {
 }
 
 fn bounded(profile: QosProfile, max_samples: i32) -> QosPolicies {
-    let limits = ResourceLimits {
-        max_samples,
-        max_instances: 1,
-        max_samples_per_instance: max_samples,
-    };
+    let limits = ResourceLimits { max_samples, max_instances: 1, max_samples_per_instance: max_samples };
     QosPolicies::from(profile).modify_by(&QosPolicyBuilder::new().resource_limits(limits).build())
 }
 
@@ -101,11 +97,7 @@ pub(super) fn mismatch(offered: &QosPolicies, requested: &QosPolicies) -> Option
             (format!("a stricter {name}"), format!("a laxer {name}"))
         }
     };
-    Some(Mismatch {
-        wish,
-        offer,
-        is_reliability: matches!(reason, QosPolicyId::Reliability),
-    })
+    Some(Mismatch { wish, offer, is_reliability: matches!(reason, QosPolicyId::Reliability) })
 }
 
 fn reliability(qos: &QosPolicies) -> &'static str {
@@ -155,10 +147,7 @@ mod tests {
             let found = found.as_ref().map(|m| (&*m.wish, &*m.offer, m.is_reliability));
             assert_eq!(found, expect);
         };
-        let (best_effort, reliable) = (
-            output(Reliability::BestEffort, 1),
-            output(Reliability::Reliable, 1),
-        );
+        let (best_effort, reliable) = (output(Reliability::BestEffort, 1), output(Reliability::Reliable, 1));
         check(&best_effort, &best_effort, None);
         check(&reliable, &best_effort, None);
         check(&best_effort, &reliable, Some(("reliable", "best_effort", true)));

@@ -69,11 +69,7 @@ pub(super) struct Graph {
 
 /// Keeps `wanted` current and warns of misfits, until the node is gone.
 pub(super) async fn watch(graph: Graph, ends: Ends, wanted: Arc<Wanted>) {
-    let Graph {
-        participant,
-        events,
-        nodes,
-    } = graph;
+    let Graph { participant, events, nodes } = graph;
     let nodes = nodes.async_stream();
     pin_mut!(nodes);
     let mut peers = Peers::default();
@@ -103,10 +99,7 @@ pub(super) fn camera_publishers(
     topic: &str,
 ) -> Vec<Result<(), String>> {
     let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(end) = ends
-        .iter()
-        .find(|end| end.role == Role::Camera && end.topic == topic)
-    else {
+    let Some(end) = ends.iter().find(|end| end.role == Role::Camera && end.topic == topic) else {
         return Vec::new();
     };
     let verdict = |peer: Peer| {
@@ -118,9 +111,7 @@ pub(super) fn camera_publishers(
         }
         mismatch(&peer.qos, &end.qos).map_or(Ok(()), |misfit| Err(sentence(end, "a publisher", &misfit)))
     };
-    let peers = writers(participant)
-        .into_iter()
-        .filter(|peer| peer.topic == end.dds_topic);
+    let peers = writers(participant).into_iter().filter(|peer| peer.topic == end.dds_topic);
     peers.map(verdict).collect()
 }
 
@@ -144,9 +135,8 @@ impl Peers {
                 Role::Output(_) => &readers,
                 Role::Camera => &writers,
             };
-            for peer in peers
-                .iter()
-                .filter(|peer| peer.topic == end.dds_topic && peer.dds_type == end.dds_type)
+            for peer in
+                peers.iter().filter(|peer| peer.topic == end.dds_topic && peer.dds_type == end.dds_type)
             {
                 let misfit = match end.role {
                     Role::Output(_) => mismatch(&end.qos, &peer.qos),
@@ -192,11 +182,7 @@ enum Told {
 
 /// What does not fit, and what helps.
 fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
-    let Mismatch {
-        wish,
-        offer,
-        is_reliability,
-    } = misfit;
+    let Mismatch { wish, offer, is_reliability } = misfit;
     let topic = &end.topic;
     match end.role {
         Role::Output(_) => {
@@ -210,11 +196,8 @@ fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
             )
         }
         Role::Camera => {
-            let here = if *is_reliability {
-                "; start this node with -p image_reliability:=best_effort"
-            } else {
-                ""
-            };
+            let here =
+                if *is_reliability { "; start this node with -p image_reliability:=best_effort" } else { "" };
             format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no picture comes{here}")
         }
     }
@@ -233,10 +216,7 @@ fn gid(guid: GUID) -> Gid {
 }
 
 fn readers(participant: &DomainParticipant) -> Vec<Peer> {
-    let readers = participant
-        .discovered_readers()
-        .into_iter()
-        .map(|reader| reader.subscription_topic_data);
+    let readers = participant.discovered_readers().into_iter().map(|reader| reader.subscription_topic_data);
     let peer = |data: SubscriptionBuiltinTopicData| Peer {
         gid: gid(data.key()),
         qos: data.qos(),
@@ -247,10 +227,7 @@ fn readers(participant: &DomainParticipant) -> Vec<Peer> {
 }
 
 fn writers(participant: &DomainParticipant) -> Vec<Peer> {
-    let writers = participant
-        .discovered_writers()
-        .into_iter()
-        .map(|writer| writer.publication_topic_data);
+    let writers = participant.discovered_writers().into_iter().map(|writer| writer.publication_topic_data);
     let peer = |data: PublicationBuiltinTopicData| Peer {
         gid: gid(data.key),
         qos: data.qos(),
@@ -268,18 +245,8 @@ mod tests {
     fn a_misfit_is_told_with_topic_peer_wish_and_cure() {
         let check = |topic: &str, role, wish: &str, offer: &str, is_reliability, expect: &str| {
             let (dds_topic, dds_type, qos) = (String::new(), String::new(), QosPolicies::default());
-            let end = End {
-                topic: topic.into(),
-                dds_topic,
-                dds_type,
-                qos,
-                role,
-            };
-            let misfit = Mismatch {
-                wish: wish.into(),
-                offer: offer.into(),
-                is_reliability,
-            };
+            let end = End { topic: topic.into(), dds_topic, dds_type, qos, role };
+            let misfit = Mismatch { wish: wish.into(), offer: offer.into(), is_reliability };
             assert_eq!(sentence(&end, "/peer", &misfit), expect);
         };
         check(

@@ -47,37 +47,18 @@ pub fn slots<T>(n_slots: usize) -> (Vec<Sender<T>>, Receiver<T>) {
         n_senders: n_slots,
         receiver_alive: true,
     };
-    let shared = Arc::new(Shared {
-        state: Mutex::new(state),
-        filled: Condvar::new(),
-    });
-    let senders = (0..n_slots)
-        .map(|slot| Sender {
-            shared: Arc::clone(&shared),
-            slot,
-        })
-        .collect();
+    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
+    let senders = (0..n_slots).map(|slot| Sender { shared: Arc::clone(&shared), slot }).collect();
     (senders, Receiver { shared })
 }
 
 /// One sender, one slot.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
-        state: Mutex::new(State {
-            slots: vec![None],
-            next_order: 0,
-            n_senders: 1,
-            receiver_alive: true,
-        }),
+        state: Mutex::new(State { slots: vec![None], next_order: 0, n_senders: 1, receiver_alive: true }),
         filled: Condvar::new(),
     });
-    (
-        Sender {
-            shared: Arc::clone(&shared),
-            slot: 0,
-        },
-        Receiver { shared },
-    )
+    (Sender { shared: Arc::clone(&shared), slot: 0 }, Receiver { shared })
 }
 
 impl<T> Sender<T> {
@@ -130,11 +111,7 @@ impl<T> Receiver<T> {
             if state.n_senders == 0 {
                 return Err(Closed);
             }
-            state = self
-                .shared
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -167,10 +144,7 @@ mod tests {
         for (slot, value) in [(1, 10), (0, 20), (1, 11), (2, 30)] {
             assert!(senders[slot].replace(value).is_ok());
         }
-        assert_eq!(
-            [receiver.recv(), receiver.recv(), receiver.recv()],
-            [Ok(11), Ok(20), Ok(30)]
-        );
+        assert_eq!([receiver.recv(), receiver.recv(), receiver.recv()], [Ok(11), Ok(20), Ok(30)]);
     }
 
     #[test]
@@ -204,9 +178,7 @@ mod tests {
                 assert_eq!(last, Some(N));
                 sum
             });
-            let displaced: u64 = (1..=N)
-                .filter_map(|value| sender.replace(value).ok().flatten())
-                .sum();
+            let displaced: u64 = (1..=N).filter_map(|value| sender.replace(value).ok().flatten()).sum();
             drop(sender);
             (receiving.join().unwrap_or_default(), displaced)
         });

@@ -12,9 +12,7 @@ pub struct Pool<T> {
 
 impl<T> Clone for Pool<T> {
     fn clone(&self) -> Self {
-        Self {
-            free: Arc::clone(&self.free),
-        }
+        Self { free: Arc::clone(&self.free) }
     }
 }
 
@@ -29,10 +27,7 @@ impl<T: Default> Pool<T> {
     pub fn lease(&self) -> Lease<T> {
         // A panic elsewhere cannot leave the list half-written, so poison carries no news.
         let used = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Lease {
-            value: used.unwrap_or_default(),
-            home: Some(Arc::clone(&self.free)),
-        }
+        Lease { value: used.unwrap_or_default(), home: Some(Arc::clone(&self.free)) }
     }
 }
 
@@ -66,9 +61,7 @@ impl<T: Default> DerefMut for Lease<T> {
 impl<T: Default> Drop for Lease<T> {
     fn drop(&mut self) {
         if let Some(home) = &self.home {
-            home.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(std::mem::take(&mut self.value));
+            home.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.value));
         }
     }
 }

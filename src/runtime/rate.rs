@@ -22,11 +22,7 @@ impl RateLimit {
             return false;
         }
         // Counted from when it was due, so that the mean rate holds; after a pause from now.
-        self.due = Some(if due + period < now {
-            now + period
-        } else {
-            due + period
-        });
+        self.due = Some(if due + period < now { now + period } else { due + period });
         true
     }
 }
@@ -40,10 +36,7 @@ mod tests {
         let start = Instant::now();
         let admitted = (0..(10.0 * camera_rate) as u32).filter(|&i| {
             let jitter = if i % 2 == 0 { 0.0 } else { 0.001 };
-            limit.admit(
-                max_rate,
-                start + Duration::from_secs_f64(f64::from(i) / camera_rate + jitter),
-            )
+            limit.admit(max_rate, start + Duration::from_secs_f64(f64::from(i) / camera_rate + jitter))
         });
         let n_admitted = admitted.count();
         assert!(

@@ -46,19 +46,8 @@ impl Accounting {
         // Fates before receipts: a frame that moves meanwhile is in flight rather than negative.
         let (published, displaced) = (get(&self.published), get(&self.displaced));
         let (refused, unwanted) = (get(&self.refused), get(&self.unwanted));
-        let reasons = self
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        Counts {
-            received: get(&self.received),
-            published,
-            displaced,
-            refused,
-            unwanted,
-            reasons,
-        }
+        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Counts { received: get(&self.received), published, displaced, refused, unwanted, reasons }
     }
 }
 
@@ -82,30 +71,16 @@ pub struct Counts {
 impl Counts {
     /// Frames that are inside the node.
     pub fn in_flight(&self) -> u64 {
-        self.received
-            .saturating_sub(self.published + self.displaced + self.refused + self.unwanted)
+        self.received.saturating_sub(self.published + self.displaced + self.refused + self.unwanted)
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            received,
-            published,
-            displaced,
-            refused,
-            unwanted,
-            reasons,
-        } = self;
-        write!(
-            f,
-            "received {received} = published {published} + displaced {displaced} + refused {refused}"
-        )?;
+        let Self { received, published, displaced, refused, unwanted, reasons } = self;
+        write!(f, "received {received} = published {published} + displaced {displaced} + refused {refused}")?;
         if !reasons.is_empty() {
-            let list: Vec<_> = reasons
-                .iter()
-                .map(|(reason, n)| format!("{reason} {n}"))
-                .collect();
+            let list: Vec<_> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
             write!(f, " ({})", list.join(", "))?;
         }
         write!(f, " + unwanted {unwanted} + in flight {}", self.in_flight())
@@ -133,15 +108,8 @@ pub enum Span {
 
 impl Span {
     /// All spans, in the order of a frame's life.
-    pub const ALL: [Self; 7] = [
-        Self::Fit,
-        Self::Wait,
-        Self::Forward,
-        Self::Heads,
-        Self::Publish,
-        Self::Total,
-        Self::Age,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Fit, Self::Wait, Self::Forward, Self::Heads, Self::Publish, Self::Total, Self::Age];
 
     /// Lower-case name for logs and JSON.
     pub fn name(self) -> &'static str {
@@ -185,40 +153,26 @@ impl Default for Latencies {
 
 fn histogram() -> Histogram<u64> {
     // Two significant digits: 100 kB a histogram at most, half a percent of error.
-    #[expect(
-        clippy::expect_used,
-        reason = "the bounds are constants that hdrhistogram accepts"
-    )]
+    #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram accepts")]
     Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("constant bounds are valid")
 }
 
 impl Latencies {
     /// Adds one sample.
     pub fn record(&self, span: Span, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros())
-            .unwrap_or(LONGEST_MICROS)
-            .clamp(1, LONGEST_MICROS);
-        let mut histogram = self.0[span as usize]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(LONGEST_MICROS).clamp(1, LONGEST_MICROS);
+        let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
         histogram.saturating_record(micros);
     }
 
     /// Percentiles since the last call, and starts anew.
     pub fn take(&self) -> [(Span, Percentiles); Span::ALL.len()] {
         Span::ALL.map(|span| {
-            let mut histogram = self.0[span as usize]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
             let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
             let found = match histogram.len() {
                 0 => Percentiles::default(),
-                n => Percentiles {
-                    n,
-                    p50: millis(0.50),
-                    p95: millis(0.95),
-                    p99: millis(0.99),
-                },
+                n => Percentiles { n, p50: millis(0.50), p95: millis(0.95), p99: millis(0.99) },
             };
             histogram.reset();
             (span, found)
@@ -250,10 +204,7 @@ mod tests {
         (1..=100).for_each(|millis| latencies.record(Span::Fit, Duration::from_millis(millis)));
         let (span, fit) = latencies.take()[0];
         assert_eq!((span, fit.n), (Span::Fit, 100));
-        assert!(
-            (fit.p50 - 50.0).abs() < 0.5 && (fit.p99 - 99.0).abs() < 1.0,
-            "{fit:?}"
-        );
+        assert!((fit.p50 - 50.0).abs() < 0.5 && (fit.p99 - 99.0).abs() < 1.0, "{fit:?}");
         assert_eq!(latencies.take()[0].1, Percentiles::default());
     }
 }

@@ -41,10 +41,7 @@ impl Stage {
                 run()
             })
             .with_context(|| format!("cannot start the thread {name}"))?;
-        Ok(Self {
-            name,
-            thread: Some(thread),
-        })
+        Ok(Self { name, thread: Some(thread) })
     }
 
     /// Waits for the end.
@@ -62,10 +59,7 @@ impl Stage {
         let outcome = thread.join().unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(anyhow!(
-                "panicked: {}",
-                said.unwrap_or_else(|| "without a message".into())
-            ))
+            Err(anyhow!("panicked: {}", said.unwrap_or_else(|| "without a message".into())))
         });
         outcome.with_context(|| self.name.clone())
     }
@@ -87,9 +81,7 @@ mod tests {
         let (ended, wait) = mpsc::channel();
         let stage = Stage::spawn("fit", ended, run).map(Stage::join);
         assert_eq!(wait.recv(), Ok(()));
-        let said = stage
-            .and_then(|outcome| outcome)
-            .map_or_else(|err| format!("{err:#}"), |()| "ok".into());
+        let said = stage.and_then(|outcome| outcome).map_or_else(|err| format!("{err:#}"), |()| "ok".into());
         assert_eq!(said, expect);
     }
 

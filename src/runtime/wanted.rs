@@ -22,14 +22,8 @@ pub enum Topic {
 
 impl Topic {
     /// Every output topic.
-    pub const ALL: [Self; 6] = [
-        Self::Features,
-        Self::Reduced,
-        Self::Pca,
-        Self::PcaCompressed,
-        Self::GridInfo,
-        Self::Embedding,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Features, Self::Reduced, Self::Pca, Self::PcaCompressed, Self::GridInfo, Self::Embedding];
 
     /// The name below the node's private namespace.
     pub fn name(self) -> &'static str {

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::FeaturesDtype;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
+use crate::logging::Throttle;
 use crate::pca::{Basis, Estimator};
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::Header;
@@ -94,6 +95,9 @@ pub struct Output {
 /// Side of a patch in `~/features/pca`, pixels.
 const PCA_PIXELS: u32 = 8;
 
+/// A calibration that does not fit is told of once a minute.
+static BAD_CALIBRATION: Throttle = Throttle::new(Duration::from_secs(60));
+
 /// `~/features/reduced` stays within this, so that any receiver takes it with default buffers.
 const REDUCED_BYTES: usize = 96 * 1024;
 
@@ -116,6 +120,8 @@ pub struct Heads {
     card: Arc<ModelCard>,
     features_dtype: FeaturesDtype,
     reduced_channels: usize,
+    /// Whether it has been told that fewer channels fit.
+    told_fewer: bool,
     basis: BasisState,
     basis_path: PathBuf,
 }
@@ -137,6 +143,7 @@ impl Heads {
             card: Arc::new(config.card),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
+            told_fewer: false,
             basis,
             basis_path: config.basis_path,
         }
@@ -151,39 +158,30 @@ impl Heads {
         let n_cls = self.card.n_cls_tokens as i64;
         let n_patches = i64::from(grid.width) * i64::from(grid.height);
         let (Some(tap), Some(last)) = (tokens.taps.first(), tokens.taps.last()) else {
-            return Err(EngineError {
-                message: "the engine returned no tokens".into(),
-            });
+            return Err(EngineError { message: "the engine returned no tokens".into() });
         };
         let patches = tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?;
 
-        let features = wanted
-            .contains(Topic::Features)
-            .then(|| feature_map(&patches, grid, self.features_dtype));
+        let features =
+            wanted.contains(Topic::Features).then(|| feature_map(&patches, grid, self.features_dtype));
         let embedding = wanted.contains(Topic::Embedding).then(|| embedding(last, n_cls));
         let (mut reduced, mut pca) = (None, None);
         let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);
-        let most_channels = reduced_channels(self.reduced_channels, grid);
         if wants_pca || wanted.contains(Topic::Reduced) {
+            let most_channels = self.reduced_channels(grid);
             let patches = patches.f_to_device(Device::Cpu)?;
             if let Some(basis) = self.basis(&patches, &input.pixels) {
                 if wanted.contains(Topic::Reduced) {
                     let channels = most_channels.min(basis.n_components());
-                    reduced = Some(feature_map(
-                        &basis.project(&patches, channels)?,
-                        grid,
-                        FeaturesDtype::Float32,
-                    )?);
+                    reduced =
+                        Some(feature_map(&basis.project(&patches, channels)?, grid, FeaturesDtype::Float32)?);
                 }
                 if wants_pca {
                     pca = Some(picture(&basis.colors(&patches)?, grid)?);
                 }
             }
         }
-        let grid_info = wanted
-            .contains(Topic::GridInfo)
-            .then(|| grid_info(&input))
-            .flatten();
+        let grid_info = wanted.contains(Topic::GridInfo).then(|| grid_info(&input)).flatten();
         Ok(Output {
             header: input.header,
             camera: input.camera,
@@ -200,17 +198,24 @@ impl Heads {
         })
     }
 
+    /// Channels that fit on `grid`; says once when they are fewer than asked for.
+    fn reduced_channels(&mut self, grid: Size) -> usize {
+        let n_channels = reduced_channels(self.reduced_channels, grid);
+        if n_channels < self.reduced_channels && !self.told_fewer {
+            self.told_fewer = true;
+            let (asked, Size { width, height }) = (self.reduced_channels, grid);
+            tracing::warn!(
+                "reduced_channels: {n_channels} instead of {asked}, so that {width}x{height} patches fit 96 KB"
+            );
+        }
+        n_channels
+    }
+
     /// The basis, after `patches` have been added to the estimate where there is none yet.
     fn basis(&mut self, patches: &Tensor, pixels: &[u8]) -> Option<&Basis> {
         if let BasisState::Gathering(estimator) = &mut self.basis {
             let estimate = estimator.add(patches, pixels).map_err(anyhow::Error::from);
-            match estimate.and_then(|()| {
-                if estimator.is_full() {
-                    estimator.finish()
-                } else {
-                    Ok(None)
-                }
-            }) {
+            match estimate.and_then(|()| if estimator.is_full() { estimator.finish() } else { Ok(None) }) {
                 Ok(None) => (),
                 Ok(Some(basis)) => self.basis = BasisState::Ready(self.keep(basis)),
                 Err(err) => {
@@ -226,12 +231,7 @@ impl Heads {
     }
 
     fn keep(&self, mut basis: Basis) -> Basis {
-        let ModelCard {
-            name,
-            revision,
-            layer,
-            ..
-        } = &*self.card;
+        let ModelCard { name, revision, layer, .. } = &*self.card;
         match basis.save(&self.basis_path, name, revision, *layer) {
             Ok(()) => tracing::info!(
                 "PCA basis {} estimated and saved as {}",
@@ -252,10 +252,7 @@ pub fn reduced_channels(asked: usize, grid: Size) -> usize {
 
 /// Size of `~/features/pca` for `grid`.
 pub fn pca_size(grid: Size) -> Size {
-    Size {
-        width: grid.width * PCA_PIXELS,
-        height: grid.height * PCA_PIXELS,
-    }
+    Size { width: grid.width * PCA_PIXELS, height: grid.height * PCA_PIXELS }
 }
 
 fn feature_map(patches: &Tensor, grid: Size, dtype: FeaturesDtype) -> Result<FeatureMap, TchError> {
@@ -263,34 +260,20 @@ fn feature_map(patches: &Tensor, grid: Size, dtype: FeaturesDtype) -> Result<Fea
         FeaturesDtype::Float16 => (Kind::Half, 2),
         FeaturesDtype::Float32 => (Kind::Float, 4),
     };
-    let values = patches
-        .f_to_kind(kind)?
-        .f_to_device(Device::Cpu)?
-        .f_contiguous()?;
+    let values = patches.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let mut bytes = vec![0; values.numel() * element_bytes];
     values.f_copy_data_u8(&mut bytes, values.numel())?;
     let channels = usize::try_from(values.size()[1]).unwrap_or_default();
-    Ok(FeatureMap {
-        grid,
-        channels,
-        dtype,
-        bytes,
-    })
+    Ok(FeatureMap { grid, channels, dtype, bytes })
 }
 
 fn embedding(tokens: &Tensor, n_cls: i64) -> Result<Embedding, TchError> {
-    let class_tokens = tokens
-        .f_get(0)?
-        .f_narrow(0, 0, n_cls)?
-        .f_to_kind(Kind::Float)?
-        .f_to_device(Device::Cpu)?;
+    let class_tokens =
+        tokens.f_get(0)?.f_narrow(0, 0, n_cls)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
     let pooled = class_tokens.f_mean_dim(&[0i64][..], false, Kind::Float)?;
     let floats = |tensor: &Tensor| {
         let mut values = vec![0f32; tensor.numel()];
-        tensor
-            .f_contiguous()?
-            .f_copy_data(&mut values, tensor.numel())
-            .map(|()| values)
+        tensor.f_contiguous()?.f_copy_data(&mut values, tensor.numel()).map(|()| values)
     };
     let pooled: Vec<f32> = floats(&pooled)?;
     Ok(Embedding {
@@ -304,9 +287,8 @@ fn embedding(tokens: &Tensor, n_cls: i64) -> Result<Embedding, TchError> {
 /// Colours `[P, 3]`, 0 to 1, as a smooth picture.
 pub(crate) fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchError> {
     let size = pca_size(grid);
-    let map = colors
-        .f_reshape([1, i64::from(grid.height), i64::from(grid.width), 3])?
-        .f_permute([0, 3, 1, 2])?;
+    let map =
+        colors.f_reshape([1, i64::from(grid.height), i64::from(grid.width), 3])?.f_permute([0, 3, 1, 2])?;
     let out = [i64::from(size.height), i64::from(size.width)];
     let smooth = map.f_upsample_bilinear2d(out, false, None, None)?;
     let bytes8 = smooth.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
@@ -318,11 +300,22 @@ pub(crate) fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchErro
 
 /// The calibration of the patch grid, when the camera's belongs to a picture of this size.
 fn grid_info(input: &Input) -> Option<Intrinsics> {
-    let intrinsics = input
-        .intrinsics
-        .as_ref()
-        .filter(|found| found.size == input.geometry.camera)?;
-    Some(intrinsics.under(&input.geometry.grid_from_camera(), input.geometry.grid()))
+    let intrinsics = input.intrinsics.as_ref()?;
+    let (found, picture) = (intrinsics.size, input.geometry.camera);
+    if found == picture && intrinsics.is_calibrated() {
+        return Some(intrinsics.under(&input.geometry.grid_from_camera(), input.geometry.grid()));
+    }
+    if BAD_CALIBRATION.admit().is_some() {
+        let state = if intrinsics.is_calibrated() { "calibrated" } else { "not calibrated" };
+        tracing::warn!(
+            "no features/camera_info: the CameraInfo is for {}x{} and {state}, the pictures are {}x{}",
+            found.width,
+            found.height,
+            picture.width,
+            picture.height
+        );
+    }
+    None
 }
 
 #[cfg(test)]
@@ -332,11 +325,7 @@ mod tests {
     #[test]
     fn reduced_features_never_exceed_96_kilobytes() {
         let check = |asked, width, height, expect| {
-            assert_eq!(
-                reduced_channels(asked, Size { width, height }),
-                expect,
-                "{asked} {width}x{height}"
-            );
+            assert_eq!(reduced_channels(asked, Size { width, height }), expect, "{asked} {width}x{height}");
         };
         check(16, 16, 16, 16);
         check(64, 16, 16, 64);
@@ -349,11 +338,8 @@ mod tests {
         let grid = Size { width: 2, height: 1 };
         let patches = Tensor::from_slice(&[1.0f32, -2.0, 0.5, 4.0]).reshape([2, 2]);
         let map = feature_map(&patches, grid, FeaturesDtype::Float16).unwrap();
-        let values: Vec<f32> = map
-            .bytes
-            .chunks(2)
-            .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect();
+        let values: Vec<f32> =
+            map.bytes.chunks(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
         assert_eq!((map.channels, values), (2, vec![1.0, -2.0, 0.5, 4.0]));
     }
 
@@ -361,10 +347,7 @@ mod tests {
     fn the_embedding_is_the_mean_of_the_class_tokens() {
         let tokens = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 6.0, 9.0, 9.0]).reshape([1, 3, 2]);
         let embedding = embedding(&tokens, 2).unwrap();
-        assert_eq!(
-            (embedding.pooled, embedding.class_tokens),
-            (vec![2.0, 4.0], vec![1.0, 2.0, 3.0, 6.0])
-        );
+        assert_eq!((embedding.pooled, embedding.class_tokens), (vec![2.0, 4.0], vec![1.0, 2.0, 3.0, 6.0]));
     }
 
     #[test]
@@ -372,10 +355,6 @@ mod tests {
         let colors = Tensor::from_slice(&[0.0f32, 0.5, 1.0, 0.0, 0.5, 1.0]).reshape([2, 3]);
         let picture = picture(&colors, Size { width: 2, height: 1 }).unwrap();
         assert_eq!(picture.size, Size { width: 16, height: 8 });
-        assert!(
-            picture.bytes.chunks(3).all(|rgb| rgb == [0, 128, 255]),
-            "{:?}",
-            &picture.bytes[..6]
-        );
+        assert!(picture.bytes.chunks(3).all(|rgb| rgb == [0, 128, 255]), "{:?}", &picture.bytes[..6]);
     }
 }

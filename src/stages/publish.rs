@@ -48,13 +48,8 @@ mod tests {
     #[test]
     fn a_png_holds_the_picture_exactly() {
         let size = Size { width: 5, height: 3 };
-        let picture = RgbPicture {
-            size,
-            bytes: (0..45).collect(),
-        };
-        let back = image::load_from_memory(&png(&picture).unwrap())
-            .unwrap()
-            .into_rgb8();
+        let picture = RgbPicture { size, bytes: (0..45).collect() };
+        let back = image::load_from_memory(&png(&picture).unwrap()).unwrap().into_rgb8();
         assert_eq!((back.dimensions(), back.into_raw()), ((5, 3), picture.bytes));
     }
 }

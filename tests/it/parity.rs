@@ -58,10 +58,8 @@ fn error(found: &Tensor, expect: &Tensor) -> f64 {
 }
 
 fn cosine(found: &Tensor, expect: &Tensor) -> f64 {
-    let (found, expect) = (
-        found.to_kind(Kind::Double).flatten(0, -1),
-        expect.to_kind(Kind::Double).flatten(0, -1),
-    );
+    let (found, expect) =
+        (found.to_kind(Kind::Double).flatten(0, -1), expect.to_kind(Kind::Double).flatten(0, -1));
     found.dot(&expect).double_value(&[]) / (found.norm() * expect.norm()).double_value(&[])
 }
 
@@ -118,10 +116,7 @@ fn half_precisions_keep_the_direction() {
                 return;
             }
             let pixio = load(folder, kind);
-            let bytes = pixio
-                .encode(&golden("images"), &[n_blocks(&pixio)])
-                .unwrap()
-                .remove(0);
+            let bytes = pixio.encode(&golden("images"), &[n_blocks(&pixio)]).unwrap().remove(0);
             let values = pixio.forward(&golden("pixel_values")).unwrap();
             for last in [pixio.normalize(&bytes).unwrap(), values.last_hidden_state] {
                 assert_eq!(last.kind(), kind);

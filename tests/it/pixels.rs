@@ -9,10 +9,7 @@ use pixio_node::stages::camera::{Frame, Header, Picture, Raster};
 use pixio_node::stages::fit::Fitter;
 use safetensors::SafeTensors;
 
-const MODEL: Size = Size {
-    width: 256,
-    height: 256,
-};
+const MODEL: Size = Size { width: 256, height: 256 };
 
 /// Runs `check` on the file, or says that it does not.
 fn with_pixels(check: impl Fn(&SafeTensors<'_>)) {
@@ -37,10 +34,7 @@ fn size_of(file: &SafeTensors<'_>, name: &str) -> Size {
     let &[height, width, 3] = tensor.shape() else {
         panic!("{name} is {:?}", tensor.shape());
     };
-    Size {
-        width: width as u32,
-        height: height as u32,
-    }
+    Size { width: width as u32, height: height as u32 }
 }
 
 fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> Picture {
@@ -55,17 +49,10 @@ fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> Picture {
 }
 
 fn fitted(fit: Fit, model: Size, picture: Picture) -> Vec<u8> {
-    let frame = Frame {
-        header: Header::default(),
-        camera: 0,
-        received: Instant::now(),
-        picture,
-        intrinsics: None,
-    };
+    let frame =
+        Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None };
     let mut pixels = Vec::new();
-    Fitter::new(fit, model, ResizeFilter::Exact)
-        .fit(&frame, &mut pixels)
-        .unwrap();
+    Fitter::new(fit, model, ResizeFilter::Exact).fit(&frame, &mut pixels).unwrap();
     pixels
 }
 
@@ -100,11 +87,7 @@ fn channels_may_be_ordered_after_the_resize() {
     with_pixels(|file| {
         let rgb = file.tensor("photo/coffee/rgb").unwrap();
         let size = size_of(file, "photo/coffee/rgb");
-        let bgr: Vec<u8> = rgb
-            .data()
-            .chunks_exact(3)
-            .flat_map(|p| [p[2], p[1], p[0]])
-            .collect();
+        let bgr: Vec<u8> = rgb.data().chunks_exact(3).flat_map(|p| [p[2], p[1], p[0]]).collect();
         let bgra: Vec<u8> = bgr.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 9]).collect();
         let expect = fitted(Fit::Stretch, MODEL, raw("rgb8", size, size.width * 3, rgb.data()));
         assert!(fitted(Fit::Stretch, MODEL, raw("bgr8", size, size.width * 3, &bgr)) == expect);
@@ -127,11 +110,7 @@ fn encodings_have_the_colours_of_arithmetic() {
                 "mono16" | "16UC1" | "uyvy" | "yuv422" | "yuyv" | "yuv422_yuy2" => 2,
                 _ => 1,
             };
-            let found = fitted(
-                Fit::Stretch,
-                size,
-                raw(name, size, size.width * channels, tensor("raw")),
-            );
+            let found = fitted(Fit::Stretch, size, raw(name, size, size.width * channels, tensor("raw")));
             let is_inner = |i: usize| {
                 let (x, y) = (i / 3 % size.width as usize, i / 3 / size.width as usize);
                 x > 0 && y > 0 && x + 1 < size.width as usize && y + 1 < size.height as usize
@@ -157,11 +136,7 @@ fn jpegs_decode_as_by_libjpeg() {
         for name in names_of(file, "photo/", "/rgb") {
             let size = size_of(file, &format!("photo/{name}/rgb"));
             for kind in ["jpeg", "progressive", "webcam", "fine"] {
-                let bytes = file
-                    .tensor(&format!("photo/{name}/{kind}"))
-                    .unwrap()
-                    .data()
-                    .to_vec();
+                let bytes = file.tensor(&format!("photo/{name}/{kind}")).unwrap().data().to_vec();
                 let expect = file.tensor(&format!("photo/{name}/{kind}_rgb")).unwrap();
                 let decoded = fitted(Fit::Stretch, size, Picture::Compressed(bytes.into()));
                 let (max, mean) = differences(&decoded, expect.data());

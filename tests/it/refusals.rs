@@ -15,39 +15,22 @@ fn tensors() -> Vec<(String, Tensor)> {
     let mut shapes: Vec<(String, Vec<i64>)> = vec![
         ("embeddings.cls_token".into(), vec![1, 1, 32]),
         ("embeddings.position_embeddings".into(), vec![1, 5, 32]),
-        (
-            "embeddings.patch_embeddings.projection.weight".into(),
-            vec![32, 3, 16, 16],
-        ),
+        ("embeddings.patch_embeddings.projection.weight".into(), vec![32, 3, 16, 16]),
         ("embeddings.patch_embeddings.projection.bias".into(), vec![32]),
     ];
-    let linear = [
-        ("attention.q_proj", 32, 32),
-        ("attention.k_proj", 32, 32),
-        ("attention.v_proj", 32, 32),
-    ];
-    let linear = linear.into_iter().chain([
-        ("attention.o_proj", 32, 32),
-        ("mlp.fc1", 128, 32),
-        ("mlp.fc2", 32, 128),
-    ]);
+    let linear = [("attention.q_proj", 32, 32), ("attention.k_proj", 32, 32), ("attention.v_proj", 32, 32)];
+    let linear =
+        linear.into_iter().chain([("attention.o_proj", 32, 32), ("mlp.fc1", 128, 32), ("mlp.fc2", 32, 128)]);
     for (name, outputs, inputs) in linear {
         shapes.push((format!("layers.0.{name}.weight"), vec![outputs, inputs]));
         shapes.push((format!("layers.0.{name}.bias"), vec![outputs]));
     }
-    for name in [
-        "layers.0.layernorm_before",
-        "layers.0.layernorm_after",
-        "layernorm",
-    ] {
+    for name in ["layers.0.layernorm_before", "layers.0.layernorm_after", "layernorm"] {
         shapes.push((format!("{name}.weight"), vec![32]));
         shapes.push((format!("{name}.bias"), vec![32]));
     }
     let filled = |shape: Vec<i64>| Tensor::full(shape, 0.5, (Kind::Float, Device::Cpu));
-    shapes
-        .into_iter()
-        .map(|(name, shape)| (name, filled(shape)))
-        .collect()
+    shapes.into_iter().map(|(name, shape)| (name, filled(shape))).collect()
 }
 
 fn write(folder: &Path, tensors: &[(String, Tensor)]) {
@@ -78,11 +61,7 @@ fn check_tensor(name: &str, value: Option<Tensor>, expect: &[&str]) {
     let spoil = |folder: &Path| {
         let mut tensors = tensors();
         tensors.retain(|(other, _)| other != name);
-        tensors.extend(
-            value
-                .as_ref()
-                .map(|value| (name.to_owned(), value.shallow_clone())),
-        );
+        tensors.extend(value.as_ref().map(|value| (name.to_owned(), value.shallow_clone())));
         write(folder, &tensors);
     };
     check(spoil, &[&["model.safetensors", name], expect].concat());
@@ -95,94 +74,48 @@ fn full(shape: &[i64], value: f64) -> Option<Tensor> {
 #[test]
 fn files_that_are_missing_or_broken_are_named() {
     let remove = |name: &'static str| move |folder: &Path| fs::remove_file(folder.join(name)).unwrap();
-    check(
-        remove("config.json"),
-        &["cannot read", "config.json", "No such file"],
-    );
-    check(
-        remove("model.safetensors"),
-        &["has neither model.safetensors nor model.safetensors.index.json"],
-    );
+    check(remove("config.json"), &["cannot read", "config.json", "No such file"]);
+    check(remove("model.safetensors"), &["has neither model.safetensors nor model.safetensors.index.json"]);
     let pickle =
         |folder: &Path| fs::rename(folder.join("model.safetensors"), folder.join("pixio.pth")).unwrap();
     check(
         pickle,
-        &[
-            "pixio.pth is a pickle",
-            "`.venv/bin/python tools/convert_checkpoint.py /",
-            "/pixio.pth /",
-        ],
+        &["pixio.pth is a pickle", "`.venv/bin/python tools/convert_checkpoint.py /", "/pixio.pth /"],
     );
     let cut = |length: u64| {
         move |folder: &Path| {
-            let file = fs::File::options()
-                .write(true)
-                .open(folder.join("model.safetensors"))
-                .unwrap();
+            let file = fs::File::options().write(true).open(folder.join("model.safetensors")).unwrap();
             file.set_len(length).unwrap();
         }
     };
-    check(
-        cut(100_000),
-        &["model.safetensors: cut short: 100000 bytes, by its header"],
-    );
+    check(cut(100_000), &["model.safetensors: cut short: 100000 bytes, by its header"]);
     check(cut(100), &["cut short: 100 bytes, the header alone ends at"]);
     check(cut(4), &["only 4 bytes long"]);
     let text =
         |text: &'static str| move |folder: &Path| fs::write(folder.join("model.safetensors"), text).unwrap();
-    check(
-        text("version https://git-lfs.github.com/spec/v1"),
-        &["no header length"],
-    );
+    check(text("version https://git-lfs.github.com/spec/v1"), &["no header length"]);
     check(text("\x02\0\0\0\0\0\0\0{]"), &["not a safetensors file: header"]);
     check(text("\x02\0\0\0\0\0\0\0{}"), &["no Pixio encoder in it"]);
     let config =
         |json: &'static str| move |folder: &Path| fs::write(folder.join("config.json"), json).unwrap();
-    check(
-        config(r#"{"hidden_act": "silu"}"#),
-        &["config.json: hidden_act is \"silu\", but only \"gelu\""],
-    );
+    check(config(r#"{"hidden_act": "silu"}"#), &["config.json: hidden_act is \"silu\", but only \"gelu\""]);
 }
 
 #[test]
 fn tensors_that_do_not_fit_are_named_with_both_shapes() {
-    check_tensor(
-        "layers.0.mlp.fc2.weight",
-        None,
-        &["is missing (expected [32, 128])"],
-    );
-    check_tensor(
-        "layers.0.attention.k_proj.weight",
-        None,
-        &["is missing (expected [32, 32])"],
-    );
-    check_tensor(
-        "layers.0.mlp.fc1.bias",
-        full(&[64], 0.5),
-        &["is [64], expected [128]"],
-    );
+    check_tensor("layers.0.mlp.fc2.weight", None, &["is missing (expected [32, 128])"]);
+    check_tensor("layers.0.attention.k_proj.weight", None, &["is missing (expected [32, 32])"]);
+    check_tensor("layers.0.mlp.fc1.bias", full(&[64], 0.5), &["is [64], expected [128]"]);
     let integers = Some(Tensor::zeros([32], (Kind::Int64, Device::Cpu)));
-    check_tensor(
-        "layernorm.weight",
-        integers,
-        &["is I64, expected F32, BF16, F16 or F64"],
-    );
+    check_tensor("layernorm.weight", integers, &["is I64, expected F32, BF16, F16 or F64"]);
     let wider = |folder: &Path| fs::write(folder.join("config.json"), CONFIG.replace("32,", "64,")).unwrap();
     check(wider, &["tensor embeddings.", "32", "64"]);
 }
 
 #[test]
 fn tensors_that_are_not_finite_are_named() {
-    check_tensor(
-        "embeddings.cls_token",
-        full(&[1, 1, 32], f64::NAN),
-        &["not finite in Float"],
-    );
-    check_tensor(
-        "layers.0.attention.v_proj.bias",
-        full(&[32], f64::INFINITY),
-        &["not finite in Float"],
-    );
+    check_tensor("embeddings.cls_token", full(&[1, 1, 32], f64::NAN), &["not finite in Float"]);
+    check_tensor("layers.0.attention.v_proj.bias", full(&[32], f64::INFINITY), &["not finite in Float"]);
     let folder = tempfile::tempdir().unwrap();
     let mut large = tensors();
     large.retain(|(name, _)| name != "layernorm.bias");
@@ -190,10 +123,7 @@ fn tensors_that_are_not_finite_are_named() {
     write(folder.path(), &large);
     assert!(load(folder.path(), Kind::BFloat16).is_ok());
     let said = load(folder.path(), Kind::Half).unwrap_err();
-    assert!(
-        said.contains("layernorm.bias has values that are not finite in Half"),
-        "{said}"
-    );
+    assert!(said.contains("layernorm.bias has values that are not finite in Half"), "{said}");
 }
 
 #[test]
@@ -204,10 +134,7 @@ fn shards_that_an_index_names_wrongly_are_refused() {
         fs::write(folder.join("model.safetensors.index.json"), index).unwrap();
     };
     check(|folder| shard(folder, "part.safetensors"), &["loaded"]);
-    check(
-        |folder| shard(folder, "other.safetensors"),
-        &["cannot read", "other.safetensors", "No such file"],
-    );
+    check(|folder| shard(folder, "other.safetensors"), &["cannot read", "other.safetensors", "No such file"]);
     check(
         |folder| shard(folder, "../part.safetensors"),
         &["index.json: \"../part.safetensors\" is not the name"],
@@ -216,10 +143,7 @@ fn shards_that_an_index_names_wrongly_are_refused() {
         shard(folder, "part.safetensors");
         fs::write(folder.join("model.safetensors.index.json"), "{}").unwrap();
     };
-    check(
-        broken,
-        &["model.safetensors.index.json: missing field `weight_map`"],
-    );
+    check(broken, &["model.safetensors.index.json: missing field `weight_map`"]);
 }
 
 #[test]
@@ -229,46 +153,19 @@ fn inputs_that_do_not_fit_are_refused_and_the_next_good_one_is_served() {
     let pixio = load(folder.path(), Kind::Float).unwrap();
     let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
     let check = |shape: &[i64], kind, blocks: &[usize], expect: &str| {
-        let said = pixio
-            .encode(&zeros(shape, kind), blocks)
-            .map_or_else(|err| err.to_string(), |_| "served".into());
+        let said =
+            pixio.encode(&zeros(shape, kind), blocks).map_or_else(|err| err.to_string(), |_| "served".into());
         assert!(said.contains(expect), "{said}");
     };
-    check(
-        &[1, 40, 32, 3],
-        Kind::Uint8,
-        &[1],
-        "input is Uint8 [1, 40, 32, 3], expected Uint8 [B, H, W, 3]",
-    );
-    check(
-        &[1, 32, 32, 3],
-        Kind::Float,
-        &[1],
-        "input is Float [1, 32, 32, 3]",
-    );
-    check(
-        &[0, 32, 32, 3],
-        Kind::Uint8,
-        &[1],
-        "input is Uint8 [0, 32, 32, 3]",
-    );
+    check(&[1, 40, 32, 3], Kind::Uint8, &[1], "input is Uint8 [1, 40, 32, 3], expected Uint8 [B, H, W, 3]");
+    check(&[1, 32, 32, 3], Kind::Float, &[1], "input is Float [1, 32, 32, 3]");
+    check(&[0, 32, 32, 3], Kind::Uint8, &[1], "input is Uint8 [0, 32, 32, 3]");
     check(&[1, 0, 32, 3], Kind::Uint8, &[1], "input is Uint8 [1, 0, 32, 3]");
     check(&[32, 32, 3], Kind::Uint8, &[1], "input is Uint8 [32, 32, 3]");
-    check(
-        &[1, 32, 32, 3],
-        Kind::Uint8,
-        &[0, 2],
-        "blocks [0, 2] were asked for, the model has 1",
-    );
+    check(&[1, 32, 32, 3], Kind::Uint8, &[0, 2], "blocks [0, 2] were asked for, the model has 1");
     check(&[2, 16, 48, 3], Kind::Uint8, &[1, 0], "served");
-    let floats = pixio
-        .forward(&zeros(&[1, 3, 30, 32], Kind::Float))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        floats.contains("expected floats [B, 3, H, W], H and W divisible by 16"),
-        "{floats}"
-    );
+    let floats = pixio.forward(&zeros(&[1, 3, 30, 32], Kind::Float)).unwrap_err().to_string();
+    assert!(floats.contains("expected floats [B, 3, H, W], H and W divisible by 16"), "{floats}");
     let said = Eager::new(pixio, &[0, 1]).unwrap_err().to_string();
     assert!(said.contains("at least one, counted from 1, ascending"), "{said}");
 }
@@ -277,16 +174,9 @@ fn inputs_that_do_not_fit_are_refused_and_the_next_good_one_is_served() {
 fn the_random_model_is_the_same_every_time_and_sees_the_image() {
     let load = || Pixio::load(&Source::resolve("random:tiny").unwrap(), Device::Cpu, Kind::Float).unwrap();
     let (first, second) = (load(), load());
-    assert_eq!(
-        (first.name(), first.revision()),
-        ("random:tiny", second.revision())
-    );
+    assert_eq!((first.name(), first.revision()), ("random:tiny", second.revision()));
     let image = |value: f64| Tensor::full([1, 64, 32, 3], value, (Kind::Uint8, Device::Cpu));
-    let run = |pixio: &Pixio, value| {
-        pixio
-            .normalize(&pixio.encode(&image(value), &[4]).unwrap()[0])
-            .unwrap()
-    };
+    let run = |pixio: &Pixio, value| pixio.normalize(&pixio.encode(&image(value), &[4]).unwrap()[0]).unwrap();
     let (dark, bright) = (run(&first, 20.0), run(&first, 200.0));
     assert!(dark.equal(&run(&second, 20.0)));
     assert_eq!(dark.size(), [1, 8 + 8, 192]);

@@ -79,11 +79,7 @@ pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Vec<u8>) {
         let y = (i32::from(y) - 16).max(0) * 76_309 + 32_768;
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
         let byte = |value: i32| (value >> 16).clamp(0, 255) as u8;
-        *rgb = [
-            byte(y + 104_597 * v),
-            byte(y - 25_675 * u - 53_279 * v),
-            byte(y + 132_201 * u),
-        ];
+        *rgb = [byte(y + 104_597 * v), byte(y - 25_675 * u - 53_279 * v), byte(y + 132_201 * u)];
     }
 }
 
@@ -96,9 +92,7 @@ pub(super) fn paint(small: &[u8], channels: Channels, placement: &Placement, int
         into.as_chunks_mut::<3>().0.fill(PADDING);
     }
     let n_cols = target.size.width as usize;
-    let rows = into
-        .chunks_exact_mut(model.width as usize * 3)
-        .skip(target.top as usize);
+    let rows = into.chunks_exact_mut(model.width as usize * 3).skip(target.top as usize);
     for (row, small) in rows.zip(small.chunks_exact(n_cols * channels.count())) {
         let row = &mut row[target.left as usize * 3..][..n_cols * 3];
         copy_as_rgb(small, channels, row);
@@ -109,15 +103,9 @@ fn copy_as_rgb(source: &[u8], channels: Channels, rgb: &mut [u8]) {
     let pixels = rgb.as_chunks_mut::<3>().0.iter_mut();
     match channels {
         Channels::Rgb => rgb.copy_from_slice(source),
-        Channels::Bgr => pixels
-            .zip(source.as_chunks().0)
-            .for_each(|(rgb, &[b, g, r])| *rgb = [r, g, b]),
-        Channels::Rgba => pixels
-            .zip(source.as_chunks().0)
-            .for_each(|(rgb, &[r, g, b, _])| *rgb = [r, g, b]),
-        Channels::Bgra => pixels
-            .zip(source.as_chunks().0)
-            .for_each(|(rgb, &[b, g, r, _])| *rgb = [r, g, b]),
+        Channels::Bgr => pixels.zip(source.as_chunks().0).for_each(|(rgb, &[b, g, r])| *rgb = [r, g, b]),
+        Channels::Rgba => pixels.zip(source.as_chunks().0).for_each(|(rgb, &[r, g, b, _])| *rgb = [r, g, b]),
+        Channels::Bgra => pixels.zip(source.as_chunks().0).for_each(|(rgb, &[b, g, r, _])| *rgb = [r, g, b]),
         Channels::Mono => pixels.zip(source).for_each(|(rgb, &grey)| *rgb = [grey; 3]),
     }
 }

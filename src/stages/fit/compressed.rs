@@ -18,13 +18,7 @@ pub(super) fn decode<'a>(
     } else if file.starts_with(PNG_START) {
         png::decode(file, scratch, pixels)?
     } else {
-        return Err(FitError::CompressedFormat {
-            start: file[..file.len().min(8)].to_vec(),
-        });
+        return Err(FitError::CompressedFormat { start: file[..file.len().min(8)].to_vec() });
     };
-    Ok(Pixels {
-        size,
-        channels,
-        bytes: pixels,
-    })
+    Ok(Pixels { size, channels, bytes: pixels })
 }

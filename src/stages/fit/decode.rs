@@ -35,11 +35,7 @@ impl Decoder {
         let pixels = &mut self.pixels;
         let channels = match encoding {
             Encoding::Bits8(channels) => {
-                return Ok(Pixels {
-                    size,
-                    channels,
-                    bytes: rows,
-                });
+                return Ok(Pixels { size, channels, bytes: rows });
             }
             Encoding::Bits16(channels) => {
                 colour::narrow(rows, raster.big_endian, pixels);
@@ -54,11 +50,7 @@ impl Decoder {
                 Channels::Rgb
             }
         };
-        Ok(Pixels {
-            size,
-            channels,
-            bytes: pixels,
-        })
+        Ok(Pixels { size, channels, bytes: pixels })
     }
 
     #[cfg(test)]

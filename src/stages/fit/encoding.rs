@@ -99,11 +99,7 @@ impl Encoding {
     /// The planes in the order in which they lie; the second has no rows where there is only one.
     pub(super) fn planes(self, size: Size) -> [Plane; 2] {
         let (width, height) = (u64::from(size.width), u64::from(size.height));
-        let plane = |rows, row_bytes, steps| Plane {
-            rows,
-            row_bytes,
-            steps,
-        };
+        let plane = |rows, row_bytes, steps| Plane { rows, row_bytes, steps };
         let none = plane(0, 0, 0);
         match self {
             Self::Bits8(channels) => [plane(height, width * channels.count() as u64, 1), none],

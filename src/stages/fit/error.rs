@@ -91,8 +91,6 @@ impl FitError {
     }
 
     pub(super) fn conversion(err: impl ToString) -> Self {
-        Self::Conversion {
-            message: err.to_string(),
-        }
+        Self::Conversion { message: err.to_string() }
     }
 }

@@ -51,9 +51,7 @@ pub(super) fn decode(
     let bytes = if cut { &whole[..end] } else { whole };
     pixels.resize(size.width as usize * size.height as usize * channels.count(), 0);
     let options = options().jpeg_set_out_colorspace(wanted);
-    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
-        .decode_into(pixels)
-        .map_err(broken)?;
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode_into(pixels).map_err(broken)?;
     Ok((size, channels))
 }
 
@@ -64,27 +62,19 @@ fn header(file: &[u8]) -> Result<(Size, Channels, ColorSpace), FitError> {
     let (Some(info), Some(coded)) = (decoder.info(), decoder.input_colorspace()) else {
         return Err(broken("it has no header"));
     };
-    let size = Size {
-        width: info.width.into(),
-        height: info.height.into(),
-    };
+    let size = Size { width: info.width.into(), height: info.height.into() };
     check_size(size)?;
     match coded {
         ColorSpace::Luma => Ok((size, Channels::Mono, ColorSpace::Luma)),
         ColorSpace::YCbCr | ColorSpace::RGB => Ok((size, Channels::Rgb, ColorSpace::RGB)),
-        other => Err(broken(format!(
-            "its colours are {other:?}, not RGB, YCbCr or grey"
-        ))),
+        other => Err(broken(format!("its colours are {other:?}, not RGB, YCbCr or grey"))),
     }
 }
 
 /// Strict, or broken data would come out as a picture.
 fn options() -> DecoderOptions {
     let longest = usize::from(u16::MAX);
-    DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(longest)
-        .set_max_height(longest)
+    DecoderOptions::default().set_strict_mode(true).set_max_width(longest).set_max_height(longest)
 }
 
 /// Markers of the segments before the coded data.
@@ -95,16 +85,11 @@ fn segments(file: &[u8]) -> impl Iterator<Item = u8> {
             return None;
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        rest = rest
-            .get(2 + length..)
-            .filter(|_| marker != SCAN)
-            .unwrap_or_default();
+        rest = rest.get(2 + length..).filter(|_| marker != SCAN).unwrap_or_default();
         Some(marker)
     })
 }
 
 fn broken(message: impl ToString) -> FitError {
-    FitError::Jpeg {
-        message: message.to_string(),
-    }
+    FitError::Jpeg { message: message.to_string() }
 }

@@ -57,8 +57,7 @@ impl Fitter {
     pub fn fit(&mut self, frame: &Frame, pixels: &mut Vec<u8>) -> Result<Geometry, FitError> {
         let picture = self.decoder.decode(&frame.picture)?;
         let placement = placement(self.fit, picture.size, self.size);
-        self.resizer
-            .resize(&picture, placement.source, placement.target.size, &mut self.small)?;
+        self.resizer.resize(&picture, placement.source, placement.target.size, &mut self.small)?;
         colour::paint(&self.small, picture.channels, &placement, pixels);
         Ok(placement.geometry())
     }

@@ -56,7 +56,5 @@ fn drop_alpha_of_grey(pixels: &mut Vec<u8>) {
 }
 
 fn broken(message: impl ToString) -> FitError {
-    FitError::Png {
-        message: message.to_string(),
-    }
+    FitError::Png { message: message.to_string() }
 }

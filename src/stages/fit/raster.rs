@@ -23,10 +23,7 @@ pub(super) fn check_size(size: Size) -> Result<(), FitError> {
 
 /// What a raster is, once every claim has been found true.
 pub(super) fn check(raster: &Raster) -> Result<(Encoding, Size), FitError> {
-    let size = Size {
-        width: raster.width,
-        height: raster.height,
-    };
+    let size = Size { width: raster.width, height: raster.height };
     if size.width == 0 || size.height == 0 {
         return Err(FitError::ZeroSize { size });
     }
@@ -35,18 +32,12 @@ pub(super) fn check(raster: &Raster) -> Result<(Encoding, Size), FitError> {
         return Err(FitError::Encoding { encoding: encoding() });
     };
     if !code.takes(size) {
-        return Err(FitError::ImpossibleSize {
-            encoding: encoding(),
-            size,
-        });
+        return Err(FitError::ImpossibleSize { encoding: encoding(), size });
     }
     let planes = code.planes(size);
     for plane in planes {
         if plane.row_bytes > u64::from(raster.step) * plane.steps {
-            return Err(FitError::Step {
-                step: raster.step,
-                row_bytes: plane.row_bytes,
-            });
+            return Err(FitError::Step { step: raster.step, row_bytes: plane.row_bytes });
         }
     }
     // The last row may lack its padding. Saturation keeps a claim of 2^64 bytes from looking small.
@@ -86,10 +77,7 @@ pub(super) fn rows<'a>(
     for (n_rows, row_bytes, stride) in planes {
         let (rows, rest) = source.split_at(source.len().min(n_rows * stride));
         let (packed, free) = target.split_at_mut(n_rows * row_bytes);
-        for (row, packed) in rows
-            .chunks(stride.max(1))
-            .zip(packed.chunks_exact_mut(row_bytes.max(1)))
-        {
+        for (row, packed) in rows.chunks(stride.max(1)).zip(packed.chunks_exact_mut(row_bytes.max(1))) {
             packed.copy_from_slice(&row[..row_bytes]);
         }
         (source, target) = (rest, free);

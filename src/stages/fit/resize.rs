@@ -19,11 +19,7 @@ pub(super) struct Resizer {
 
 impl Resizer {
     pub(super) fn new(filter: ResizeFilter) -> Self {
-        Self {
-            filter,
-            bicubic: fir::Resizer::new(),
-            strip: Vec::new(),
-        }
+        Self { filter, bicubic: fir::Resizer::new(), strip: Vec::new() }
     }
 
     /// Makes `into` the picture's part `source` at `target` size, its channels in the same order.
@@ -54,30 +50,14 @@ impl Resizer {
     ) -> Result<(), FitError> {
         let n_channels = picture.channels.count();
         let rows = rows_within_reach(source, picture.size.height, target.height);
-        let strip = Size {
-            width: target.width,
-            height: rows.size.height,
-        };
-        self.strip
-            .resize(strip.width as usize * strip.height as usize * n_channels, 0);
-        let kept = Rect {
-            top: source.top - rows.top,
-            left: 0,
-            size: Size {
-                width: strip.width,
-                ..source.size
-            },
-        };
+        let strip = Size { width: target.width, height: rows.size.height };
+        self.strip.resize(strip.width as usize * strip.height as usize * n_channels, 0);
+        let kept =
+            Rect { top: source.top - rows.top, left: 0, size: Size { width: strip.width, ..source.size } };
 
         let bicubic = &mut self.bicubic;
-        bicubic_pass(
-            bicubic,
-            n_channels,
-            (picture.bytes, picture.size),
-            rows,
-            (&mut self.strip, strip),
-        )
-        .and_then(|()| bicubic_pass(bicubic, n_channels, (&self.strip, strip), kept, (into, target)))
+        bicubic_pass(bicubic, n_channels, (picture.bytes, picture.size), rows, (&mut self.strip, strip))
+            .and_then(|()| bicubic_pass(bicubic, n_channels, (&self.strip, strip), kept, (into, target)))
     }
 }
 
@@ -87,14 +67,7 @@ fn rows_within_reach(source: Rect, n_rows: u32, n_target_rows: u32) -> Rect {
     let reach = 2 * source.size.height.div_ceil(n_target_rows) + 2;
     let top = source.top.saturating_sub(reach);
     let bottom = (source.top + source.size.height + reach).min(n_rows);
-    Rect {
-        top,
-        size: Size {
-            height: bottom - top,
-            ..source.size
-        },
-        ..source
-    }
+    Rect { top, size: Size { height: bottom - top, ..source.size }, ..source }
 }
 
 /// Resizes the part `source` of the first picture to the whole second one.
@@ -115,18 +88,11 @@ fn bicubic_pass(
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
         .use_alpha(false)
-        .crop(
-            left,
-            top,
-            f64::from(source.size.width),
-            f64::from(source.size.height),
-        );
+        .crop(left, top, f64::from(source.size.width), f64::from(source.size.height));
     let from = ImageRef::new(from_size.width, from_size.height, from, kind).map_err(FitError::conversion)?;
     let mut to =
         Image::from_slice_u8(to_size.width, to_size.height, to, kind).map_err(FitError::conversion)?;
-    resizer
-        .resize(&from, &mut to, &options)
-        .map_err(FitError::conversion)
+    resizer.resize(&from, &mut to, &options).map_err(FitError::conversion)
 }
 
 fn linear(picture: &Pixels<'_>, source: Rect, target: Size, into: &mut [u8]) -> Result<(), FitError> {

@@ -3,10 +3,7 @@
 use super::*;
 use crate::stages::camera::Picture;
 
-const SIZE: Size = Size {
-    width: 16,
-    height: 16,
-};
+const SIZE: Size = Size { width: 16, height: 16 };
 
 /// Fits a 16x16 picture to 16x16: the colours alone remain.
 fn colours(encoding: &str, step: u32, big_endian: bool, bytes: Vec<u8>) -> Vec<u8> {
@@ -24,24 +21,13 @@ fn check(encoding: &str, unit: &[u8], n_bytes: usize, expect: [u8; 3], tolerance
     let row: Vec<u8> = unit.iter().copied().cycle().take(n_bytes).collect();
     let found = colours(encoding, n_bytes as u32, false, row.repeat(16));
     for pixel in found.chunks_exact(3) {
-        let is_near = pixel
-            .iter()
-            .zip(expect)
-            .all(|(found, expect)| found.abs_diff(expect) <= tolerance);
+        let is_near = pixel.iter().zip(expect).all(|(found, expect)| found.abs_diff(expect) <= tolerance);
         assert!(is_near, "{encoding}: {pixel:?} is not {expect:?}");
     }
     let mut padded: Vec<u8> = [row.as_slice(), &[0xee; 5]].concat().repeat(16);
-    assert_eq!(
-        colours(encoding, n_bytes as u32 + 5, false, padded.clone()),
-        found,
-        "{encoding}, padded"
-    );
+    assert_eq!(colours(encoding, n_bytes as u32 + 5, false, padded.clone()), found, "{encoding}, padded");
     padded.truncate(padded.len() - 5);
-    assert_eq!(
-        colours(encoding, n_bytes as u32 + 5, false, padded),
-        found,
-        "{encoding}, last row unpadded"
-    );
+    assert_eq!(colours(encoding, n_bytes as u32 + 5, false, padded), found, "{encoding}, last row unpadded");
 }
 
 #[test]
@@ -65,18 +51,9 @@ fn sixteen_bits_in_both_byte_orders() {
     check("rgb16", &le(&[51_400, 25_700, 12_850]), 96, [200, 100, 50], 0);
     check("bgr16", &le(&[12_850, 25_700, 51_400]), 96, [200, 100, 50], 0);
 
-    let be: Vec<u8> = [51_400_u16, 25_700, 12_850]
-        .iter()
-        .flat_map(|s| s.to_be_bytes())
-        .collect();
-    assert_eq!(
-        colours("rgb16", 96, true, be.repeat(256)),
-        [200, 100, 50].repeat(256)
-    );
-    assert_eq!(
-        colours("rgb8", 48, true, [200, 100, 50].repeat(256)),
-        [200, 100, 50].repeat(256)
-    );
+    let be: Vec<u8> = [51_400_u16, 25_700, 12_850].iter().flat_map(|s| s.to_be_bytes()).collect();
+    assert_eq!(colours("rgb16", 96, true, be.repeat(256)), [200, 100, 50].repeat(256));
+    assert_eq!(colours("rgb8", 48, true, [200, 100, 50].repeat(256)), [200, 100, 50].repeat(256));
 }
 
 #[test]
@@ -96,9 +73,7 @@ fn planes_of_luma_and_chroma() {
     let near = |found: Vec<u8>| {
         let expect = [200_u8, 100, 50];
         assert!(
-            found
-                .chunks_exact(3)
-                .all(|p| p.iter().zip(expect).all(|(a, b)| a.abs_diff(b) <= 2)),
+            found.chunks_exact(3).all(|p| p.iter().zip(expect).all(|(a, b)| a.abs_diff(b) <= 2)),
             "{found:?}"
         );
     };
@@ -107,28 +82,10 @@ fn planes_of_luma_and_chroma() {
     for padding in [0, 6] {
         let step = 16 + padding as u32;
         let reversed = [pair[1], pair[0]];
-        let nv21 = [
-            plane(vec![luma; 16], 16, padding),
-            plane(reversed.repeat(8), 8, padding),
-        ]
-        .concat();
-        near(colours(
-            "nv21",
-            step,
-            false,
-            nv21[..nv21.len() - padding].to_vec(),
-        ));
-        let nv24 = [
-            plane(vec![luma; 16], 16, padding),
-            plane(pair.repeat(16), 16, 2 * padding),
-        ]
-        .concat();
-        near(colours(
-            "nv24",
-            step,
-            false,
-            nv24[..nv24.len() - 2 * padding].to_vec(),
-        ));
+        let nv21 = [plane(vec![luma; 16], 16, padding), plane(reversed.repeat(8), 8, padding)].concat();
+        near(colours("nv21", step, false, nv21[..nv21.len() - padding].to_vec()));
+        let nv24 = [plane(vec![luma; 16], 16, padding), plane(pair.repeat(16), 16, 2 * padding)].concat();
+        near(colours("nv24", step, false, nv24[..nv24.len() - 2 * padding].to_vec()));
     }
 }
 

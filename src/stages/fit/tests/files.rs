@@ -4,26 +4,19 @@ use image::{ColorType, ExtendedColorType, ImageEncoder};
 
 use super::*;
 
-const SIZE: Size = Size {
-    width: 96,
-    height: 64,
-};
+const SIZE: Size = Size { width: 96, height: 64 };
 
 pub(super) fn jpeg(size: Size, kind: ExtendedColorType, pixels: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 95);
-    encoder
-        .write_image(pixels, size.width, size.height, kind)
-        .unwrap();
+    encoder.write_image(pixels, size.width, size.height, kind).unwrap();
     file
 }
 
 pub(super) fn png(size: Size, kind: ColorType, pixels: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut file);
-    encoder
-        .write_image(pixels, size.width, size.height, kind.into())
-        .unwrap();
+    encoder.write_image(pixels, size.width, size.height, kind.into()).unwrap();
     file
 }
 
@@ -38,37 +31,22 @@ fn pixels_of(bytes: Vec<u8>) -> Vec<u8> {
 #[track_caller]
 fn check_refused(bytes: Vec<u8>, reason: &str) {
     let n_bytes = bytes.len();
-    let found = fit(Fit::Stretch, SIZE, &file(bytes))
-        .err()
-        .map_or("accepted", |err| err.reason());
+    let found = fit(Fit::Stretch, SIZE, &file(bytes)).err().map_or("accepted", |err| err.reason());
     assert_eq!(found, reason, "{n_bytes} bytes");
 }
 
 /// Slow slopes: what JPEG keeps to a few levels.
 fn smooth() -> Vec<u8> {
-    gradient(SIZE)
-        .chunks_exact(3)
-        .flat_map(|p| [p[0], p[1], 255 - p[0]])
-        .collect()
+    gradient(SIZE).chunks_exact(3).flat_map(|p| [p[0], p[1], 255 - p[0]]).collect()
 }
 
 #[test]
 fn jpegs_in_colour_and_in_grey() {
-    let near = |one: &[u8], other: &[u8]| {
-        one.iter()
-            .zip(other)
-            .all(|(one, other)| one.abs_diff(*other) <= 8)
-    };
-    assert!(near(
-        &pixels_of(jpeg(SIZE, ExtendedColorType::Rgb8, &smooth())),
-        &smooth()
-    ));
+    let near = |one: &[u8], other: &[u8]| one.iter().zip(other).all(|(one, other)| one.abs_diff(*other) <= 8);
+    assert!(near(&pixels_of(jpeg(SIZE, ExtendedColorType::Rgb8, &smooth())), &smooth()));
     let grey: Vec<u8> = smooth().chunks_exact(3).map(|p| p[0]).collect();
     let expect: Vec<u8> = grey.iter().flat_map(|&grey| [grey; 3]).collect();
-    assert!(near(
-        &pixels_of(jpeg(SIZE, ExtendedColorType::L8, &grey)),
-        &expect
-    ));
+    assert!(near(&pixels_of(jpeg(SIZE, ExtendedColorType::L8, &grey)), &expect));
 }
 
 #[test]
@@ -140,12 +118,8 @@ fn pngs_of_every_kind() {
     let pixels = || rgb.chunks_exact(3);
     let grey: Vec<u8> = pixels().map(|p| p[0]).collect();
     let grey_as_rgb: Vec<u8> = grey.iter().flat_map(|&grey| [grey; 3]).collect();
-    let wide = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .flat_map(|&b| (u16::from(b) * 257).to_ne_bytes())
-            .collect::<Vec<_>>()
-    };
+    let wide =
+        |bytes: &[u8]| bytes.iter().flat_map(|&b| (u16::from(b) * 257).to_ne_bytes()).collect::<Vec<_>>();
     let rgba: Vec<u8> = pixels().flat_map(|p| [p[0], p[1], p[2], 0]).collect();
     let grey_alpha: Vec<u8> = grey.iter().flat_map(|&grey| [grey, 128]).collect();
     let check =

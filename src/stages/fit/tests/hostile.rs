@@ -10,10 +10,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: u32) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as u32) % n.max(1)
     }
 
@@ -53,33 +50,13 @@ fn fitters() -> Vec<Fitter> {
     let fits = [Fit::Stretch, Fit::Letterbox, Fit::Crop, Fit::Auto];
     let filters = [ResizeFilter::Exact, ResizeFilter::Linear];
     let model = size(32, 48);
-    fits.iter()
-        .flat_map(|&fit| filters.iter().map(move |&filter| Fitter::new(fit, model, filter)))
-        .collect()
+    fits.iter().flat_map(|&fit| filters.iter().map(move |&filter| Fitter::new(fit, model, filter))).collect()
 }
 
 #[test]
 fn no_claim_of_a_raster_panics() {
     let (mut random, mut fitters, mut pixels) = (Random(1), fitters(), Vec::new());
-    let sides = [
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-        7,
-        8,
-        17,
-        64,
-        65,
-        300,
-        65_535,
-        65_536,
-        1 << 20,
-        u32::MAX - 1,
-        u32::MAX,
-    ];
+    let sides = [0, 1, 2, 3, 4, 5, 7, 8, 17, 64, 65, 300, 65_535, 65_536, 1 << 20, u32::MAX - 1, u32::MAX];
     let mut n_served = 0;
     for _ in 0..9000 {
         // Half of the sizes are small, so that many claims can be true.
@@ -88,9 +65,7 @@ fn no_claim_of_a_raster_panics() {
         let honest = width.wrapping_mul(random.one_of(&[1, 2, 3, 4, 6]));
         let step = random.one_of(&[honest, honest, honest.wrapping_add(7), 0, 1, u32::MAX]);
         let claimed = u64::from(step) * u64::from(height) * u64::from(random.one_of(&[1_u8, 2, 3])) / 2;
-        let n_bytes = random
-            .one_of(&[claimed, claimed * 2, claimed.saturating_sub(1), 0, 10])
-            .min(1 << 18);
+        let n_bytes = random.one_of(&[claimed, claimed * 2, claimed.saturating_sub(1), 0, 10]).min(1 << 18);
         let bytes = (0..n_bytes).map(|i| (i * 37) as u8).collect();
         let mut frame = raw(random.one_of(&ENCODINGS), size(width, height), step, bytes);
         if let Picture::Raw(raster) = &mut frame.picture {
@@ -99,10 +74,7 @@ fn no_claim_of_a_raster_panics() {
         let which = random.below(fitters.len() as u32) as usize;
         n_served += u32::from(fitters[which].fit(&frame, &mut pixels).is_ok());
     }
-    assert!(
-        n_served > 500,
-        "only {n_served} claims were true: the rest was not tried"
-    );
+    assert!(n_served > 500, "only {n_served} claims were true: the rest was not tried");
 }
 
 #[test]

@@ -17,26 +17,13 @@ fn size(width: u32, height: u32) -> Size {
 }
 
 fn frame(picture: Picture) -> Frame {
-    Frame {
-        header: Header::default(),
-        camera: 0,
-        received: Instant::now(),
-        picture,
-        intrinsics: None,
-    }
+    Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None }
 }
 
 fn raw(encoding: &str, size: Size, step: u32, bytes: Vec<u8>) -> Frame {
     let (encoding, bytes) = (encoding.to_owned(), bytes.into());
     let Size { width, height } = size;
-    frame(Picture::Raw(Raster {
-        encoding,
-        width,
-        height,
-        step,
-        big_endian: false,
-        bytes,
-    }))
+    frame(Picture::Raw(Raster { encoding, width, height, step, big_endian: false, bytes }))
 }
 
 fn file(bytes: Vec<u8>) -> Frame {
@@ -47,33 +34,20 @@ fn file(bytes: Vec<u8>) -> Frame {
 fn fit(how: Fit, model: Size, frame: &Frame) -> Result<(Geometry, Vec<u8>), FitError> {
     let mut pixels = vec![1, 2, 3];
     let geometry = Fitter::new(how, model, ResizeFilter::Exact).fit(frame, &mut pixels)?;
-    assert_eq!(
-        pixels.len(),
-        (geometry.model.width * geometry.model.height * 3) as usize
-    );
+    assert_eq!(pixels.len(), (geometry.model.width * geometry.model.height * 3) as usize);
     Ok((geometry, pixels))
 }
 
 /// A picture with a gradient, RGB; no two channels are alike.
 fn gradient(size: Size) -> Vec<u8> {
-    let pixel = |x: u32, y: u32| {
-        [
-            (x * 255 / size.width) as u8,
-            (y * 255 / size.height) as u8,
-            (x ^ y) as u8,
-        ]
-    };
-    (0..size.height)
-        .flat_map(|y| (0..size.width).flat_map(move |x| pixel(x, y)))
-        .collect()
+    let pixel = |x: u32, y: u32| [(x * 255 / size.width) as u8, (y * 255 / size.height) as u8, (x ^ y) as u8];
+    (0..size.height).flat_map(|y| (0..size.width).flat_map(move |x| pixel(x, y))).collect()
 }
 
 #[test]
 fn letterbox_pads_and_crop_keeps_the_middle() {
     // Columns of one colour each: 64x32, left half red, right half blue.
-    let row: Vec<u8> = (0..64)
-        .flat_map(|x| if x < 32 { [250, 0, 0] } else { [0, 0, 250] })
-        .collect();
+    let row: Vec<u8> = (0..64).flat_map(|x| if x < 32 { [250, 0, 0] } else { [0, 0, 250] }).collect();
     let wide = raw("rgb8", size(64, 32), 192, row.repeat(32));
     let at = |pixels: &[u8], x: usize, y: usize| [0, 1, 2].map(|c| pixels[(y * 32 + x) * 3 + c]);
 
@@ -82,50 +56,30 @@ fn letterbox_pads_and_crop_keeps_the_middle() {
         assert_eq!(at(&boxed, 16, y), [124, 116, 104], "row {y}");
     }
     for y in [8, 23] {
-        assert_eq!(
-            (at(&boxed, 0, y), at(&boxed, 31, y)),
-            ([250, 0, 0], [0, 0, 250]),
-            "row {y}"
-        );
+        assert_eq!((at(&boxed, 0, y), at(&boxed, 31, y)), ([250, 0, 0], [0, 0, 250]), "row {y}");
     }
     let (_, cropped) = fit(Fit::Crop, size(32, 32), &wide).unwrap();
-    assert_eq!(
-        (at(&cropped, 15, 0), at(&cropped, 16, 31)),
-        ([250, 0, 0], [0, 0, 250])
-    );
+    assert_eq!((at(&cropped, 15, 0), at(&cropped, 16, 31)), ([250, 0, 0], [0, 0, 250]));
 }
 
 #[test]
 fn auto_chooses_the_size_and_says_so() {
     let picture = size(128, 72);
-    let (geometry, _) = fit(
-        Fit::Auto,
-        size(256, 256),
-        &raw("rgb8", picture, 384, gradient(picture)),
-    )
-    .unwrap();
+    let (geometry, _) =
+        fit(Fit::Auto, size(256, 256), &raw("rgb8", picture, 384, gradient(picture))).unwrap();
     assert_eq!((geometry.camera, geometry.model), (picture, size(336, 192)));
 }
 
 #[test]
 fn linear_is_near_exact_where_nothing_aliases() {
     let (picture, model) = (size(96, 64), size(192, 128));
-    let smooth: Vec<u8> = gradient(picture)
-        .chunks_exact(3)
-        .flat_map(|p| [p[0], p[1], 77])
-        .collect();
+    let smooth: Vec<u8> = gradient(picture).chunks_exact(3).flat_map(|p| [p[0], p[1], 77]).collect();
     let frame = raw("bgr8", picture, 288, smooth);
     let mut linear = Vec::new();
     for how in [Fit::Stretch, Fit::Crop, Fit::Letterbox] {
         let (_, exact) = fit(how, model, &frame).unwrap();
-        Fitter::new(how, model, ResizeFilter::Linear)
-            .fit(&frame, &mut linear)
-            .unwrap();
-        let worst = exact
-            .iter()
-            .zip(&linear)
-            .map(|(one, other)| one.abs_diff(*other))
-            .max();
+        Fitter::new(how, model, ResizeFilter::Linear).fit(&frame, &mut linear).unwrap();
+        let worst = exact.iter().zip(&linear).map(|(one, other)| one.abs_diff(*other)).max();
         assert!(worst <= Some(2), "{how:?}: {worst:?}");
     }
 }
@@ -137,9 +91,7 @@ fn buffers_are_kept_from_picture_to_picture() {
     let mut pixels = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..3 {
-        fitter
-            .fit(&raw("uyvy", picture, 130, vec![128; 130 * 48]), &mut pixels)
-            .unwrap();
+        fitter.fit(&raw("uyvy", picture, 130, vec![128; 130 * 48]), &mut pixels).unwrap();
         let buffers = [&fitter.small, &pixels].map(|buffer| (buffer.as_ptr(), buffer.capacity()));
         addresses.push((buffers, fitter.decoder.buffers()));
     }

@@ -17,103 +17,42 @@ fn claims_are_held_against_the_bytes() {
     check(&rgb(8, 4, 24, 96), "accepted", "");
     check(&rgb(8, 4, 30, 3 * 30 + 24), "accepted", "");
     check(&rgb(8, 4, 24, 200), "accepted", "");
-    check(
-        &rgb(8, 4, 30, 3 * 30 + 23),
-        "short data",
-        "113 bytes came, 114 were claimed",
-    );
+    check(&rgb(8, 4, 30, 3 * 30 + 23), "short data", "113 bytes came, 114 were claimed");
     check(&rgb(8, 4, 24, 95), "short data", "95 bytes came, 96 were claimed");
     check(&rgb(8, 4, 24, 0), "short data", "0 bytes came");
-    check(
-        &rgb(8, 4, 23, 96),
-        "step",
-        "step 23 is shorter than a row of 24 bytes",
-    );
+    check(&rgb(8, 4, 23, 96), "step", "step 23 is shorter than a row of 24 bytes");
     check(&rgb(8, 4, 0, 96), "step", "step 0");
     check(&rgb(0, 4, 24, 96), "zero size", "0x4");
     check(&rgb(8, 0, 24, 96), "zero size", "8x0");
     check(&rgb(0, 0, 0, 0), "zero size", "0x0");
-    check(
-        &rgb(16_384, 16_384, 49_152, 1000),
-        "short data",
-        "1000 bytes came, 805306368 were claimed",
-    );
+    check(&rgb(16_384, 16_384, 49_152, 1000), "short data", "1000 bytes came, 805306368 were claimed");
     check(&rgb(u32::MAX, u32::MAX, u32::MAX, 1000), "step", "");
-    check(
-        &raw("mono8", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]),
-        "short data",
-        "",
-    );
-    check(
-        &raw("nv24", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]),
-        "short data",
-        "",
-    );
-    check(
-        &raw("mono8", size(65_536, 1), 65_536, vec![0; 65_536]),
-        "too large",
-        "65536x1",
-    );
-    check(
-        &raw("mono8", size(1, 65_536), 1, vec![0; 65_536]),
-        "too large",
-        "1x65536",
-    );
-    check(
-        &raw("mono8", size(65_535, 1), 65_535, vec![0; 65_535]),
-        "accepted",
-        "",
-    );
-    check(
-        &raw("mono8", size(8001, 8001), 8001, vec![0; 8001 * 8001]),
-        "too large",
-        "64 megapixels",
-    );
+    check(&raw("mono8", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]), "short data", "");
+    check(&raw("nv24", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]), "short data", "");
+    check(&raw("mono8", size(65_536, 1), 65_536, vec![0; 65_536]), "too large", "65536x1");
+    check(&raw("mono8", size(1, 65_536), 1, vec![0; 65_536]), "too large", "1x65536");
+    check(&raw("mono8", size(65_535, 1), 65_535, vec![0; 65_535]), "accepted", "");
+    check(&raw("mono8", size(8001, 8001), 8001, vec![0; 8001 * 8001]), "too large", "64 megapixels");
 }
 
 #[test]
 fn encodings_are_known_by_their_exact_names() {
-    for unknown in [
-        "",
-        "RGB8",
-        "rgb8 ",
-        "rgba16",
-        "32FC1",
-        "8UC2",
-        "jpeg",
-        "bayer_rggb16",
-        "nv12",
-        "\u{1f4f7}",
-    ] {
-        check(
-            &raw(unknown, size(8, 4), 96, vec![0; 999]),
-            "encoding",
-            &format!("{unknown:?}"),
-        );
+    for unknown in
+        ["", "RGB8", "rgb8 ", "rgba16", "32FC1", "8UC2", "jpeg", "bayer_rggb16", "nv12", "\u{1f4f7}"]
+    {
+        check(&raw(unknown, size(8, 4), 96, vec![0; 999]), "encoding", &format!("{unknown:?}"));
     }
 }
 
 #[test]
 fn sizes_that_an_encoding_cannot_have() {
     for encoding in ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv21"] {
-        check(
-            &raw(encoding, size(7, 4), 64, vec![0; 999]),
-            "impossible size",
-            encoding,
-        );
+        check(&raw(encoding, size(7, 4), 64, vec![0; 999]), "impossible size", encoding);
     }
-    check(
-        &raw("nv21", size(8, 5), 64, vec![0; 999]),
-        "impossible size",
-        "8x5",
-    );
+    check(&raw("nv21", size(8, 5), 64, vec![0; 999]), "impossible size", "8x5");
     check(&raw("uyvy", size(8, 5), 64, vec![0; 999]), "accepted", "");
     check(&raw("nv24", size(7, 5), 64, vec![0; 999]), "accepted", "");
-    check(
-        &raw("bayer_rggb8", size(3, 9), 64, vec![0; 999]),
-        "impossible size",
-        "3x9",
-    );
+    check(&raw("bayer_rggb8", size(3, 9), 64, vec![0; 999]), "impossible size", "3x9");
     check(&raw("bayer_rggb8", size(9, 5), 64, vec![0; 999]), "accepted", "");
 }
 
@@ -128,11 +67,7 @@ fn planes_are_counted_in_full() {
     check(&nv24(8, 96), "accepted", "");
     check(&nv24(8, 95), "short data", "95 bytes came, 96 were claimed");
     check(&nv24(10, 40 + 60 + 16), "accepted", "");
-    check(
-        &nv24(10, 40 + 60 + 15),
-        "short data",
-        "115 bytes came, 116 were claimed",
-    );
+    check(&nv24(10, 40 + 60 + 15), "short data", "115 bytes came, 116 were claimed");
 }
 
 #[test]
