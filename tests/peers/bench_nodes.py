@@ -1,13 +1,14 @@
 """The two nodes of the comparison as processes that can be read: counts, CPU time in and outside the forward pass, memory."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_process import Node, Output
+from node_process import Node, Output, end_with_parent
 
 HERE = Path(__file__).resolve().parent
 
@@ -95,9 +96,8 @@ class Baseline:
         self._env = env
 
     def start(self):
-        import os
         self._process = subprocess.Popen(self._arguments, env=os.environ | self._env, stdin=subprocess.DEVNULL,
-                                         stderr=subprocess.PIPE, text=True)
+                                         stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
         self.pid = self._process.pid
         output = Output(self._process.stderr)
         if not output.wait_for("ready:", 120, alive=lambda: self._process.poll() is None):

@@ -1,5 +1,6 @@
 """A running pixio_node: started, listened to and stopped, and every wait has an end."""
 
+import ctypes
 import json
 import os
 import re
@@ -31,6 +32,11 @@ def environment(**extra: str) -> dict[str, str]:
     paths = [path for path in env.pop("LD_LIBRARY_PATH", "").split(":")
              if path and not os.path.realpath(path).startswith(added)]
     return env | ({"LD_LIBRARY_PATH": ":".join(paths)} if paths else {}) | extra
+
+
+def end_with_parent():
+    """Between fork and exec: however this process ends, the child ends too."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Output:
@@ -99,7 +105,8 @@ class Node:
     def start(self, timeout_secs: float = 60) -> "Node":
         """Starts the process and waits until it has subscribed."""
         self.process = subprocess.Popen(self.arguments, env=self._env, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+                                        preexec_fn=end_with_parent)
         self.output = Output(self.process.stderr)
         if not self.wait_for_line(r"ready:", timeout_secs):
             if self.process.poll() is None:
@@ -158,7 +165,7 @@ class Node:
         return int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) * 1024
 
 
-def run(*arguments: str, timeout_secs: float = 60, **env: str) -> subprocess.CompletedProcess:
+def run(*arguments: str, timeout_secs: float = 30, **env: str) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
     return subprocess.run([str(BINARY), *map(str, arguments)], env=environment(NO_COLOR="1", **env),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_secs)

@@ -24,7 +24,7 @@ def settled(node, output: str, channels: int, dtype) -> list[np.ndarray]:
         answers = []
         for photograph in PHOTOGRAPHS:
             stamp = node.send(photograph)
-            answers.append(node.inboxes[output].answer(stamp, 2))
+            answers.append(node.inboxes[output].answer(stamp, 0.5))
         if None in answers:
             continue
         now = [array(message, channels, dtype) for message in answers]

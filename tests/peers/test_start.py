@@ -13,7 +13,7 @@ FOLDERS = [
     (checkpoints.with_nan, ["model.safetensors", "layernorm.weight"]),
     (checkpoints.cut_in_half, ["model.safetensors"]),
     (checkpoints.only_a_pickle, ["pytorch_model.bin", "convert_checkpoint.py"]),
-    (checkpoints.empty, ["config.json"]),
+    (checkpoints.empty, ["model.safetensors"]),
     (lambda path: path, []),
 ]
 
@@ -44,7 +44,7 @@ def test_a_good_folder_serves(tmp_path, rig):
 FILES = [
     ("max_raet: 5.0", "/cam/pixio_node", ["max_raet", "max_rate"]),
     ("max_raet: 5.0", "/**", ["max_raet", "max_rate"]),
-    ("modle: random:tiny", "pixio_node", ["modle", "model"]),
+    ("modle: random:tiny", "/cam/*", ["modle", "model"]),
     ("max_rate: fast", "/**", ["max_rate", "fast"]),
     ("size: 250x256", "/**", ["size", "250", "16"]),
     ("fit: strech", "/**", ["fit", "strech", "stretch"]),
