@@ -12,6 +12,7 @@ use crate::config::Live;
 use crate::engine::Engine;
 use crate::logging::Throttle;
 use crate::runtime::latest::{self, Closed};
+use crate::runtime::pace::{Estimate, Pace};
 use crate::runtime::pool::Pool;
 use crate::runtime::rate::RateLimit;
 use crate::runtime::statistics::{Accounting, Latencies, Span};
@@ -91,15 +92,23 @@ impl Pipeline {
         let (inputs, waiting) = latest::slots::<Input>(cameras.len());
         let (outputs, ready) = channel::bounded::<Output>(1);
         let (mut stages, mut intakes) = (Vec::new(), Vec::new());
+        let pace = Arc::<Pace>::default();
 
         for (camera, (Camera { name, fitter }, inputs)) in cameras.into_iter().zip(inputs).enumerate() {
             let (frames, arriving) = latest::channel();
-            let fit = FitLoop { fitter, inputs, shared: shared.clone(), camera, name: name.clone() };
+            let (for_fit, pace) = (shared.clone(), Arc::clone(&pace));
+            let fit = FitLoop { fitter, inputs, shared: for_fit, pace, camera, name: name.clone() };
             stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || fit.run(&arriving))?);
             intakes.push(Intake { frames, shared: shared.clone(), rate: RateLimit::default(), camera });
         }
-        let model =
-            ModelLoop { engine, heads, outputs, shared: shared.clone(), stopping: Arc::clone(&stopping) };
+        let model = ModelLoop {
+            engine,
+            heads,
+            outputs,
+            pace,
+            shared: shared.clone(),
+            stopping: Arc::clone(&stopping),
+        };
         stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
         let publishing = PublishLoop { sink, shared: shared.clone() };
         stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
@@ -173,6 +182,7 @@ struct FitLoop {
     fitter: Fitter,
     inputs: latest::Sender<Input>,
     shared: Shared,
+    pace: Arc<Pace>,
     camera: usize,
     name: String,
 }
@@ -182,7 +192,13 @@ impl FitLoop {
         let accounting = &self.shared.accounting[self.camera];
         let pool = Pool::<Vec<u8>>::default();
         let throttle = Throttle::new(WARN_PERIOD);
-        while let Ok(frame) = frames.recv() {
+        let mut usual = Estimate::high();
+        while frames.wait().is_ok() {
+            // While the model is busy a frame stays where a newer one displaces it before it costs anything.
+            if let Some(wait) = self.pace.wait_for(usual.get(), Instant::now()) {
+                std::thread::sleep(wait);
+            }
+            let Ok(frame) = frames.recv() else { break };
             let started = Instant::now();
             let mut pixels = pool.lease();
             let geometry = match self.fitter.fit(&frame, &mut pixels) {
@@ -197,6 +213,7 @@ impl FitLoop {
             };
             let fitted = Instant::now();
             self.shared.latencies.record(Span::Fit, fitted - started);
+            usual.add(fitted - started);
             let Frame { header, camera, received, intrinsics, .. } = frame;
             let input = Input { header, camera, received, fitted, pixels, geometry, intrinsics };
             match self.inputs.replace(input) {
@@ -218,12 +235,14 @@ struct ModelLoop {
     heads: Heads,
     outputs: channel::Sender<Output>,
     shared: Shared,
+    pace: Arc<Pace>,
     stopping: Arc<AtomicBool>,
 }
 
 impl ModelLoop {
     fn run(mut self, inputs: &latest::Receiver<Input>) -> anyhow::Result<()> {
         let latencies = &self.shared.latencies;
+        let mut usual = Estimate::low();
         while let Ok(input) = inputs.recv() {
             let accounting = &self.shared.accounting[input.camera];
             if self.stopping.load(Ordering::Relaxed) {
@@ -237,12 +256,15 @@ impl ModelLoop {
             }
             latencies.record(Span::Wait, input.fitted.elapsed());
             let started = Instant::now();
+            self.pace.busy_until(started + usual.get());
             let tokens = forward(&mut *self.engine, &input)?;
             let forwarded = Instant::now();
             latencies.record(Span::Forward, forwarded - started);
             let output = self.heads.run(input, &tokens, wanted)?;
             latencies.record(Span::Heads, forwarded.elapsed());
             self.outputs.send(output).ok().context("publish has ended")?;
+            usual.add(started.elapsed());
+            self.pace.free();
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, input_size, warm};
+use crate::commands::model::{Model, fitter, input_size};
 use crate::config::{Config, Live, Values};
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
@@ -52,7 +52,7 @@ pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), F
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let heads = model.heads(config);
     let about = (model.card.clone(), model.device, model.kind);
-    warm(&mut model.engine, input_size(config)).map_err(|err| Failure::Running(err.into()))?;
+    model.warm(config).map_err(|err| Failure::Running(err.into()))?;
 
     let shared = Shared::new(1, Arc::new(Live::new(values, |_level| ())));
     shared.wanted.set([Topic::Features, Topic::Embedding].into_iter().collect());

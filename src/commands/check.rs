@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, input_size, warm};
+use crate::commands::model::{Model, fitter};
 use crate::commands::run::{Launch, message_bytes, parameters};
 use crate::config::Config;
 use crate::geometry::Size;
@@ -91,7 +91,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
 
 /// One synthetic picture through fit, model and heads.
 fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
-    let forward_time = warm(&mut model.engine, input_size(config))?;
+    let forward_time = model.warm(config)?;
     let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
         header: Header::default(),

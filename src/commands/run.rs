@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, input_size, warm};
+use crate::commands::model::{Model, fitter, input_size};
 use crate::config::{Config, FeaturesDtype, Live, Values};
 use crate::geometry::{PATCH, Size};
 use crate::logging::Log;
@@ -50,8 +50,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
-    let forward = warm(&mut model.engine, input_size(&config)).map_err(|err| Failure::Running(err.into()))?;
-    tracing::info!("warm: one forward pass takes {:.1} ms", forward.as_secs_f64() * 1e3);
+    model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
 
     let address = interface::choose(config.network_interface, environment.is_loopback_only());
     let address = address.map_err(|err| Failure::Setup(err.into()))?;

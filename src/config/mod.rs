@@ -34,7 +34,7 @@ pub struct Config {
     pub device: Device,
     /// Arithmetic of the model.
     pub precision: Precision,
-    /// CPU threads of one forward pass; `None` lets libtorch choose.
+    /// CPU threads of one forward pass; `None` measures.
     pub threads: Option<usize>,
     /// Model input in pixels (both sides divisible by 16). Not read under [`Fit::Auto`].
     pub size: Size,

@@ -94,7 +94,7 @@ pub static TABLE: [Parameter; 20] = [
         "threads",
         Kind::Integer(0, 1024),
         "0",
-        "CPU threads of one forward pass. 0 leaves it to libtorch.",
+        "CPU threads of one forward pass. 0 takes what is fastest in a measurement at start, the fewest where it makes no difference.",
     )
     .in_unit("threads"),
     parameter(

@@ -92,6 +92,21 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Waits until there is a value, and leaves it where a newer one can still replace it.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub fn wait(&self) -> Result<(), Closed> {
+        let mut state = self.shared.lock();
+        while state.slots.iter().all(Option::is_none) {
+            if state.n_senders == 0 {
+                return Err(Closed);
+            }
+            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
     /// Waits for a value and takes the one whose slot was filled first. Values that wait when the
     /// last sender goes are still delivered.
     ///
@@ -154,6 +169,16 @@ mod tests {
         drop(sender);
         assert_eq!(receiver.recv(), Ok(1));
         assert_eq!(receiver.recv(), Err(Closed));
+    }
+
+    #[test]
+    fn a_value_that_was_waited_for_can_still_be_replaced() {
+        let (sender, receiver) = channel();
+        assert_eq!(sender.replace(1), Ok(None));
+        assert_eq!(receiver.wait(), Ok(()));
+        assert_eq!(sender.replace(2), Ok(Some(1)));
+        drop(sender);
+        assert_eq!((receiver.wait(), receiver.recv(), receiver.wait()), (Ok(()), Ok(2), Err(Closed)));
     }
 
     #[test]

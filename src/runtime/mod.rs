@@ -3,6 +3,7 @@
 
 pub mod cache;
 pub mod latest;
+pub mod pace;
 pub mod pool;
 pub mod rate;
 pub mod statistics;
