@@ -18,7 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from bench_nodes import HERE, Baseline, Ours, peak_bytes
 
 SIZES = {"640x480": (640, 480), "1280x720": (1280, 720)}
@@ -93,14 +92,16 @@ def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[
         for node in nodes:
             node.start()
         for node in nodes:
-            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 10, 1.0)
+            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 2, 2.0)
         slowest = max(node.forward_millis() for node in nodes)
-        calm = min(10.0, 500 / slowest) if slowest == slowest else 10.0
+        calm = min(10.0, 500 / slowest)
+        # A slow model gets the time for a handful of frames.
+        long_enough = {"calm": max(seconds["calm"], 5 / calm), "saturated": max(seconds["saturated"], 6 * slowest / 1e3)}
         for size, turn in itertools.product(sizes, range(rounds)):
             for node in nodes:
                 for load, rate in (("calm", calm), ("saturated", SATURATING[model])):
                     tell(f"{model} {size} {transport}: {node.label}, {load} {rate:.1f} Hz, round {turn + 1} of {rounds}")
-                    row = measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, seconds[load])
+                    row = measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, long_enough[load])
                     rows.append({"model": model, "size": size, "transport": transport, "node": node.label, "load": load,
                                  "rate": rate, "round": turn} | row)
     finally:
