@@ -5,8 +5,8 @@ then again (A B A B), with the same number of OpenMP threads, passive waiting an
 rate above what either takes; `calm` is 10 Hz, or half of what the model takes if that is less.
 
 CPU time comes from /proc/PID/task/*/schedstat. Inside the forward pass: for pixio_node its thread `model` and the OpenMP
-threads that it started, less the span `heads`; for the Python node what its worker thread spent in the model's call and all
-that its OpenMP threads spent. Outside is everything else of the process. The ratio is pixio_node / Python throughout.
+threads that it started, less the span `heads`; for the Python node what its worker thread and the OpenMP threads spent
+during the model's call. Outside is everything else of the process. The ratio is pixio_node / Python throughout.
 """
 
 import argparse
@@ -18,8 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-from bench_nodes import HERE, Baseline, Ours, peak_bytes
+from bench_nodes import HERE, Baseline, Ours, cpu_by_name, peak_bytes
 
 SIZES = {"640x480": (640, 480), "1280x720": (1280, 720)}
 MODELS = {"tiny": "tiny", "ViT-B": "vitb16"}
@@ -68,11 +67,11 @@ def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seco
     """One stretch of pictures at one rate."""
     camera, receiver = ends
     receiver("listen", topic=node.features)
-    before = node.reading()
+    before, threads_before = node.reading(), cpu_by_name(node.pid)
     sent = camera("shoot", topic=node.image, transport=transport, size=size, rate=rate, seconds=seconds)["sent"]
     # Both nodes tell their counts twice a second.
     time.sleep(0.2)
-    spent = node.reading().since(before)
+    spent, threads = node.reading().since(before), cpu_by_name(node.pid)
     got = receiver("finish")
     elapsed = (got["at"][-1] - got["at"][0]) / 1e9 if len(got["at"]) > 1 else float("nan")
     published = max(spent.published, 1)
@@ -81,6 +80,7 @@ def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seco
         "fps": (len(got["at"]) - 1) / elapsed, "millis": got["millis"],
         "inside_cpu_millis": spent.forward_cpu_secs / published * 1e3,
         "outside_cpu_millis": (spent.cpu_secs - spent.forward_cpu_secs) / published * 1e3,
+        "thread_cpu_millis": {name: (secs - threads_before.get(name, 0)) / published * 1e3 for name, secs in threads.items()},
         "forward_millis": node.forward_millis(), "peak_mb": peak_bytes(node.pid) / 1e6,
     }
 
@@ -93,14 +93,16 @@ def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[
         for node in nodes:
             node.start()
         for node in nodes:
-            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 10, 1.0)
+            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 2, 2.0)
         slowest = max(node.forward_millis() for node in nodes)
-        calm = min(10.0, 500 / slowest) if slowest == slowest else 10.0
+        calm = min(10.0, 500 / slowest)
+        # A slow model gets the time for a handful of frames.
+        long_enough = {"calm": max(seconds["calm"], 5 / calm), "saturated": max(seconds["saturated"], 6 * slowest / 1e3)}
         for size, turn in itertools.product(sizes, range(rounds)):
             for node in nodes:
                 for load, rate in (("calm", calm), ("saturated", SATURATING[model])):
                     tell(f"{model} {size} {transport}: {node.label}, {load} {rate:.1f} Hz, round {turn + 1} of {rounds}")
-                    row = measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, seconds[load])
+                    row = measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, long_enough[load])
                     rows.append({"model": model, "size": size, "transport": transport, "node": node.label, "load": load,
                                  "rate": rate, "round": turn} | row)
     finally:

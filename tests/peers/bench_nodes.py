@@ -40,6 +40,14 @@ def thread_cpu_secs(pid: int) -> dict[int, tuple[str, float]]:
     return found
 
 
+def cpu_by_name(pid: int) -> dict[str, float]:
+    """CPU seconds of a process's threads, those of one name together."""
+    found = {}
+    for name, secs in thread_cpu_secs(pid).values():
+        found[name] = found.get(name, 0.0) + secs
+    return found
+
+
 def peak_bytes(pid: int) -> int:
     """The most memory that a process has had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -111,10 +119,8 @@ class Baseline:
         said = self._said()
         counts = said.get("counts", {"received": 0, "published": 0})
         threads = thread_cpu_secs(self.pid)
-        # All that torch's own threads did counts as forward pass, which is in this node's favour.
-        torch_threads = sum(secs for thread, (name, secs) in threads.items() if name == "model" and thread != said.get("worker"))
         total = sum(secs for _, secs in threads.values())
-        return Reading(counts["received"], counts["published"], total, said.get("forward_cpu_secs", 0.0) + torch_threads)
+        return Reading(counts["received"], counts["published"], total, said.get("forward_cpu_secs", 0.0))
 
     def forward_millis(self) -> float:
         recent = sorted(self._said().get("forward_millis", []))

@@ -38,7 +38,8 @@ def summary(rows: list[dict]) -> list[dict]:
     found = []
     for case in dict.fromkeys((row["model"], row["size"], row["transport"]) for row in rows):
         of_case = [row for row in rows if (row["model"], row["size"], row["transport"]) == case]
-        entry = {"model": case[0], "size": case[1], "transport": case[2], "calm_rate": of_case[0]["rate"]}
+        entry = {"model": case[0], "size": case[1], "transport": case[2], "calm_rate": of_case[0]["rate"],
+                 "n_latencies": sum(len(row["millis"]) for row in of_case if row["load"] == "calm" and row["node"] == "pixio_node")}
         for heading, (load, figure, _) in COLUMNS.items():
             ours, theirs = (float(figure([row for row in of_case if row["load"] == load and row["node"] == node]))
                             for node in ("pixio_node", "Python"))
@@ -58,7 +59,7 @@ def table(rows: list[dict], profile: dict | None) -> str:
     cases = summary(rows)
     width = max(len(heading) for heading in COLUMNS)
     for case in cases:
-        lines.append(f"\n{case['model']}, {case['size']}, {case['transport']} (latency at {case['calm_rate']:.1f} Hz)")
+        lines.append(f"\n{case['model']}, {case['size']}, {case['transport']} (latency at {case['calm_rate']:.1f} Hz, {case['n_latencies']} frames)")
         for heading, (_, _, decimals) in COLUMNS.items():
             lines.append(f"  {heading:{width}}  {cell(case[heading], decimals)}")
     if profile:

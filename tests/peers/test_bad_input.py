@@ -114,6 +114,8 @@ def test_bad_frames_are_told_once_with_topic_and_reason(rig):
     n_lines = len(node.node.output.lines)
     for _ in range(20):
         node.send(GOOD, encoding="jpeg2000")
+        # Slower than they are refused, so that they do not displace each other.
+        time.sleep(0.05)
     node.ask(GOOD)
     warnings = [line for line in node.node.output.lines[n_lines:] if "WARN" in line and "jpeg2000" in line]
     assert 1 <= len(warnings) <= 3, warnings
