@@ -10,7 +10,7 @@
 //! - Data flows one way. A stage knows neither its neighbours nor a channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
-//! - Only [`engine`] knows CUDA and has `unsafe`.
+//! - Only [`engine`] knows how the model runs on a device. Nothing here is `unsafe`.
 //! - Only [`stages::camera`] and [`stages::fit`] know OpenCV.
 //! - [`geometry`] is pure.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is

@@ -12,6 +12,7 @@ during the model's call. Outside is everything else of the process. The ratio is
 import argparse
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -93,7 +94,13 @@ def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[
         for node in nodes:
             node.start()
         for node in nodes:
-            measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 2, 2.0)
+            # Until the ends have met, which takes a second or two.
+            for _ in range(10):
+                measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 2, 2.0)
+                if not math.isnan(node.forward_millis()):
+                    break
+            else:
+                raise RuntimeError(f"{node.label} answers no picture")
         slowest = max(node.forward_millis() for node in nodes)
         calm = min(10.0, 500 / slowest)
         # A slow model gets the time for a handful of frames.
