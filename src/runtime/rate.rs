@@ -24,6 +24,7 @@ impl RateLimit {
         let due = self.due.map_or(now, |due| due.min(now + period));
         // A frame a little early is on time: cameras jitter, and the next is a whole period away.
         if now + period / 8 < due {
+            self.due = Some(due);
             return false;
         }
         // Counted from when it was due, so that the mean rate holds; after a pause from now.
