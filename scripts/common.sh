@@ -8,6 +8,18 @@ step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -1)" = "$1" ]; }
 
+# `options USAGE ARGUMENT…`: answers --help, and refuses an option that USAGE does not name before anything is built.
+options() {
+  local usage=$1 argument
+  shift
+  for argument; do
+    case $argument in
+      -h | --help) say "$usage"; exit 0 ;;
+      --*) case "$usage" in *"[${argument%%=*}"[]\ ]*) ;; *) fail "unknown option $argument; ${usage%%$'\n'*}" ;; esac ;;
+    esac
+  done
+}
+
 # Debian and Ubuntu packages: OpenCV core and imgproc, libclang for their bindings, a C++ compiler.
 system_packages() {
   local packages=(g++ make pkg-config clang libclang1 libopencv-core-dev libopencv-imgproc-dev) missing=()

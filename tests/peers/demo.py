@@ -1,6 +1,6 @@
 """The main job on real pictures: a camera that wanders over photographs, the node, and what comes back. Start it by scripts/demo.
 
-The photographs come with scikit-image: astronaut and rocket are NASA's (public domain), coffee and chelsea are CC0.
+The photographs come with scikit-image: astronaut (NASA) and rocket (SpaceX) are in the public domain, coffee and chelsea are CC0.
 """
 
 import argparse
