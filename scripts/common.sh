@@ -1,5 +1,8 @@
 # Shared by the scripts: messages and the steps of setup. Sourced from the project's root.
 
+# Where rustup puts cargo, for shells that do not know it.
+command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -13,6 +16,7 @@ system_packages() {
   [ "$peers" = no ] || python_header || packages+=(python3-dev)
   command -v dpkg-query >/dev/null || {
     say "not a Debian or Ubuntu system: please see that these are installed: ${packages[*]}"
+    find_python || fail "Python 3.11, 3.12 or 3.13 with the venv module is needed; none was found"
     return
   }
   local package
@@ -91,7 +95,7 @@ receive_buffers() {
   local now wanted=4194304
   now=$(cat /proc/sys/net/core/rmem_max 2>/dev/null || echo $wanted)
   [ "$now" -lt "$wanted" ] || return 0
-  if [ "$(id -u)" -eq 0 ] && sysctl -qw net.core.rmem_max=$wanted 2>/dev/null; then
+  if [ "$(id -u)" -eq 0 ] && echo $wanted 2>/dev/null >/proc/sys/net/core/rmem_max; then
     say "net.core.rmem_max raised from $now to $wanted bytes, until the next boot"
   else
     say "net.core.rmem_max is $now bytes: pictures over VGA will lose parts. As root: sysctl -w net.core.rmem_max=$wanted"

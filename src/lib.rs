@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Invariants:
-//! - Data flows one way. A stage knows neither its neighbours nor a channel; [`pipeline`] alone
+//! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
 //! - Only [`engine`] knows how the model runs on a device. Nothing here is `unsafe`.
-//! - Only [`stages::camera`] and [`stages::fit`] know OpenCV.
+//! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`] is pure.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
-//!   dropped. Every frame that does not come out is counted where it ends.
+//!   dropped. Until a stage fails, every frame that does not come out is counted where it ends.
 //! - No stage touches what it has sent on.
 //! - The header of a frame goes unchanged to every output made from it.
 

@@ -89,11 +89,6 @@ impl Log {
         *self.forward.slot() = Some(records);
     }
 
-    /// Drops the sender, so that whoever receives comes to the end.
-    pub fn stop_forwarding(&self) {
-        *self.forward.slot() = None;
-    }
-
     /// Events that a full queue has lost so far.
     pub fn n_lost(&self) -> u64 {
         self.forward.n_lost.load(Ordering::Relaxed)
@@ -270,7 +265,8 @@ mod tests {
         log.forward_to(sender);
         let subscriber = tracing_subscriber::registry().with(filter_layer).with(printer);
         tracing::subscriber::with_default(subscriber, || say(&|level| log.set_level(level)));
-        log.stop_forwarding();
+        // The sender is gone with the log, so that the receiver comes to an end.
+        *log.forward.slot() = None;
         let lines = lines.lock().unwrap().clone();
         (lines, receiver.iter().collect(), log.n_lost())
     }

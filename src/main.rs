@@ -23,7 +23,17 @@ fn main() -> ExitCode {
         let err = std::env::current_exe().map_or_else(|err| err, again);
         eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
     }
-    let invocation = match cli::parse(std::env::args(), &|name| std::env::var(name).ok()) {
+    let mut args = Vec::new();
+    for arg in std::env::args_os() {
+        match arg.into_string() {
+            Ok(arg) => args.push(arg),
+            Err(arg) => {
+                eprintln!("error: {} is not UTF-8: rename the file or link to it", arg.display());
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let invocation = match cli::parse(args.into_iter(), &|name| std::env::var(name).ok()) {
         Ok(invocation) => invocation,
         Err(usage) => return usage.report(),
     };

@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use anyhow::{Context, ensure};
+use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, TchError, Tensor};
+
+use crate::runtime::{cache, tensor};
+use crate::stages::fit::PADDING;
 
 /// Most components a basis holds.
 pub const MAX_COMPONENTS: usize = 64;
@@ -31,7 +34,7 @@ pub struct Basis {
     components: Tensor,
     /// `[2, 3]`, float32: the values of the first three components that become 0 and 255.
     color_range: Tensor,
-    /// First 12 hex digits of the SHA-256 of its file.
+    /// First 12 hex digits of the SHA-256 of its values.
     pub hash: String,
 }
 
@@ -69,15 +72,23 @@ impl Basis {
         let colors = centered.f_matmul(&components.f_narrow(0, 0, k.min(3))?.f_tr()?)?;
         let bounds = Tensor::f_from_slice(&[OUTLIERS, 1.0 - OUTLIERS])?.f_to_device(tokens.device())?;
         let color_range = colors.f_quantile(&bounds, 0, false, "linear")?;
-        let single = |tensor: &Tensor| tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float);
-        let mut basis = Self {
-            mean: single(&mean)?,
-            components: single(&components)?,
-            color_range: single(&color_range)?,
-            hash: String::new(),
+        Self::new(&mean, &components, &color_range)
+    }
+
+    fn new(mean: &Tensor, components: &Tensor, color_range: &Tensor) -> anyhow::Result<Self> {
+        let single = |tensor: &Tensor| {
+            let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+            let is_finite = tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1;
+            ensure!(is_finite, "not all values are finite");
+            Ok(tensor)
         };
-        basis.hash = hash(&basis.to_bytes("", "", 0)?);
-        Ok(basis)
+        let (mean, components, color_range) = (single(mean)?, single(components)?, single(color_range)?);
+        let mut digest = Sha256::new();
+        for part in [&mean, &components, &color_range] {
+            digest.update(tensor::bytes(part, Kind::Float)?);
+        }
+        let hash = digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { mean, components, color_range, hash })
     }
 
     /// `[P, k]` coordinates of `tokens` `[P, D]` in the first `k` components.
@@ -119,12 +130,8 @@ impl Basis {
                 let size: Vec<i64> = found.iter().map(|&side| side as i64).collect();
                 Ok(Tensor::f_from_data_size(view.data(), &size, Kind::Float)?)
             };
-            let basis = Self {
-                mean: get("mean", &[channels])?,
-                components: get("components", &[0, channels])?,
-                color_range: get("color_range", &[2, 3])?,
-                hash: hash(&bytes),
-            };
+            let (mean, components) = (get("mean", &[channels])?, get("components", &[0, channels])?);
+            let basis = Self::new(&mean, &components, &get("color_range", &[2, 3])?)?;
             ensure!(basis.n_components() >= 3, "it has fewer than 3 components");
             Ok(basis)
         };
@@ -147,28 +154,13 @@ impl Basis {
     ///
     /// # Errors
     /// The folder cannot be made or the file not be written.
-    pub fn save(&mut self, path: &Path, model: &str, revision: &str, layer: usize) -> anyhow::Result<()> {
-        let bytes = self.to_bytes(model, revision, layer)?;
-        let Some(folder) = path.parent() else { bail!("{} has no folder", path.display()) };
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let partial = path.with_extension(format!("{}.partial", std::process::id()));
-        std::fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
-        std::fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
-        self.hash = hash(&bytes);
-        Ok(())
-    }
-
-    fn to_bytes(&self, model: &str, revision: &str, layer: usize) -> anyhow::Result<Vec<u8>> {
+    pub fn save(&self, path: &Path, model: &str, revision: &str, layer: usize) -> anyhow::Result<()> {
         let of = [("model", model), ("revision", revision), ("layer", &layer.to_string())];
         let of: HashMap<_, _> = of.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let parts =
             [("mean", &self.mean), ("components", &self.components), ("color_range", &self.color_range)];
-        let parts = parts.map(|(name, tensor)| anyhow::Ok((name, bytes_of(tensor)?, shape_of(tensor))));
-        let parts = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-        let views = parts.iter().map(|(name, bytes, shape)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| ((*name).to_owned(), view))
-        });
-        Ok(safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, Some(of))?)
+        let file = tensor::safetensors(parts.map(|(name, tensor)| (name.to_owned(), tensor)), of)?;
+        cache::write(path, &file).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -209,27 +201,16 @@ impl Estimator {
     }
 }
 
+/// Whether no colour channel varies, padding left aside.
 fn is_uniform(pixels: &[u8]) -> bool {
-    // Every 7th byte: all channels and rows take part, a seventh of the time.
-    let sample = || pixels.iter().step_by(7).map(|&value| f64::from(value));
+    // Every 7th pixel: all rows and columns take part, a seventh of the time.
+    let sample = || pixels.as_chunks::<3>().0.iter().step_by(7).filter(|rgb| **rgb != PADDING);
     let n = sample().count().max(1) as f64;
-    let mean = sample().sum::<f64>() / n;
-    (sample().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt() < UNIFORM_BELOW
-}
-
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn shape_of(tensor: &Tensor) -> Vec<usize> {
-    tensor.size().into_iter().map(|side| usize::try_from(side).unwrap_or_default()).collect()
-}
-
-fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
-    let tensor = tensor.f_contiguous()?;
-    let mut bytes = vec![0; tensor.numel() * 4];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
+    (0..3).all(|channel| {
+        let values = || sample().map(|rgb| f64::from(rgb[channel]));
+        let mean = values().sum::<f64>() / n;
+        (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt() < UNIFORM_BELOW
+    })
 }
 
 #[cfg(test)]
@@ -265,7 +246,7 @@ mod tests {
     fn a_saved_basis_is_the_same_when_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = Basis::cache_path(folder.path(), "0123456789ab", 4);
-        let mut basis = Basis::estimate(&tokens(1)).unwrap();
+        let basis = Basis::estimate(&tokens(1)).unwrap();
         basis.save(&path, "random:tiny", "0123456789ab", 4).unwrap();
         let again = Basis::load(&path, "0123456789ab", 4, 5).unwrap();
         assert_eq!((again.components == basis.components, &again.hash), (true, &basis.hash));
@@ -283,6 +264,8 @@ mod tests {
         for _ in 0..N_FRAMES {
             assert!(!estimator.is_full());
             estimator.add(&few, &[120; 3000]).unwrap();
+            estimator.add(&few, &[200, 150, 100].repeat(1000)).unwrap();
+            estimator.add(&few, &[[0; 3], PADDING].concat().repeat(500)).unwrap();
             estimator.add(&few, &textured).unwrap();
         }
         assert!(estimator.is_full());

@@ -9,20 +9,20 @@ use anyhow::Context;
 use crossbeam_channel as channel;
 
 use crate::config::Live;
-use crate::engine::Engine;
+use crate::engine::{Engine, Tokens};
 use crate::logging::Throttle;
 use crate::runtime::latest::{self, Closed};
 use crate::runtime::pace::{Estimate, Pace};
 use crate::runtime::pool::Pool;
 use crate::runtime::rate::RateLimit;
 use crate::runtime::statistics::{Accounting, Latencies, Span};
-use crate::runtime::thread::Stage;
+use crate::runtime::thread::{self, Stage};
 use crate::runtime::wanted::Wanted;
 use crate::stages::camera::{Frame, Stamp};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
 use crate::stages::heads::{Heads, Output};
-use crate::stages::publish::{Sink, publish};
+use crate::stages::publish::{Sent, Sink, publish};
 
 /// Least time between two warnings about the same camera.
 const WARN_PERIOD: Duration = Duration::from_secs(5);
@@ -123,9 +123,7 @@ impl Pipeline {
     pub fn stop(self) -> anyhow::Result<()> {
         // Only the last waiting frame of each camera can still be there: this spares its forward pass.
         self.stopping.store(true, Ordering::Relaxed);
-        let failures: Vec<_> = self.stages.into_iter().filter_map(|stage| stage.join().err()).collect();
-        let text: Vec<_> = failures.iter().map(|err| format!("{err:#}")).collect();
-        if text.is_empty() { Ok(()) } else { Err(anyhow::anyhow!(text.join("; "))) }
+        thread::all(self.stages.into_iter().map(Stage::join).collect::<Vec<_>>())
     }
 }
 
@@ -211,11 +209,9 @@ impl FitLoop {
                     continue;
                 }
             };
-            let fitted = Instant::now();
-            self.shared.latencies.record(Span::Fit, fitted - started);
-            usual.add(fitted - started);
-            let Frame { header, camera, received, intrinsics, .. } = frame;
-            let input = Input { header, camera, received, fitted, pixels, geometry, intrinsics };
+            let input = Input::new(frame, pixels, geometry);
+            self.shared.latencies.record(Span::Fit, input.fitted - started);
+            usual.add(input.fitted - started);
             match self.inputs.replace(input) {
                 Ok(None) => (),
                 Ok(Some(_)) => Accounting::count(&accounting.displaced),
@@ -257,7 +253,10 @@ impl ModelLoop {
             latencies.record(Span::Wait, input.fitted.elapsed());
             let started = Instant::now();
             self.pace.busy_until(started + usual.get());
-            let tokens = forward(&mut *self.engine, &input)?;
+            let tokens = match self.heads.n_taps(wanted) {
+                0 => Tokens::default(),
+                n_taps => forward(&mut *self.engine, &input, n_taps)?,
+            };
             let forwarded = Instant::now();
             latencies.record(Span::Forward, forwarded - started);
             let output = self.heads.run(input, &tokens, wanted)?;
@@ -283,9 +282,13 @@ impl PublishLoop {
             let started = Instant::now();
             let accounting = &self.shared.accounting[output.camera];
             let (received, stamp) = (output.received, output.header.stamp);
-            // A frame for which nothing could be made yet, as for the PCA basis, went nowhere.
-            let n_sent = publish(&mut *self.sink, output)?;
-            Accounting::count(if n_sent == 0 { &accounting.unwanted } else { &accounting.published });
+            match publish(&mut *self.sink, output)? {
+                Sent { n_sent: 0, n_failed: 0 } => Accounting::count(&accounting.unwanted),
+                Sent { n_sent: 0, .. } => {
+                    accounting.refuse("not sent");
+                }
+                Sent { .. } => Accounting::count(&accounting.published),
+            }
             latencies.record(Span::Publish, started.elapsed());
             latencies.record(Span::Total, received.elapsed());
             latencies.record(Span::Age, age(stamp));

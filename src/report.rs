@@ -10,7 +10,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde_json::json;
 
 use crate::pipeline::Shared;
-use crate::runtime::statistics::{Counts, Percentiles, Span};
+use crate::runtime::statistics::{Counts, Percentiles, Span, spans_json};
+
+/// Opens the file for reports.
+///
+/// # Errors
+/// It cannot be written.
+pub fn open(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.with_context(|| format!("stats_file: cannot write {}", path.display()))
+}
+
+/// Shorter periods would be all that the log holds.
+const SHORTEST_PERIOD_SECS: f64 = 0.1;
 
 /// Writes what the stages count.
 pub struct Reporter {
@@ -25,47 +37,28 @@ pub struct Reporter {
 impl Reporter {
     /// `cameras` are names for the log; `period_secs` 0 reports at the end alone; `file` gets one
     /// JSON object per report.
-    ///
-    /// # Errors
-    /// `file` cannot be opened.
-    pub fn new(
-        shared: Shared,
-        cameras: Vec<String>,
-        period_secs: f64,
-        file: Option<&Path>,
-    ) -> anyhow::Result<Self> {
-        let open = |path: &Path| {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            file.with_context(|| format!("stats_file: cannot write {}", path.display()))
-        };
+    pub fn new(shared: Shared, cameras: Vec<String>, period_secs: f64, file: Option<File>) -> Self {
         let counts = vec![Counts::default(); cameras.len()];
-        Ok(Self {
-            shared,
-            cameras,
-            period: Some(period_secs).filter(|&secs| 0.0 < secs).map(Duration::from_secs_f64),
-            file: file.map(open).transpose()?,
-            last: (Instant::now(), counts),
-        })
+        let period = Some(period_secs).filter(|&secs| 0.0 < secs);
+        let period = period.map(|secs| Duration::from_secs_f64(secs.max(SHORTEST_PERIOD_SECS)));
+        Self { shared, cameras, period, file, last: (Instant::now(), counts) }
     }
 
     /// Reports once a period until the sender of `stop` is gone, and once more then.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn run(mut self, stop: &Receiver<()>) -> anyhow::Result<()> {
+    pub fn run(mut self, stop: &Receiver<()>) {
         loop {
             let stopped = match self.period {
                 Some(period) => stop.recv_timeout(period) != Err(RecvTimeoutError::Timeout),
                 None => stop.recv().is_err(),
             };
-            self.report(stopped)?;
+            self.report(stopped);
             if stopped {
-                return Ok(());
+                return;
             }
         }
     }
 
-    fn report(&mut self, at_end: bool) -> anyhow::Result<()> {
+    fn report(&mut self, at_end: bool) {
         let counts: Vec<Counts> = self.shared.accounting.iter().map(|camera| camera.snapshot()).collect();
         let spans = self.shared.latencies.take();
         let elapsed = self.last.0.elapsed();
@@ -83,17 +76,18 @@ impl Reporter {
             let cameras: Vec<_> = self.cameras.iter().zip(&counts).collect();
             let cameras: Vec<_> =
                 cameras.iter().map(|(name, counts)| json!({"name": name, "counts": counts})).collect();
-            let spans: serde_json::Map<_, _> =
-                spans.iter().map(|(span, found)| (span.name().to_owned(), json!(found))).collect();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let report = json!({
                 "time": now, "period_secs": elapsed.as_secs_f64(), "final": at_end,
-                "cameras": cameras, "spans": spans,
+                "cameras": cameras, "spans": spans_json(&spans),
             });
-            writeln!(file, "{report}").context("stats_file: cannot write")?;
+            // A full disk is no reason to stop serving.
+            if let Err(err) = writeln!(file, "{report}") {
+                tracing::warn!("stats_file: no more is written: {err}");
+                self.file = None;
+            }
         }
         self.last = (Instant::now(), counts);
-        Ok(())
     }
 }
 

@@ -8,11 +8,11 @@ use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
 use crate::commands::model::{Model, fitter};
-use crate::commands::run::{Launch, message_bytes, parameters};
+use crate::commands::run::{Launch, address, message_bytes, parameters};
 use crate::config::Config;
 use crate::geometry::Size;
+use crate::report;
 use crate::ros::checks::ReceiveBuffers;
-use crate::ros::interface;
 use crate::ros::{Camera, Edge, Options};
 use crate::runtime::pool::Pool;
 use crate::runtime::wanted::Topics;
@@ -62,6 +62,11 @@ impl Table {
 /// A row failed.
 pub fn check(launch: Launch) -> Result<(), Failure> {
     let mut table = Table::default();
+    if let Some(path) = &launch.config.stats_file
+        && table.pass("stats_file", report::open(path)).is_some()
+    {
+        table.ok("stats_file", path.display().to_string());
+    }
     let model = table.pass("model", Model::load(&launch.config));
     if let Some(mut model) = model {
         let (kind, device) = (model.kind, model.device);
@@ -73,11 +78,11 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
                 model.card.name, model.card.revision, config.num_hidden_layers, config.hidden_size
             ),
         );
-        match &model.basis {
-            Some(basis) => {
-                table.ok("PCA basis", format!("{} from {}", basis.hash, model.basis_path.display()))
+        match (&model.basis, &model.basis_path) {
+            (Some(basis), Some(path)) => {
+                table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
             }
-            None => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
+            _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
         let tried = frame_path(&mut model, &launch.config);
         if let Some(text) = table.pass("frame path", tried) {
@@ -113,9 +118,8 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let started = Instant::now();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let fit_time = started.elapsed();
-    let Frame { header, camera, received, intrinsics, .. } = frame;
-    let input = Input { header, camera, received, fitted: received, pixels, geometry, intrinsics };
-    let tokens = forward(&mut model.engine, &input)?;
+    let input = Input::new(frame, pixels, geometry);
+    let tokens = forward(&mut model.engine, &input, usize::MAX)?;
     let output = model.heads(config).run(input, &tokens, Topics::all())?;
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
@@ -140,7 +144,7 @@ fn network(table: &mut Table, model: &Model, launch: Launch) {
         Some(advice) => table.warn("receive buffers", advice),
         None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p pictures"),
     }
-    let chosen = interface::choose(config.network_interface, environment.is_loopback_only());
+    let chosen = address(&config, environment);
     let Some(address) = table.pass("network", chosen.map_err(anyhow::Error::from)) else {
         return;
     };

@@ -1,11 +1,10 @@
 //! `infer`: the same stages on picture files, into files.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
-use safetensors::tensor::{Dtype, TensorView};
+use anyhow::{Context, bail};
 use tch::{Device, Kind, Tensor};
 
 use crate::commands::Failure;
@@ -16,6 +15,7 @@ use crate::geometry::Size;
 use crate::pca::{Basis, Estimator};
 use crate::pixio::Pixio;
 use crate::runtime::pool::Pool;
+use crate::runtime::tensor;
 use crate::stages::camera::{Frame, Header, Picture};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
@@ -52,19 +52,22 @@ struct Encoded {
 /// # Errors
 /// Setup errors, and at the end one that names the pictures that failed.
 pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
-    let mut model = Model::load(config).map_err(Failure::Setup)?;
     names(&options.images).map_err(Failure::Setup)?;
+    let mut model = Model::load(config).map_err(Failure::Setup)?;
     let made = std::fs::create_dir_all(&options.out);
-    made.with_context(|| format!("cannot create {}", options.out.display())).map_err(Failure::Setup)?;
+    made.with_context(|| format!("cannot make the folder {} for --out", options.out.display()))
+        .map_err(Failure::Setup)?;
 
     let mut fitter = model::fitter(config);
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
         match encode(&mut model, &mut fitter, path, options.layers, &mut estimator) {
-            Ok(found) => {
+            Ok(mut found) => {
                 let path = options.out.join(format!("{}.safetensors", found.name));
                 found.save(&path, &model).map_err(Failure::Running)?;
+                // They are large, and only what the PCA picture needs is kept until the end.
+                found.hidden_states.clear();
                 let (Size { width, height }, grid) = (found.size, found.grid);
                 let channels = model.pixio().config().hidden_size;
                 println!(
@@ -99,15 +102,15 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     if failed.is_empty() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!(text))) }
 }
 
-/// The file stems, which name the results.
+/// Checks that no two pictures would write the same files.
 fn names(images: &[PathBuf]) -> anyhow::Result<()> {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for path in images {
         let name = stem(path)?;
-        ensure!(
-            seen.insert(name.clone()),
-            "two pictures are called {name:?}: their results would be one file"
-        );
+        if let Some(other) = seen.insert(name.clone(), path) {
+            let (one, two) = (other.display(), path.display());
+            bail!("{one} and {two} would both become {name}.safetensors: rename one or run twice");
+        }
     }
     Ok(())
 }
@@ -134,10 +137,8 @@ fn encode(
     };
     let mut pixels = Pool::default().lease();
     let geometry = fitter.fit(&frame, &mut pixels)?;
-    let Frame { header, camera, received, intrinsics, .. } = frame;
-    let input = Input { header, camera, received, fitted: received, pixels, geometry, intrinsics };
-
-    let Tokens { taps } = forward(&mut model.engine, &input)?;
+    let input = Input::new(frame, pixels, geometry);
+    let Tokens { taps } = forward(&mut model.engine, &input, usize::MAX)?;
     let (Some(tap), Some(last)) = (taps.first(), taps.last()) else { bail!("the engine returned no tokens") };
     let (grid, n_cls) = (input.geometry.grid(), model.card.n_cls_tokens as i64);
     let n_patches = i64::from(grid.width) * i64::from(grid.height);
@@ -155,11 +156,8 @@ fn encode(
 }
 
 fn hidden_states(pixio: &Pixio, input: &Input) -> anyhow::Result<Vec<Tensor>> {
-    let Size { width, height } = input.geometry.model;
-    let shape = [1, i64::from(height), i64::from(width), 3];
-    let images = Tensor::f_from_data_size(&input.pixels, &shape, Kind::Uint8)?;
     let blocks: Vec<usize> = (0..=pixio.config().num_hidden_layers).collect();
-    let states = pixio.encode(&images, &blocks)?;
+    let states = pixio.encode(&input.images()?, &blocks)?;
     states.iter().map(|state| Ok(single(&state.f_get(0)?)?)).collect()
 }
 
@@ -177,16 +175,6 @@ impl Encoded {
         ];
         let layers = self.hidden_states.iter().enumerate();
         tensors.extend(layers.map(|(k, state)| (format!("hidden_states.{k}"), state)));
-        let parts = tensors.into_iter().map(|(name, tensor)| {
-            let mut bytes = vec![0; tensor.numel() * 4];
-            tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-            let shape = tensor.size().into_iter().map(|side| side as usize).collect::<Vec<_>>();
-            anyhow::Ok((name, shape, bytes))
-        });
-        let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;
-        let views = parts.iter().map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name, view))
-        });
         let Size { width, height } = self.size;
         let about: HashMap<String, String> = [
             ("model", model.card.name.clone()),
@@ -197,7 +185,7 @@ impl Encoded {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        let file = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, Some(about))?;
+        let file = tensor::safetensors(tensors, about)?;
         std::fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
     }
 

@@ -1,14 +1,14 @@
 //! Loads the model that the configuration names, on the device that is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tch::Kind;
 
 use crate::config::{self, Config};
-use crate::engine::EngineError;
 use crate::engine::eager::Eager;
+use crate::engine::{EngineError, device};
 use crate::geometry::Size;
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
@@ -29,8 +29,8 @@ pub struct Model {
     pub kind: Kind,
     /// The basis that was saved or given, if any.
     pub basis: Option<Basis>,
-    /// Where an estimated basis is saved.
-    pub basis_path: PathBuf,
+    /// Where it is from, or will be saved; `None` without a cache folder.
+    pub basis_path: Option<PathBuf>,
 }
 
 impl Model {
@@ -42,8 +42,8 @@ impl Model {
         if let Some(n_threads) = config.threads {
             tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
         }
-        let device = device(config.device)?;
-        let kind = kind(config.precision, device);
+        let device = device::device(config.device)?;
+        let kind = device::kind(config.precision, device);
         let source = Source::resolve(&config.model)?;
         let started = Instant::now();
         let pixio = Pixio::load(&source, device, kind)?;
@@ -67,20 +67,23 @@ impl Model {
             started.elapsed().as_secs_f64()
         );
         let channels = pixio.config().hidden_size;
-        let cached = || {
-            // Without a cache folder the basis is estimated anew at every start.
-            let folder = cache::folder().unwrap_or_else(std::env::temp_dir);
-            Basis::cache_path(&folder, &card.revision, layer)
+        let cached = cache::folder().map(|folder| Basis::cache_path(&folder, &card.revision, layer));
+        let read = |path: &Path| Basis::load(path, &card.revision, layer, channels);
+        let basis = match (&config.pca_basis, &cached) {
+            (Some(given), _) => Some(read(given).context("pca_basis: give another file or `auto`")?),
+            (None, Some(kept)) if kept.exists() => {
+                read(kept).inspect_err(|err| tracing::warn!("the PCA basis is estimated anew: {err:#}")).ok()
+            }
+            (None, _) => None,
         };
-        let basis_path = config.pca_basis.clone().unwrap_or_else(cached);
-        let basis = if config.pca_basis.is_some() || basis_path.exists() {
-            let basis = Basis::load(&basis_path, &card.revision, layer, channels);
-            let basis = basis.context("pca_basis: give another file, or `auto` after removing this one")?;
-            tracing::info!("PCA basis {} from {}", basis.hash, basis_path.display());
-            Some(basis)
-        } else {
-            None
-        };
+        let basis_path = config.pca_basis.clone().or(cached);
+        if let (Some(basis), Some(path)) = (&basis, &basis_path) {
+            tracing::info!("PCA basis {} from {}", basis.hash, path.display());
+            let (there, asked) = (basis.n_components(), config.reduced_channels);
+            if there < asked {
+                tracing::warn!("reduced_channels: {asked} were asked for, the PCA basis has {there}");
+            }
+        }
         let mut taps = vec![layer, n_layers];
         taps.dedup();
         let engine = Eager::new(pixio, &taps)?;
@@ -100,7 +103,8 @@ impl Model {
     pub fn warm(&mut self, config: &Config) -> Result<Duration, EngineError> {
         let size = input_size(config);
         warm_up(&mut self.engine, size, 1)?;
-        let mut best = fastest_run(&mut self.engine, size)?;
+        let mut current = fastest_run(&mut self.engine, size)?;
+        let mut best = current;
         let mut n_threads = tch::get_num_threads();
         if self.device == tch::Device::Cpu && config.threads.is_none() {
             while 1 < n_threads {
@@ -110,12 +114,12 @@ impl Model {
                     tch::set_num_threads(n_threads);
                     break;
                 }
-                (best, n_threads) = (halved, n_threads / 2);
+                (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
             }
         }
-        let millis = best.as_secs_f64() * 1e3;
+        let millis = current.as_secs_f64() * 1e3;
         tracing::info!("warm: one forward pass takes {millis:.1} ms with {n_threads} CPU threads");
-        Ok(best)
+        Ok(current)
     }
 
     /// Heads for this model; takes the basis along.
@@ -162,42 +166,4 @@ pub fn input_size(config: &Config) -> Size {
 /// A fitter as `config` asks for.
 pub fn fitter(config: &Config) -> Fitter {
     Fitter::new(config.fit, config.size, config.resize_filter)
-}
-
-fn device(asked: config::Device) -> anyhow::Result<tch::Device> {
-    let n_devices = usize::try_from(tch::Cuda::device_count()).unwrap_or_default();
-    match asked {
-        config::Device::Cpu => Ok(tch::Device::Cpu),
-        config::Device::Auto if n_devices == 0 => Ok(tch::Device::Cpu),
-        config::Device::Auto => Ok(tch::Device::Cuda(0)),
-        config::Device::Cuda(index) => {
-            ensure!(
-                index < n_devices,
-                "device: cuda:{index} was asked for, {n_devices} CUDA devices are usable here; use cpu or auto"
-            );
-            Ok(tch::Device::Cuda(index))
-        }
-    }
-}
-
-fn kind(asked: config::Precision, device: tch::Device) -> Kind {
-    let kind = match asked {
-        config::Precision::Float32 => Kind::Float,
-        config::Precision::Bfloat16 => Kind::BFloat16,
-        config::Precision::Float16 => Kind::Half,
-        config::Precision::Auto if device.is_cuda() => Kind::BFloat16,
-        config::Precision::Auto => Kind::Float,
-    };
-    if kind != Kind::Float && device == tch::Device::Cpu && !has_half_arithmetic() {
-        tracing::warn!(
-            "precision: this CPU has neither AMX nor AVX512-BF16, {kind:?} is about six times slower than float32"
-        );
-    }
-    kind
-}
-
-fn has_half_arithmetic() -> bool {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    // Arm's flag is `bf16`; x86 spells out which unit has it.
-    cpu.split_whitespace().any(|flag| matches!(flag, "amx_bf16" | "avx512_bf16" | "bf16"))
 }

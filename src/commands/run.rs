@@ -1,5 +1,6 @@
 //! The node: start in the order config, model, topics; stop in the opposite one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
@@ -13,13 +14,13 @@ use crate::config::{Config, FeaturesDtype, Live, Values};
 use crate::geometry::{PATCH, Size};
 use crate::logging::Log;
 use crate::pipeline::{self, Pipeline, Shared};
-use crate::report::Reporter;
-use crate::ros::environment::Environment;
-use crate::ros::interface;
+use crate::report::{self, Reporter};
+use crate::ros::environment::{Discovery, Environment};
+use crate::ros::interface::{self, InterfaceError};
 use crate::ros::names::Names;
 use crate::ros::{Camera, Edge, Options, Parameters};
 use crate::runtime::pool::Pool;
-use crate::runtime::thread::Stage;
+use crate::runtime::thread::{self, Stage};
 use crate::runtime::wanted::Topic;
 use crate::stages::heads::{pca_size, reduced_channels};
 
@@ -48,21 +49,25 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let Launch { config, values, names, environment, log } = launch;
     let (ended, end) = mpsc::channel();
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
+    let stats_file = config.stats_file.as_deref().map(report::open).transpose().map_err(Failure::Setup)?;
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
     model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
+    // Loading can take a minute, and a launch file waits for five seconds.
+    if end.try_recv().is_ok() {
+        return Ok(());
+    }
 
-    let address = interface::choose(config.network_interface, environment.is_loopback_only());
-    let address = address.map_err(|err| Failure::Setup(err.into()))?;
+    let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
     let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
     log.forward_to(records);
-    let parameters = parameters(&values, log);
-    let shared = Shared::new(1, parameters.1);
+    let (parameters, live) = parameters(&values, log.clone());
+    let shared = Shared::new(1, live);
     let options = Options {
         names: names.clone(),
         domain_id: environment.domain_id,
         address,
-        parameters: parameters.0,
+        parameters,
         records: Some(said),
         ended: ended.clone(),
     };
@@ -76,6 +81,8 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
     let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
+    // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
+    let mut edge = edge;
     let mut topics = Vec::new();
     for (index, mut intake) in intakes.into_iter().enumerate() {
         let camera = Camera {
@@ -96,13 +103,14 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         );
         topics.push(subscribed.map_err(Failure::Setup)?.image);
     }
-    let (reports, stop) = crossbeam_channel::bounded(0);
-    let reporter =
-        Reporter::new(shared, topics.clone(), config.stats_period_secs, config.stats_file.as_deref());
-    let reporter = reporter.map_err(Failure::Setup)?;
-    let reporter =
-        Stage::spawn("statistics", ended, move || reporter.run(&stop)).map_err(Failure::Running)?;
     tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
+    let (reports, stop) = crossbeam_channel::bounded(0);
+    let reporter = Reporter::new(shared, topics, config.stats_period_secs, stats_file);
+    let report = move || {
+        reporter.run(&stop);
+        Ok(())
+    };
+    let reporter = Stage::spawn("statistics", ended, report).map_err(Failure::Running)?;
 
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
@@ -110,9 +118,25 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let stopped = pipeline.stop();
     drop(reports);
     let reported = reporter.join();
+    if 0 < log.n_lost() {
+        tracing::warn!("{} log records did not reach /rosout", log.n_lost());
+    }
     let closed = edge.close();
     drop(signals);
-    stopped.and(unsubscribed).and(reported).and(closed).map_err(Failure::Running)
+    thread::all([unsubscribed, stopped, reported, closed]).map_err(Failure::Running)
+}
+
+/// The address that DDS uses; warns where the environment asks for what cannot be had.
+pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAddr, InterfaceError> {
+    let address = interface::choose(config.network_interface, environment.is_loopback_only())?;
+    if environment.discovery == Discovery::Off {
+        tracing::warn!("ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: this node is still found on this machine");
+    } else if environment.is_loopback_only() && !address.is_loopback() {
+        tracing::warn!(
+            "network_interface: {address} outweighs the environment, which asks for this machine alone"
+        );
+    }
+    Ok(address)
 }
 
 /// The parameters as ROS sees them, and what they are while the node runs.

@@ -38,8 +38,9 @@ impl Engine for Eager {
         &self.taps
     }
 
-    fn run(&mut self, images: &Tensor) -> Result<Tokens, EngineError> {
-        let hidden_states = self.pixio.encode(images, &self.taps).map_err(failed)?;
+    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+        let hidden_states =
+            self.pixio.encode(images, &self.taps[..n_taps.min(self.taps.len())]).map_err(failed)?;
         let taps = hidden_states.iter().map(|tokens| self.pixio.normalize(tokens));
         let taps = taps.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         Ok(Tokens { taps })

@@ -1,13 +1,14 @@
 //! Engines: what runs the backbone on a batch of model inputs.
 
+pub mod device;
 pub mod eager;
 
 use tch::Tensor;
 
 /// What an engine computes from a batch, on the engine's device.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tokens {
-    /// One `[B, n_cls + P, D]` tensor per tap, after the final norm, in the order of the taps.
+    /// One `[B, n_cls + P, D]` tensor per tap that was asked for, after the final norm, in their order.
     pub taps: Vec<Tensor>,
 }
 
@@ -16,11 +17,12 @@ pub trait Engine: Send {
     /// Blocks whose tokens [`Engine::run`] returns, counted from 1, ascending.
     fn taps(&self) -> &[usize];
 
-    /// Runs a batch: `images` is uint8 `[B, H, W, 3]`, RGB, contiguous, on any device.
+    /// Runs a batch as far as the first `n_taps` taps need it: `images` is uint8 `[B, H, W, 3]`, RGB,
+    /// contiguous, on any device.
     ///
     /// # Errors
     /// libtorch's own, with its first line; they are fatal for the engine.
-    fn run(&mut self, images: &Tensor) -> Result<Tokens, EngineError>;
+    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError>;
 }
 
 /// An engine that can no longer serve.

@@ -37,7 +37,8 @@ pub enum ModelError {
         known: String,
     },
     /// No weights in a folder.
-    #[error("{} has neither model.safetensors nor model.safetensors.index.json", folder.display())]
+    #[error("{} has neither model.safetensors nor model.safetensors.index.json: \
+             give the folder that holds the weights", folder.display())]
     NoWeights {
         /// The model's folder.
         folder: PathBuf,

@@ -68,11 +68,7 @@ fn state(files: &[PathBuf]) -> Result<String, ModelError> {
 }
 
 fn keep(file: &Path, revision: &str) {
-    // Renamed into place, so that nobody reads half of it.
-    let fresh = file.with_extension(std::process::id().to_string());
-    let kept = fs::create_dir_all(file.parent().unwrap_or(file))
-        .and_then(|()| fs::write(&fresh, revision))
-        .and_then(|()| fs::rename(&fresh, file));
+    let kept = cache::write(file, revision.as_bytes());
     if let Err(err) = kept {
         tracing::debug!("the revision is not kept in {}: {err}", file.display());
     }

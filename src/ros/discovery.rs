@@ -52,6 +52,12 @@ impl NodeNames {
         }
     }
 
+    /// Forgets participants none of whose ends is left, as after a crash.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&Gid) -> bool) {
+        let ends = |node: &NodeEnds| node.readers.iter().chain(&node.writers).any(&is_there);
+        self.0.retain(|_, participant| participant.nodes.iter().any(ends));
+    }
+
     /// Full name of the node that the endpoint belongs to.
     pub(super) fn owner(&self, end: &Gid) -> Option<String> {
         let nodes = self.0.values().flat_map(|participant| &participant.nodes);
@@ -82,6 +88,11 @@ mod tests {
         assert_eq!(names.owner(&[9; 16]).as_deref(), Some("/viewer"));
         names.hear(participant("viewer", vec![]));
         assert_eq!(names.owner(&[1; 16]), None);
+        names.retain(|end| *end == [9; 16]);
+        assert_eq!(names.owner(&[9; 16]).as_deref(), Some("/viewer"));
+        names.retain(|end| *end == [1; 16]);
+        assert_eq!(names.owner(&[9; 16]), None);
+        names.hear(participant("viewer", vec![]));
         names.hear(ParticipantNodes { gid: [0; 16], nodes: vec![] });
         assert_eq!(names.owner(&[9; 16]), None);
     }

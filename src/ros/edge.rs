@@ -13,7 +13,7 @@ use super::camera::{Camera, CameraTopics, Receiving};
 use super::names::Names;
 use super::parameters::Parameters;
 use super::publishers::{CameraOutputs, Out, Publishers, message_type};
-use super::rosout::{Rosout, logger_name};
+use super::rosout::Rosout;
 use super::watch::{End, Ends, Graph, Role, camera_publishers, watch};
 use super::{context, discovery, qos};
 use crate::config::{ImageTransport, Reliability};
@@ -70,7 +70,7 @@ impl Edge {
         let mut node = node.with_context(|| format!("cannot create the node {}", names.fully_qualified()))?;
         gate.open();
 
-        let logger = logger_name(&names.fully_qualified());
+        let logger = names.logger();
         let rosout = records.map(|records| {
             let publisher = rosout_publisher(&context, &mut node)?;
             Rosout::start(records, publisher, logger, ended.clone())

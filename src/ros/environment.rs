@@ -16,7 +16,7 @@ pub enum Discovery {
     Subnet,
     /// This machine.
     Localhost,
-    /// Not at all, not even on this machine.
+    /// Not at all. DDS here cannot do without: it is kept to this machine, with a warning.
     Off,
     /// Whatever the middleware does by itself.
     SystemDefault,

@@ -9,10 +9,11 @@ use serde_bytes::ByteBuf;
 use super::calibration::camera_info;
 use super::messages::{CameraInfo, CompressedImage, Embedding, Header, Image, PatchFeatures};
 use crate::config::FeaturesDtype;
+use crate::geometry::Geometry;
 use crate::logging::Throttle;
 use crate::runtime::wanted::Topic;
 use crate::stages::heads::{FeatureMap, ModelCard, Output, RgbPicture};
-use crate::stages::publish::Sink;
+use crate::stages::publish::{Sent, Sink};
 
 /// Least time between two warnings about one topic.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
@@ -57,18 +58,17 @@ impl<M: Serialize> Out<M> {
         Self { topic, publisher, failing: Throttle::new(BETWEEN_WARNINGS) }
     }
 
-    /// Messages that went out: one or none.
-    fn send(&mut self, message: Option<M>) -> usize {
-        let Some(message) = message else {
-            return 0;
-        };
+    /// Sends `message`, if there is one, and adds what became of it to `sent`.
+    fn send(&mut self, message: Option<M>, sent: &mut Sent) {
+        let Some(message) = message else { return };
         let Err(err) = self.publisher.publish(message) else {
-            return 1;
+            sent.n_sent += 1;
+            return;
         };
+        sent.n_failed += 1;
         if let Some(more) = self.failing.admit() {
             tracing::warn!("{}: a message could not be sent ({more} more before it): {err}", self.topic);
         }
-        0
     }
 }
 
@@ -79,19 +79,13 @@ impl Publishers {
 }
 
 impl Sink for Publishers {
-    fn send(&mut self, output: Output) -> usize {
-        let Some(topics) = self.0.get_mut(output.camera) else {
-            return 0;
-        };
+    fn send(&mut self, output: Output) -> Sent {
+        let mut sent = Sent::default();
+        let Some(topics) = self.0.get_mut(output.camera) else { return sent };
         let Output { header, card, geometry, .. } = output;
         let header = Header::from(header);
         let stamped = || header.clone();
-        let image_from_grid = geometry.camera_from_grid();
-        let features = output.features.map(|map| PatchFeatures {
-            image_height: geometry.camera.height,
-            image_width: geometry.camera.width,
-            ..patch_features(stamped(), &card, image_from_grid, map)
-        });
+        let features = output.features.map(|map| patch_features(stamped(), &card, &geometry, map));
         let embedding = output.embedding.map(|embedding| Embedding {
             header: stamped(),
             model: card.name.clone(),
@@ -106,21 +100,17 @@ impl Sink for Publishers {
             format: PNG_OF_RGB8.to_owned(),
             data: ByteBuf::from(file),
         });
-        topics.features.send(features)
-            + topics.reduced.send(output.reduced.map(|map| float_image(stamped(), map)))
-            + topics.pca.send(output.pca.map(|picture| rgb_image(stamped(), picture)))
-            + topics.pca_compressed.send(pca_file)
-            + topics.grid_info.send(output.grid_info.map(|grid| camera_info(stamped(), grid)))
-            + topics.embedding.send(embedding)
+        topics.features.send(features, &mut sent);
+        topics.reduced.send(output.reduced.map(|map| float_image(stamped(), map)), &mut sent);
+        topics.pca.send(output.pca.map(|picture| rgb_image(stamped(), picture)), &mut sent);
+        topics.pca_compressed.send(pca_file, &mut sent);
+        topics.grid_info.send(output.grid_info.map(|grid| camera_info(stamped(), grid)), &mut sent);
+        topics.embedding.send(embedding, &mut sent);
+        sent
     }
 }
 
-fn patch_features(
-    header: Header,
-    card: &ModelCard,
-    image_from_grid: [f64; 6],
-    map: FeatureMap,
-) -> PatchFeatures {
+fn patch_features(header: Header, card: &ModelCard, geometry: &Geometry, map: FeatureMap) -> PatchFeatures {
     PatchFeatures {
         header,
         model: card.name.clone(),
@@ -128,12 +118,12 @@ fn patch_features(
         layer: card.layer as u32,
         // Engines return their taps after the final norm.
         normalized: true,
-        image_height: 0,
-        image_width: 0,
+        image_height: geometry.camera.height,
+        image_width: geometry.camera.width,
         grid_height: map.grid.height,
         grid_width: map.grid.width,
         channels: map.channels as u32,
-        image_from_grid,
+        image_from_grid: geometry.camera_from_grid(),
         dtype: match map.dtype {
             FeaturesDtype::Float16 => "float16".to_owned(),
             FeaturesDtype::Float32 => "float32".to_owned(),

@@ -8,10 +8,7 @@ use ros2_client::dds::rustdds::{QosPolicies, QosPolicyBuilder};
 use ros2_client::qos::{Durability, History, WhenFull};
 
 use crate::config::Reliability;
-
-/// Messages up to this size are sent reliably unless told otherwise: larger ones are repaired too
-/// slowly for a stream, and every receiver takes these with its default buffers.
-pub(super) const RELIABLE_UP_TO_BYTES: usize = 96 << 10;
+use crate::stages::heads::SMALL_MESSAGE_BYTES;
 
 /// How long a reliable writer waits for room before it gives a message up. Room is short when a
 /// reader stops acknowledging; the frame path must not stand still for it. Long enough for the DDS
@@ -52,9 +49,10 @@ pub(super) fn rosout() -> QosPolicies {
     QosPolicies::from(profile)
 }
 
-/// `setting`, or what suits a message of `message_bytes`.
+/// `setting`, or what suits a message of `message_bytes`: large ones are repaired too slowly for a
+/// stream.
 pub(super) fn output_reliability(setting: Option<Reliability>, message_bytes: usize) -> Reliability {
-    setting.unwrap_or(if message_bytes <= RELIABLE_UP_TO_BYTES {
+    setting.unwrap_or(if message_bytes <= SMALL_MESSAGE_BYTES {
         Reliability::Reliable
     } else {
         Reliability::BestEffort

@@ -77,20 +77,3 @@ fn nanos(time: SystemTime) -> i64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or_default()
 }
-
-/// The logger's name as other clients write it: `ns.node` for `/ns/node`.
-pub(super) fn logger_name(fully_qualified: &str) -> String {
-    fully_qualified.trim_start_matches('/').replace('/', ".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_logger_has_the_name_of_the_node_with_dots() {
-        let check = |name, expect| assert_eq!(logger_name(name), expect);
-        check("/pixio_node", "pixio_node");
-        check("/cam/left/pixio_node", "cam.left.pixio_node");
-    }
-}

@@ -151,6 +151,7 @@ impl Peers {
                 }
             }
         }
+        self.names.retain(|gid| readers.iter().chain(&writers).any(|peer| peer.gid == *gid));
         // A peer that comes back is told of again.
         self.misfits = misfits;
         wanted.into_iter().collect()

@@ -41,24 +41,25 @@ pub struct Receiver<T> {
 
 /// `n_slots` senders with a slot each and the receiver of them all.
 pub fn slots<T>(n_slots: usize) -> (Vec<Sender<T>>, Receiver<T>) {
+    let receiver = receiver(n_slots);
+    let senders = (0..n_slots).map(|slot| Sender { shared: Arc::clone(&receiver.shared), slot });
+    (senders.collect(), receiver)
+}
+
+/// One sender, one slot.
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let receiver = receiver(1);
+    (Sender { shared: Arc::clone(&receiver.shared), slot: 0 }, receiver)
+}
+
+fn receiver<T>(n_slots: usize) -> Receiver<T> {
     let state = State {
         slots: (0..n_slots).map(|_| None).collect(),
         next_order: 0,
         n_senders: n_slots,
         receiver_alive: true,
     };
-    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
-    let senders = (0..n_slots).map(|slot| Sender { shared: Arc::clone(&shared), slot }).collect();
-    (senders, Receiver { shared })
-}
-
-/// One sender, one slot.
-pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
-        state: Mutex::new(State { slots: vec![None], next_order: 0, n_senders: 1, receiver_alive: true }),
-        filled: Condvar::new(),
-    });
-    (Sender { shared: Arc::clone(&shared), slot: 0 }, Receiver { shared })
+    Receiver { shared: Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() }) }
 }
 
 impl<T> Sender<T> {

@@ -7,5 +7,6 @@ pub mod pace;
 pub mod pool;
 pub mod rate;
 pub mod statistics;
+pub mod tensor;
 pub mod thread;
 pub mod wanted;

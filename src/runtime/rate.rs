@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Rates below one frame a day are one frame a day.
+const LONGEST_PERIOD_SECS: f64 = 86_400.0;
+
 /// Admits at most so many frames per second.
 #[derive(Debug, Default)]
 pub struct RateLimit {
@@ -12,13 +15,16 @@ impl RateLimit {
     /// Whether a frame that came at `now` is admitted under `max_rate` frames per second (`None`
     /// admits all).
     pub fn admit(&mut self, max_rate: Option<f64>, now: Instant) -> bool {
-        let Some(period) = max_rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok()) else {
+        let Some(rate) = max_rate else {
             self.due = None;
             return true;
         };
-        let due = self.due.unwrap_or(now);
+        let period = Duration::from_secs_f64((1.0 / rate).min(LONGEST_PERIOD_SECS));
+        // A rate that has been raised since is felt at once.
+        let due = self.due.map_or(now, |due| due.min(now + period));
         // A frame a little early is on time: cameras jitter, and the next is a whole period away.
         if now + period / 8 < due {
+            self.due = Some(due);
             return false;
         }
         // Counted from when it was due, so that the mean rate holds; after a pause from now.
@@ -53,6 +59,16 @@ mod tests {
         check(30.0, Some(20.0), 200);
         check(30.0, Some(7.0), 70);
         check(5.0, Some(30.0), 50);
+    }
+
+    #[test]
+    fn a_rate_that_is_raised_is_felt_at_once() {
+        let mut limit = RateLimit::default();
+        let start = Instant::now();
+        assert!(limit.admit(Some(1.5e-19), start));
+        assert!(!limit.admit(Some(0.01), start + Duration::from_millis(100)));
+        assert!(!limit.admit(Some(10.0), start + Duration::from_millis(101)));
+        assert!(limit.admit(Some(10.0), start + Duration::from_millis(202)));
     }
 
     #[test]

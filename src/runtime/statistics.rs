@@ -20,7 +20,8 @@ pub struct Accounting {
     pub displaced: AtomicU64,
     /// It was broken.
     pub refused: AtomicU64,
-    /// Nobody subscribed, or `max_rate` passed it over.
+    /// Nobody subscribed, `max_rate` passed it over, or what somebody subscribed to cannot be made
+    /// yet: the PCA basis and the CameraInfo take their time.
     pub unwanted: AtomicU64,
     reasons: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -62,7 +63,7 @@ pub struct Counts {
     pub displaced: u64,
     /// It was broken.
     pub refused: u64,
-    /// Nobody subscribed, or `max_rate` passed it over.
+    /// Nobody subscribed, `max_rate` passed it over, or nothing could be made of it yet.
     pub unwanted: u64,
     /// Refused frames by reason.
     pub reasons: BTreeMap<&'static str, u64>,
@@ -136,6 +137,11 @@ pub struct Percentiles {
     pub p95: f64,
     /// 99th percentile.
     pub p99: f64,
+}
+
+/// `spans` as JSON, by name.
+pub fn spans_json(spans: &[(Span, Percentiles)]) -> serde_json::Value {
+    spans.iter().map(|(span, found)| (span.name().to_owned(), serde_json::json!(found))).collect()
 }
 
 /// Latencies of every span since they were last taken.

@@ -65,6 +65,16 @@ impl Stage {
     }
 }
 
+/// All failures in one, in the order of `outcomes`.
+///
+/// # Errors
+/// Any of `outcomes` failed.
+pub fn all(outcomes: impl IntoIterator<Item = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let failures = outcomes.into_iter().filter_map(Result::err);
+    let texts: Vec<_> = failures.map(|err| format!("{err:#}")).collect();
+    if texts.is_empty() { Ok(()) } else { Err(anyhow!(texts.join("; "))) }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Err(err) = self.wait() {
@@ -83,6 +93,13 @@ mod tests {
         assert_eq!(wait.recv(), Ok(()));
         let said = stage.and_then(|outcome| outcome).map_or_else(|err| format!("{err:#}"), |()| "ok".into());
         assert_eq!(said, expect);
+    }
+
+    #[test]
+    fn every_failure_is_told() {
+        let said = all([Err(anyhow!("fit: no picture")), Ok(()), Err(anyhow!("model: no device"))]);
+        assert_eq!(said.map_err(|err| err.to_string()), Err("fit: no picture; model: no device".into()));
+        assert!(all([Ok(()), Ok(())]).is_ok());
     }
 
     #[test]

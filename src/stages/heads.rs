@@ -11,6 +11,7 @@ use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
 use crate::logging::Throttle;
 use crate::pca::{Basis, Estimator};
+use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::Header;
 use crate::stages::forward::Input;
@@ -95,11 +96,12 @@ pub struct Output {
 /// Side of a patch in `~/features/pca`, pixels.
 const PCA_PIXELS: u32 = 8;
 
-/// A calibration that does not fit is told of once a minute.
-static BAD_CALIBRATION: Throttle = Throttle::new(Duration::from_secs(60));
+/// Least time between two warnings that the grid's calibration is missing.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
-/// `~/features/reduced` stays within this, so that any receiver takes it with default buffers.
-const REDUCED_BYTES: usize = 96 * 1024;
+/// Messages up to this size reach any receiver with its default buffers; `~/features/reduced` stays
+/// within it.
+pub const SMALL_MESSAGE_BYTES: usize = 96 * 1024;
 
 /// What the node was asked to compute.
 #[derive(Clone, Debug)]
@@ -110,8 +112,8 @@ pub struct HeadsConfig {
     pub features_dtype: FeaturesDtype,
     /// Channels of `~/features/reduced`, fewer when the message would not fit 96 KB.
     pub reduced_channels: usize,
-    /// Where an estimated basis is saved.
-    pub basis_path: PathBuf,
+    /// Where an estimated basis is saved; `None` does not save it.
+    pub basis_path: Option<PathBuf>,
 }
 
 /// Turns tokens into outputs.
@@ -123,7 +125,8 @@ pub struct Heads {
     /// Whether it has been told that fewer channels fit.
     told_fewer: bool,
     basis: BasisState,
-    basis_path: PathBuf,
+    basis_path: Option<PathBuf>,
+    no_calibration: Throttle,
 }
 
 /// Where the basis comes from.
@@ -146,56 +149,102 @@ impl Heads {
             told_fewer: false,
             basis,
             basis_path: config.basis_path,
+            no_calibration: Throttle::new(BETWEEN_WARNINGS),
         }
     }
 
-    /// Computes what `wanted` asks for. The first tap feeds the features, the last the embedding.
+    /// How many of the engine's taps `wanted` needs: none, the first, which feeds the features, or
+    /// all, for the last feeds the embedding.
+    pub fn n_taps(&self, wanted: Topics) -> usize {
+        let any = |topics: &[Topic]| topics.iter().any(|topic| wanted.contains(*topic));
+        let can_project = !matches!(self.basis, BasisState::Failed);
+        if any(&[Topic::Embedding]) {
+            usize::MAX
+        } else if any(&[Topic::Features])
+            || can_project && any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed])
+        {
+            1
+        } else {
+            0
+        }
+    }
+
+    /// Computes what `wanted` asks for from as many taps as [`Heads::n_taps`] says.
     ///
     /// # Errors
     /// libtorch's own; they are fatal for the engine.
     pub fn run(&mut self, input: Input, tokens: &Tokens, wanted: Topics) -> Result<Output, EngineError> {
-        let grid = input.geometry.grid();
-        let n_cls = self.card.n_cls_tokens as i64;
-        let n_patches = i64::from(grid.width) * i64::from(grid.height);
-        let (Some(tap), Some(last)) = (tokens.taps.first(), tokens.taps.last()) else {
-            return Err(EngineError { message: "the engine returned no tokens".into() });
-        };
-        let patches = tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?;
-
-        let features =
-            wanted.contains(Topic::Features).then(|| feature_map(&patches, grid, self.features_dtype));
-        let embedding = wanted.contains(Topic::Embedding).then(|| embedding(last, n_cls));
-        let (mut reduced, mut pca) = (None, None);
-        let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);
-        if wants_pca || wanted.contains(Topic::Reduced) {
-            let most_channels = self.reduced_channels(grid);
-            let patches = patches.f_to_device(Device::Cpu)?;
-            if let Some(basis) = self.basis(&patches, &input.pixels) {
-                if wanted.contains(Topic::Reduced) {
-                    let channels = most_channels.min(basis.n_components());
-                    reduced =
-                        Some(feature_map(&basis.project(&patches, channels)?, grid, FeaturesDtype::Float32)?);
-                }
-                if wants_pca {
-                    pca = Some(picture(&basis.colors(&patches)?, grid)?);
-                }
-            }
-        }
-        let grid_info = wanted.contains(Topic::GridInfo).then(|| grid_info(&input)).flatten();
-        Ok(Output {
+        let grid_info = if wanted.contains(Topic::GridInfo) { self.grid_info(&input) } else { None };
+        let mut output = Output {
             header: input.header,
             camera: input.camera,
             received: input.received,
             geometry: input.geometry,
             card: Arc::clone(&self.card),
             wanted,
-            features: features.transpose()?,
-            reduced,
-            pca,
+            features: None,
+            reduced: None,
+            pca: None,
             pca_png: None,
             grid_info,
-            embedding: embedding.transpose()?,
-        })
+            embedding: None,
+        };
+        if let (Some(first), Some(last)) = (tokens.taps.first(), tokens.taps.last()) {
+            self.add_features(&mut output, first, &input.pixels)?;
+            if wanted.contains(Topic::Embedding) {
+                output.embedding = Some(embedding(last, self.card.n_cls_tokens as i64)?);
+            }
+        }
+        Ok(output)
+    }
+
+    /// What comes from the patch tokens of the feature layer; `tap` is `[1, n_cls + P, D]`.
+    fn add_features(&mut self, output: &mut Output, tap: &Tensor, pixels: &[u8]) -> Result<(), EngineError> {
+        let (wanted, grid) = (output.wanted, output.geometry.grid());
+        let n_patches = i64::from(grid.width) * i64::from(grid.height);
+        let patches = tap.f_get(0)?.f_narrow(0, self.card.n_cls_tokens as i64, n_patches)?;
+        if wanted.contains(Topic::Features) {
+            output.features = Some(feature_map(&patches, grid, self.features_dtype)?);
+        }
+        let wants_reduced = wanted.contains(Topic::Reduced);
+        let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);
+        if !wants_reduced && !wants_pca {
+            return Ok(());
+        }
+        let n_channels = self.reduced_channels(grid);
+        let patches = patches.f_to_device(Device::Cpu)?;
+        let Some(basis) = self.basis(&patches, pixels) else { return Ok(()) };
+        if wants_reduced {
+            let projected = basis.project(&patches, n_channels)?;
+            output.reduced = Some(feature_map(&projected, grid, FeaturesDtype::Float32)?);
+        }
+        if wants_pca {
+            output.pca = Some(picture(&basis.colors(&patches)?, grid)?);
+        }
+        Ok(())
+    }
+
+    /// The calibration of the patch grid, when the camera's belongs to a picture of this size.
+    fn grid_info(&self, input: &Input) -> Option<Intrinsics> {
+        let picture = input.geometry.camera;
+        let why = match input.intrinsics.as_deref() {
+            None => "no CameraInfo has come".to_owned(),
+            Some(found) if !found.is_calibrated() => "the camera is not calibrated".to_owned(),
+            Some(found) if found.size != picture => {
+                let Size { width, height } = found.size;
+                format!(
+                    "the CameraInfo is for {width}x{height}, the pictures are {}x{}",
+                    picture.width, picture.height
+                )
+            }
+            Some(found) => {
+                return Some(found.under(&input.geometry.grid_from_camera(), input.geometry.grid()));
+            }
+        };
+        if self.no_calibration.admit().is_some() {
+            tracing::warn!("no features/camera_info: {why}");
+        }
+        None
     }
 
     /// Channels that fit on `grid`; says once when they are fewer than asked for.
@@ -230,15 +279,16 @@ impl Heads {
         }
     }
 
-    fn keep(&self, mut basis: Basis) -> Basis {
+    fn keep(&self, basis: Basis) -> Basis {
         let ModelCard { name, revision, layer, .. } = &*self.card;
-        match basis.save(&self.basis_path, name, revision, *layer) {
-            Ok(()) => tracing::info!(
-                "PCA basis {} estimated and saved as {}",
-                basis.hash,
-                self.basis_path.display()
-            ),
-            Err(err) => tracing::warn!("PCA basis {} is used but not saved: {err:#}", basis.hash),
+        match self.basis_path.as_ref().map(|path| (path, basis.save(path, name, revision, *layer))) {
+            None => {
+                tracing::info!("PCA basis {} estimated; there is no cache folder to save it in", basis.hash)
+            }
+            Some((path, Ok(()))) => {
+                tracing::info!("PCA basis {} estimated and saved as {}", basis.hash, path.display());
+            }
+            Some((_, Err(err))) => tracing::warn!("PCA basis {} is used but not saved: {err:#}", basis.hash),
         }
         basis
     }
@@ -247,7 +297,7 @@ impl Heads {
 /// Channels of `~/features/reduced`: `asked`, or as many as the message's size allows on `grid`.
 pub fn reduced_channels(asked: usize, grid: Size) -> usize {
     let n_patches = grid.width as usize * grid.height as usize;
-    asked.min(REDUCED_BYTES / (4 * n_patches.max(1))).max(1)
+    asked.min(SMALL_MESSAGE_BYTES / (4 * n_patches.max(1))).max(1)
 }
 
 /// Size of `~/features/pca` for `grid`.
@@ -256,31 +306,22 @@ pub fn pca_size(grid: Size) -> Size {
 }
 
 fn feature_map(patches: &Tensor, grid: Size, dtype: FeaturesDtype) -> Result<FeatureMap, TchError> {
-    let (kind, element_bytes) = match dtype {
-        FeaturesDtype::Float16 => (Kind::Half, 2),
-        FeaturesDtype::Float32 => (Kind::Float, 4),
+    let kind = match dtype {
+        FeaturesDtype::Float16 => Kind::Half,
+        FeaturesDtype::Float32 => Kind::Float,
     };
-    let values = patches.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut bytes = vec![0; values.numel() * element_bytes];
-    values.f_copy_data_u8(&mut bytes, values.numel())?;
-    let channels = usize::try_from(values.size()[1]).unwrap_or_default();
-    Ok(FeatureMap { grid, channels, dtype, bytes })
+    let channels = usize::try_from(patches.size()[1]).unwrap_or_default();
+    Ok(FeatureMap { grid, channels, dtype, bytes: tensor::bytes(patches, kind)? })
 }
 
 fn embedding(tokens: &Tensor, n_cls: i64) -> Result<Embedding, TchError> {
-    let class_tokens =
-        tokens.f_get(0)?.f_narrow(0, 0, n_cls)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
-    let pooled = class_tokens.f_mean_dim(&[0i64][..], false, Kind::Float)?;
-    let floats = |tensor: &Tensor| {
-        let mut values = vec![0f32; tensor.numel()];
-        tensor.f_contiguous()?.f_copy_data(&mut values, tensor.numel()).map(|()| values)
-    };
-    let pooled: Vec<f32> = floats(&pooled)?;
+    let class_tokens = tokens.f_get(0)?.f_narrow(0, 0, n_cls)?.f_to_kind(Kind::Float)?;
+    let pooled = tensor::floats(&class_tokens.f_mean_dim(&[0i64][..], false, Kind::Float)?)?;
     Ok(Embedding {
         n_cls_tokens: usize::try_from(n_cls).unwrap_or_default(),
         channels: pooled.len(),
         pooled,
-        class_tokens: floats(&class_tokens)?,
+        class_tokens: tensor::floats(&class_tokens)?,
     })
 }
 
@@ -292,30 +333,8 @@ pub(crate) fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchErro
     let out = [i64::from(size.height), i64::from(size.width)];
     let smooth = map.f_upsample_bilinear2d(out, false, None, None)?;
     let bytes8 = smooth.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
-    let rows = bytes8.f_permute([0, 2, 3, 1])?.f_contiguous()?;
-    let mut bytes = vec![0; rows.numel()];
-    rows.f_copy_data_u8(&mut bytes, rows.numel())?;
+    let bytes = tensor::bytes(&bytes8.f_permute([0, 2, 3, 1])?, Kind::Uint8)?;
     Ok(RgbPicture { size, bytes })
-}
-
-/// The calibration of the patch grid, when the camera's belongs to a picture of this size.
-fn grid_info(input: &Input) -> Option<Intrinsics> {
-    let intrinsics = input.intrinsics.as_ref()?;
-    let (found, picture) = (intrinsics.size, input.geometry.camera);
-    if found == picture && intrinsics.is_calibrated() {
-        return Some(intrinsics.under(&input.geometry.grid_from_camera(), input.geometry.grid()));
-    }
-    if BAD_CALIBRATION.admit().is_some() {
-        let state = if intrinsics.is_calibrated() { "calibrated" } else { "not calibrated" };
-        tracing::warn!(
-            "no features/camera_info: the CameraInfo is for {}x{} and {state}, the pictures are {}x{}",
-            found.width,
-            found.height,
-            picture.width,
-            picture.height
-        );
-    }
-    None
 }
 
 #[cfg(test)]

@@ -9,16 +9,25 @@ use crate::stages::heads::{Output, RgbPicture};
 
 /// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
 pub trait Sink: Send {
-    /// Hands every part of `output` that is there to its topic, in one go and under one header.
-    /// Returns how many messages went out; a part that could not is logged, throttled, by the sink.
-    fn send(&mut self, output: Output) -> usize;
+    /// Hands every part of `output` that is there to its topic, in one go and under one header. A
+    /// part that cannot be sent is logged, throttled, by the sink.
+    fn send(&mut self, output: Output) -> Sent;
 }
 
-/// Encodes what travels encoded, then sends. Returns how many messages went out.
+/// What became of the parts of one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Messages that went out.
+    pub n_sent: usize,
+    /// Messages that could not.
+    pub n_failed: usize,
+}
+
+/// Encodes what travels encoded, then sends.
 ///
 /// # Errors
 /// The encoder's own.
-pub fn publish(sink: &mut dyn Sink, mut output: Output) -> Result<usize, ImageError> {
+pub fn publish(sink: &mut dyn Sink, mut output: Output) -> Result<Sent, ImageError> {
     if output.wanted.contains(Topic::PcaCompressed) {
         output.pca_png = output.pca.as_ref().map(png).transpose()?;
     }

@@ -53,7 +53,9 @@ def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
         node.close()
     for first, second in zip(*seen):
         for a, b in zip(first, second):
-            assert np.array_equal(a, b)
+            # Another number of threads rounds otherwise.
+            tolerance = 1 if a.dtype == np.uint8 else 1e-4 * np.abs(a).max()
+            assert np.abs(a.astype(np.float64) - b).max() <= tolerance
     # Different pictures look different, and the components are in order of what they carry.
     reduced, colours = seen[0]
     assert not np.array_equal(colours[0], colours[1])

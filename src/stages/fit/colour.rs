@@ -8,7 +8,7 @@ use super::error::FitError;
 use crate::geometry::{Placement, Size};
 
 /// What surrounds a letterboxed picture: nearest to zero once the model has normalised it.
-const PADDING: [u8; 3] = [124, 116, 104];
+pub(crate) const PADDING: [u8; 3] = [124, 116, 104];
 
 /// Scales 16-bit samples by 255/65535, rounded.
 pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Vec<u8>) {

@@ -48,7 +48,7 @@ pub enum FitError {
         found: u64,
     },
     /// A compressed picture that begins like neither JPEG nor PNG.
-    #[error("neither JPEG nor PNG: the file begins with {start:02x?}")]
+    #[error("neither JPEG nor PNG, which are read: it begins with the bytes {start:02x?}")]
     CompressedFormat {
         /// The first bytes, at most eight.
         start: Vec<u8>,

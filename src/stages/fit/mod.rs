@@ -22,6 +22,7 @@ use crate::config::{self, ResizeFilter};
 use crate::geometry::{Geometry, Placement, Size, nearest_standard_size};
 use crate::stages::camera::Frame;
 
+pub(crate) use colour::PADDING;
 pub use error::FitError;
 
 /// Fits the pictures of one camera. It keeps its buffers from picture to picture.
