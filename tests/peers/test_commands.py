@@ -63,8 +63,8 @@ def test_check_tells_the_rate_of_the_camera(peer, tmp_path):
         code, rows, said = check(tmp_path, "/checked/image_raw")
     assert code == 0 and rows["camera"][0] == "ok", said
     rate_hz = float(re.search(r"([\d.]+) Hz", rows["camera"][1])[1])
-    # Half of the time may go into finding each other.
-    assert RATE_HZ / 2 < rate_hz < RATE_HZ * 1.1, said
+    # Finding each other takes its part of the three seconds.
+    assert RATE_HZ / 4 < rate_hz < RATE_HZ * 1.1, said
 
 
 def test_check_names_the_cure_for_a_camera_that_offers_less(peer, tmp_path):
@@ -81,8 +81,8 @@ def test_check_fails_over_a_model_that_does_not_exist(tmp_path):
 
 
 def test_check_fails_over_a_statistics_file_that_cannot_be_written(tmp_path):
-    code, _, said = check(tmp_path, "/nobody/image_raw", "--stats-file", "/nonexistent/x.jsonl")
-    assert code in (1, 2) and "/nonexistent/x.jsonl" in said, said
+    code, rows, said = check(tmp_path, "/nobody/image_raw", "--stats-file", "/nonexistent/x.jsonl")
+    assert code == 1 and rows["stats_file"][0] == "FAIL" and "/nonexistent/x.jsonl" in rows["stats_file"][1], said
 
 
 def test_bench_measures_every_span_and_the_rate(tmp_path):
