@@ -25,13 +25,17 @@ class NodeError(Exception):
     """The node did not do what was waited for; its last lines are in the text."""
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """This process's environment without what the ROS wheels added to it: a user's shell has none of that."""
+def environment(**extra: str | None) -> dict[str, str]:
+    """This process's environment without what the ROS wheels added to it: a user's shell has none of that.
+
+    `extra` is put on top; None takes a variable away.
+    """
     env = {name: text for name, text in os.environ.items() if not name.startswith("_ROS_WHEELS")}
     added = tuple(os.path.realpath(path) for path in (sys.prefix, ROOT / "target" / "ros-messages"))
     paths = [path for path in env.pop("LD_LIBRARY_PATH", "").split(":")
              if path and not os.path.realpath(path).startswith(added)]
-    return env | ({"LD_LIBRARY_PATH": ":".join(paths)} if paths else {}) | extra
+    env |= ({"LD_LIBRARY_PATH": ":".join(paths)} if paths else {}) | extra
+    return {name: text for name, text in env.items() if text is not None}
 
 
 def end_with_parent():
@@ -75,7 +79,7 @@ class Node:
     """One pixio_node process. Use it as a context manager; `stop` says how it ended."""
 
     def __init__(self, model="random:tiny", size="256x256", options=(), remaps=("image:=/camera/image_raw",),
-                 namespace="/cam", params=(), files=(), env=None, cache=None):
+                 namespace="/cam", params=(), files=(), ros_args=(), env=None, cache=None):
         self._own_cache = None if cache else tempfile.TemporaryDirectory(prefix="pixio-cache-")
         cache = cache or self._own_cache.name
         self.stats_file = Path(tempfile.mkdtemp(prefix="pixio-stats-")) / "stats.jsonl"
@@ -85,8 +89,8 @@ class Node:
         ros += [argument for file in files for argument in ("--params-file", str(file))]
         self.arguments = [str(BINARY), "run", "--model", str(model), "--size", size, "--device", "cpu",
                           "--stats-period", "0.2", "--stats-file", str(self.stats_file), *options,
-                          "--ros-args", *ros]
-        self._env = environment(XDG_CACHE_HOME=str(cache), NO_COLOR="1") | (env or {})
+                          "--ros-args", *ros, *ros_args]
+        self._env = environment(XDG_CACHE_HOME=str(cache), NO_COLOR="1", **(env or {}))
 
     @property
     def name(self) -> str:
@@ -94,7 +98,7 @@ class Node:
         return f"{self.namespace.rstrip('/')}/pixio_node"
 
     def __enter__(self) -> "Node":
-        return self.start()
+        return self if hasattr(self, "process") else self.start()
 
     def __exit__(self, *_):
         if self.process.poll() is None:
@@ -102,12 +106,17 @@ class Node:
             self.process.wait(timeout=10)
         self.output.drain()
 
-    def start(self, timeout_secs: float = 60) -> "Node":
-        """Starts the process and waits until it has subscribed."""
+    def spawn(self) -> "Node":
+        """Starts the process and waits for nothing."""
         self.process = subprocess.Popen(self.arguments, env=self._env, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
                                         preexec_fn=end_with_parent)
         self.output = Output(self.process.stderr)
+        return self
+
+    def start(self, timeout_secs: float = 60) -> "Node":
+        """Starts the process and waits until it has subscribed."""
+        self.spawn()
         if not self.wait_for_line(r"ready:", timeout_secs):
             if self.process.poll() is None:
                 self.process.kill()
@@ -164,8 +173,12 @@ class Node:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(rf"{key}:\s+(\d+) kB", status)[1]) * 1024
 
+    def forget_peak_memory(self):
+        """VmHWM starts anew: what loading took does not count from here on."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
-def run(*arguments: str, timeout_secs: float = 30, **env: str) -> subprocess.CompletedProcess:
+
+def run(*arguments, timeout_secs: float = 30, **env: str | None) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], env=environment(NO_COLOR="1", **env),
+    return subprocess.run([str(BINARY), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_secs)

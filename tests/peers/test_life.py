@@ -1,5 +1,6 @@
 """The node among others: its log, two of it at once, and how it leaves."""
 
+import re
 import signal
 import time
 
@@ -10,6 +11,8 @@ from peer import until
 from rcl_interfaces.msg import Log
 
 PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
+# In the order of a frame's life.
+SPANS = ["fit", "wait", "forward", "heads", "publish", "total", "age"]
 
 
 def test_the_log_goes_to_rosout(rig, peer):
@@ -79,15 +82,40 @@ def test_a_remapped_output_goes_where_it_was_sent(rig, peer):
     assert inbox.messages
 
 
+# As printed: rates, the books, and the times of the frames since the line before, if there were any.
+LINE = re.compile(r"INFO.*/camera/image_raw: (?P<rate_in>[\d.]+) Hz in, (?P<rate_out>[\d.]+) Hz out; received \d+ = .*; "
+                  r"(?P<times>no frame|ms p50/p95/p99: .*)$")
+
+
 def test_a_statistics_line_is_printed_every_period(rig):
     node = rig()
+    n_before = len(node.node.output.lines)
+    started = time.monotonic()
     for _ in range(20):
         node.ask(PHOTOGRAPH)
         time.sleep(0.1)
+    elapsed_secs = time.monotonic() - started
+    printed = [line for line in node.node.output.lines[n_before:] if "Hz in" in line]
+    lines = [LINE.search(line) for line in printed]
+    assert all(lines), printed
+    n_periods = elapsed_secs / 0.2
+    assert 0.6 * n_periods <= len(lines) <= n_periods + 1, (elapsed_secs, printed)
+    busy = [line for line in lines if float(line["rate_out"]) > 0]
+    assert len(busy) > len(lines) / 2, printed
+    for line in busy[1:-1]:
+        assert 1 < float(line["rate_in"]) < 30
+        assert re.findall(r"(\w+) [\d.]+/[\d.]+/[\d.]+", line["times"]) == SPANS, line[0]
+
+
+def test_the_statistics_file_gets_every_period_too(rig):
+    node = rig()
+    for _ in range(10):
+        node.ask(PHOTOGRAPH)
+        time.sleep(0.1)
     periods = node.node.stats()
-    assert 10 <= len(periods) <= 40
+    assert len(periods) >= 5
     spans = next(period["spans"] for period in reversed(periods) if period["spans"]["total"]["n"] > 0)
-    assert set(spans) == {"fit", "wait", "forward", "heads", "publish", "total", "age"}
+    assert set(spans) == set(SPANS)
     for span in spans.values():
         assert 0 < span["p50"] <= span["p95"] <= span["p99"] < 10_000, spans
     assert spans["forward"]["p50"] < spans["total"]["p50"] <= spans["age"]["p50"]

@@ -1,8 +1,14 @@
-"""What stops the start: one message that names the thing and the way out, and exit code 2."""
+"""What stops the start: one message that names the thing and the way out, and exit code 2. And what a start says."""
+
+import signal
 
 import checkpoints
+import pictures
 import pytest
-from node_process import run
+from node_process import Node, run
+from peer import until
+from pixio_node.msg import PatchFeatures
+from sensor_msgs.msg import Image
 
 # how the folder is spoilt, what the message must name
 FOLDERS = [
@@ -34,7 +40,6 @@ def test_a_spoilt_model_folder_stops_the_start(tmp_path, spoil, names):
 
 
 def test_a_good_folder_serves(tmp_path, rig):
-    import pictures
     node = rig(model=checkpoints.folder(tmp_path / "narrow"), size="64x64")
     message = node.ask(pictures.photograph("coffee", 320, 240))
     assert (message.model, message.channels, message.grid_width) == ("narrow", 64, 4)
@@ -85,6 +90,7 @@ ARGUMENTS = [
     (["--model", "random:tiny", "--network-interface", "203.0.113.9"], ["203.0.113.9"]),
     (["--model", "random:tiny", "--pca-basis", "/nowhere/basis.safetensors"], ["/nowhere/basis.safetensors"]),
     (["--model", "nobody/nothing"], ["nobody/nothing"]),
+    (["--model", "random:tiny", "--stats-file", "/nonexistent/x.jsonl"], ["stats_file", "/nonexistent/x.jsonl"]),
 ]
 
 
@@ -101,3 +107,38 @@ def test_help_and_version_are_no_errors():
     for argument, word in (("--help", "infer"), ("--version", "pixio_node")):
         done = run(argument)
         assert done.returncode == 0 and word in done.stdout
+
+
+def test_random_weights_are_said_loudly():
+    with Node() as node:
+        warnings = [line for line in node.output.lines if "WARN" in line and "random" in line.lower()]
+        assert len(warnings) == 1 and "random:tiny" in warnings[0], node.tail()
+        assert node.stop() == 0
+
+
+def test_a_node_that_is_stopped_while_it_loads_never_gets_ready():
+    with Node(model="random:vitl16").spawn() as node:
+        assert node.wait_for_line(r"random:vitl16", 20), node.tail()
+        assert node.stop(signal.SIGINT, timeout_secs=60) == 0, node.tail()
+        assert not any("ready:" in line for line in node.output.lines), node.tail()
+
+
+def test_a_log_level_silences_what_is_below_it(peer):
+    node = Node(namespace="/quiet", remaps=("image:=/quiet_camera/image_raw",), ros_args=("--log-level", "error"))
+    camera = peer.publisher(Image, "/quiet_camera/image_raw")
+    inbox = peer.inbox(PatchFeatures, "/quiet/pixio_node/features")
+    picture = pictures.photograph("coffee", 320, 240)
+
+    def answered():
+        camera.publish(pictures.image(picture, peer.stamp()))
+        # Refused frames are warned about.
+        camera.publish(pictures.image(picture, peer.stamp(), encoding="jpeg2000"))
+        return len(inbox)
+    try:
+        with node.spawn():
+            until(answered, 30, "features of the quiet node")
+            assert node.stop() == 0
+            assert node.output.lines == []
+    finally:
+        peer.drop(inbox)
+        peer.node.destroy_publisher(camera)

@@ -1,0 +1,191 @@
+"""The commands beside the node: what check, bench and infer print and write, and their exit codes."""
+
+import json
+import os
+import re
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pictures
+import pytest
+from node_process import run
+from PIL import Image as Pillow
+from safetensors.numpy import load_file
+from sensor_msgs.msg import Image
+
+PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+RATE_HZ = 20
+SPANS = {"fit", "wait", "forward", "heads", "publish", "total", "age"}
+
+
+@contextmanager
+def camera(peer, topic: str, reliable: bool):
+    """Publishes a photograph RATE_HZ times a second."""
+    publisher = peer.publisher(Image, topic, reliable)
+    stop = threading.Event()
+
+    def publish():
+        while not stop.wait(1 / RATE_HZ):
+            publisher.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
+    thread = threading.Thread(target=publish, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+        peer.node.destroy_publisher(publisher)
+
+
+def check(tmp_path, topic: str, *options, model: str = "random:tiny"):
+    """`check` behind the camera `topic`: its exit code, its rows as {what: (verdict, detail)}, and all that it said."""
+    done = run("check", "--model", model, "--device", "cpu", *options, "--ros-args", "-r", f"image:={topic}",
+               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+    rows = {line[6:22].strip(): (line[:5].strip(), line[23:]) for line in done.stdout.splitlines()}
+    return done.returncode, rows, done.stdout + done.stderr
+
+
+def test_check_passes_without_a_camera_and_says_so(tmp_path):
+    code, rows, said = check(tmp_path, "/nobody/image_raw")
+    assert code == 0, said
+    verdict, detail = rows.pop("camera")
+    assert verdict == "WARN" and "/nobody/image_raw" in detail, said
+    # The machine's own setting decides.
+    rows.pop("receive buffers")
+    assert {what: verdict for what, (verdict, _) in rows.items()} == dict.fromkeys(
+        ["model", "PCA basis", "frame path", "network", "node"], "ok"), said
+    assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
+
+
+def test_check_tells_the_rate_of_the_camera(peer, tmp_path):
+    with camera(peer, "/checked/image_raw", reliable=True):
+        code, rows, said = check(tmp_path, "/checked/image_raw")
+    assert code == 0 and rows["camera"][0] == "ok", said
+    rate_hz = float(re.search(r"([\d.]+) Hz", rows["camera"][1])[1])
+    # Finding each other takes its part of the three seconds.
+    assert RATE_HZ / 4 < rate_hz < RATE_HZ * 1.1, said
+
+
+def test_check_names_the_cure_for_a_camera_that_offers_less(peer, tmp_path):
+    with camera(peer, "/lossy/image_raw", reliable=False):
+        code, rows, said = check(tmp_path, "/lossy/image_raw", "--image-reliability", "reliable")
+    verdict, detail = rows["camera"]
+    assert code == 0 and verdict == "WARN", said
+    assert "/lossy/image_raw" in detail and "image_reliability:=best_effort" in detail, said
+
+
+def test_check_fails_over_a_model_that_does_not_exist(tmp_path):
+    code, rows, said = check(tmp_path, "/nobody/image_raw", model="random:enormous")
+    assert code == 1 and rows["model"][0] == "FAIL" and "enormous" in rows["model"][1], said
+
+
+def test_check_fails_over_a_statistics_file_that_cannot_be_written(tmp_path):
+    code, rows, said = check(tmp_path, "/nobody/image_raw", "--stats-file", "/nonexistent/x.jsonl")
+    assert code == 1 and rows["stats_file"][0] == "FAIL" and "/nonexistent/x.jsonl" in rows["stats_file"][1], said
+
+
+def test_bench_measures_every_span_and_the_rate(tmp_path):
+    file = tmp_path / "figures.json"
+    done = run("bench", "--model", "random:tiny", "--device", "cpu", "--frames", "5", "--picture", "320x240", "--json", file,
+               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert (figures["frames"], figures["picture"], figures["size"]) == (5, [320, 240], [256, 256])
+    assert set(figures["spans_ms"]) == SPANS
+    for name, span in figures["spans_ms"].items():
+        # The last three are booked when a frame has been handed over, which is when the next one may come.
+        assert abs(span["n"] - 5) <= (name in ("publish", "total", "age")), (name, span)
+        assert 0 < span["p50"] <= span["p95"] <= span["p99"], (name, span)
+        assert name in done.stdout
+    assert figures["spans_ms"]["forward"]["p50"] < figures["spans_ms"]["total"]["p50"]
+    assert figures["frames_per_second_at_saturation"] > 0
+
+
+def infer(tmp_path, images, *options):
+    """`infer` into the folder `out`."""
+    return run("infer", "--model", "random:tiny", "--device", "cpu", "--image", *images, "--out", tmp_path / "out", *options,
+               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path / "cache"))
+
+
+def written(tmp_path) -> set[str]:
+    """Names of the files in `out`, if there is one."""
+    return {path.name for path in tmp_path.glob("out/*")}
+
+
+@pytest.fixture
+def two_pictures(tmp_path):
+    files = [tmp_path / "coffee.png", tmp_path / "rocket.jpg"]
+    for file in files:
+        kind = "PNG" if file.suffix == ".png" else "JPEG"
+        file.write_bytes(pictures.file_bytes(pictures.photograph(file.stem), kind))
+    return files
+
+
+def test_infer_writes_tokens_and_colours(tmp_path, two_pictures):
+    done = infer(tmp_path, two_pictures)
+    assert done.returncode == 0, done.stderr
+    names = [file.stem for file in two_pictures]
+    assert written(tmp_path) == {f"{name}{end}" for name in names for end in (".safetensors", ".pca.png")}
+    colours = []
+    for name in names:
+        tensors = load_file(tmp_path / "out" / f"{name}.safetensors")
+        assert {key: tensor.shape for key, tensor in tensors.items()} == {
+            "patch_tokens": (16, 16, 192), "class_tokens": (8, 192), "pooled": (192,)}
+        with Pillow.open(tmp_path / "out" / f"{name}.pca.png") as picture:
+            assert (picture.size, picture.mode) == ((128, 128), "RGB")
+            colours.append(np.asarray(picture))
+    # One basis for all; and a picture shows something.
+    assert not np.array_equal(*colours) and all(picture.std() > 10 for picture in colours)
+
+
+def test_infer_writes_the_hidden_states_before_the_final_norm(tmp_path, two_pictures):
+    done = infer(tmp_path, two_pictures[:1], "--layers")
+    assert done.returncode == 0, done.stderr
+    tensors = load_file(tmp_path / "out" / "coffee.safetensors")
+    states = [tensors.pop(f"hidden_states.{k}") for k in range(5)]
+    assert set(tensors) == {"patch_tokens", "class_tokens", "pooled"}
+    assert all(state.shape == (8 + 256, 192) for state in states)
+    assert all(np.abs(before - after).max() > 0.01 for before, after in zip(states, states[1:]))
+
+    tokens = np.concatenate([tensors["class_tokens"], tensors["patch_tokens"].reshape(256, 192)])
+    last = states[-1].astype(np.float64)
+    assert np.abs(last - tokens).max() > 0.1
+    # The norm's scale and shift are not written: they are what remains of each channel, the same for all tokens.
+    even = (last - last.mean(axis=1, keepdims=True)) / last.std(axis=1, keepdims=True)
+    for channel in range(192):
+        scale, shift = np.polyfit(even[:, channel], tokens[:, channel], 1)
+        assert np.abs(scale * even[:, channel] + shift - tokens[:, channel]).max() < 1e-3
+
+
+# a file that is no picture: its name, what it holds
+NO_PICTURES = [
+    ("letter.png", b"Dear Sir or Madam, this is not a picture.\n"),
+    ("half.jpg", pictures.file_bytes(PHOTOGRAPH, "JPEG")[:3000]),
+    ("nothing.png", b""),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), NO_PICTURES, ids=[row[0] for row in NO_PICTURES])
+def test_a_file_that_is_no_picture_costs_only_itself(tmp_path, two_pictures, name, data):
+    (tmp_path / name).write_bytes(data)
+    done = infer(tmp_path, [tmp_path / name, two_pictures[0]])
+    assert done.returncode == 1 and name in done.stderr and "panicked" not in done.stderr, done.stderr
+    assert "coffee.png" not in done.stderr, done.stderr
+    assert written(tmp_path) == {"coffee.safetensors", "coffee.pca.png"}
+
+
+def test_two_pictures_of_one_name_are_refused_before_anything_is_written(tmp_path, two_pictures):
+    twin = tmp_path / "coffee.jpg"
+    twin.write_bytes(pictures.file_bytes(PHOTOGRAPH, "JPEG"))
+    done = infer(tmp_path, [two_pictures[0], twin])
+    assert done.returncode == 2, done.stderr
+    assert str(two_pictures[0]) in done.stderr and str(twin) in done.stderr, done.stderr
+    assert not written(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_one_line(tmp_path):
+    done = infer(tmp_path, [os.fsdecode(bytes(tmp_path) + b"/caf\xe9.png")])
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "UTF-8" in done.stderr and "caf" in done.stderr, done.stderr
+    assert not written(tmp_path)
