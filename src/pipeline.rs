@@ -282,16 +282,18 @@ impl PublishLoop {
             let started = Instant::now();
             let accounting = &self.shared.accounting[output.camera];
             let (received, stamp) = (output.received, output.header.stamp);
-            match publish(&mut *self.sink, output)? {
+            let sent = publish(&mut *self.sink, output)?;
+            latencies.record(Span::Publish, started.elapsed());
+            latencies.record(Span::Total, received.elapsed());
+            latencies.record(Span::Age, age(stamp));
+            // Last: whoever sees the frame in the books finds its latencies.
+            match sent {
                 Sent { n_sent: 0, n_failed: 0 } => Accounting::count(&accounting.unwanted),
                 Sent { n_sent: 0, .. } => {
                     accounting.refuse("not sent");
                 }
                 Sent { .. } => Accounting::count(&accounting.published),
             }
-            latencies.record(Span::Publish, started.elapsed());
-            latencies.record(Span::Total, received.elapsed());
-            latencies.record(Span::Age, age(stamp));
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! `check`: everything that the node would need, tried once, as a table.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -15,7 +14,7 @@ use crate::report;
 use crate::ros::checks::ReceiveBuffers;
 use crate::ros::{Camera, Edge, Options};
 use crate::runtime::pool::Pool;
-use crate::runtime::wanted::Topics;
+use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 use crate::stages::forward::{Input, forward};
 
@@ -63,9 +62,9 @@ impl Table {
 pub fn check(launch: Launch) -> Result<(), Failure> {
     let mut table = Table::default();
     if let Some(path) = &launch.config.stats_file
-        && table.pass("stats_file", report::open(path)).is_some()
+        && table.pass("reports", report::open(path)).is_some()
     {
-        table.ok("stats_file", path.display().to_string());
+        table.ok("reports", path.display().to_string());
     }
     let model = table.pass("model", Model::load(&launch.config));
     if let Some(mut model) = model {
@@ -119,8 +118,9 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let fit_time = started.elapsed();
     let input = Input::new(frame, pixels, geometry);
+    let wanted: Topics = [Topic::Features, Topic::Embedding].into_iter().collect();
     let tokens = forward(&mut model.engine, &input, usize::MAX)?;
-    let output = model.heads(config).run(input, &tokens, Topics::all())?;
+    let output = model.heads(config).run(input, &tokens, wanted)?;
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
     let features = output.features.context("no features came out")?;
@@ -167,8 +167,7 @@ fn network(table: &mut Table, model: &Model, launch: Launch) {
 fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) -> anyhow::Result<()> {
     let bytes = |topic| message_bytes(topic, config, model);
     let publishers = edge.publishers(&[String::new()], config.output_reliability, bytes)?;
-    let n_frames = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&n_frames);
+    let (arrived, arrivals) = mpsc::channel();
     let camera = Camera {
         index: 0,
         prefix: String::new(),
@@ -176,10 +175,11 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
         reliability: config.image_reliability,
         pool: Pool::default(),
     };
-    let count = move |_frame| {
-        counter.fetch_add(1, Ordering::Relaxed);
+    let note = move |frame: Frame| {
+        // At the end nobody counts any more.
+        let _uncounted = arrived.send(frame.received);
     };
-    let topics = edge.subscribe(camera, count, |_why| ())?;
+    let topics = edge.subscribe(camera, note, |_why| ())?;
     std::thread::sleep(LISTEN);
     let (mut n_publishers, mut n_fitting) = (0, 0);
     for found in edge.camera_publishers(&topics.image) {
@@ -189,8 +189,9 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
             Err(why) => table.warn("camera", why),
         }
     }
-    let (topic, n_frames) = (&topics.image, n_frames.load(Ordering::Relaxed));
-    match (n_publishers, n_frames) {
+    let arrivals: Vec<Instant> = arrivals.try_iter().collect();
+    let topic = &topics.image;
+    match (n_publishers, arrivals.len()) {
         (0, 0) => {
             table.warn("camera", format!("nobody publishes {topic} now: remap `image` or start the camera"))
         }
@@ -201,8 +202,15 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
             );
         }
         (_, 0) => (),
-        _ => table.ok("camera", format!("{topic}: {:.1} Hz", n_frames as f64 / LISTEN.as_secs_f64())),
+        _ => table.ok("camera", format!("{topic}: {:.1} Hz", rate(&arrivals))),
     }
     drop(publishers);
     edge.unsubscribe()
+}
+
+/// Frames per second from the first arrival to the last; zero for a single one.
+fn rate(arrivals: &[Instant]) -> f64 {
+    let (Some(first), Some(last)) = (arrivals.first(), arrivals.last()) else { return 0.0 };
+    let secs = last.duration_since(*first).as_secs_f64();
+    if secs == 0.0 { 0.0 } else { (arrivals.len() - 1) as f64 / secs }
 }

@@ -21,10 +21,6 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Every output topic.
-    pub const ALL: [Self; 6] =
-        [Self::Features, Self::Reduced, Self::Pca, Self::PcaCompressed, Self::GridInfo, Self::Embedding];
-
     /// The name below the node's private namespace.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,11 +39,6 @@ impl Topic {
 pub struct Topics(u32);
 
 impl Topics {
-    /// Every topic: what `infer` and `check` compute.
-    pub fn all() -> Self {
-        Topic::ALL.into_iter().collect()
-    }
-
     /// Whether `topic` is in the set.
     pub fn contains(self, topic: Topic) -> bool {
         self.0 & topic as u32 != 0
