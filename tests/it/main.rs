@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod parity;
+mod pipeline;
 mod pixels;
 mod refusals;

@@ -86,6 +86,15 @@ def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seco
     }
 
 
+def forward_millis(node, ends, transport: str) -> float:
+    """Time of a forward pass, once the node and both ends have met, which takes a second or two."""
+    for _ in range(10):
+        row = measure(node, ends, transport, SIZES["640x480"], 2, 2.0)
+        if not math.isnan(row["forward_millis"]):
+            return row["forward_millis"]
+    raise RuntimeError(f"{node.label} answers no picture")
+
+
 def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[str, float], tell) -> list[dict]:
     """Both nodes, alive together and fed in turn."""
     nodes = [kind(MODELS[model], TRANSPORTS[transport], environment()) for kind in (Ours, Baseline)]
@@ -93,15 +102,7 @@ def compare(ends, model: str, transport: str, sizes, rounds: int, seconds: dict[
     try:
         for node in nodes:
             node.start()
-        for node in nodes:
-            # Until the ends have met, which takes a second or two.
-            for _ in range(10):
-                measure(node, ends, TRANSPORTS[transport], SIZES["640x480"], 2, 2.0)
-                if not math.isnan(node.forward_millis()):
-                    break
-            else:
-                raise RuntimeError(f"{node.label} answers no picture")
-        slowest = max(node.forward_millis() for node in nodes)
+        slowest = max(forward_millis(node, ends, TRANSPORTS[transport]) for node in nodes)
         calm = min(10.0, 500 / slowest)
         # A slow model gets the time for a handful of frames.
         long_enough = {"calm": max(seconds["calm"], 5 / calm), "saturated": max(seconds["saturated"], 6 * slowest / 1e3)}

@@ -82,7 +82,7 @@ def test_check_fails_over_a_model_that_does_not_exist(tmp_path):
 
 def test_check_fails_over_a_statistics_file_that_cannot_be_written(tmp_path):
     code, rows, said = check(tmp_path, "/nobody/image_raw", "--stats-file", "/nonexistent/x.jsonl")
-    assert code == 1 and rows["stats_file"][0] == "FAIL" and "/nonexistent/x.jsonl" in rows["stats_file"][1], said
+    assert code == 1 and rows["reports"][0] == "FAIL" and "/nonexistent/x.jsonl" in rows["reports"][1], said
 
 
 def test_bench_measures_every_span_and_the_rate(tmp_path):

@@ -1,0 +1,184 @@
+//! The wiring of the stages, with an engine that is slow or fails when it is told to.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use pixio_node::cli;
+use pixio_node::config::{FeaturesDtype, Fit, Live, ResizeFilter, Values};
+use pixio_node::engine::{Engine, EngineError, Tokens};
+use pixio_node::geometry::Size;
+use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared};
+use pixio_node::runtime::wanted::Topic;
+use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+use pixio_node::stages::fit::Fitter;
+use pixio_node::stages::heads::{Heads, HeadsConfig, ModelCard, Output};
+use pixio_node::stages::publish::{Sent, Sink};
+use tch::{Device, Kind, Tensor};
+
+/// Takes `delay` for a batch and fails after `n_left` of them.
+struct Staged {
+    delay: Duration,
+    n_left: usize,
+    n_runs: Arc<AtomicUsize>,
+}
+
+impl Engine for Staged {
+    fn taps(&self) -> &[usize] {
+        &[1]
+    }
+
+    fn run(&mut self, _images: &Tensor, _n_taps: usize) -> Result<Tokens, EngineError> {
+        self.n_runs.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.delay);
+        let Some(n_left) = self.n_left.checked_sub(1) else {
+            return Err(EngineError { message: "out of memory".into() });
+        };
+        self.n_left = n_left;
+        Ok(Tokens { taps: vec![Tensor::zeros([1, 9, 2], (Kind::Float, Device::Cpu))] })
+    }
+}
+
+/// Keeps the stamps that come out.
+struct Stamps(Arc<Mutex<Vec<i32>>>);
+
+impl Sink for Stamps {
+    fn send(&mut self, output: Output) -> Sent {
+        assert_eq!(output.header.frame_id, "camera");
+        self.0.lock().unwrap().push(output.header.stamp.sec);
+        Sent { n_sent: 1, n_failed: 0 }
+    }
+}
+
+struct Rig {
+    pipeline: Pipeline,
+    intakes: Vec<Intake>,
+    shared: Shared,
+    stamps: Arc<Mutex<Vec<i32>>>,
+    n_runs: Arc<AtomicUsize>,
+    end: mpsc::Receiver<()>,
+}
+
+const SIZE: Size = Size { width: 16, height: 128 };
+
+fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Rig {
+    let args = ["pixio_node", "--model", "none"].map(str::to_owned);
+    let values = Values::new(&cli::parse(args.into_iter(), &|_| None).unwrap().settings).unwrap();
+    let shared = Shared::new(n_cameras, Arc::new(Live::new(values, |_| ())));
+    shared.wanted.set(wanted.iter().copied().collect());
+    let card = ModelCard { name: "staged".into(), revision: "0".into(), layer: 1, n_cls_tokens: 1 };
+    let config =
+        HeadsConfig { card, features_dtype: FeaturesDtype::Float32, reduced_channels: 1, basis_path: None };
+    let (stamps, n_runs) = (Arc::default(), Arc::default());
+    let engine = Staged { delay, n_left, n_runs: Arc::clone(&n_runs) };
+    let cameras = (0..n_cameras).map(|i| {
+        let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear);
+        Camera { name: i.to_string(), fitter }
+    });
+    let (ended, end) = mpsc::channel();
+    let sink = Box::new(Stamps(Arc::clone(&stamps)));
+    let heads = Heads::new(config, None);
+    let started = Pipeline::start(cameras.collect(), Box::new(engine), heads, sink, &shared, &ended);
+    let (pipeline, intakes) = started.unwrap();
+    Rig { pipeline, intakes, shared, stamps, n_runs, end }
+}
+
+fn frame(camera: usize, sec: i32, encoding: &str) -> Frame {
+    let raster = Raster {
+        encoding: encoding.into(),
+        width: SIZE.width,
+        height: SIZE.height,
+        step: SIZE.width,
+        big_endian: false,
+        bytes: vec![7; (SIZE.width * SIZE.height) as usize].into(),
+    };
+    Frame {
+        header: Header { stamp: Stamp { sec, nanosec: 0 }, frame_id: "camera".into() },
+        camera,
+        received: Instant::now(),
+        picture: Picture::Raw(raster),
+        intrinsics: None,
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn every_frame_is_in_the_books_and_the_newest_of_each_camera_comes_out() {
+    const N: i32 = 150;
+    let mut rig = rig(2, Duration::from_millis(10), usize::MAX, &[Topic::Features]);
+    for sec in 1..=N {
+        for camera in 0..2 {
+            let encoding = if sec % 50 == 0 && sec < N { "nonsense" } else { "mono8" };
+            let offset = N * i32::try_from(camera).unwrap();
+            assert!(rig.intakes[camera].push(frame(camera, offset + sec, encoding)).is_continue());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    wait_until("all frames are settled", || {
+        rig.shared.accounting.iter().all(|of| of.snapshot().in_flight() == 0)
+    });
+    rig.intakes.clear();
+    rig.pipeline.stop().unwrap();
+    let stamps = rig.stamps.lock().unwrap();
+    let mut n_published = 0;
+    for (camera, of) in rig.shared.accounting.iter().enumerate() {
+        let counts = of.snapshot();
+        assert_eq!((counts.received, counts.unwanted, counts.in_flight()), (N as u64, 0, 0), "{counts}");
+        assert!(0 < counts.displaced, "{counts}");
+        n_published += counts.published;
+        let offset = N * i32::try_from(camera).unwrap();
+        let own: Vec<_> = stamps.iter().filter(|&&sec| offset < sec && sec <= offset + N).collect();
+        assert_eq!((own.len() as u64, *own[own.len() - 1]), (counts.published, offset + N), "{counts}");
+        assert!(own.is_sorted(), "{own:?}");
+    }
+    assert_eq!(stamps.len() as u64, n_published);
+}
+
+#[test]
+fn what_waits_when_the_node_stops_is_displaced() {
+    let mut rig = rig(1, Duration::from_millis(200), usize::MAX, &[Topic::Features]);
+    assert!(rig.intakes[0].push(frame(0, 1, "mono8")).is_continue());
+    wait_until("the model runs", || rig.n_runs.load(Ordering::Relaxed) == 1);
+    assert!(rig.intakes[0].push(frame(0, 2, "mono8")).is_continue());
+    rig.intakes.clear();
+    rig.pipeline.stop().unwrap();
+    let counts = rig.shared.accounting[0].snapshot();
+    assert_eq!((counts.published, counts.displaced, counts.in_flight()), (1, 1, 0), "{counts}");
+    assert_eq!(rig.n_runs.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_engine_that_fails_ends_all_and_says_why() {
+    let mut rig = rig(1, Duration::ZERO, 2, &[Topic::Features]);
+    let mut sec = 0;
+    wait_until("the intake is closed", || {
+        rig.end.try_recv().is_ok() || {
+            sec += 1;
+            rig.intakes[0].push(frame(0, sec, "mono8")) == ControlFlow::Break(())
+        }
+    });
+    rig.intakes.clear();
+    let err = rig.pipeline.stop().unwrap_err().to_string();
+    assert_eq!(err, "model: the model failed: out of memory");
+    assert_eq!(rig.stamps.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn the_model_does_not_run_for_nobody() {
+    for wanted in [&[][..], &[Topic::GridInfo]] {
+        let mut rig = rig(1, Duration::ZERO, usize::MAX, wanted);
+        (0..20).for_each(|sec| assert!(rig.intakes[0].push(frame(0, sec, "mono8")).is_continue()));
+        wait_until("all frames are settled", || rig.shared.accounting[0].snapshot().in_flight() == 0);
+        assert_eq!(rig.n_runs.load(Ordering::Relaxed), 0, "{wanted:?}");
+        rig.intakes.clear();
+        rig.pipeline.stop().unwrap();
+    }
+}
