@@ -118,7 +118,12 @@ impl Model {
             }
         }
         let millis = current.as_secs_f64() * 1e3;
-        tracing::info!("warm: one forward pass takes {millis:.1} ms with {n_threads} CPU threads");
+        let threads = match (self.device, n_threads) {
+            (tch::Device::Cpu, 1) => " with one thread".to_owned(),
+            (tch::Device::Cpu, n) => format!(" with {n} threads"),
+            _ => String::new(),
+        };
+        tracing::info!("warm: one forward pass takes {millis:.1} ms{threads}");
         Ok(current)
     }
 
