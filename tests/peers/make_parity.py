@@ -53,8 +53,8 @@ def main(out: Path) -> None:
     for name, settings in CASES.items():
         model = randomize(PixioModel(PixioConfig(**settings))).eval()
         folders = [save_saved(model, out / name / "saved"), save_module(model, out / name / "module")]
+        folders += [save_hub(out / name), save_original(model, out / name / "original")]
         if name == "tiny":
-            folders += [save_hub(out / name), save_original(model, out / name / "original")]
             folders += [save_saved(model, out / name / "sharded", max_shard_size="500KB")]
             folders += [save_converted(out / name)]
         golden = {}
@@ -161,8 +161,9 @@ def save_original(model: PixioModel, folder: Path) -> Path:
         tensors[f"norm.{role}"] = state[f"layernorm.{role}"]
         for i in range(model.config.num_hidden_layers):
             ours, theirs = f"layers.{i}.", f"blocks.{i}."
-            qkv = [state[f"{ours}attention.{one}_proj.{role}"] for one in "qkv"]
-            tensors[f"{theirs}attn.qkv.{role}"] = torch.cat(qkv)
+            if role == "weight" or model.config.qkv_bias:
+                qkv = [state[f"{ours}attention.{one}_proj.{role}"] for one in "qkv"]
+                tensors[f"{theirs}attn.qkv.{role}"] = torch.cat(qkv)
             tensors[f"{theirs}attn.proj.{role}"] = state[f"{ours}attention.o_proj.{role}"]
             tensors[f"{theirs}norm1.{role}"] = state[f"{ours}layernorm_before.{role}"]
             tensors[f"{theirs}norm2.{role}"] = state[f"{ours}layernorm_after.{role}"]
