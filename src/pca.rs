@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::runtime::{cache, tensor};
 use crate::stages::fit::PADDING;
@@ -18,7 +18,7 @@ pub const MAX_COMPONENTS: usize = 64;
 /// Frames over which a basis is estimated.
 pub const N_FRAMES: usize = 16;
 
-/// Standard deviation of grey levels below which a picture is near-uniform: a wall, a covered
+/// Standard deviation of a colour channel, of 255, below which it is near-uniform: a wall, a covered
 /// lens. Its tokens would turn noise into components.
 const UNIFORM_BELOW: f64 = 8.0;
 
@@ -77,7 +77,7 @@ impl Basis {
 
     fn new(mean: &Tensor, components: &Tensor, color_range: &Tensor) -> anyhow::Result<Self> {
         let single = |tensor: &Tensor| {
-            let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+            let tensor = tensor::single(tensor)?;
             let is_finite = tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1;
             ensure!(is_finite, "not all values are finite");
             Ok(tensor)
@@ -215,6 +215,8 @@ fn is_uniform(pixels: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn tokens(seed: i64) -> Tensor {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
 use crate::commands::model::{self, Model};
@@ -142,7 +142,7 @@ fn encode(
     let (Some(tap), Some(last)) = (taps.first(), taps.last()) else { bail!("the engine returned no tokens") };
     let (grid, n_cls) = (input.geometry.grid(), model.card.n_cls_tokens as i64);
     let n_patches = i64::from(grid.width) * i64::from(grid.height);
-    let patches = single(&tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?)?;
+    let patches = tensor::single(&tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?)?;
     estimator.add(&patches, &input.pixels)?;
     Ok(Encoded {
         name: stem(path)?,
@@ -150,7 +150,7 @@ fn encode(
         grid,
         image_from_grid: input.geometry.camera_from_grid(),
         patch_tokens: patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?,
-        class_tokens: single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?,
+        class_tokens: tensor::single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?,
         hidden_states: if layers { hidden_states(model.pixio(), &input)? } else { Vec::new() },
     })
 }
@@ -158,11 +158,7 @@ fn encode(
 fn hidden_states(pixio: &Pixio, input: &Input) -> anyhow::Result<Vec<Tensor>> {
     let blocks: Vec<usize> = (0..=pixio.config().num_hidden_layers).collect();
     let states = pixio.encode(&input.images()?, &blocks)?;
-    states.iter().map(|state| Ok(single(&state.f_get(0)?)?)).collect()
-}
-
-fn single(tensor: &Tensor) -> Result<Tensor, tch::TchError> {
-    tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()
+    states.iter().map(|state| Ok(tensor::single(&state.f_get(0)?)?)).collect()
 }
 
 impl Encoded {

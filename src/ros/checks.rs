@@ -2,8 +2,6 @@
 
 /// The largest receive buffer that a socket may ask for.
 const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
-/// The receive buffer of sockets that do not ask.
-const RMEM_DEFAULT: &str = "/proc/sys/net/core/rmem_default";
 /// Enough for 1080p colour; what the cure asks for at least.
 const GENEROUS: usize = 4 << 20;
 
@@ -12,15 +10,13 @@ const GENEROUS: usize = 4 << 20;
 pub struct ReceiveBuffers {
     /// `net.core.rmem_max`: what our sockets get.
     pub max: Option<usize>,
-    /// `net.core.rmem_default`: what a receiver without `config/fastdds.xml` gets.
-    pub default: Option<usize>,
 }
 
 impl ReceiveBuffers {
     /// As they are now.
     pub fn of_this_machine() -> Self {
         let read = |path| std::fs::read_to_string(path).ok()?.trim().parse().ok();
-        Self { max: read(RMEM_MAX), default: read(RMEM_DEFAULT) }
+        Self { max: read(RMEM_MAX) }
     }
 
     /// What to do when pictures of `frame_bytes` would be lost; `None` when all is well.
@@ -50,7 +46,7 @@ mod tests {
     #[test]
     fn advice_names_the_cure_when_two_thirds_of_a_picture_do_not_fit() {
         let check = |max: Option<usize>, frame_bytes, expect: Option<&str>| {
-            let said = ReceiveBuffers { max, default: None }.advice(frame_bytes);
+            let said = ReceiveBuffers { max }.advice(frame_bytes);
             let cure = said.as_deref().and_then(|text| text.rsplit(' ').next());
             assert_eq!(cure, expect, "{said:?}");
         };

@@ -16,12 +16,20 @@ pub fn bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, TchError> {
     Ok(bytes)
 }
 
+/// `tensor` in float32 on the CPU, contiguous; itself where it is so already.
+///
+/// # Errors
+/// libtorch's own.
+pub fn single(tensor: &Tensor) -> Result<Tensor, TchError> {
+    tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()
+}
+
 /// The elements of `tensor` as float32, row-major.
 ///
 /// # Errors
 /// libtorch's own.
 pub fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
-    let tensor = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let tensor = single(tensor)?;
     let mut values = vec![0.0; tensor.numel()];
     tensor.f_copy_data(&mut values, tensor.numel())?;
     Ok(values)
