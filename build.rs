@@ -1,11 +1,81 @@
-//! Lets the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH.
+//! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`), and lets the binary find the libtorch that it
+//! was linked with, without LD_LIBRARY_PATH.
+//!
+//! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
+//! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
 
-fn main() {
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const SHIM: &str = "src/engine/ffi";
+const PLUGIN: &str = "libpixio_cuda.so";
+
+fn main() -> ExitCode {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed={SHIM}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    // Without LIBTORCH torch-sys has failed already, with a text that says what to set.
-    if let Some(root) = std::env::var_os("LIBTORCH") {
-        let root = std::path::PathBuf::from(root);
-        let root = root.canonicalize().unwrap_or(root);
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}/lib", root.display());
+    println!("cargo:rerun-if-env-changed=CUDA_HOME");
+    // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
+    let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
+        eprintln!("torch-sys does not say where libtorch is");
+        return ExitCode::FAILURE;
+    };
+    let lib = lib.canonicalize().unwrap_or(lib);
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    let include = lib.join("../include");
+    compiler(&include).file(format!("{SHIM}/package.cpp")).compile("pixio_package");
+    plugin(&lib, &include)
+}
+
+fn compiler(include: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").include(include).include(include.join("torch/csrc/api/include"));
+    // Its headers are not ours to mend.
+    build.flag("-isystem").flag(include.display().to_string()).warnings(false);
+    build
+}
+
+/// Builds the CUDA part when this libtorch has one and CUDA's headers are there.
+fn plugin(lib: &Path, include: &Path) -> ExitCode {
+    let wheels = lib.join("../../nvidia/cu13");
+    let toolkit = env::var_os("CUDA_HOME").map_or_else(|| PathBuf::from("/usr/local/cuda"), PathBuf::from);
+    let with_headers = |root: &&PathBuf| {
+        let header = |name| root.join("include").join(name).is_file();
+        header("cuda_runtime_api.h") && header("crt/host_defines.h")
+    };
+    let Some(cuda) = [&wheels, &toolkit].into_iter().find(with_headers) else {
+        println!(
+            "cargo:warning=without CUDA's headers there is no {PLUGIN}: the node will run on the CPU alone"
+        );
+        return ExitCode::SUCCESS;
+    };
+    if !lib.join("libtorch_cuda.so").is_file() {
+        println!("cargo:warning=this libtorch has no CUDA part: the node will run on the CPU alone");
+        return ExitCode::SUCCESS;
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    // target/PROFILE/build/pixio_node-HASH/out
+    let Some(profile) = out.ancestors().nth(3) else { return ExitCode::FAILURE };
+    let file = profile.join(PLUGIN);
+    let mut build = compiler(include);
+    let mut command = build.include(cuda.join("include")).pic(true).get_compiler().to_command();
+    command.arg("-shared").arg("-o").arg(&file).arg(format!("{SHIM}/cuda.cpp"));
+    command.arg("-L").arg(lib).args([
+        "-ltorch_cuda",
+        "-lc10_cuda",
+        "-ltorch_cpu",
+        "-lc10",
+        "-l:libcudart.so.13",
+    ]);
+    for runtime in [lib.to_owned(), cuda.join("lib"), cuda.join("lib64")] {
+        command.arg("-L").arg(&runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));
+    }
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        failed => {
+            eprintln!("{PLUGIN} cannot be built: {failed:?}");
+            ExitCode::FAILURE
+        }
     }
 }

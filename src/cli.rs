@@ -8,8 +8,11 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
-use crate::config::{Choice, ConfigError, LogLevel, Origin, Place, Settings, Value, files};
+use crate::config::{
+    Choice, ConfigError, LogLevel, Origin, Place, Settings, Value, files, model_size_from_text,
+};
 use crate::geometry::Size;
 use crate::ros::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::environment::{Environment, EnvironmentError};
@@ -50,8 +53,25 @@ pub enum Command {
     },
     /// A dry run of the node.
     Check,
+    /// An engine for this machine.
+    Build {
+        /// Sizes of the model input; none takes the parameter's.
+        sizes: Vec<Size>,
+        /// Batch sizes, ascending.
+        batches: Vec<i64>,
+        /// Blocks whose tokens it returns; none takes the parameter's.
+        layers: Vec<usize>,
+        /// Folder to make; `None` is one in the cache.
+        out: Option<PathBuf>,
+        /// Python with torch.
+        python: Option<PathBuf>,
+    },
     /// Measurements.
     Bench {
+        /// Engines: `auto`, `eager` or folders.
+        engines: Vec<String>,
+        /// Pictures of a forward pass.
+        batch: i64,
         /// Frames to measure, after warm-up.
         n_frames: usize,
         /// File for the figures.
@@ -231,13 +251,38 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             layers: matches.get_flag("layers"),
         },
         "check" => Command::Check,
+        "build" => Command::Build {
+            sizes: sizes(matches),
+            batches: list(matches, "batch").unwrap_or_else(|| DEFAULT_BATCHES.to_vec()),
+            layers: list(matches, "layers").unwrap_or_default(),
+            out: path("out"),
+            python: path("python"),
+        },
         "bench" => Command::Bench {
+            engines: engines(matches),
+            batch: matches.get_one("batch").copied().unwrap_or(1),
             n_frames: matches.get_one("frames").copied().unwrap_or(DEFAULT_FRAMES),
             json: path("json"),
             picture: matches.get_one("picture").copied().unwrap_or(DEFAULT_PICTURE),
         },
         _ => Command::Run,
     }
+}
+
+/// Every size that was typed; what is wrong with one, the parameter's check has said.
+fn sizes(matches: &ArgMatches) -> Vec<Size> {
+    let typed = matches.get_many::<String>("size").into_iter().flatten();
+    typed.filter_map(|text| model_size_from_text(text).ok()).collect()
+}
+
+fn engines(matches: &ArgMatches) -> Vec<String> {
+    let typed = matches.get_many::<String>("engine").into_iter().flatten().next_back();
+    typed.map_or_else(|| vec!["auto".into()], |text| text.split(',').map(str::to_owned).collect())
+}
+
+/// The numbers of `--name 1,2,4`.
+fn list<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<Vec<T>> {
+    matches.get_one::<Vec<T>>(name).cloned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
-//! - Only [`engine`] knows how the model runs on a device. Nothing here is `unsafe`.
+//! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`] is pure.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is

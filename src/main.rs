@@ -5,6 +5,7 @@ use std::process::{Command as Process, ExitCode};
 
 use pixio_node::cli::{self, Command, Invocation, UsageError};
 use pixio_node::commands::bench::{self, bench};
+use pixio_node::commands::build::{self, build};
 use pixio_node::commands::check::check;
 use pixio_node::commands::infer::{self, infer};
 use pixio_node::commands::run::{Launch, run};
@@ -50,8 +51,11 @@ fn main() -> ExitCode {
         Command::Run => run(Launch { config, values, names, environment, log }),
         Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }),
         Command::Check => check(Launch { config, values, names, environment, log }),
-        Command::Bench { n_frames, json, picture } => {
-            bench(&config, values, &bench::Options { n_frames, picture, json })
+        Command::Build { sizes, batches, layers, out, python } => {
+            build(&config, build::Options { sizes, batches, layers, out, python })
+        }
+        Command::Bench { engines, batch, n_frames, json, picture } => {
+            bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json })
         }
     };
     match outcome {

@@ -12,7 +12,11 @@ use crate::geometry::Size;
 /// Carries the position of a ROS argument through clap, whose indices then order everything.
 pub(super) const ROS: &str = "ros-argument";
 /// Every command.
-pub(super) const COMMANDS: [&str; 4] = ["run", "infer", "check", "bench"];
+pub(super) const COMMANDS: [&str; 5] = ["run", "infer", "build", "check", "bench"];
+
+/// Parameters that mean something to `build`.
+const BUILD: [&str; 9] =
+    ["model", "device", "precision", "engine_cache", "threads", "layer", "size", "fit", "log_level"];
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;
@@ -37,6 +41,7 @@ Examples:
   pixio_node --model random:tiny --ros-args -r image:=/camera/image_raw
   pixio_node --ros-args --params-file pixio.yaml -r __ns:=/robot
   pixio_node infer --model DIR --image a.png b.jpg --out features
+  pixio_node build --model DIR --size 256x256 --size 336x192
 
 Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configuration";
 
@@ -66,6 +71,30 @@ pub(super) fn program() -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Write the hidden states of every block too"),
         ]);
+    let build = clap::Command::new("build")
+        .about("Compiles an engine for this machine and proves it against the eager model")
+        .args([
+            Arg::new("batch")
+                .long("batch")
+                .value_name("N,N")
+                .value_parser(|text: &str| ascending::<i64>(text, 64))
+                .help("Batch sizes [default 1,2,4,8]"),
+            Arg::new("layers")
+                .long("layers")
+                .value_name("N,N")
+                .value_parser(|text: &str| ascending::<usize>(text, usize::MAX))
+                .help("Blocks whose tokens it returns, counted from 1 [default: the feature layer and the last]"),
+            Arg::new("out")
+                .long("out")
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Folder to make [default: one in engine_cache, where `engine: auto` finds it]"),
+            Arg::new("python")
+                .long("python")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Python with torch [default: the one whose libtorch this is, else python3]"),
+        ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");
     let bench =
@@ -78,6 +107,11 @@ pub(super) fn program() -> clap::Command {
                     _ => Err("valid is a whole number from 1"),
                 })
                 .help(format!("Frames to measure [default {DEFAULT_FRAMES}]")),
+            Arg::new("batch")
+                .long("batch")
+                .value_name("N")
+                .value_parser(value_parser!(i64).range(1..=64))
+                .help("Pictures of a forward pass; the frame path takes them one by one [default 1]"),
             Arg::new("json")
                 .long("json")
                 .value_name("FILE")
@@ -98,6 +132,7 @@ pub(super) fn program() -> clap::Command {
         .override_usage(
             "pixio_node [run] [OPTIONS] [--ros-args ...]\n       \
              pixio_node infer --model DIR --image FILE... --out DIR [OPTIONS]\n       \
+             pixio_node build --model DIR [--size WIDTHxHEIGHT]... [--out DIR] [OPTIONS]\n       \
              pixio_node check [OPTIONS] [--ros-args ...]\n       \
              pixio_node bench [OPTIONS] [--ros-args ...]",
         )
@@ -106,6 +141,7 @@ pub(super) fn program() -> clap::Command {
         .args(options(all))
         .subcommand(run.args(options(all)))
         .subcommand(infer.args(options(|parameter| parameter.offline)))
+        .subcommand(build.args(options(|parameter| BUILD.contains(&parameter.name))))
         .subcommand(check.args(options(all)))
         .subcommand(bench.args(options(all)))
 }
@@ -136,6 +172,20 @@ fn option_of(parameter: &'static Parameter) -> Arg {
         .next_line_help(true)
         .help_heading(parameter.group)
         .help(wrapped(&format!("{} [{facts}]", parameter.doc)))
+}
+
+/// Numbers in a list such as `1,2,4`, sorted, each once.
+fn ascending<T: std::str::FromStr + Ord + From<u8>>(text: &str, most: T) -> Result<Vec<T>, &'static str> {
+    let numbers = text.split(',').map(|number| number.trim().parse::<T>().ok());
+    let mut numbers = numbers.collect::<Option<Vec<_>>>().ok_or("valid are whole numbers such as 1,2,4")?;
+    numbers.sort_unstable();
+    numbers.dedup();
+    match numbers.first().is_some_and(|first| *first >= T::from(1))
+        && numbers.last().is_some_and(|last| *last <= most)
+    {
+        true => Ok(numbers),
+        false => Err("valid are whole numbers from 1, batches to 64"),
+    }
 }
 
 /// `text` in lines that fit a terminal of 100 columns behind clap's indent.

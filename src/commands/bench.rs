@@ -9,19 +9,27 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::commands::Failure;
-use crate::commands::model::{Model, fitter, input_size};
-use crate::config::{Config, Live, Values};
+use crate::commands::measure::{self, Contender, measure};
+use crate::commands::model::{Model, fitter, input_size, load_engine};
+use crate::config::{Config, Engine, Live, Values};
+use crate::engine::choose::Task;
+use crate::engine::ffi::cuda;
+use crate::engine::graph::Launch;
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
 use crate::runtime::wanted::Topic;
 use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
-use crate::stages::heads::{ModelCard, Output};
+use crate::stages::heads::{Heads, Output};
 use crate::stages::publish::{Sent, Sink};
 
 /// What `bench` measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// Engines: `auto`, `eager` or folders.
+    pub engines: Vec<String>,
+    /// Pictures of one forward pass; the pipeline runs them one by one.
+    pub batch: i64,
     /// Frames per measurement.
     pub n_frames: usize,
     /// Size of the camera's pictures (bgr8).
@@ -29,6 +37,9 @@ pub struct Options {
     /// Where the figures go as JSON.
     pub json: Option<PathBuf>,
 }
+
+/// Percentiles of every span.
+type Spans = [(Span, Percentiles); Span::ALL.len()];
 
 /// Longest wait for one frame before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,22 +56,90 @@ impl Sink for Nowhere {
     }
 }
 
-/// Runs the whole pipeline without ROS: frame by frame for latencies, then flat out for the rate.
+/// Measures forward passes of every engine in turn, then each in the whole pipeline without ROS: frame by frame for
+/// latencies, flat out for the rate.
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
-pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), Failure> {
-    let mut model = Model::load(config).map_err(Failure::Setup)?;
-    let heads = model.heads(config);
-    let about = (model.card.clone(), model.device, model.kind);
+pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), Failure> {
+    let mut engines = options.engines.iter();
+    let first = engines.next().context("--engine names no engine").map_err(Failure::Setup)?;
+    let mut model = Model::load(&with_engine(config, first)).map_err(Failure::Setup)?;
     model.warm(config).map_err(|err| Failure::Running(err.into()))?;
+    let mut contenders = Vec::new();
+    for name in &options.engines {
+        contenders.extend(load(config, &model, name).map_err(Failure::Setup)?);
+    }
+    let heading = format!("{} revision {} in {}", model.card.name, model.card.revision, model.place());
+    let (size, batch) = (input_size(config), options.batch);
+    println!(
+        "{heading}: forward passes of {batch} x {}x{}, {} each, in turn",
+        size.width, size.height, options.n_frames
+    );
+    let n_cls = model.card.n_cls_tokens;
+    let figures = measure(&mut contenders, model.task.device, n_cls, (size, batch), options.n_frames);
+    let figures = figures.map_err(|err| Failure::Running(err.into()))?;
+    measure::print(&figures);
 
-    let shared = Shared::new(1, Arc::new(Live::new(values, |_level| ())));
+    let mut found = Vec::new();
+    for (Contender { name, engine }, figures) in contenders.into_iter().zip(figures) {
+        let (spans, rate) = pipeline(config, values, options, engine, model.heads(config))?;
+        print_spans(&figures.kind, config, options, &spans, rate);
+        let mut entry = json!(figures);
+        entry["engine"] = json!(name);
+        entry["spans_ms"] = spans_json(&spans);
+        entry["frames_per_second_at_saturation"] = json!(rate);
+        found.push(entry);
+    }
+    let Some(path) = &options.json else { return Ok(()) };
+    let report = json!({
+        "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.task.device),
+        "precision": model.task.arithmetic, "picture": [options.picture.width, options.picture.height],
+        "size": [size.width, size.height], "frames": options.n_frames, "batch": batch,
+        "gpu_memory_mb": gpu_memory_mb(model.task.device), "engines": found,
+    });
+    let written = std::fs::write(path, format!("{report:#}\n"));
+    written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
+}
+
+fn with_engine(config: &Config, name: &str) -> Config {
+    Config { engine: Engine::from_text(name), ..config.clone() }
+}
+
+/// The engine of this name; on a GPU as it is launched kernel by kernel and as a graph.
+fn load(config: &Config, model: &Model, name: &str) -> anyhow::Result<Vec<Contender>> {
+    let launches: &[Launch] = match (model.task.device.is_cuda(), config.cuda_graph) {
+        (true, true) => &[Launch::Plain, Launch::Graph],
+        _ => &[Launch::Plain],
+    };
+    let contender = |&launch| {
+        let task = Task { launch, ..model.task.shallow_clone() };
+        let (engine, _) = load_engine(&with_engine(config, name), &task)?;
+        Ok(Contender { name: name.to_owned(), engine })
+    };
+    launches.iter().map(contender).collect()
+}
+
+/// The most memory that libtorch has held on the GPU, all engines together.
+fn gpu_memory_mb(device: tch::Device) -> Option<f64> {
+    let tch::Device::Cuda(index) = device else { return None };
+    let memory = cuda::load().ok()?.memory(index).ok()?;
+    Some(memory.peak as f64 / 1e6)
+}
+
+/// Latencies of every span and frames per second of the whole pipeline.
+fn pipeline(
+    config: &Config,
+    values: &Values,
+    options: &Options,
+    engine: Box<dyn crate::engine::Engine>,
+    heads: Heads,
+) -> Result<(Spans, f64), Failure> {
+    let shared = Shared::new(1, Arc::new(Live::new(values.clone(), |_level| ())));
     shared.wanted.set([Topic::Features, Topic::Embedding].into_iter().collect());
     let (ended, end) = mpsc::channel();
     let camera = Camera { name: "bench".into(), fitter: fitter(config) };
-    let started =
-        Pipeline::start(vec![camera], Box::new(model.engine), heads, Box::new(Nowhere), &shared, &ended);
+    let started = Pipeline::start(vec![camera], engine, heads, Box::new(Nowhere), &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.pop().context("no camera").and_then(|mut intake| {
@@ -92,8 +171,7 @@ pub fn bench(config: &Config, values: Values, options: &Options) -> Result<(), F
     });
     // A stage that failed is why nothing was measured.
     pipeline.stop().map_err(Failure::Running)?;
-    let (spans, rate) = measured.map_err(Failure::Running)?;
-    print(&about, config, options, &spans, rate).map_err(Failure::Running)
+    measured.map_err(Failure::Running)
 }
 
 fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
@@ -134,29 +212,15 @@ fn pictures(size: Size) -> impl FnMut() -> Frame {
     }
 }
 
-fn print(
-    (card, device, kind): &(ModelCard, tch::Device, tch::Kind),
-    config: &Config,
-    options: &Options,
-    spans: &[(Span, Percentiles)],
-    rate: f64,
-) -> anyhow::Result<()> {
+fn print_spans(kind: &str, config: &Config, options: &Options, spans: &Spans, rate: f64) {
     let (camera, input) = (options.picture, input_size(config));
     println!(
-        "{} on {:?} in {:?}: {}x{} bgr8 -> {}x{}, {} frames",
-        card.name, device, kind, camera.width, camera.height, input.width, input.height, options.n_frames
+        "\n{kind}: {}x{} bgr8 -> {}x{}, {} frames",
+        camera.width, camera.height, input.width, input.height, options.n_frames
     );
     println!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99");
     for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
         println!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name());
     }
     println!("at saturation {rate:.1} frames per second");
-    let Some(path) = &options.json else { return Ok(()) };
-    let report = json!({
-        "model": card.name, "revision": card.revision, "device": format!("{:?}", device),
-        "precision": format!("{:?}", kind), "picture": [camera.width, camera.height],
-        "size": [input.width, input.height], "frames": options.n_frames,
-        "spans_ms": spans_json(spans), "frames_per_second_at_saturation": rate,
-    });
-    std::fs::write(path, format!("{report:#}\n")).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -68,15 +68,19 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
     }
     let model = table.pass("model", Model::load(&launch.config));
     if let Some(mut model) = model {
-        let (kind, device) = (model.kind, model.device);
         let config = model.pixio().config();
         table.ok(
             "model",
             format!(
-                "{} revision {}: {} blocks of {}, {kind:?} on {device:?}",
-                model.card.name, model.card.revision, config.num_hidden_layers, config.hidden_size
+                "{} revision {}: {} blocks of {}, {}",
+                model.card.name,
+                model.card.revision,
+                config.num_hidden_layers,
+                config.hidden_size,
+                model.place()
             ),
         );
+        table.ok("engine", model.engine.kind());
         match (&model.basis, &model.basis_path) {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
@@ -119,7 +123,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let fit_time = started.elapsed();
     let input = Input::new(frame, pixels, geometry);
     let wanted: Topics = [Topic::Features, Topic::Embedding].into_iter().collect();
-    let tokens = forward(&mut model.engine, &input, usize::MAX)?;
+    let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
     let output = model.heads(config).run(input, &tokens, wanted)?;
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");

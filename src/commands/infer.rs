@@ -138,7 +138,7 @@ fn encode(
     let mut pixels = Pool::default().lease();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let input = Input::new(frame, pixels, geometry);
-    let Tokens { taps } = forward(&mut model.engine, &input, usize::MAX)?;
+    let Tokens { taps } = forward(&mut *model.engine, &input, usize::MAX)?;
     let (Some(tap), Some(last)) = (taps.first(), taps.last()) else { bail!("the engine returned no tokens") };
     let (grid, n_cls) = (input.geometry.grid(), model.card.n_cls_tokens as i64);
     let n_patches = i64::from(grid.width) * i64::from(grid.height);

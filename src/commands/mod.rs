@@ -1,8 +1,10 @@
 //! What each command does, from checked configuration to exit code.
 
 pub mod bench;
+pub mod build;
 pub mod check;
 pub mod infer;
+pub mod measure;
 pub mod model;
 pub mod run;
 

@@ -1,15 +1,17 @@
-//! Loads the model that the configuration names, on the device that is there.
+//! Loads the model that the configuration names, on the device that is there, and the engine that runs it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use tch::Kind;
 
 use crate::config::{self, Config};
-use crate::engine::eager::Eager;
-use crate::engine::{EngineError, device};
-use crate::geometry::Size;
+use crate::engine::arithmetic::Arithmetic;
+use crate::engine::choose::{Task, from_cache};
+use crate::engine::folder::Folder;
+use crate::engine::graph::Launch;
+use crate::engine::{Engine, EngineError, device};
+use crate::geometry::{STANDARD_SIZES, Size};
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
 use crate::runtime::cache;
@@ -19,14 +21,14 @@ use crate::stages::heads::{Heads, HeadsConfig, ModelCard};
 
 /// A model that is ready to be used.
 pub struct Model {
-    /// Returns the tokens of the feature layer first and of the last layer last.
-    pub engine: Eager,
+    /// The model and what its engine has to do. The first tap is the feature layer, the last the last layer.
+    pub task: Task,
+    /// Runs it.
+    pub engine: Box<dyn Engine>,
+    /// Whether a compiled engine was looked for in the cache and none was there.
+    pub lacks_engine: bool,
     /// As messages name it.
     pub card: ModelCard,
-    /// Where it runs.
-    pub device: tch::Device,
-    /// Its arithmetic.
-    pub kind: Kind,
     /// The basis that was saved or given, if any.
     pub basis: Option<Basis>,
     /// Where it is from, or will be saved; `None` without a cache folder.
@@ -39,14 +41,7 @@ impl Model {
     /// # Errors
     /// What is missing or wrong, with the way out.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
-        if let Some(n_threads) = config.threads {
-            tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
-        }
-        let device = device::device(config.device)?;
-        let kind = device::kind(config.precision, device);
-        let source = Source::resolve(&config.model)?;
-        let started = Instant::now();
-        let pixio = Pixio::load(&source, device, kind)?;
+        let pixio = load_pixio(config)?;
         let n_layers = pixio.config().num_hidden_layers;
         let layer = config.layer.unwrap_or(n_layers);
         ensure!(
@@ -54,45 +49,28 @@ impl Model {
             "layer: {layer} was asked for, {} has blocks 1 to {n_layers}",
             pixio.name()
         );
-        let card = ModelCard {
-            name: pixio.name().to_owned(),
-            revision: pixio.revision().to_owned(),
-            layer,
-            n_cls_tokens: pixio.config().n_cls_tokens,
-        };
-        tracing::info!(
-            "model {} revision {} on {device:?} in {kind:?}, loaded in {:.1} s",
-            card.name,
-            card.revision,
-            started.elapsed().as_secs_f64()
-        );
-        let channels = pixio.config().hidden_size;
-        let cached = cache::folder().map(|folder| Basis::cache_path(&folder, &card.revision, layer));
-        let read = |path: &Path| Basis::load(path, &card.revision, layer, channels);
-        let basis = match (&config.pca_basis, &cached) {
-            (Some(given), _) => Some(read(given).context("pca_basis: give another file or `auto`")?),
-            (None, Some(kept)) if kept.exists() => {
-                read(kept).inspect_err(|err| tracing::warn!("the PCA basis is estimated anew: {err:#}")).ok()
-            }
-            (None, _) => None,
-        };
-        let basis_path = config.pca_basis.clone().or(cached);
-        if let (Some(basis), Some(path)) = (&basis, &basis_path) {
-            tracing::info!("PCA basis {} from {}", basis.hash, path.display());
-            let (there, asked) = (basis.n_components(), config.reduced_channels);
-            if there < asked {
-                tracing::warn!("reduced_channels: {asked} were asked for, the PCA basis has {there}");
-            }
-        }
         let mut taps = vec![layer, n_layers];
         taps.dedup();
-        let engine = Eager::new(pixio, &taps)?;
-        Ok(Self { engine, card, device, kind, basis, basis_path })
+        let task = pixio.task(config, taps);
+        let card = ModelCard {
+            name: task.pixio.name().to_owned(),
+            revision: task.pixio.revision().to_owned(),
+            layer,
+            n_cls_tokens: task.pixio.config().n_cls_tokens,
+        };
+        let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
+        let (engine, lacks_engine) = load_engine(config, &task)?;
+        Ok(Self { task, engine, lacks_engine, card, basis, basis_path })
     }
 
     /// The encoder.
     pub fn pixio(&self) -> &Pixio {
-        self.engine.pixio()
+        &self.task.pixio
+    }
+
+    /// Its arithmetic and where it runs, for people.
+    pub fn place(&self) -> String {
+        format!("{} on {:?}", self.task.arithmetic, self.task.device)
     }
 
     /// Runs the engine until it is warm, with as many CPU threads as measurement finds best unless
@@ -102,14 +80,16 @@ impl Model {
     /// The engine's own.
     pub fn warm(&mut self, config: &Config) -> Result<Duration, EngineError> {
         let size = input_size(config);
-        warm_up(&mut self.engine, size, 1)?;
-        let mut current = fastest_run(&mut self.engine, size)?;
+        let engine = &mut *self.engine;
+        warm_up(engine, size, 1)?;
+        let mut current = fastest_run(engine, size)?;
         let mut best = current;
         let mut n_threads = tch::get_num_threads();
-        if self.device == tch::Device::Cpu && config.threads.is_none() {
+        let is_on_cpu = !self.task.device.is_cuda();
+        if is_on_cpu && config.threads.is_none() {
             while 1 < n_threads {
                 tch::set_num_threads(n_threads / 2);
-                let halved = fastest_run(&mut self.engine, size)?;
+                let halved = fastest_run(engine, size)?;
                 if best.mul_f64(AS_FAST) < halved {
                     tch::set_num_threads(n_threads);
                     break;
@@ -118,12 +98,15 @@ impl Model {
             }
         }
         let millis = current.as_secs_f64() * 1e3;
-        let threads = match (self.device, n_threads) {
-            (tch::Device::Cpu, 1) => " with one thread".to_owned(),
-            (tch::Device::Cpu, n) => format!(" with {n} threads"),
-            _ => String::new(),
+        let threads = match n_threads {
+            _ if !is_on_cpu => String::new(),
+            1 => " with one thread".to_owned(),
+            n => format!(" with {n} threads"),
         };
-        tracing::info!("warm: one forward pass takes {millis:.1} ms{threads}");
+        tracing::info!(
+            "warm: one forward pass of the {} engine takes {millis:.1} ms{threads}",
+            engine.kind()
+        );
         Ok(current)
     }
 
@@ -139,6 +122,119 @@ impl Model {
     }
 }
 
+/// An encoder on its device.
+pub struct Loaded {
+    source: Source,
+    pixio: Pixio,
+    device: tch::Device,
+    arithmetic: Arithmetic,
+}
+
+impl std::ops::Deref for Loaded {
+    type Target = Pixio;
+
+    fn deref(&self) -> &Pixio {
+        &self.pixio
+    }
+}
+
+impl Loaded {
+    /// What its engine has to do: return the tokens of the blocks `taps`.
+    pub fn task(self, config: &Config, taps: Vec<usize>) -> Task {
+        let Self { source, pixio, device, arithmetic } = self;
+        let launch = if config.cuda_graph { Launch::Graph } else { Launch::Plain };
+        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), launch }
+    }
+}
+
+/// Loads the encoder alone.
+///
+/// # Errors
+/// What is missing or wrong, with the way out.
+pub fn load_pixio(config: &Config) -> anyhow::Result<Loaded> {
+    if let Some(n_threads) = config.threads {
+        tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
+    }
+    let device = device::device(config.device)?;
+    let arithmetic = device::arithmetic(config.precision, device);
+    ensure!(
+        arithmetic != Arithmetic::Int8 || !device.is_cuda(),
+        "precision: int8 is for the CPU; on a GPU bfloat16 is faster: precision:=auto"
+    );
+    let source = Source::resolve(&config.model)?;
+    let started = Instant::now();
+    let pixio = Pixio::load(&source, device, arithmetic.kind())?;
+    tracing::info!(
+        "model {} revision {} on {device:?} in {arithmetic}, loaded in {:.1} s",
+        pixio.name(),
+        pixio.revision(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(Loaded { source, pixio, device, arithmetic })
+}
+
+/// The engine that `config` asks for, and whether one was looked for and is missing.
+///
+/// # Errors
+/// A folder that was asked for does not serve, or the eager engine's own.
+pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engine>, bool)> {
+    match &config.engine {
+        config::Engine::Folder(path) => {
+            let engine = task.load(&Folder::open(path)?)?;
+            tracing::info!("engine {} from {}", engine.kind(), path.display());
+            return Ok((engine, false));
+        }
+        config::Engine::Auto => {
+            let served = engine_cache(config).and_then(|cache| from_cache(task, &cache));
+            if let Some((engine, folder)) = served {
+                tracing::info!("engine {} from {}", engine.kind(), folder.path().display());
+                return Ok((engine, false));
+            }
+        }
+        config::Engine::Eager => (),
+    }
+    let command = task.build_command();
+    if task.arithmetic == Arithmetic::Int8 {
+        tracing::warn!(
+            "precision: int8 needs a compiled engine, the eager model runs in float32 until then: `{command}`"
+        );
+    } else if config.engine == config::Engine::Auto {
+        tracing::info!("engine eager; `{command}` compiles one");
+    }
+    Ok((task.eager()?, config.engine == config::Engine::Auto))
+}
+
+/// The folder above the cached engines.
+pub fn engine_cache(config: &Config) -> Option<PathBuf> {
+    config.engine_cache.clone().or_else(cache::folder)
+}
+
+/// The basis that was saved or given, if any, and where it is from or will be saved.
+fn load_basis(
+    config: &Config,
+    card: &ModelCard,
+    channels: usize,
+) -> anyhow::Result<(Option<Basis>, Option<PathBuf>)> {
+    let cached = cache::folder().map(|folder| Basis::cache_path(&folder, &card.revision, card.layer));
+    let read = |path: &Path| Basis::load(path, &card.revision, card.layer, channels);
+    let basis = match (&config.pca_basis, &cached) {
+        (Some(given), _) => Some(read(given).context("pca_basis: give another file or `auto`")?),
+        (None, Some(kept)) if kept.exists() => {
+            read(kept).inspect_err(|err| tracing::warn!("the PCA basis is estimated anew: {err:#}")).ok()
+        }
+        (None, _) => None,
+    };
+    let path = config.pca_basis.clone().or(cached);
+    if let (Some(basis), Some(path)) = (&basis, &path) {
+        tracing::info!("PCA basis {} from {}", basis.hash, path.display());
+        let (there, asked) = (basis.n_components(), config.reduced_channels);
+        if there < asked {
+            tracing::warn!("reduced_channels: {asked} were asked for, the PCA basis has {there}");
+        }
+    }
+    Ok((basis, path))
+}
+
 /// A measurement shorter than this is repeated.
 const WORTH_REPEATING: Duration = Duration::from_millis(300);
 
@@ -147,7 +243,7 @@ const WORTH_REPEATING: Duration = Duration::from_millis(300);
 const AS_FAST: f64 = 1.1;
 
 /// The shortest of a few runs: what disturbs a measurement only ever makes it longer.
-fn fastest_run(engine: &mut Eager, size: Size) -> Result<Duration, EngineError> {
+fn fastest_run(engine: &mut dyn Engine, size: Size) -> Result<Duration, EngineError> {
     let mut shortest = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
@@ -160,12 +256,17 @@ fn fastest_run(engine: &mut Eager, size: Size) -> Result<Duration, EngineError> 
     Ok(shortest)
 }
 
+/// Sizes that the model input may have.
+pub fn input_sizes(config: &Config) -> Vec<Size> {
+    match config.fit {
+        config::Fit::Auto => STANDARD_SIZES.to_vec(),
+        config::Fit::Stretch | config::Fit::Letterbox | config::Fit::Crop => vec![config.size],
+    }
+}
+
 /// Size of the model input, or of the largest that `fit: auto` chooses.
 pub fn input_size(config: &Config) -> Size {
-    match config.fit {
-        config::Fit::Auto => Size { width: 256, height: 256 },
-        config::Fit::Stretch | config::Fit::Letterbox | config::Fit::Crop => config.size,
-    }
+    input_sizes(config)[0]
 }
 
 /// A fitter as `config` asks for.

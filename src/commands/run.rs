@@ -82,7 +82,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
 
     let heads = model.heads(&config);
     let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
-    let started = Pipeline::start(vec![camera], Box::new(model.engine), heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], model.engine, heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
     let mut edge = edge;

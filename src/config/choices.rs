@@ -1,6 +1,7 @@
 //! The closed sets of words among the parameters, and how each word is spelled.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// A parameter that is one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -76,6 +77,8 @@ pub enum Precision {
     Bfloat16,
     /// 16-bit IEEE floats.
     Float16,
+    /// Linear layers in 8-bit integers: compiled engines on the CPU alone.
+    Int8,
 }
 
 impl Choice for Precision {
@@ -84,7 +87,43 @@ impl Choice for Precision {
         ("float32", Self::Float32),
         ("bfloat16", Self::Bfloat16),
         ("float16", Self::Float16),
+        ("int8", Self::Int8),
     ];
+}
+
+/// What runs the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A fitting compiled engine from the cache, else the eager model.
+    Auto,
+    /// The eager model.
+    Eager,
+    /// The compiled engine in this folder.
+    Folder(PathBuf),
+}
+
+impl Engine {
+    /// `auto`, `eager` or the path of a folder.
+    pub fn from_text(text: &str) -> Self {
+        match text {
+            "auto" => Self::Auto,
+            "eager" => Self::Eager,
+            _ => Self::Folder(text.into()),
+        }
+    }
+}
+
+/// Whether a missing engine is built while the node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineBuild {
+    /// No.
+    Off,
+    /// In the background; it takes over between two frames.
+    Background,
+}
+
+impl Choice for EngineBuild {
+    const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("background", Self::Background)];
 }
 
 /// How a camera picture becomes a model input.

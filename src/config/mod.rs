@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use crate::geometry::Size;
 
 pub use choices::{
-    Choice, Device, FeaturesDtype, Fit, ImageTransport, LogLevel, NetworkInterface, Precision, Reliability,
-    ResizeFilter,
+    Choice, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel, NetworkInterface,
+    Precision, Reliability, ResizeFilter,
 };
 pub use error::ConfigError;
 pub use live::Live;
@@ -34,6 +34,14 @@ pub struct Config {
     pub device: Device,
     /// Arithmetic of the model.
     pub precision: Precision,
+    /// What runs the model.
+    pub engine: Engine,
+    /// Folder that engines are looked for and built in; `None` is the user's cache.
+    pub engine_cache: Option<PathBuf>,
+    /// Whether a missing engine is built while the node runs.
+    pub engine_build: EngineBuild,
+    /// Whether work for a GPU is recorded and replayed.
+    pub cuda_graph: bool,
     /// CPU threads of one forward pass; `None` measures.
     pub threads: Option<usize>,
     /// Model input in pixels (both sides divisible by 16). Not read under [`Fit::Auto`].
@@ -90,6 +98,10 @@ impl Config {
             model: values.read("model", text)?.into(),
             device: values.read("device", |value| Device::from_text(text(value)?))?,
             precision: values.read("precision", choice)?,
+            engine: values.read("engine", |value| Some(Engine::from_text(text(value)?)))?,
+            engine_cache: values.read("engine_cache", text).map(path)?,
+            engine_build: values.read("engine_build", choice)?,
+            cuda_graph: values.read("cuda_graph", flag)?,
             threads: values.read("threads", count)?.filter(|threads| *threads > 0),
             size: values.read("size", |value| model_size_from_text(text(value)?).ok())?,
             fit: values.read("fit", choice)?,
@@ -107,13 +119,17 @@ impl Config {
             stats_period_secs: values.read("stats_period", double)?,
             stats_file: values.read("stats_file", text).map(path)?,
             log_level: values.read("log_level", choice)?,
-            use_sim_time: values.read("use_sim_time", |value| Some(*value == Value::Bool(true)))?,
+            use_sim_time: values.read("use_sim_time", flag)?,
         })
     }
 }
 
 fn text(value: &Value) -> Option<&str> {
     if let Value::String(text) = value { Some(text) } else { None }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    Some(*value == Value::Bool(true))
 }
 
 fn double(value: &Value) -> Option<f64> {

@@ -2,7 +2,7 @@
 //! the checks and `config/pixio.yaml` follow it.
 
 use super::choices::{self, Device, Fit, ImageTransport, LogLevel, NetworkInterface, Precision};
-use super::choices::{FeaturesDtype, Reliability, ResizeFilter};
+use super::choices::{EngineBuild, FeaturesDtype, Reliability, ResizeFilter};
 use super::sizes;
 
 pub use super::kind::Kind;
@@ -64,7 +64,7 @@ impl Parameter {
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 20] = [
+pub static TABLE: [Parameter; 24] = [
     parameter(
         MODEL,
         "model",
@@ -87,7 +87,39 @@ pub static TABLE: [Parameter; 20] = [
         "precision",
         Kind::Choice(choices::words::<Precision>),
         "auto",
-        "Arithmetic of the model. auto is bfloat16 on CUDA and float32 on the CPU.",
+        "Arithmetic of the model. auto is bfloat16 on CUDA and float32 on the CPU; int8 needs a compiled engine \
+         and a CPU.",
+    ),
+    parameter(
+        MODEL,
+        "engine",
+        Kind::Text("ENGINE", "auto, eager or the path of an engine folder", given),
+        "auto",
+        "What runs the model. auto takes a compiled engine that fits from the cache and proves it, else the eager \
+         model; a folder that `pixio_node build` has made must fit.",
+    ),
+    parameter(
+        MODEL,
+        "engine_cache",
+        Kind::Text("DIR", "auto or the path of a folder", given),
+        "auto",
+        "Where compiled engines are looked for and built. auto is ~/.cache/pixio_node.",
+    ),
+    parameter(
+        MODEL,
+        "engine_build",
+        Kind::Choice(choices::words::<EngineBuild>),
+        "off",
+        "background builds an engine under engine: auto when none fits, while the eager model serves, and swaps it \
+         in between two frames.",
+    )
+    .online_only(),
+    parameter(
+        MODEL,
+        "cuda_graph",
+        Kind::Bool,
+        "true",
+        "Whether the work of a forward pass is recorded once as a CUDA graph and replayed. Not read on the CPU.",
     ),
     parameter(
         MODEL,

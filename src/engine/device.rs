@@ -1,17 +1,19 @@
 //! Where the model runs and in which arithmetic, from what was asked for and what is there.
 
-use tch::{Cuda, Device, Kind};
+use tch::Device;
 
+use super::arithmetic::Arithmetic;
+use super::ffi::cuda::{self, Absent};
 use crate::config;
 
 /// A device that was asked for is not usable.
 #[derive(Debug, thiserror::Error)]
-#[error("device: cuda:{index} was asked for, {n_devices} CUDA devices are usable here; use cpu or auto")]
+#[error("device: cuda:{index} was asked for, but {reason}; use cpu or auto")]
 pub struct DeviceError {
     /// The CUDA device asked for.
     pub index: usize,
-    /// How many there are.
-    pub n_devices: usize,
+    /// Why not.
+    pub reason: String,
 }
 
 /// The device for `asked`.
@@ -19,31 +21,52 @@ pub struct DeviceError {
 /// # Errors
 /// A CUDA device that is not there.
 pub fn device(asked: config::Device) -> Result<Device, DeviceError> {
-    let n_devices = usize::try_from(Cuda::device_count()).unwrap_or_default();
     match asked {
         config::Device::Cpu => Ok(Device::Cpu),
-        config::Device::Auto if n_devices == 0 => Ok(Device::Cpu),
-        config::Device::Auto => Ok(Device::Cuda(0)),
-        config::Device::Cuda(index) if index < n_devices => Ok(Device::Cuda(index)),
-        config::Device::Cuda(index) => Err(DeviceError { index, n_devices }),
+        config::Device::Auto => Ok(if has_gpu() { Device::Cuda(0) } else { Device::Cpu }),
+        config::Device::Cuda(index) => {
+            let refused = |reason: String| DeviceError { index, reason };
+            let cuda = cuda::load().map_err(|absent| refused(absent.to_string()))?;
+            let n_devices = cuda.device_count().map_err(|err| refused(err.to_string()))?;
+            match index < n_devices {
+                true => Ok(Device::Cuda(index)),
+                false => Err(refused(format!("{n_devices} CUDA devices are usable here"))),
+            }
+        }
     }
 }
 
-/// The arithmetic for `asked` on `device`; warns where it is slow.
-pub fn kind(asked: config::Precision, device: Device) -> Kind {
-    let kind = match asked {
-        config::Precision::Float32 => Kind::Float,
-        config::Precision::Bfloat16 => Kind::BFloat16,
-        config::Precision::Float16 => Kind::Half,
-        config::Precision::Auto if device.is_cuda() => Kind::BFloat16,
-        config::Precision::Auto => Kind::Float,
+/// Whether there is a GPU that works; warns about one that should and does not.
+fn has_gpu() -> bool {
+    let absent = match cuda::load() {
+        Err(Absent::NoDriver) => return false,
+        Err(absent) => absent.to_string(),
+        Ok(cuda) => match cuda.device_count() {
+            Ok(_) => return true,
+            Err(err) => err.to_string(),
+        },
     };
-    if kind != Kind::Float && device == Device::Cpu && !has_half_arithmetic() {
+    tracing::warn!("device: the model runs on the CPU although there is an NVIDIA driver: {absent}");
+    false
+}
+
+/// The arithmetic for `asked` on `device`; warns where it is slow.
+pub fn arithmetic(asked: config::Precision, device: Device) -> Arithmetic {
+    let arithmetic = match asked {
+        config::Precision::Float32 => Arithmetic::Float32,
+        config::Precision::Bfloat16 => Arithmetic::Bfloat16,
+        config::Precision::Float16 => Arithmetic::Float16,
+        config::Precision::Int8 => Arithmetic::Int8,
+        config::Precision::Auto if device.is_cuda() => Arithmetic::Bfloat16,
+        config::Precision::Auto => Arithmetic::Float32,
+    };
+    let is_half = matches!(arithmetic, Arithmetic::Bfloat16 | Arithmetic::Float16);
+    if is_half && device == Device::Cpu && !has_half_arithmetic() {
         tracing::warn!(
-            "precision: this CPU has neither AMX nor AVX512-BF16, {kind:?} is about six times slower than float32"
+            "precision: this CPU has neither AMX nor AVX512-BF16, {arithmetic} is about six times slower than float32"
         );
     }
-    kind
+    arithmetic
 }
 
 fn has_half_arithmetic() -> bool {

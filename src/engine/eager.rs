@@ -34,6 +34,10 @@ impl Eager {
 }
 
 impl Engine for Eager {
+    fn kind(&self) -> String {
+        "eager".into()
+    }
+
     fn taps(&self) -> &[usize] {
         &self.taps
     }

@@ -1,7 +1,26 @@
 //! Engines: what runs the backbone on a batch of model inputs.
+//!
+//! ```text
+//!  eager      the tch model, operation by operation
+//!  compiled   AOTInductor packages from an engine folder, with the same weights
+//!  graph      either of them on a GPU: its own stream, replayed as CUDA graphs
+//!  swap       any of them, until a better one comes
+//! ```
+//! [`choose`] finds the one that serves and proves it; [`builder`] makes engine folders.
 
+pub mod arithmetic;
+pub mod builder;
+pub mod choose;
+pub mod compiled;
 pub mod device;
 pub mod eager;
+pub mod ffi;
+pub mod folder;
+pub mod graph;
+pub mod machine;
+pub mod manifest;
+pub mod proof;
+pub mod swap;
 
 use tch::Tensor;
 
@@ -14,11 +33,14 @@ pub struct Tokens {
 
 /// Runs the backbone. One thread owns it.
 pub trait Engine: Send {
+    /// What it is, for logs: `eager`, `compiled`, `compiled + graph`.
+    fn kind(&self) -> String;
+
     /// Blocks whose tokens [`Engine::run`] returns, counted from 1, ascending.
     fn taps(&self) -> &[usize];
 
     /// Runs a batch as far as the first `n_taps` taps need it: `images` is uint8 `[B, H, W, 3]`, RGB,
-    /// contiguous, on any device.
+    /// contiguous, on any device. The tokens may lie where the next run puts its own: they are to be read before it.
     ///
     /// # Errors
     /// libtorch's own, with its first line; they are fatal for the engine.
@@ -38,5 +60,11 @@ impl From<tch::TchError> for EngineError {
         // What follows the first line is a C++ backtrace.
         let message = err.to_string().lines().next().unwrap_or_default().to_owned();
         Self { message }
+    }
+}
+
+impl From<ffi::ShimError> for EngineError {
+    fn from(err: ffi::ShimError) -> Self {
+        Self { message: err.message }
     }
 }

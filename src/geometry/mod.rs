@@ -23,17 +23,22 @@ pub struct Size {
 /// Side of a patch in pixels of the model input.
 pub const PATCH: u32 = 16;
 
-/// Model inputs of about 256 patches, between which the fit mode `auto` chooses.
-const STANDARD_SIZES: [(u32, u32); 5] = [(256, 256), (288, 224), (336, 192), (224, 288), (192, 336)];
+/// Model inputs of about 256 patches, between which the fit mode `auto` chooses, the largest first.
+pub const STANDARD_SIZES: [Size; 5] = [
+    Size { width: 256, height: 256 },
+    Size { width: 288, height: 224 },
+    Size { width: 336, height: 192 },
+    Size { width: 224, height: 288 },
+    Size { width: 192, height: 336 },
+];
 
 /// The standard model input whose aspect is nearest the camera's, as a ratio. `camera` has no zero side.
 pub fn nearest_standard_size(camera: Size) -> Size {
-    let log_aspect = |(width, height): (u32, u32)| (f64::from(width) / f64::from(height)).ln();
-    let wanted = log_aspect((camera.width, camera.height));
-    let away = |size: (u32, u32)| (log_aspect(size) - wanted).abs();
+    let log_aspect = |size: Size| (f64::from(size.width) / f64::from(size.height)).ln();
+    let wanted = log_aspect(camera);
+    let away = |size: Size| (log_aspect(size) - wanted).abs();
     let nearer = |one, other| if away(other) < away(one) { other } else { one };
-    let (width, height) = STANDARD_SIZES.into_iter().fold(STANDARD_SIZES[0], nearer);
-    Size { width, height }
+    STANDARD_SIZES.into_iter().fold(STANDARD_SIZES[0], nearer)
 }
 
 /// How one camera picture became one model input.

@@ -74,6 +74,32 @@ impl Embeddings {
         })
     }
 
+    /// The same on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self {
+            from_bytes: self.from_bytes.shallow_clone(),
+            from_values: self.from_values.shallow_clone(),
+            class_tokens: self.class_tokens.shallow_clone(),
+            trained: self.trained.shallow_clone(),
+            trained_grid: self.trained_grid,
+            positions: RefCell::default(),
+            kind: self.kind,
+        }
+    }
+
+    /// Element type of the parameters.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What turns uint8 images of `grid` (rows and columns of patches) into tokens, by name.
+    pub(super) fn constants(&self, grid: [i64; 2]) -> Result<Vec<(String, Tensor)>, ModelError> {
+        let mut constants = self.from_bytes.constants("patch")?;
+        constants.push(("class_tokens".into(), self.class_tokens.shallow_clone()));
+        constants.push(("position".into(), self.position(grid)?));
+        Ok(constants)
+    }
+
     /// Tokens `[B, n_cls + P, D]` of uint8 images `[B, H, W, 3]`.
     pub(super) fn of_bytes(&self, images: &Tensor) -> Result<Tensor, ModelError> {
         let (kind, shape) = (images.f_kind()?, images.size());

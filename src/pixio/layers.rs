@@ -28,6 +28,17 @@ impl Norm {
         Ok(Self { weight, bias, epsilon: config.layer_norm_eps })
     }
 
+    /// The same norm on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self { weight: self.weight.shallow_clone(), bias: self.bias.shallow_clone(), epsilon: self.epsilon }
+    }
+
+    /// Weight and bias, `[D]` each, by their names behind `name`.
+    pub(super) fn constants(&self, name: &str) -> [(String, Tensor); 2] {
+        let [weight, bias] = [&self.weight, &self.bias].map(Tensor::shallow_clone);
+        [(format!("{name}.weight"), weight), (format!("{name}.bias"), bias)]
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         Ok(x.f_layer_norm(self.weight.size(), weight, bias, self.epsilon, true)?)
@@ -76,6 +87,27 @@ impl Block {
         };
         let (norm1, norm2) = (norm(BlockPart::Norm1)?, norm(BlockPart::Norm2)?);
         Ok(Self { norm1, qkv, projection, norm2, fc1, fc2, n_heads: config.num_attention_heads as i64 })
+    }
+
+    /// The same block on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        let Self { norm1, qkv, projection, norm2, fc1, fc2, n_heads } = self;
+        let [qkv, projection, fc1, fc2] = [qkv, projection, fc1, fc2].map(Linear::shallow_clone);
+        let [norm1, norm2] = [norm1, norm2].map(Norm::shallow_clone);
+        Self { norm1, qkv, projection, norm2, fc1, fc2, n_heads: *n_heads }
+    }
+
+    /// All parameters by their names behind `name`.
+    pub(super) fn constants(&self, name: &str) -> Result<Vec<(String, Tensor)>, ModelError> {
+        let mut constants = Vec::new();
+        for (norm, part) in [(&self.norm1, "norm1"), (&self.norm2, "norm2")] {
+            constants.extend(norm.constants(&format!("{name}.{part}")));
+        }
+        let Self { qkv, projection, fc1, fc2, .. } = self;
+        for (linear, part) in [(qkv, "qkv"), (projection, "projection"), (fc1, "fc1"), (fc2, "fc2")] {
+            constants.extend(linear.constants(&format!("{name}.{part}"))?);
+        }
+        Ok(constants)
     }
 
     /// `[B, N, D]` to `[B, N, D]`; `x` is left as it is.

@@ -50,6 +50,19 @@ impl Linear {
         Ok(Self { weight, bias, product })
     }
 
+    /// The same map on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Self { weight: self.weight.shallow_clone(), bias, product: self.product }
+    }
+
+    /// Weight `[out, in]` and bias `[out]` by their names behind `name`.
+    pub(super) fn constants(&self, name: &str) -> Result<Vec<(String, Tensor)>, ModelError> {
+        let weight = self.weight.f_flatten(1, -1)?;
+        let bias = self.bias.as_ref().map(|bias| (format!("{name}.bias"), bias.shallow_clone()));
+        Ok([(format!("{name}.weight"), weight)].into_iter().chain(bias).collect())
+    }
+
     /// `x` is `[B, N, in]`; the result `[B, N, out]`, contiguous.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         if self.product == Product::Blas {

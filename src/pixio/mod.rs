@@ -134,6 +134,39 @@ impl Pixio {
         &self.revision
     }
 
+    /// Element type of its parameters and tokens.
+    pub fn kind(&self) -> Kind {
+        self.embeddings.kind()
+    }
+
+    /// The same model on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            name: self.name.clone(),
+            revision: self.revision.clone(),
+            embeddings: self.embeddings.shallow_clone(),
+            blocks: self.blocks.iter().map(Block::shallow_clone).collect(),
+            final_norm: self.final_norm.shallow_clone(),
+            stage_norm: self.stage_norm.as_ref().map(Norm::shallow_clone),
+        }
+    }
+
+    /// Every parameter that uint8 images of `grid` (rows and columns of patches) meet, under the names of
+    /// `tools/pixio_model.py`, contiguous; the position embedding is that of `grid`.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn constants(&self, grid: [i64; 2]) -> Result<Vec<(String, Tensor)>, ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        let mut constants = self.embeddings.constants(grid)?;
+        for (index, block) in self.blocks.iter().enumerate() {
+            constants.extend(block.constants(&format!("blocks.{index}"))?);
+        }
+        constants.extend(self.final_norm.constants("norm"));
+        Ok(constants)
+    }
+
     /// Tokens `[B, n_cls + P, D]` before the final norm after each of `blocks` (0 = embeddings, k = output of
     /// block k), class tokens first. `images` is uint8 `[B, H, W, 3]`, RGB, on any device, H and W divisible
     /// by 16. No block past the last one asked for is computed.

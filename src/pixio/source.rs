@@ -62,6 +62,16 @@ impl Source {
         Ok(Self::Folder { path, name: text.to_owned() })
     }
 
+    /// What `resolve` finds this by.
+    pub fn text(&self) -> String {
+        match self {
+            // A downloaded model is known by its id, any other by its folder.
+            Self::Folder { name, .. } if name.contains('/') => name.clone(),
+            Self::Folder { path, .. } => path.display().to_string(),
+            Self::Random(_) => self.name(),
+        }
+    }
+
     /// Name for messages and logs: the Hugging Face id, the folder's name or `random:NAME`.
     pub fn name(&self) -> String {
         match self {

@@ -139,6 +139,16 @@ pub struct Percentiles {
     pub p99: f64,
 }
 
+impl Percentiles {
+    /// Of a few samples, by nearest rank.
+    pub fn of(mut millis: Vec<f64>) -> Self {
+        millis.sort_by(f64::total_cmp);
+        let rank = |quantile: f64| ((quantile * millis.len() as f64).ceil() as usize).max(1) - 1;
+        let at = |quantile| millis.get(rank(quantile)).copied().unwrap_or_default();
+        Self { n: millis.len() as u64, p50: at(0.50), p95: at(0.95), p99: at(0.99) }
+    }
+}
+
 /// `spans` as JSON, by name.
 pub fn spans_json(spans: &[(Span, Percentiles)]) -> serde_json::Value {
     spans.iter().map(|(span, found)| (span.name().to_owned(), serde_json::json!(found))).collect()

@@ -1,0 +1,156 @@
+//! How long forward passes take: several engines, in turn.
+
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::engine::ffi::cuda;
+use crate::engine::proof::pictures;
+use crate::engine::{Engine, EngineError};
+use crate::geometry::Size;
+use crate::runtime::statistics::Percentiles;
+use crate::runtime::tensor;
+
+/// An engine that is measured.
+pub struct Contender {
+    /// As it was asked for: `eager` or a folder.
+    pub name: String,
+    /// It.
+    pub engine: Box<dyn Engine>,
+}
+
+/// What was found of one engine, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figures {
+    /// [`Engine::kind`].
+    pub kind: String,
+    /// A forward pass as the host sees it, from pictures in host memory until the tokens are there.
+    pub forward: Percentiles,
+    /// CPU time of the process, all threads together, per forward pass.
+    pub forward_cpu_ms: f64,
+    /// A forward pass by the GPU's clock, pictures on the GPU.
+    pub device_ms: Option<Percentiles>,
+    /// From pictures in host memory to float16 patch features in host memory.
+    pub host_ms: Percentiles,
+}
+
+/// Passes of one engine before the next has its turn.
+const TURN: usize = 5;
+
+/// Measures `n_runs` forward passes of each contender on `batch` pictures of `size`, in turn, so that what disturbs
+/// the machine disturbs all.
+///
+/// # Errors
+/// An engine's own.
+pub fn measure(
+    contenders: &mut [Contender],
+    device: Device,
+    n_cls_tokens: usize,
+    (size, batch): (Size, i64),
+    n_runs: usize,
+) -> Result<Vec<Figures>, EngineError> {
+    let images = pictures(size, batch)?;
+    let there = images.f_to_device(device)?;
+    let mut samples: Vec<Samples> = contenders.iter().map(|_| Samples::default()).collect();
+    for turn in 0..n_runs.div_ceil(TURN) {
+        for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
+            let engine = &mut *contender.engine;
+            // Brings its weights back into the caches, and its stream to this thread.
+            engine.run(&images, usize::MAX)?;
+            for _ in 0..TURN.min(n_runs - turn * TURN) {
+                samples.host(engine, &images, n_cls_tokens)?;
+                samples.forward(engine, &images)?;
+                if let Device::Cuda(index) = device {
+                    samples.device(engine, &there, index)?;
+                }
+            }
+        }
+    }
+    Ok(contenders
+        .iter()
+        .zip(samples)
+        .map(|(contender, samples)| samples.figures(contender.engine.kind()))
+        .collect())
+}
+
+#[derive(Default)]
+struct Samples {
+    forward: Vec<f64>,
+    cpu: Vec<f64>,
+    device: Vec<f64>,
+    host: Vec<f64>,
+}
+
+impl Samples {
+    fn forward(&mut self, engine: &mut dyn Engine, images: &Tensor) -> Result<(), EngineError> {
+        let (started, cpu) = (Instant::now(), cpu_millis());
+        engine.run(images, usize::MAX)?;
+        self.forward.push(millis(started));
+        self.cpu.push(cpu_millis() - cpu);
+        Ok(())
+    }
+
+    fn device(&mut self, engine: &mut dyn Engine, images: &Tensor, index: usize) -> Result<(), EngineError> {
+        let cuda = cuda::load().map_err(crate::engine::ffi::ShimError::from)?;
+        let start = cuda.event(index)?;
+        engine.run(images, usize::MAX)?;
+        self.device.push(start.millis_until(&cuda.event(index)?)?);
+        Ok(())
+    }
+
+    fn host(&mut self, engine: &mut dyn Engine, images: &Tensor, n_cls: usize) -> Result<(), EngineError> {
+        let started = Instant::now();
+        let tokens = engine.run(images, usize::MAX)?;
+        let last = tokens.taps.last().ok_or_else(|| EngineError { message: "no tokens".into() })?;
+        let n_cls = i64::try_from(n_cls).unwrap_or_default();
+        let patches = last.f_narrow(1, n_cls, last.size3()?.1 - n_cls)?;
+        tensor::bytes(&patches, Kind::Half)?;
+        self.host.push(millis(started));
+        Ok(())
+    }
+
+    fn figures(self, kind: String) -> Figures {
+        let Self { forward, cpu, device, host } = self;
+        Figures {
+            kind,
+            forward: Percentiles::of(forward),
+            forward_cpu_ms: Percentiles::of(cpu).p50,
+            device_ms: (!device.is_empty()).then(|| Percentiles::of(device)),
+            host_ms: Percentiles::of(host),
+        }
+    }
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// CPU time of this process so far.
+fn cpu_millis() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
+}
+
+/// Prints the figures as a table; ratios are to the first.
+pub fn print(figures: &[Figures]) {
+    println!(
+        "{:<18}{:>9}{:>9}{:>9}{:>10}{:>8}{:>10}",
+        "forward, ms", "p50", "p95", "CPU", "on GPU", "", "to host"
+    );
+    for one in figures {
+        let shown = |found: &Figures| found.device_ms.map_or(found.forward.p50, |device| device.p50);
+        let ratio = figures.first().map_or(1.0, |first| shown(one) / shown(first));
+        let device = one.device_ms.map_or_else(|| "-".to_owned(), |device| format!("{:.3}", device.p50));
+        println!(
+            "{:<18}{:>9.2}{:>9.2}{:>9.2}{device:>10}{:>8}{:>10.2}",
+            one.kind,
+            one.forward.p50,
+            one.forward.p95,
+            one.forward_cpu_ms,
+            format!("{ratio:.2}x"),
+            one.host_ms.p50
+        );
+    }
+}

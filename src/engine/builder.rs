@@ -1,0 +1,323 @@
+//! Makes engine folders: has `tools/build_engine.py` compile the packages, proves each and writes the manifest.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::json;
+use tch::Device;
+
+use super::choose::{Refusal, Task};
+use super::folder::{self, Draft, Folder, FolderError};
+use super::machine::{Machine, torch_version};
+use super::manifest::{Architecture, FORMAT, Manifest, Package, Parity};
+use super::proof::{ProofError, prove};
+use super::{Engine, EngineError};
+use crate::geometry::{PATCH, Size};
+use crate::runtime::tensor;
+
+/// The Python that compiles, in the binary: the tools and the model in Rust belong together.
+const TOOLS: [(&str, &str); 2] = [
+    ("build_engine.py", include_str!("../../tools/build_engine.py")),
+    ("pixio_model.py", include_str!("../../tools/pixio_model.py")),
+];
+
+/// Folder of the tools and their caches in a draft; gone when it is finished.
+const WORK: &str = "work";
+
+/// What to build.
+#[derive(Debug)]
+pub struct Plan {
+    /// The model, where it runs, its taps and sizes.
+    pub task: Task,
+    /// Batch sizes, ascending. On the CPU one package serves every one up to the last, on a GPU each has its own.
+    pub batches: Vec<i64>,
+    /// Python with torch; `None` takes the one that the libtorch in use belongs to, else `python3`.
+    pub python: Option<PathBuf>,
+    /// The folder to make.
+    pub out: PathBuf,
+}
+
+/// Why there is no new engine. What was there before is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// No Python.
+    #[error("{}: {reason}; building engines needs Python with torch: run scripts/setup --engines, or give --python",
+            python.display())]
+    Python {
+        /// What was started.
+        python: PathBuf,
+        /// Why that failed.
+        reason: String,
+    },
+    /// Another torch than this binary's.
+    #[error("{} has torch {found}, this node runs {expected}: engines run on the torch that compiled them; give --python",
+            python.display())]
+    Torch {
+        /// What was started.
+        python: PathBuf,
+        /// Its version of torch.
+        found: String,
+        /// Ours.
+        expected: String,
+    },
+    /// The compiler's own.
+    #[error("the engine cannot be compiled: {reason}")]
+    Compile {
+        /// One line.
+        reason: String,
+    },
+    /// It was compiled and does not do.
+    #[error("the engine was compiled and is of no use: {0}")]
+    Useless(#[from] Refusal),
+    /// A file.
+    #[error("{what}: {reason}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// Somebody stopped it.
+    #[error("the build was stopped")]
+    Stopped,
+}
+
+/// Ends a build from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Mutex<Stopping>>);
+
+#[derive(Debug, Default)]
+struct Stopping {
+    stopped: bool,
+    /// The tool ends itself, and all that it has started, when this is closed: so it does when this process dies.
+    tool: Option<ChildStdin>,
+}
+
+impl Stop {
+    /// Ends the build, now or as soon as it begins.
+    pub fn stop(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.stopped, state.tool) = (true, None);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).stopped
+    }
+
+    fn keep(&self, tool: Option<ChildStdin>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tool = tool.filter(|_| !state.stopped);
+    }
+}
+
+/// A line that the tool writes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Torch(String),
+    Progress(String),
+    Package(Made),
+    Error(String),
+}
+
+/// A package that the tool has written.
+#[derive(Debug, Deserialize)]
+struct Made {
+    part: String,
+    file: String,
+    size: String,
+    batch: [i64; 2],
+    constants: std::collections::BTreeMap<String, Vec<i64>>,
+}
+
+/// Builds `plan`; `progress` hears what is being done.
+///
+/// # Errors
+/// Why there is no new engine.
+pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result<Folder, BuildError> {
+    let draft = Draft::begin(&plan.out)?;
+    let made = compile(plan, &draft, stop, progress)?;
+    let io = |what: &str, reason| BuildError::Io { what: what.into(), reason };
+    fs::remove_dir_all(draft.path().join(WORK)).map_err(|err| io("cannot remove the tools", err))?;
+    let mut packages = Vec::new();
+    for Made { part, file, size, batch, constants } in made {
+        let sha256 = folder::hash(&draft.path().join(&file)).map_err(|err| io(&file, err))?;
+        packages.push(Package { part, file, sha256, size, batch, constants, parity: Vec::new() });
+    }
+    let Task { pixio, device, arithmetic, taps, .. } = &plan.task;
+    let mut manifest = Manifest {
+        format: FORMAT,
+        architecture: Architecture::of(pixio.config()),
+        revision: arithmetic.is_compiled_with_weights().then(|| pixio.revision().to_owned()),
+        taps: taps.clone(),
+        precision: *arithmetic,
+        torch: torch_version(),
+        machine: Machine::of(*device).map_err(|err| Refusal::Device(err.into()))?,
+        packages,
+    };
+    progress("proving it against the eager model in float32");
+    prove_all(plan, &draft, &mut manifest, stop)?;
+    draft.finish(&manifest)?;
+    Ok(Folder::open(&plan.out)?)
+}
+
+/// Adds to every package how well it does.
+fn prove_all(plan: &Plan, draft: &Draft, manifest: &mut Manifest, stop: &Stop) -> Result<(), BuildError> {
+    let folder = Folder::drafted(draft.path(), manifest.clone());
+    let mut engine = plan.task.assemble(&folder)?;
+    let reference = plan.task.reference().map_err(Refusal::from)?;
+    for package in &mut manifest.packages {
+        let size = package.size().map_err(|reason| BuildError::Compile { reason })?;
+        let batches =
+            plan.batches.iter().filter(|&&batch| (package.batch[0]..=package.batch[1]).contains(&batch));
+        for &batch in batches {
+            if stop.is_stopped() {
+                return Err(BuildError::Stopped);
+            }
+            package.parity.push(parity(plan, &mut *engine, &reference, size, batch)?);
+        }
+    }
+    Ok(())
+}
+
+fn parity(
+    plan: &Plan,
+    engine: &mut dyn Engine,
+    reference: &crate::pixio::Pixio,
+    size: Size,
+    batch: i64,
+) -> Result<Parity, BuildError> {
+    let least = plan.task.arithmetic.least_cosine();
+    prove(engine, reference, size, batch, least).map_err(|reason: ProofError| {
+        BuildError::Useless(Refusal::Proof { folder: plan.out.display().to_string(), reason })
+    })
+}
+
+/// Runs the tool in the draft and returns what it has made.
+fn compile(
+    plan: &Plan,
+    draft: &Draft,
+    stop: &Stop,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<Made>, BuildError> {
+    let work = draft.path().join(WORK);
+    write_inputs(plan, draft, &work)
+        .map_err(|reason| BuildError::Io { what: format!("cannot write {}", work.display()), reason })?;
+    let python = plan.python.clone().or_else(python_of_libtorch).unwrap_or_else(|| "python3".into());
+    let no_python = |reason: String| BuildError::Python { python: python.clone(), reason };
+    let mut tool = start(&python, &work).map_err(|err| no_python(err.to_string()))?;
+    stop.keep(tool.stdin.take());
+    let read = listen(&mut tool, &python, progress);
+    stop.keep(None);
+    let status = tool.wait().map_err(|err| no_python(err.to_string()))?;
+    if stop.is_stopped() {
+        return Err(BuildError::Stopped);
+    }
+    let made = read?;
+    if !status.success() || made.is_empty() {
+        let reason = last_line(&work.join("stderr")).unwrap_or_else(|| status.to_string());
+        return Err(no_python(reason));
+    }
+    Ok(made)
+}
+
+fn start(python: &Path, work: &Path) -> std::io::Result<Child> {
+    // In a group of its own, which it ends as a whole. The caches of the compiler go with the draft: the default
+    // ones in /tmp could be anybody's.
+    Command::new(python)
+        .arg(work.join(TOOLS[0].0))
+        .arg(work.join("plan.json"))
+        .env("TORCHINDUCTOR_CACHE_DIR", work.join("inductor"))
+        .env("TRITON_CACHE_DIR", work.join("triton"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(work.join("stderr"))?)
+        .process_group(0)
+        .spawn()
+}
+
+fn listen(tool: &mut Child, python: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Made>, BuildError> {
+    let mut made = Vec::new();
+    let Some(stdout) = tool.stdout.take() else { return Ok(made) };
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        match serde_json::from_str::<Said>(&line) {
+            Ok(Said::Torch(found)) if found != torch_version() => {
+                let expected = torch_version();
+                return Err(BuildError::Torch { python: python.to_owned(), found, expected });
+            }
+            Ok(Said::Torch(_)) => (),
+            Ok(Said::Progress(text)) => progress(&text),
+            Ok(Said::Package(package)) => made.push(package),
+            Ok(Said::Error(reason)) => return Err(BuildError::Compile { reason }),
+            Err(_) => tracing::debug!("{line}"),
+        }
+    }
+    Ok(made)
+}
+
+fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> {
+    fs::create_dir(work)?;
+    for (name, text) in TOOLS {
+        fs::write(work.join(name), text)?;
+    }
+    let Task { pixio, device, arithmetic, taps, sizes, .. } = &plan.task;
+    let weights = match arithmetic.is_compiled_with_weights() {
+        true => sizes.iter().map(|&size| write_weights(pixio, size, work)).collect::<Result<Vec<_>, _>>()?,
+        false => Vec::new(),
+    };
+    let device = match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    };
+    let sizes: Vec<_> = sizes.iter().map(|size| [size.width, size.height]).collect();
+    let text = json!({
+        "architecture": Architecture::of(pixio.config()), "taps": taps, "sizes": sizes, "batches": plan.batches,
+        "precision": arithmetic, "device": device, "weights": weights, "out": draft.path(),
+    });
+    fs::write(work.join("plan.json"), text.to_string())
+}
+
+/// The model's constants for `size` as a safetensors file, for engines that hold them.
+fn write_weights(pixio: &crate::pixio::Pixio, size: Size, work: &Path) -> std::io::Result<PathBuf> {
+    let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
+    let constants = pixio.constants(grid).map_err(std::io::Error::other)?;
+    let constants = constants.iter().map(|(name, tensor)| (name.clone(), tensor));
+    let bytes =
+        tensor::safetensors(constants, std::collections::HashMap::new()).map_err(std::io::Error::other)?;
+    let file = work.join(format!("weights-{}x{}.safetensors", size.width, size.height));
+    fs::write(&file, bytes)?;
+    Ok(file)
+}
+
+/// The interpreter of the environment whose libtorch this process has loaded: that is the torch that engines must be
+/// compiled with.
+fn python_of_libtorch() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let loaded = maps
+        .lines()
+        .find_map(|line| line.split_whitespace().nth(5).filter(|path| path.ends_with("/libtorch_cpu.so")))?;
+    // PREFIX/lib/python3.X/site-packages/torch/lib/libtorch_cpu.so
+    let prefix = Path::new(loaded).ancestors().nth(6)?;
+    Some(prefix.join("bin/python3")).filter(|python| python.is_file())
+}
+
+/// The last line of what the tool wrote when it failed without a word of ours.
+fn last_line(file: &Path) -> Option<String> {
+    let mut text = String::new();
+    fs::File::open(file).ok()?.read_to_string(&mut text).ok()?;
+    text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
+}
+
+impl From<EngineError> for BuildError {
+    fn from(err: EngineError) -> Self {
+        Self::Useless(err.into())
+    }
+}

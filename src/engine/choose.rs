@@ -1,0 +1,201 @@
+//! Which engine serves: the one that was asked for, a fitting one from the cache, or the eager model.
+
+use std::fmt;
+use std::path::Path;
+
+use tch::{Device, Kind};
+
+use super::arithmetic::Arithmetic;
+use super::compiled::{Compiled, LoadError};
+use super::eager::Eager;
+use super::folder::{self, Folder, FolderError};
+use super::graph::{Launch, OnGpu};
+use super::machine::{Machine, torch_version};
+use super::manifest::{Architecture, Wanted};
+use super::proof::{ProofError, prove};
+use super::{Engine, EngineError};
+use crate::geometry::Size;
+use crate::pixio::{ModelError, Pixio, Source};
+
+/// Engines lie in this folder of the cache.
+pub const ENGINES: &str = "engines";
+
+/// A loaded model and what its engine has to do.
+#[derive(Debug)]
+pub struct Task {
+    /// Where the model comes from.
+    pub source: Source,
+    /// The model on `device`, in the element type of `arithmetic`.
+    pub pixio: Pixio,
+    /// Where it runs.
+    pub device: Device,
+    /// Its arithmetic.
+    pub arithmetic: Arithmetic,
+    /// Blocks whose tokens are needed, counted from 1, ascending.
+    pub taps: Vec<usize>,
+    /// Sizes of the model input: one, or those between which `fit: auto` chooses.
+    pub sizes: Vec<Size>,
+    /// How the work reaches a GPU.
+    pub launch: Launch,
+}
+
+/// Why an engine folder does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The folder itself.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// It was built for something else.
+    #[error("engine {folder}: {reason}")]
+    Misfit {
+        /// The folder.
+        folder: String,
+        /// Both sides.
+        reason: String,
+    },
+    /// A package cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its tokens are wrong.
+    #[error("engine {folder}: {reason}")]
+    Proof {
+        /// The folder.
+        folder: String,
+        /// The figures.
+        reason: ProofError,
+    },
+    /// The reference for the proof cannot be loaded.
+    #[error(transparent)]
+    Reference(#[from] ModelError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] EngineError),
+}
+
+impl Task {
+    /// The same on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            pixio: self.pixio.shallow_clone(),
+            taps: self.taps.clone(),
+            sizes: self.sizes.clone(),
+            ..*self
+        }
+    }
+
+    /// The eager engine. Int8 exists only compiled: here it is float32.
+    ///
+    /// # Errors
+    /// The model lacks a block, or CUDA's own.
+    pub fn eager(&self) -> Result<Box<dyn Engine>, Refusal> {
+        let eager = Eager::new(self.pixio.shallow_clone(), &self.taps)?;
+        let mut engine = self.on_device(Box::new(eager))?;
+        if self.device.is_cuda() && self.launch == Launch::Graph {
+            // What a graph replays must be what was recorded.
+            for &size in &self.sizes[..1] {
+                let least = self.arithmetic.least_cosine();
+                prove(&mut *engine, &self.pixio, size, 1, least)
+                    .map_err(|reason| Refusal::Proof { folder: "eager + graph".into(), reason })?;
+            }
+        }
+        Ok(engine)
+    }
+
+    /// The engine in `folder`, once it has been checked, loaded and proven.
+    ///
+    /// # Errors
+    /// Why it does not serve.
+    pub fn load(&self, folder: &Folder) -> Result<Box<dyn Engine>, Refusal> {
+        let machine = Machine::of(self.device).map_err(EngineError::from)?;
+        let wanted = Wanted {
+            architecture: Architecture::of(self.pixio.config()),
+            revision: self.pixio.revision(),
+            taps: &self.taps,
+            precision: self.arithmetic,
+            sizes: &self.sizes,
+            machine: &machine,
+            torch: &torch_version(),
+        };
+        let name = || folder.path().display().to_string();
+        folder.manifest.check(&wanted).map_err(|reason| Refusal::Misfit { folder: name(), reason })?;
+        let mut engine = self.assemble(folder)?;
+        let reference = self.reference()?;
+        for package in &folder.manifest.packages {
+            let Ok(size) = package.size() else { continue };
+            if self.sizes.contains(&size) {
+                let (batch, least) = (package.batch[0], self.arithmetic.least_cosine());
+                let proven = prove(&mut *engine, &reference, size, batch, least);
+                let parity = proven.map_err(|reason| Refusal::Proof { folder: name(), reason })?;
+                tracing::debug!("{}: cosine {:.7}", package.file, parity.cosine);
+            }
+        }
+        Ok(engine)
+    }
+
+    /// The engine in `folder`, not proven yet.
+    pub(super) fn assemble(&self, folder: &Folder) -> Result<Box<dyn Engine>, Refusal> {
+        let eager = Eager::new(self.pixio.shallow_clone(), &self.taps)?;
+        let compiled = Compiled::load(folder, eager, self.device, |size| self.sizes.contains(&size))?;
+        Ok(self.on_device(Box::new(compiled))?)
+    }
+
+    fn on_device(&self, engine: Box<dyn Engine>) -> Result<Box<dyn Engine>, EngineError> {
+        match self.device {
+            Device::Cuda(index) => Ok(Box::new(OnGpu::new(engine, index, self.launch)?)),
+            _ => Ok(engine),
+        }
+    }
+
+    /// The model in float32, against which an engine is proven; the model itself where it is that.
+    ///
+    /// # Errors
+    /// It cannot be loaded once more.
+    pub fn reference(&self) -> Result<Pixio, ModelError> {
+        match self.pixio.kind() {
+            Kind::Float => Ok(self.pixio.shallow_clone()),
+            _ => Pixio::load(&self.source, self.device, Kind::Float),
+        }
+    }
+
+    /// The command that builds an engine for this.
+    pub fn build_command(&self) -> BuildCommand<'_> {
+        BuildCommand(self)
+    }
+}
+
+/// An engine of the cache that serves `task`; each that should and does not is warned about. `None` when there is none.
+pub fn from_cache(task: &Task, cache: &Path) -> Option<(Box<dyn Engine>, Folder)> {
+    for found in folder::all(&cache.join(ENGINES)) {
+        let served = found.map_err(Refusal::from).and_then(|folder| Ok((task.load(&folder)?, folder)));
+        match served {
+            Ok(served) => return Some(served),
+            // The cache holds engines of many models.
+            Err(misfit @ Refusal::Misfit { .. }) => tracing::debug!("{misfit}"),
+            Err(refusal) => tracing::warn!("{refusal}"),
+        }
+    }
+    None
+}
+
+/// Prints as a command line.
+pub struct BuildCommand<'a>(&'a Task);
+
+impl fmt::Display for BuildCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Task { source, device, arithmetic, taps, sizes, pixio, .. } = self.0;
+        write!(f, "pixio_node build --model {} --precision {arithmetic}", source.text())?;
+        match device {
+            Device::Cuda(index) => write!(f, " --device cuda:{index}")?,
+            _ => write!(f, " --device cpu")?,
+        }
+        for Size { width, height } in sizes {
+            write!(f, " --size {width}x{height}")?;
+        }
+        if taps.as_slice() != [pixio.config().num_hidden_layers] {
+            let taps: Vec<_> = taps.iter().map(usize::to_string).collect();
+            write!(f, " --layers {}", taps.join(","))?;
+        }
+        Ok(())
+    }
+}

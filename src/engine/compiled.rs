@@ -1,0 +1,169 @@
+//! Packages that AOTInductor has compiled, as an engine.
+
+use tch::{Device, Kind, Tensor};
+
+use super::eager::Eager;
+use super::ffi::package::{Package, Signature};
+use super::folder::Folder;
+use super::{Engine, EngineError, Tokens, manifest};
+use crate::geometry::{PATCH, Size};
+use crate::pixio::Pixio;
+
+/// Runs the packages of an engine folder on the weights of a model, and other sizes eagerly.
+#[derive(Debug)]
+pub struct Compiled {
+    packages: Vec<Loaded>,
+    /// Where `taps` stand among what the packages return.
+    outputs: Vec<usize>,
+    device: Device,
+    /// For the sizes that `fit: auto` may come upon and that were not built.
+    eager: Eager,
+    told: Vec<Size>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    size: Size,
+    batch: [i64; 2],
+    package: Package,
+}
+
+/// An engine folder that does not become an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its files.
+    #[error(transparent)]
+    Folder(#[from] super::folder::FolderError),
+    /// A package.
+    #[error("engine {}: {file}: {reason}", folder.display())]
+    Package {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// The package's file.
+        file: String,
+        /// What libtorch said, or what does not fit.
+        reason: String,
+    },
+}
+
+impl Compiled {
+    /// Loads the packages of `folder` for the sizes that `is_needed` names. Their constants are the tensors of
+    /// `eager`'s model, which lies on `device`; nothing is copied. The folder must have been checked to fit the model.
+    ///
+    /// # Errors
+    /// A file that is not whole, or a package that libtorch or the model's weights do not fit.
+    pub fn load(
+        folder: &Folder,
+        eager: Eager,
+        device: Device,
+        is_needed: impl Fn(Size) -> bool,
+    ) -> Result<Self, LoadError> {
+        let taps = &folder.manifest.taps;
+        let outputs =
+            eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
+        let mut packages = Vec::new();
+        for entry in &folder.manifest.packages {
+            let failed = |reason: String| LoadError::Package {
+                folder: folder.path().to_owned(),
+                file: entry.file.clone(),
+                reason,
+            };
+            let size = entry.size().map_err(failed)?;
+            if entry.part != "backbone" || !is_needed(size) {
+                continue;
+            }
+            let file = folder.file(entry)?;
+            let has_weights = folder.manifest.revision.is_some();
+            let loaded = load(&file, entry, size, eager.pixio(), device, has_weights);
+            let package = loaded.map_err(|err| failed(err.message))?;
+            packages.push(Loaded { size, batch: entry.batch, package });
+        }
+        Ok(Self { packages, outputs, device, eager, told: Vec::new() })
+    }
+
+    /// The package for `batch` pictures of `size`; nothing when the size was not built.
+    fn package(&mut self, size: Size, batch: i64) -> Result<Option<&mut Package>, EngineError> {
+        let of_size = self.packages.iter().filter(|loaded| loaded.size == size);
+        let Some(most) = of_size.map(|loaded| loaded.batch[1]).max() else { return Ok(None) };
+        let fits = |loaded: &&mut Loaded| {
+            loaded.size == size && (loaded.batch[0]..=loaded.batch[1]).contains(&batch)
+        };
+        match self.packages.iter_mut().find(fits) {
+            Some(loaded) => Ok(Some(&mut loaded.package)),
+            None => {
+                let message =
+                    format!("a batch of {batch} was asked for, the engine was built for at most {most}");
+                Err(EngineError { message })
+            }
+        }
+    }
+
+    fn say_once(&mut self, size: Size) {
+        if !self.told.contains(&size) {
+            self.told.push(size);
+            let Size { width, height } = size;
+            tracing::warn!("the engine was not built for {width}x{height}: such pictures run eagerly");
+        }
+    }
+}
+
+fn load(
+    file: &std::path::Path,
+    entry: &manifest::Package,
+    size: Size,
+    pixio: &Pixio,
+    device: Device,
+    has_weights: bool,
+) -> Result<Package, EngineError> {
+    let signature = Signature {
+        kind: Kind::Uint8,
+        batch: entry.batch[0]..=entry.batch[1],
+        shape: vec![i64::from(size.height), i64::from(size.width), 3],
+        device,
+    };
+    let mut package = Package::open(file, signature)?;
+    if has_weights {
+        package.has_its_constants();
+        return Ok(package);
+    }
+    let wanted = package.constant_names()?;
+    let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
+    let constants = pixio.constants(grid).map_err(|err| EngineError { message: err.to_string() })?;
+    // The norm of a tap before the last block and the blocks after it may not be in the package.
+    let constants: Vec<_> = constants.into_iter().filter(|(name, _)| wanted.contains(name)).collect();
+    if let Some(missing) = wanted.iter().find(|name| constants.iter().all(|(given, _)| given != *name)) {
+        let message = format!("it wants the constant {missing}, which the model does not have");
+        return Err(EngineError { message });
+    }
+    let kind = pixio.kind();
+    package.give_constants(constants, |name| entry.constants.get(name).map(|shape| (kind, shape.clone())))?;
+    Ok(package)
+}
+
+impl Engine for Compiled {
+    fn kind(&self) -> String {
+        "compiled".into()
+    }
+
+    fn taps(&self) -> &[usize] {
+        self.eager.taps()
+    }
+
+    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+        let (batch, height, width, _) = images.size4()?;
+        let side = |side: i64| u32::try_from(side).unwrap_or_default();
+        let size = Size { width: side(width), height: side(height) };
+        let _no_grad = tch::no_grad_guard();
+        let device = self.device;
+        let Some(package) = self.package(size, batch)? else {
+            self.say_once(size);
+            return self.eager.run(images, n_taps);
+        };
+        let mut found: Vec<_> = package.run(&images.f_to_device(device)?)?.into_iter().map(Some).collect();
+        let taps = self.outputs.iter().take(n_taps).map(|&index| {
+            let tap = found.get_mut(index).and_then(Option::take);
+            tap.ok_or_else(|| EngineError { message: "the package returned too few tensors".into() })
+        });
+        Ok(Tokens { taps: taps.collect::<Result<_, _>>()? })
+    }
+}

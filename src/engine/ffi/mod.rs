@@ -1,0 +1,44 @@
+//! The C++ behind the engines, made safe: AOTInductor packages ([`package`]) and CUDA ([`cuda`]). The only place with
+//! `unsafe`. What libtorch would take silently (another type, shape, device or layout, constants of another shape) is
+//! refused here.
+#![expect(unsafe_code, reason = "libtorch's C++ has no other way in")]
+
+pub mod cuda;
+pub mod package;
+
+use std::ffi::{CStr, c_char};
+
+use tch::TchError;
+
+/// What libtorch or CUDA said, or a use of them that would go wrong without a word.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ShimError {
+    /// One line.
+    pub message: String,
+}
+
+impl ShimError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl From<TchError> for ShimError {
+    fn from(err: TchError) -> Self {
+        // What follows the first line is a C++ backtrace.
+        Self::new(err.to_string().lines().next().unwrap_or_default())
+    }
+}
+
+/// The text at `chars`, which may be null.
+///
+/// # Safety
+/// `chars` is null or points to a C string that lives during the call.
+unsafe fn text(chars: *const c_char) -> String {
+    if chars.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(chars) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,160 @@
+//! The proof that an engine has to give before it serves: one fixed batch through it and through the eager model in
+//! float32.
+
+use tch::{Device, Kind, Tensor};
+
+use super::manifest::Parity;
+use super::{Engine, EngineError};
+use crate::geometry::Size;
+use crate::pixio::Pixio;
+
+/// An engine's tokens and the eager model's in float32 are not the same.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// They differ by more than its arithmetic explains.
+    #[error(
+        "its tokens for {batch} pictures of {}x{} have a cosine of {cosine:.6} with the eager model's in float32, \
+         at least {least} is asked for (largest difference {largest_difference:.1e} of the largest value)",
+        size.width, size.height
+    )]
+    Differs {
+        /// Size of the model input.
+        size: Size,
+        /// Pictures.
+        batch: i64,
+        /// Found.
+        cosine: f64,
+        /// Asked for.
+        least: f64,
+        /// Over the largest value.
+        largest_difference: f64,
+    },
+    /// One of them failed.
+    #[error(transparent)]
+    Failed(#[from] EngineError),
+}
+
+/// The fixed batch: uint8 `[batch, H, W, 3]` on the CPU, every picture with its own waves and grain.
+///
+/// # Errors
+/// libtorch's own.
+pub fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
+    let (width, height) = (i64::from(size.width), i64::from(size.height));
+    let mut noise = 1u32;
+    let mut bytes =
+        Vec::with_capacity(size.width as usize * size.height as usize * 3 * batch.unsigned_abs() as usize);
+    for picture in 0..batch {
+        for (y, x, channel) in
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| (y, x, c))))
+        {
+            // A linear congruential generator (Numerical Recipes); its upper bits are grain.
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let grain = f64::from(noise >> 24) / 8.0;
+            let phase = (x as f64 * (0.02 + 0.01 * channel as f64) + picture as f64) + y as f64 * 0.03;
+            bytes.push((112.0 + 96.0 * phase.sin() + grain) as u8);
+        }
+    }
+    Ok(Tensor::f_from_data_size(&bytes, &[batch, height, width, 3], Kind::Uint8)?)
+}
+
+/// Compares `engine` on the fixed batch with `reference`, which computes in float32; the smaller cosine of all taps
+/// must reach `least`.
+///
+/// # Errors
+/// It does not, or one of both failed.
+pub fn prove(
+    engine: &mut dyn Engine,
+    reference: &Pixio,
+    size: Size,
+    batch: i64,
+    least: f64,
+) -> Result<Parity, ProofError> {
+    let pictures = pictures(size, batch)?;
+    let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
+    let expected = reference.encode(&pictures, engine.taps()).map_err(failed)?;
+    let found = engine.run(&pictures, usize::MAX)?;
+    let mut parity = Parity { batch, cosine: 1.0, largest_difference: 0.0 };
+    for (found, expected) in found.taps.iter().zip(&expected) {
+        let expected = reference.normalize(expected).map_err(failed)?;
+        let (cosine, difference) = compare(found, &expected).map_err(EngineError::from)?;
+        // Not a number is no agreement.
+        parity.cosine = if cosine.is_nan() { f64::NAN } else { parity.cosine.min(cosine) };
+        parity.largest_difference = parity.largest_difference.max(difference);
+    }
+    let Parity { cosine, largest_difference, .. } = parity;
+    let is_complete = found.taps.len() == expected.len();
+    if !is_complete || cosine.is_nan() || cosine < least {
+        return Err(ProofError::Differs { size, batch, cosine, least, largest_difference });
+    }
+    Ok(parity)
+}
+
+/// Cosine of two tensors as vectors, and the largest difference over the largest value of `expected`.
+fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), tch::TchError> {
+    let vector = |tensor: &Tensor| tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1);
+    let (found, expected) = (vector(found)?, vector(expected)?);
+    if found.size() != expected.size() {
+        return Ok((f64::NAN, f64::NAN));
+    }
+    let value = |tensor: Tensor| tensor.f_double_value(&[]);
+    let norms = value(found.f_norm()?)? * value(expected.f_norm()?)?;
+    let cosine = value(found.f_dot(&expected)?)? / norms;
+    let difference = value(found.f_sub(&expected)?.f_abs()?.f_max()?)? / value(expected.f_abs()?.f_max()?)?;
+    Ok((cosine, difference))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::eager::Eager;
+    use super::super::{Engine, Tokens};
+    use super::*;
+    use crate::pixio::Source;
+
+    const SIZE: Size = Size { width: 64, height: 32 };
+
+    /// An engine whose tokens are changed before they are returned.
+    struct Spoilt(Eager, fn(Tensor) -> Tensor);
+
+    impl Engine for Spoilt {
+        fn kind(&self) -> String {
+            "spoilt".into()
+        }
+
+        fn taps(&self) -> &[usize] {
+            self.0.taps()
+        }
+
+        fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+            Ok(Tokens { taps: self.0.run(images, n_taps)?.taps.into_iter().map(self.1).collect() })
+        }
+    }
+
+    fn check(spoil: fn(Tensor) -> Tensor, expect: &str) {
+        let source = Source::resolve("random:tiny").unwrap();
+        let pixio = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
+        let eager = Eager::new(pixio.shallow_clone(), &[2, 4]).unwrap();
+        let outcome = prove(&mut Spoilt(eager, spoil), &pixio, SIZE, 2, 0.999);
+        let said = outcome.map_or_else(|err| err.to_string(), |parity| format!("{parity:?}"));
+        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+    }
+
+    #[test]
+    fn only_an_engine_that_agrees_is_proven() {
+        check(|tokens| tokens, "Parity { batch: 2, cosine: 1.0");
+        check(
+            |tokens| tokens * 0.0,
+            "a cosine of NaN with the eager model's in float32, at least 0.999 is asked for",
+        );
+        check(|tokens| tokens.flip([1]), "its tokens for 2 pictures of 64x32 have a cosine of ");
+        check(|tokens| tokens.narrow(0, 0, 1), "a cosine of NaN");
+    }
+
+    #[test]
+    fn the_pictures_differ_and_use_most_of_the_range() {
+        let pictures = pictures(SIZE, 2).unwrap();
+        assert_eq!(pictures.size(), [2, 32, 64, 3]);
+        assert!(!pictures.get(0).equal(&pictures.get(1)));
+        let (least, most) = (pictures.min().int64_value(&[]), pictures.max().int64_value(&[]));
+        assert!(least < 40 && 200 < most, "{least} {most}");
+    }
+}

@@ -1,0 +1,74 @@
+//! An engine that gives way to a better one between two frames.
+
+use crossbeam_channel::Receiver;
+use tch::Tensor;
+
+use super::{Engine, EngineError, Tokens};
+
+/// Runs the engine that came last.
+pub struct Swap {
+    current: Box<dyn Engine>,
+    better: Receiver<Box<dyn Engine>>,
+}
+
+impl Swap {
+    /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next frame.
+    pub fn new(first: Box<dyn Engine>, better: Receiver<Box<dyn Engine>>) -> Self {
+        Self { current: first, better }
+    }
+}
+
+impl Engine for Swap {
+    fn kind(&self) -> String {
+        self.current.kind()
+    }
+
+    fn taps(&self) -> &[usize] {
+        self.current.taps()
+    }
+
+    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+        if let Ok(better) = self.better.try_recv() {
+            tracing::info!("the {} engine takes over from the {} one", better.kind(), self.current.kind());
+            self.current = better;
+        }
+        self.current.run(images, n_taps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Returns its number.
+    struct Numbered(i64);
+
+    impl Engine for Numbered {
+        fn kind(&self) -> String {
+            self.0.to_string()
+        }
+
+        fn taps(&self) -> &[usize] {
+            &[1]
+        }
+
+        fn run(&mut self, _images: &Tensor, _n_taps: usize) -> Result<Tokens, EngineError> {
+            Ok(Tokens { taps: vec![Tensor::from(self.0)] })
+        }
+    }
+
+    #[test]
+    fn the_better_engine_serves_from_the_next_frame_on() {
+        let (send, better) = crossbeam_channel::bounded::<Box<dyn Engine>>(1);
+        let mut engine = Swap::new(Box::new(Numbered(1)), better);
+        let frame = Tensor::zeros([1], (Kind::Uint8, Device::Cpu));
+        let mut serve = || engine.run(&frame, 1).unwrap().taps[0].int64_value(&[]);
+        assert_eq!(serve(), 1);
+        send.send(Box::new(Numbered(2))).unwrap();
+        assert_eq!(serve(), 2);
+        drop(send);
+        assert_eq!(serve(), 2);
+    }
+}

@@ -1,0 +1,105 @@
+"""Compiles a Pixio encoder with AOTInductor: build_engine.py PLAN.json. Started by `pixio_node build`, which has it inside.
+
+Needs torch alone. The plan names architecture, taps, sizes, batches, precision, device and the folder to write to. Each
+line on stdout is one JSON object: `torch`, `progress`, `package` or `error`. The weights stay outside the packages, so
+that one serves every checkpoint of its architecture; int8 packages hold theirs.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def main(plan_file: str) -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    try:
+        import torch
+    except ImportError as err:
+        say(error=f"{sys.executable} has no torch that works ({first_line(err)}): run scripts/setup --engines, or give --python")
+        sys.exit(1)
+    say(torch=torch.__version__.split("+")[0])
+    try:
+        for made in packages(json.loads(Path(plan_file).read_text())):
+            say(package=made)
+    except Exception as err:
+        say(error=explained(err))
+        raise
+
+
+def end_with_parent() -> None:
+    """Ends this process and all that it has started when whoever started it closes its standard input or dies."""
+    while os.read(0, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def say(**said) -> None:
+    print(json.dumps(said), flush=True)
+
+
+def explained(err: Exception) -> str:
+    """One line, with the way out where it is known."""
+    text = first_line(err)
+    if type(err).__name__ == "InvalidCxxCompiler" or "compiler" in text.lower() and "found" in text.lower():
+        return f"there is no C++ compiler here: install g++ ({text})"
+    if isinstance(err, OSError) and err.errno == 28:
+        return f"no space is left for {err.filename or 'the engine'}: free some, or give --out another folder"
+    if "No space left" in str(err):
+        return "no space is left on the device: free some, or give --out another folder"
+    return f"{type(err).__name__}: {text}"
+
+
+def first_line(err: Exception) -> str:
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return lines[0] if lines else type(err).__name__
+
+
+def packages(plan: dict):
+    """Compiles every package of the plan and describes each."""
+    from pixio_model import Architecture
+
+    arch = Architecture(**plan["architecture"])
+    # A GPU's kernels are tuned for one batch size, a CPU's serve all.
+    whole = [1, max(plan["batches"])]
+    batches = [whole] if plan["device"] == "cpu" else [[batch, batch] for batch in plan["batches"]]
+    todo = [(index, size, batch) for index, size in enumerate(plan["sizes"]) for batch in batches]
+    for n, (index, (width, height), batch) in enumerate(todo, start=1):
+        suffix = "" if batch is whole else f"-batch{batch[0]}"
+        file = f"backbone-{width}x{height}{suffix}.pt2"
+        started = time.monotonic()
+        say(progress=f"[{n}/{len(todo)}] {file}: compiling")
+        weights = plan["weights"][index] if plan["weights"] else None
+        constants = compile_package(plan, arch, width, height, batch, weights, Path(plan["out"], file))
+        size = Path(plan["out"], file).stat().st_size / 1e6
+        say(progress=f"[{n}/{len(todo)}] {file}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
+        yield dict(part="backbone", file=file, size=f"{width}x{height}", batch=batch, constants=constants)
+
+
+def compile_package(plan, arch, width: int, height: int, batch: list[int], weights: str | None, file: Path) -> dict:
+    """Writes one package and returns the shapes of the constants that it is to be given."""
+    import torch
+    from pixio_model import Pixio
+
+    torch.manual_seed(0)
+    dtype = {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
+    model = Pixio(arch, height, width, plan["taps"]).eval().requires_grad_(False).to(plan["device"], dtype)
+    smallest, largest = batch
+    # Two, where it may vary: export takes a length of one for a constant.
+    example = torch.zeros(max(smallest, min(largest, 2)), height, width, 3, dtype=torch.uint8, device=plan["device"])
+    varying = {0: torch.export.Dim("batch", min=smallest, max=largest)} if smallest < largest else None
+    configs = {"aot_inductor.link_libtorch": False, "aot_inductor.package_constants_in_so": False}
+    if plan["device"] == "cpu":
+        # As many threads as the node asks for, not as many as were here.
+        configs["cpp.dynamic_threads"] = True
+    with torch.no_grad():
+        exported = torch.export.export(model, (example,), dynamic_shapes={"images": varying} if varying else None)
+        torch._inductor.aoti_compile_and_package(exported, package_path=str(file), inductor_configs=configs)
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
