@@ -18,6 +18,7 @@ import json
 import math
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -48,6 +49,8 @@ EXPECTED_CELL_SECS = 240
 PYTHON_CONTENDERS = {"transformers eager": None, "torch.compile reduce-overhead": "reduce-overhead",
                      "torch.compile max-autotune": "max-autotune"}
 AUTOTUNED = "torch.compile max-autotune"
+# How pixio_node begins the line that says why it ends.
+ERROR = re.compile(r"error: |\[ERROR\] \[[\d.]+\] \[\w+\]: ")
 COLUMNS = "{:31}{:>9}{:>9}{:>8}{:>10}{:>10}{:>10}{:>8}{:>6}  {}"
 
 
@@ -223,8 +226,8 @@ def one_line(text: str) -> str:
 def last_words(log: Path) -> str:
     """What a process said last: the reason why it ended."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
-    return (errors or lines or ["it said nothing"])[-1][:200]
+    errors = [line for line in lines if ERROR.match(line)]
+    return ERROR.sub("", (errors or lines or ["it said nothing"])[-1])[:200]
 
 
 def end_with_parent():
@@ -416,6 +419,8 @@ class Run:
             command.end()
         for engine in said["engines"]:
             self._keep(f"pixio_node {engine['kind']}", engine)
+        if said.get("gpu_memory_mb"):
+            self.found["pixio_node_memory_mb"] = said["gpu_memory_mb"]
         return True
 
     def _keep(self, name: str, figures: dict):
@@ -466,6 +471,8 @@ def table(found: dict) -> str:
                             "p50 of each round")]
     lines += [row(name, rounds, floor["ms"]) for name, rounds in sorted(found["contenders"].items())]
     lines += [f"{name:31}failed: {reason}" for name, reason in found["failed"].items()]
+    if memory := found.get("pixio_node_memory_mb"):
+        lines.append(f"GPU MB of all pixio_node engines in one process: {memory:.0f}")
     ours, theirs = fastest(found, ("pixio_node",)), fastest(found, ("transformers", "torch.compile"))
     if ours and theirs:
         lines.append(f"{ours[0]} / {theirs[0]} = {ours[1] / theirs[1]:.3f}")

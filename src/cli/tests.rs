@@ -51,6 +51,8 @@ fn commands_take_what_is_theirs() {
     check_command("infer --model m --image a.png b.png --out o --image c.png", infer(false));
     check_command("infer --image a.png b.png c.png --layers --out o --ros-args -p model:=m", infer(true));
     let bench = |n_frames, json: Option<&str>, width, height| Command::Bench {
+        engines: vec!["auto".into()],
+        batch: 1,
         n_frames,
         json: json.map(PathBuf::from),
         picture: Size { width, height },
@@ -65,7 +67,33 @@ fn commands_take_what_is_theirs() {
     check_refused("infer --image a", "error: the following required arguments were not provided:");
     check_refused("check --layers", "error: unexpected argument '--layers' found");
     check_refused("--sise 16x16", "error: unexpected argument '--sise' found");
-    check_refused("build", "error: unrecognized subcommand 'build'");
+}
+
+#[test]
+fn build_and_bench_take_lists() {
+    let build = |sizes: &[(u32, u32)], batches: &[i64], layers: &[usize], out: Option<&str>| Command::Build {
+        sizes: sizes.iter().map(|&(width, height)| Size { width, height }).collect(),
+        batches: batches.to_vec(),
+        layers: layers.to_vec(),
+        out: out.map(PathBuf::from),
+        python: None,
+    };
+    check_command("build --model m", build(&[], &[1, 2, 4, 8], &[], None));
+    check_command(
+        "build --model m --size 256x256 --size 336x192 --batch 4,1,4 --layers 12,6 --out e",
+        build(&[(256, 256), (336, 192)], &[1, 4], &[6, 12], Some("e")),
+    );
+    for wrong in ["--batch 0", "--batch 65", "--batch 1,,2", "--batch x", "--layers 0"] {
+        let refused = parsed(&format!("build --model m {wrong}")).unwrap_err().to_string();
+        assert!(refused.contains("valid are whole numbers"), "{wrong}: {refused}");
+    }
+    check_refused("build --engine eager", "error: unexpected argument '--engine' found");
+    let engines = |line| match parsed(line).unwrap().command {
+        Command::Bench { engines, batch, .. } => format!("{engines:?} {batch}"),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(engines("bench --engine eager,/e --batch 4"), r#"["eager", "/e"] 4"#);
+    assert_eq!(engines("bench --engine eager --engine auto"), r#"["auto"] 1"#);
 }
 
 #[test]

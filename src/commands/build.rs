@@ -79,11 +79,14 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
         Some(out) => out,
         None => cached(&task, &options.batches, config)?,
     };
-    Ok(Plan { task, batches: options.batches, python: options.python, out })
+    Ok(Plan { task, batches: options.batches, python: options.python, out, is_background: false })
 }
 
 /// The folder in the cache for this: the same task has the same.
-fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// There is no cache, or CUDA's own.
+pub fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<PathBuf> {
     let cache = engine_cache(config)
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
     let Task { pixio, arithmetic, taps, sizes, device, .. } = task;

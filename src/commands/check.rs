@@ -80,7 +80,10 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
                 model.place()
             ),
         );
-        table.ok("engine", model.engine.kind());
+        match model.lacks_engine {
+            true => table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command())),
+            false => table.ok("engine", model.engine.kind()),
+        }
         match (&model.basis, &model.basis_path) {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))

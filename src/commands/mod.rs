@@ -1,5 +1,6 @@
 //! What each command does, from checked configuration to exit code.
 
+pub mod background;
 pub mod bench;
 pub mod build;
 pub mod check;

@@ -9,8 +9,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::commands::Failure;
+use crate::commands::background::Background;
 use crate::commands::model::{Model, fitter, input_size};
-use crate::config::{Config, FeaturesDtype, Live, Values};
+use crate::config::{Config, EngineBuild, FeaturesDtype, Live, Values};
+use crate::engine::swap::Swap;
 use crate::geometry::{PATCH, Size};
 use crate::logging::Log;
 use crate::pipeline::{self, Pipeline, Shared};
@@ -81,8 +83,13 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
 
     let heads = model.heads(&config);
+    let (better, engines) = crossbeam_channel::bounded(1);
+    let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
+    let background = builds.then(|| Background::start(&config, model.task.shallow_clone(), better));
+    let background = background.transpose().map_err(Failure::Setup)?;
+    let engine = Box::new(Swap::new(model.engine, engines));
     let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
-    let started = Pipeline::start(vec![camera], model.engine, heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], engine, heads, sink, &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
     let mut edge = edge;
@@ -118,6 +125,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
     let unsubscribed = edge.unsubscribe();
+    drop(background);
     let stopped = pipeline.stop();
     drop(reports);
     let reported = reporter.join();

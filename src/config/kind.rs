@@ -37,6 +37,10 @@ impl Parameter {
             (Kind::Choice(words), Value::String(word)) if words().contains(&word.as_str()) => {
                 Ok(value.clone())
             }
+            // YAML 1.1 reads `off` as a boolean, and with it most of what sets ROS parameters.
+            (Kind::Choice(words), Value::Bool(false)) if words().contains(&"off") => {
+                Ok(Value::String("off".into()))
+            }
             (Kind::Text(_, valid, check), Value::String(text)) => match check(text) {
                 Ok(()) => Ok(value.clone()),
                 Err(reason) if reason.is_empty() => wrong(),

@@ -25,6 +25,10 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         model: "random:tiny".into(),
         device: Device::Auto,
         precision: Precision::Auto,
+        engine: Engine::Auto,
+        engine_cache: None,
+        engine_build: EngineBuild::Off,
+        cuda_graph: true,
         threads: None,
         size: Size { width: 256, height: 256 },
         fit: Fit::Stretch,
@@ -67,6 +71,14 @@ fn each_value_lands_in_its_field() {
     check("device", string("cuda:1"), "device: Cuda(1)");
     check("device", string("cuda"), "device: Cuda(0)");
     check("precision", string("bfloat16"), "precision: Bfloat16");
+    check("precision", string("int8"), "precision: Int8");
+    check("engine", string("eager"), "engine: Eager");
+    check("engine", string("auto"), "engine: Auto");
+    check("engine", string("/e"), "engine: Folder(\"/e\")");
+    check("engine_cache", string("/c"), "engine_cache: Some(\"/c\")");
+    check("engine_build", string("background"), "engine_build: Background");
+    check("engine_build", Value::Bool(false), "engine_build: Off");
+    check("cuda_graph", Value::Bool(false), "cuda_graph: false");
     check("threads", Value::Integer(2), "threads: Some(2)");
     check("size", string("336x192"), "size: Size { width: 336, height: 192 }");
     check("fit", string("letterbox"), "fit: Letterbox");

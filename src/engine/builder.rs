@@ -40,6 +40,8 @@ pub struct Plan {
     pub python: Option<PathBuf>,
     /// The folder to make.
     pub out: PathBuf,
+    /// Whether the build leaves the processor to others that want it.
+    pub is_background: bool,
 }
 
 /// Why there is no new engine. What was there before is still there.
@@ -108,7 +110,8 @@ impl Stop {
         (state.stopped, state.tool) = (true, None);
     }
 
-    fn is_stopped(&self) -> bool {
+    /// Whether somebody has ended it.
+    pub fn is_stopped(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).stopped
     }
 
@@ -280,7 +283,7 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
     let sizes: Vec<_> = sizes.iter().map(|size| [size.width, size.height]).collect();
     let text = json!({
         "architecture": Architecture::of(pixio.config()), "taps": taps, "sizes": sizes, "batches": plan.batches,
-        "precision": arithmetic, "device": device, "weights": weights, "out": draft.path(),
+        "precision": arithmetic, "device": device, "weights": weights, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())
 }

@@ -266,7 +266,7 @@ mod tests {
         check("x86_64", "aarch64", "it was built for a CPU of kind aarch64, this one is x86_64");
         check("avx2", "amx_int8", "it was built for a CPU with amx_int8, which this one lacks");
         check("192", "384", "it was built for hidden_size 384, the model has 192");
-        check("1e-6", "1e-5", "it was built for layer_norm_eps 1e-5, the model has 1e-6");
+        check("1e-6", "1e-5", "it was built for layer_norm_eps 0.00001, the model has 1e-6");
         check("float32", "int8", "it computes in int8, float32 was asked for");
         check(
             "null",

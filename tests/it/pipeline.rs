@@ -25,6 +25,10 @@ struct Staged {
 }
 
 impl Engine for Staged {
+    fn kind(&self) -> String {
+        "staged".into()
+    }
+
     fn taps(&self) -> &[usize] {
         &[1]
     }

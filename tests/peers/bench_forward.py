@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -34,6 +35,8 @@ CACHE = ROOT / "target" / "peers"
 TORCH_CONTENDERS = ("transformers", "torch.compile")
 PRECISIONS = {"pixio_node eager": "float32", "pixio_node compiled": "float32", "pixio_node int8": "int8"}
 N_WARM_UP = 3
+# How pixio_node begins the line that says why it ends.
+ERROR = re.compile(r"error: |\[ERROR\] \[[\d.]+\] \[\w+\]: ")
 COLUMNS = "{:22}{:>9}{:>9}{:>14}{:>14}  {}"
 
 
@@ -159,8 +162,8 @@ def one_line(text: str) -> str:
 def reason(said: subprocess.CompletedProcess) -> str:
     """Why pixio_node ended, from its last words."""
     lines = [line.strip() for line in said.stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error")]
-    return (errors or lines or [f"exit status {said.returncode}"])[-1][:200]
+    errors = [line for line in lines if ERROR.match(line)]
+    return ERROR.sub("", (errors or lines or [f"exit status {said.returncode}"])[-1])[:200]
 
 
 class Worker:

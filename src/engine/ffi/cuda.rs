@@ -288,9 +288,9 @@ impl Event {
     /// What went wrong on the GPU.
     pub fn millis_until(&self, end: &Self) -> Result<f64, ShimError> {
         let mut millis = 0.0;
+        let (start, end) = (self.raw.as_ptr(), end.raw.as_ptr());
         // SAFETY: both events are alive, `millis` is written during the call.
-        self.cuda
-            .done(unsafe { (self.cuda.0.event_elapsed)(self.raw.as_ptr(), end.raw.as_ptr(), &mut millis) })?;
+        self.cuda.done(unsafe { (self.cuda.0.event_elapsed)(start, end, &mut millis) })?;
         Ok(f64::from(millis))
     }
 }

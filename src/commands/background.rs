@@ -1,0 +1,59 @@
+//! An engine in the making while the node serves with the eager model.
+
+use std::sync::mpsc;
+
+use crossbeam_channel::Sender;
+
+use crate::commands::build::{DEFAULT_BATCHES, cached};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::builder::{self, Plan, Stop};
+use crate::engine::choose::Task;
+use crate::runtime::thread::Stage;
+
+/// A build on a thread of its own. Dropping it stops the build and waits for its end.
+pub struct Background {
+    stop: Stop,
+    /// Joined when dropped, after the build has been stopped.
+    _thread: Stage,
+}
+
+impl Background {
+    /// Builds the engine for `task` into the cache and hands it over by `better`. A build that fails is a warning:
+    /// the eager model goes on.
+    ///
+    /// # Errors
+    /// There is no cache folder, or no thread.
+    pub fn start(config: &Config, task: Task, better: Sender<Box<dyn Engine>>) -> anyhow::Result<Self> {
+        // The frame path runs pictures one by one; on a CPU more cost nothing.
+        let batches = if task.device.is_cuda() { vec![1] } else { DEFAULT_BATCHES.to_vec() };
+        let out = cached(&task, &batches, config)?;
+        let plan = Plan { task, batches, python: None, out, is_background: true };
+        let stop = Stop::default();
+        let stopping = stop.clone();
+        // The end of a build is no reason for the node to end.
+        let (ended, _nobody) = mpsc::channel();
+        let thread = Stage::spawn("build", ended, move || {
+            tracing::info!("building an engine in the background: {}", plan.out.display());
+            match build(&plan, &stopping) {
+                // The model's thread may be gone when the node stops.
+                Ok(engine) => drop(better.send(engine)),
+                Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
+                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
+            }
+            Ok(())
+        })?;
+        Ok(Self { stop, _thread: thread })
+    }
+}
+
+fn build(plan: &Plan, stop: &Stop) -> anyhow::Result<Box<dyn Engine>> {
+    let folder = builder::build(plan, stop, &mut |text| tracing::info!("{text}"))?;
+    Ok(plan.task.load(&folder)?)
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
