@@ -66,12 +66,18 @@ python_header() {
   find_python && "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
 }
 
-# `python_environment node|peers`: the pinned wheels of scripts/requirements, once per change of their list.
+# Whether a GPU's driver is installed.
+has_gpu() {
+  ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'
+}
+
+# `python_environment node|engines|peers`: the pinned wheels of scripts/requirements, once per change of their list.
 python_environment() {
   local lists
   case $1 in
     node) lists=(node.txt) ;;
-    peers) lists=(torch.txt peers.txt) ;;
+    engines) lists=(torch.txt) && { ! has_gpu || lists+=(cuda.txt); } ;;
+    peers) lists=(peers.txt) ;;
   esac
   local stamp
   stamp=$(cd scripts/requirements && cat "${lists[@]}" | sha256sum)

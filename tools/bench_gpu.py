@@ -290,7 +290,8 @@ class Command(Process):
             self.end()
             raise StepFailed("it took longer than there was time") from None
         if code:
-            raise StepFailed(f"exit status {code}: {last_words(self._log)}")
+            how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+            raise StepFailed(f"{how}: {last_words(self._log)}")
 
 
 class Run:
@@ -303,7 +304,7 @@ class Run:
         self._engines = ["eager"]
         self._workers: dict[str, Worker] = {}
         # What the rounds, which come last, are left.
-        self._ready_by = deadline - min(120, (deadline - time.monotonic()) / 4)
+        self._ready_by = deadline - min(150, (deadline - time.monotonic()) / 3)
         self.found = {"cell": vars(cell), "floor": cell.floor(), "complete": False, "failed": {}, "contenders": {}}
 
     def run(self, save):
@@ -482,9 +483,10 @@ def table(found: dict) -> str:
 FOOTNOTES = """
 p50 and p99: one synchronised forward pass of a batch, by CUDA events (on a CPU by the wall clock), input on the device:
 uint8 frames for pixio_node, normalised pixel values in the model's precision for the others, who are spared that step.
+The host's work between the events counts: launching kernels or a graph, and in Python the way to there.
 host: uint8 frames of the model's size in host memory to float16 patch features in host memory, whole batch.
 frames/s: pixio_node's frame path fed 1280x720 pictures, resize included; for the others the host way, one after the other.
-GPU MB: pixio_node's own figure; for the others the most that PyTorch's allocator reserved. The CUDA context is in neither.
+GPU MB: the most that PyTorch's allocator reserved in the process, without the CUDA context.
 Weights are random. transformers' compiled graph resizes the position embedding in every pass; eager does beside 256x256."""
 
 

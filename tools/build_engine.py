@@ -2,7 +2,7 @@
 
 Needs torch alone. The plan names architecture, taps, sizes, batches, precision, device and the folder to write to. Each
 line on stdout is one JSON object: `torch`, `progress`, `package` or `error`. The weights stay outside the packages, so
-that one serves every checkpoint of its architecture; int8 packages hold theirs.
+that one serves every checkpoint of its architecture.
 """
 
 import json
@@ -68,28 +68,29 @@ def packages(plan: dict):
     # A GPU's kernels are tuned for one batch size, a CPU's serve all.
     whole = [1, max(plan["batches"])]
     batches = [whole] if plan["device"] == "cpu" else [[batch, batch] for batch in plan["batches"]]
-    todo = [(index, size, batch) for index, size in enumerate(plan["sizes"]) for batch in batches]
-    for n, (index, (width, height), batch) in enumerate(todo, start=1):
+    todo = [(size, batch) for size in plan["sizes"] for batch in batches]
+    for n, ((width, height), batch) in enumerate(todo, start=1):
         suffix = "" if batch is whole else f"-batch{batch[0]}"
         file = f"backbone-{width}x{height}{suffix}.pt2"
         started = time.monotonic()
         say(progress=f"[{n}/{len(todo)}] {file}: compiling")
-        weights = plan["weights"][index] if plan["weights"] else None
-        constants = compile_package(plan, arch, width, height, batch, weights, Path(plan["out"], file))
+        constants = compile_package(plan, arch, width, height, batch, Path(plan["out"], file))
         size = Path(plan["out"], file).stat().st_size / 1e6
         say(progress=f"[{n}/{len(todo)}] {file}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
         yield dict(part="backbone", file=file, size=f"{width}x{height}", batch=batch, constants=constants)
 
 
-def compile_package(plan, arch, width: int, height: int, batch: list[int], weights: str | None, file: Path) -> dict:
-    """Writes one package and returns the shapes of the constants that it is to be given."""
+def compile_package(plan, arch, width: int, height: int, batch: list[int], file: Path) -> dict:
+    """Writes one package and returns the constants that it is to be given."""
     import torch
     from pixio_model import Pixio
 
     torch.manual_seed(0)
     dtype = {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
     model = Pixio(arch, height, width, plan["taps"]).eval().requires_grad_(False).to(plan["device"], dtype)
-    if plan["device"] == "cpu" and dtype == torch.float32 and is_onednn_faster(arch, model.patch.weight):
+    if plan["precision"] == "int8":
+        quantize(model)
+    elif plan["device"] == "cpu" and dtype == torch.float32 and is_onednn_faster(arch, model.patch.weight):
         use_onednn(model)
     smallest, largest = batch
     # Two, where it may vary: export takes a length of one for a constant.
@@ -99,10 +100,40 @@ def compile_package(plan, arch, width: int, height: int, batch: list[int], weigh
     if plan["device"] == "cpu":
         # As many threads as the node asks for, not as many as were here.
         configs["cpp.dynamic_threads"] = True
+        # Inductor tries the CPU's vector instructions on a library linked like the package, which without libtorch
+        # cannot be loaded, and would then use none.
+        configs["cpp.vec_isa_ok"] = True
     with torch.no_grad():
         exported = torch.export.export(model, (example,), dynamic_shapes={"images": varying} if varying else None)
         torch._inductor.aoti_compile_and_package(exported, package_path=str(file), inductor_configs=configs)
-    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    constants = model.state_dict().items()
+    return {name: dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape)) for name, tensor in constants}
+
+
+def quantize(model) -> None:
+    """Has the linear layers of the blocks multiply integers: int8 weights with a scale per output, made by the node when it
+    loads the engine (src/engine/int8.rs), and tokens with a scale each, found as they come."""
+    import torch
+
+    class QuantizedLinear(torch.nn.Module):
+        """x W^T + b on int8 `weight` [in, out] and float32 `scale` [out]."""
+
+        def __init__(self, linear: torch.nn.Linear):
+            super().__init__()
+            self.register_buffer("weight", torch.zeros(linear.in_features, linear.out_features, dtype=torch.int8))
+            self.register_buffer("scale", torch.ones(linear.out_features))
+            self.bias = linear.bias
+
+        def forward(self, x):
+            rows = x.flatten(0, -2)
+            scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-9) / 127
+            product = torch._int_mm((rows / scale).round().to(torch.int8), self.weight).to(x.dtype) * scale * self.scale
+            return (product if self.bias is None else product + self.bias).unflatten(0, x.shape[:-1])
+
+    for block in model.blocks:
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, torch.nn.Linear):
+                setattr(block, name, QuantizedLinear(layer))
 
 
 def use_onednn(model) -> None:

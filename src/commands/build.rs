@@ -91,12 +91,8 @@ pub fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<P
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
     let Task { pixio, arithmetic, taps, sizes, device, .. } = task;
     let (shape, machine) = (pixio.config(), Machine::of(*device)?);
-    let identity = format!(
-        "{shape:?} {} {arithmetic} {taps:?} {sizes:?} {batches:?} {machine:?} {}",
-        // Int8 engines hold the weights.
-        if arithmetic.is_compiled_with_weights() { pixio.revision() } else { "" },
-        torch_version()
-    );
+    let identity =
+        format!("{shape:?} {arithmetic} {taps:?} {sizes:?} {batches:?} {machine:?} {}", torch_version());
     let digest = Sha256::digest(identity.as_bytes());
     let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };

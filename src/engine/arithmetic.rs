@@ -15,7 +15,7 @@ pub enum Arithmetic {
     Bfloat16,
     /// 16-bit IEEE floats.
     Float16,
-    /// Linear layers in 8-bit integers with scales found per frame, the rest in float32. Compiled engines alone.
+    /// Linear layers in 8-bit integers with a scale per token, the rest in float32. Compiled engines alone.
     Int8,
 }
 
@@ -27,11 +27,6 @@ impl Arithmetic {
             Self::Bfloat16 => Kind::BFloat16,
             Self::Float16 => Kind::Half,
         }
-    }
-
-    /// Whether an engine holds the weights, and so serves one checkpoint alone.
-    pub fn is_compiled_with_weights(self) -> bool {
-        self == Self::Int8
     }
 
     /// The least cosine between an engine's tokens and those of the eager model in float32.

@@ -1,5 +1,6 @@
 //! Makes engine folders: has `tools/build_engine.py` compile the packages, proves each and writes the manifest.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -14,11 +15,10 @@ use tch::Device;
 use super::choose::{Refusal, Task};
 use super::folder::{self, Draft, Folder, FolderError};
 use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, FORMAT, Manifest, Package, Parity};
+use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package, Parity};
 use super::proof::{ProofError, prove};
 use super::{Engine, EngineError};
-use crate::geometry::{PATCH, Size};
-use crate::runtime::tensor;
+use crate::geometry::Size;
 
 /// The Python that compiles, in the binary: the tools and the model in Rust belong together.
 const TOOLS: [(&str, &str); 2] = [
@@ -138,7 +138,7 @@ struct Made {
     file: String,
     size: String,
     batch: [i64; 2],
-    constants: std::collections::BTreeMap<String, Vec<i64>>,
+    constants: BTreeMap<String, Constant>,
 }
 
 /// Builds `plan`; `progress` hears what is being done.
@@ -159,7 +159,6 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
     let mut manifest = Manifest {
         format: FORMAT,
         architecture: Architecture::of(pixio.config()),
-        revision: arithmetic.is_compiled_with_weights().then(|| pixio.revision().to_owned()),
         taps: taps.clone(),
         precision: *arithmetic,
         torch: torch_version(),
@@ -272,10 +271,6 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         fs::write(work.join(name), text)?;
     }
     let Task { pixio, device, arithmetic, taps, sizes, .. } = &plan.task;
-    let weights = match arithmetic.is_compiled_with_weights() {
-        true => sizes.iter().map(|&size| write_weights(pixio, size, work)).collect::<Result<Vec<_>, _>>()?,
-        false => Vec::new(),
-    };
     let device = match device {
         Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".into(),
@@ -283,21 +278,9 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
     let sizes: Vec<_> = sizes.iter().map(|size| [size.width, size.height]).collect();
     let text = json!({
         "architecture": Architecture::of(pixio.config()), "taps": taps, "sizes": sizes, "batches": plan.batches,
-        "precision": arithmetic, "device": device, "weights": weights, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
+        "precision": arithmetic, "device": device, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())
-}
-
-/// The model's constants for `size` as a safetensors file, for engines that hold them.
-fn write_weights(pixio: &crate::pixio::Pixio, size: Size, work: &Path) -> std::io::Result<PathBuf> {
-    let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
-    let constants = pixio.constants(grid).map_err(std::io::Error::other)?;
-    let constants = constants.iter().map(|(name, tensor)| (name.clone(), tensor));
-    let bytes =
-        tensor::safetensors(constants, std::collections::HashMap::new()).map_err(std::io::Error::other)?;
-    let file = work.join(format!("weights-{}x{}.safetensors", size.width, size.height));
-    fs::write(&file, bytes)?;
-    Ok(file)
 }
 
 /// The interpreter of the environment whose libtorch this process has loaded: that is the torch that engines must be

@@ -110,7 +110,6 @@ impl Task {
         let machine = Machine::of(self.device).map_err(EngineError::from)?;
         let wanted = Wanted {
             architecture: Architecture::of(self.pixio.config()),
-            revision: self.pixio.revision(),
             taps: &self.taps,
             precision: self.arithmetic,
             sizes: &self.sizes,

@@ -1,10 +1,17 @@
 //! Packages that AOTInductor has compiled, as an engine.
 
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
 use tch::{Device, Kind, Tensor};
 
+use super::arithmetic::Arithmetic;
 use super::eager::Eager;
 use super::ffi::package::{Package, Signature};
-use super::folder::Folder;
+use super::folder::{Folder, FolderError};
+use super::int8::quantized;
+use super::machine::Machine;
+use super::manifest::Manifest;
 use super::{Engine, EngineError, Tokens, manifest};
 use crate::geometry::{PATCH, Size};
 use crate::pixio::Pixio;
@@ -33,12 +40,12 @@ struct Loaded {
 pub enum LoadError {
     /// Its files.
     #[error(transparent)]
-    Folder(#[from] super::folder::FolderError),
+    Folder(#[from] FolderError),
     /// A package.
     #[error("engine {}: {file}: {reason}", folder.display())]
     Package {
         /// The folder.
-        folder: std::path::PathBuf,
+        folder: PathBuf,
         /// The package's file.
         file: String,
         /// What libtorch said, or what does not fit.
@@ -58,11 +65,13 @@ impl Compiled {
         device: Device,
         is_needed: impl Fn(Size) -> bool,
     ) -> Result<Self, LoadError> {
-        let taps = &folder.manifest.taps;
+        let Manifest { taps, precision, machine, packages: entries, .. } = &folder.manifest;
         let outputs =
             eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
+        let weights =
+            Weights { pixio: eager.pixio(), precision: *precision, machine, made: RefCell::default() };
         let mut packages = Vec::new();
-        for entry in &folder.manifest.packages {
+        for entry in entries {
             let failed = |reason: String| LoadError::Package {
                 folder: folder.path().to_owned(),
                 file: entry.file.clone(),
@@ -72,11 +81,12 @@ impl Compiled {
             if entry.part != "backbone" || !is_needed(size) {
                 continue;
             }
-            let file = folder.file(entry)?;
-            let has_weights = folder.manifest.revision.is_some();
-            let loaded = load(&file, entry, size, eager.pixio(), device, has_weights);
-            let package = loaded.map_err(|err| failed(err.message))?;
-            packages.push(Loaded { size, batch: entry.batch, package });
+            let loaded = load(&folder.file(entry)?, entry, size, &weights, device);
+            packages.push(Loaded {
+                size,
+                batch: entry.batch,
+                package: loaded.map_err(|err| failed(err.message))?,
+            });
         }
         Ok(Self { packages, outputs, device, eager, told: Vec::new() })
     }
@@ -107,13 +117,39 @@ impl Compiled {
     }
 }
 
+/// The model's parameters in the form that the packages want.
+struct Weights<'a> {
+    pixio: &'a Pixio,
+    precision: Arithmetic,
+    machine: &'a Machine,
+    /// Those that are made from the model's; the same for every size.
+    made: RefCell<Vec<(String, Tensor)>>,
+}
+
+impl Weights<'_> {
+    /// For pictures of `size`.
+    fn constants(&self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
+        let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
+        let constants = self.pixio.constants(grid).map_err(|err| EngineError { message: err.to_string() })?;
+        if self.precision != Arithmetic::Int8 {
+            return Ok(constants);
+        }
+        let (position, others): (Vec<_>, _) = constants.into_iter().partition(|(name, _)| name == "position");
+        let mut made = self.made.borrow_mut();
+        if made.is_empty() {
+            *made = quantized(others, self.machine)?;
+        }
+        let made = made.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        Ok(made.chain(position).collect())
+    }
+}
+
 fn load(
-    file: &std::path::Path,
+    file: &Path,
     entry: &manifest::Package,
     size: Size,
-    pixio: &Pixio,
+    weights: &Weights<'_>,
     device: Device,
-    has_weights: bool,
 ) -> Result<Package, EngineError> {
     let signature = Signature {
         kind: Kind::Uint8,
@@ -122,21 +158,13 @@ fn load(
         device,
     };
     let mut package = Package::open(file, signature)?;
-    if has_weights {
-        package.has_its_constants();
-        return Ok(package);
-    }
     let wanted = package.constant_names()?;
-    let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
-    let constants = pixio.constants(grid).map_err(|err| EngineError { message: err.to_string() })?;
     // The norm of a tap before the last block and the blocks after it may not be in the package.
-    let constants: Vec<_> = constants.into_iter().filter(|(name, _)| wanted.contains(name)).collect();
-    if let Some(missing) = wanted.iter().find(|name| constants.iter().all(|(given, _)| given != *name)) {
-        let message = format!("it wants the constant {missing}, which the model does not have");
-        return Err(EngineError { message });
-    }
-    let kind = pixio.kind();
-    package.give_constants(constants, |name| entry.constants.get(name).map(|shape| (kind, shape.clone())))?;
+    let constants = weights.constants(size)?.into_iter().filter(|(name, _)| wanted.contains(name));
+    package.give_constants(constants.collect(), |name| {
+        let expected = entry.constants.get(name)?;
+        Some((expected.kind()?, expected.shape.clone()))
+    })?;
     Ok(package)
 }
 

@@ -244,7 +244,6 @@ mod tests {
         Manifest {
             format: manifest::FORMAT,
             architecture: manifest::Architecture::of(&crate::pixio::PixioConfig::default()),
-            revision: None,
             taps: vec![32],
             precision: Arithmetic::Float32,
             torch: "2.11.0".into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tch::Kind;
 
 use super::arithmetic::Arithmetic;
 use super::machine::Machine;
@@ -23,8 +24,6 @@ pub struct Manifest {
     pub format: u32,
     /// Of the encoder; the weights are not in the engine.
     pub architecture: Architecture,
-    /// Revision of the weights, where they are in the engine: int8.
-    pub revision: Option<String>,
     /// Blocks whose normalised tokens it returns, counted from 1, ascending.
     pub taps: Vec<usize>,
     /// Its arithmetic.
@@ -69,10 +68,19 @@ pub struct Package {
     pub size: String,
     /// Fewest and most pictures of a batch.
     pub batch: [i64; 2],
-    /// Shape of every constant that it is given.
-    pub constants: BTreeMap<String, Vec<i64>>,
+    /// Every constant that it is given, by name.
+    pub constants: BTreeMap<String, Constant>,
     /// How well it agreed with the eager model in float32 when it was built.
     pub parity: Vec<Parity>,
+}
+
+/// What a constant must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Element type as torch spells it: `float32`, `int8`.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
 }
 
 /// Agreement of an engine's tokens with the eager model's in float32, on one fixed batch.
@@ -116,8 +124,6 @@ impl Architecture {
 pub struct Wanted<'a> {
     /// The model's.
     pub architecture: Architecture,
-    /// The model's.
-    pub revision: &'a str,
     /// Blocks whose tokens are needed, ascending.
     pub taps: &'a [usize],
     /// Its arithmetic.
@@ -170,12 +176,6 @@ impl Manifest {
         if self.precision != wanted.precision {
             return Err(format!("it computes in {}, {} was asked for", self.precision, wanted.precision));
         }
-        if let Some(revision) = self.revision.as_deref().filter(|&revision| revision != wanted.revision) {
-            return Err(format!(
-                "it holds the weights of revision {revision}, the model is {}",
-                wanted.revision
-            ));
-        }
         if let Some(tap) = wanted.taps.iter().find(|tap| !self.taps.contains(tap)) {
             return Err(format!("it returns the blocks {:?}, block {tap} is needed", self.taps));
         }
@@ -205,6 +205,19 @@ impl Manifest {
     }
 }
 
+impl Constant {
+    /// Its element type; `None` for one that no engine uses.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.dtype.as_str() {
+            "float32" => Some(Kind::Float),
+            "bfloat16" => Some(Kind::BFloat16),
+            "float16" => Some(Kind::Half),
+            "int8" => Some(Kind::Int8),
+            _ => None,
+        }
+    }
+}
+
 impl Package {
     /// Size of the model input.
     ///
@@ -224,8 +237,7 @@ mod tests {
     fn text() -> String {
         format!(
             r#"{{"format": 1, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3,
-            "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": true}}, "revision": null,
-            "taps": [2, 4], "precision": "float32", "torch": "2.11.0", "machine": {CPU}, "packages": [{{
+            "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "torch": "2.11.0", "machine": {CPU}, "packages": [{{
             "part": "backbone", "file": "backbone-256x256.pt2", "sha256": "", "size": "256x256", "batch": [1, 8],
             "constants": {{}}, "parity": []}}]}}"#
         )
@@ -244,7 +256,6 @@ mod tests {
         };
         let wanted = Wanted {
             architecture,
-            revision: "0123456789ab",
             taps: &[4],
             precision: Arithmetic::Float32,
             sizes: &[Size { width: 256, height: 256 }],
@@ -268,11 +279,6 @@ mod tests {
         check("192", "384", "it was built for hidden_size 384, the model has 192");
         check("1e-6", "1e-5", "it was built for layer_norm_eps 0.00001, the model has 1e-6");
         check("float32", "int8", "it computes in int8, float32 was asked for");
-        check(
-            "null",
-            "\"ba9876543210\"",
-            "it holds the weights of revision ba9876543210, the model is 0123456789ab",
-        );
         check("[2, 4]", "[2]", "it returns the blocks [2], block 4 is needed");
         check("\"256x256\"", "\"336x192\"", "it was built for 336x192, the model input is 256x256");
     }

@@ -17,6 +17,7 @@ pub mod eager;
 pub mod ffi;
 pub mod folder;
 pub mod graph;
+pub mod int8;
 pub mod machine;
 pub mod manifest;
 pub mod proof;

@@ -1,12 +1,13 @@
 //! The encoder against transformers, on what `tests/peers/make_parity.py` wrote into $PIXIO_PARITY.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pixio_node::engine::{Engine, eager::Eager};
 use pixio_node::pixio::{Backbone, Pixio, Source};
 use tch::{Device, Kind, Tensor};
+
+use crate::{error, skipped};
 
 /// Bound in float32, of the largest value.
 const FLOAT32: f64 = 2e-5;
@@ -24,10 +25,7 @@ struct Case {
 /// Every folder of every case of this kind, with its golden tensors.
 fn each(kind: &str, mut check: impl FnMut(&str, &Path, &str, &dyn Fn(&str) -> Tensor)) {
     let Some(root) = std::env::var_os("PIXIO_PARITY").map(PathBuf::from) else {
-        // Written past the capture of the test harness, so that a skipped test is seen; in one piece, because
-        // tests write at the same time.
-        let line = format!("\nskipped: parity of {kind}s (PIXIO_PARITY is not set)\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skipped(&format!("parity of {kind}s (PIXIO_PARITY is not set)"));
         return;
     };
     let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(root.join("parity.json")).unwrap()).unwrap();
@@ -48,13 +46,6 @@ fn each(kind: &str, mut check: impl FnMut(&str, &Path, &str, &dyn Fn(&str) -> Te
 fn load(folder: &Path, kind: Kind) -> Pixio {
     let source = Source::resolve(folder.to_str().unwrap()).unwrap();
     Pixio::load(&source, Device::Cpu, kind).unwrap()
-}
-
-/// Largest difference over the largest value.
-fn error(found: &Tensor, expect: &Tensor) -> f64 {
-    assert_eq!(found.size(), expect.size());
-    let difference = (found - expect).abs().max().double_value(&[]);
-    difference / expect.abs().max().double_value(&[])
 }
 
 fn cosine(found: &Tensor, expect: &Tensor) -> f64 {

@@ -4,8 +4,9 @@ One frame of 256x256, float32 and int8, random weights. Contenders take turns in
 same number of threads and passive waiting: the Python ones in processes that stay, pixio_node in a short
 `pixio_node bench` for each turn. Every turn has passes that are not counted first. A figure is the median over the rounds of
 a turn's median wall time, or of its CPU time per pass (all threads of the process), which depends less on what else runs
-here. Ratios are to the better one of transformers and torch.compile. pixio_node gets uint8 frames and normalises them, the
-others get normalised pixels. int8 is pixio_node's int8 engine and ONNX Runtime's dynamic quantisation, int8 weights in both.
+here. A ratio is the median of the rounds' own, to the better one of transformers and torch.compile. pixio_node gets uint8
+frames and normalises them, the others get normalised pixels. int8 is pixio_node's int8 engine and ONNX Runtime's dynamic
+quantisation, int8 weights in both. --quick takes about two minutes, everything about six, of which two build engines.
 
 What cannot be measured becomes a line with its reason.
 """
@@ -18,6 +19,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -161,6 +163,8 @@ def one_line(text: str) -> str:
 
 def reason(said: subprocess.CompletedProcess) -> str:
     """Why pixio_node ended, from its last words."""
+    if said.returncode < 0:
+        return f"it was ended by {signal.Signals(-said.returncode).name}"
     lines = [line.strip() for line in said.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if ERROR.match(line)]
     return ERROR.sub("", (errors or lines or [f"exit status {said.returncode}"])[-1])[:200]
@@ -311,15 +315,18 @@ def compare(model: str, n_rounds: int, n_runs: int, tell) -> tuple[dict[str, lis
     return {name: figures for name, figures in rows.items() if figures}, failed
 
 
+def ratio(rows: dict[str, list[dict]], name: str, key: str) -> float | None:
+    """To the better torch contender; within a round, because the machine's load changes from round to round."""
+    ratios = [statistics.median(ours[key] / theirs[key] for ours, theirs in zip(rows[name], rows[other]))
+              for other in TORCH_CONTENDERS if other in rows]
+    return max(ratios, default=None)
+
+
 def summary(rows: dict[str, list[dict]]) -> dict[str, dict]:
-    """Medians over the rounds with their ratios to the better torch contender; None where there is none."""
-    medians = {name: {key: statistics.median(turn[key] for turn in turns) for key in ("wall_ms", "cpu_ms")}
-               for name, turns in rows.items()}
-    for key, ratio in (("wall_ms", "wall_ratio"), ("cpu_ms", "cpu_ratio")):
-        best = min((medians[name][key] for name in TORCH_CONTENDERS if name in medians), default=None)
-        for figures in medians.values():
-            figures[ratio] = figures[key] / best if best else None
-    return medians
+    """What is printed of each contender."""
+    return {name: {key: statistics.median(turn[key] for turn in turns) for key in ("wall_ms", "cpu_ms")}
+            | {"wall_ratio": ratio(rows, name, "wall_ms"), "cpu_ratio": ratio(rows, name, "cpu_ms")}
+            for name, turns in rows.items()}
 
 
 def table(model: str, rows: dict[str, list[dict]], failed: dict[str, str], n_rounds: int, n_runs: int) -> str:
@@ -335,7 +342,7 @@ def table(model: str, rows: dict[str, list[dict]], failed: dict[str, str], n_rou
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the tiny model, two rounds: about two minutes")
+    parser.add_argument("--quick", action="store_true", help="the tiny model, two rounds")
     parser.add_argument("--rounds", type=int, help="turns of each contender (default 5)")
     parser.add_argument("--runs", type=int, help="measured passes of a turn (default 6, of the tiny model 60)")
     parser.add_argument("--json", type=Path, help="write every figure to this file")

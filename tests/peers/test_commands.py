@@ -54,7 +54,8 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     # The machine's own setting decides.
     rows.pop("receive buffers")
     assert {what: verdict for what, (verdict, _) in rows.items()} == dict.fromkeys(
-        ["model", "PCA basis", "frame path", "network", "node"], "ok"), said
+        ["model", "engine", "PCA basis", "frame path", "network", "node"], "ok"), said
+    assert "pixio_node build --model random:tiny" in rows["engine"][1], said
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
 
 
@@ -92,13 +93,14 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
     assert (figures["frames"], figures["picture"], figures["size"]) == (5, [320, 240], [256, 256])
-    assert set(figures["spans_ms"]) == SPANS
-    for name, span in figures["spans_ms"].items():
+    [engine] = figures["engines"]
+    assert engine["kind"] == "eager" and set(engine["spans_ms"]) == SPANS
+    for name, span in engine["spans_ms"].items():
         assert span["n"] == 5, (name, span)
         assert 0 < span["p50"] <= span["p95"] <= span["p99"], (name, span)
         assert name in done.stdout
-    assert figures["spans_ms"]["forward"]["p50"] < figures["spans_ms"]["total"]["p50"]
-    assert figures["frames_per_second_at_saturation"] > 0
+    assert engine["spans_ms"]["forward"]["p50"] < engine["spans_ms"]["total"]["p50"]
+    assert engine["frames_per_second_at_saturation"] > 0
 
 
 def infer(tmp_path, images, *options):

@@ -80,7 +80,7 @@ impl Package {
         Ok(Self { raw, signature, constants: Vec::new(), is_ready: false })
     }
 
-    /// Names of the constants that the package wants, or has inside.
+    /// Names of the constants that the package wants.
     ///
     /// # Errors
     /// libtorch's own.
@@ -122,6 +122,12 @@ impl Package {
                 )));
             }
         }
+        let wanted = self.constant_names()?;
+        if let Some(missing) = wanted.iter().find(|name| constants.iter().all(|(given, _)| given != *name)) {
+            return Err(ShimError::new(format!(
+                "the package wants a constant {missing}, which is not given"
+            )));
+        }
         let names = constants.iter().map(|(name, _)| CString::new(name.as_str()));
         let names =
             names.collect::<Result<Vec<_>, _>>().map_err(|_| ShimError::new("a name with a zero byte"))?;
@@ -139,11 +145,6 @@ impl Package {
         }
         self.is_ready = true;
         Ok(())
-    }
-
-    /// Says that the package has its constants inside and needs none.
-    pub fn has_its_constants(&mut self) {
-        self.is_ready = true;
     }
 
     /// Runs on `input`, on the current stream of its device. The result is new tensors.

@@ -1,0 +1,362 @@
+//! Compiled engines: the same numbers as the eager model, and refusals instead of wrong ones. Engines are compiled here,
+//! which takes Python with torch: set PIXIO_ENGINES=1 where `scripts/setup --engines` has put it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use pixio_node::engine::arithmetic::Arithmetic;
+use pixio_node::engine::builder::{BuildError, Plan, Stop, build};
+use pixio_node::engine::choose::{ENGINES, Task, from_cache};
+use pixio_node::engine::ffi::package::{Package, Signature};
+use pixio_node::engine::folder::Folder;
+use pixio_node::engine::graph::Launch;
+use pixio_node::engine::proof::pictures;
+use pixio_node::geometry::Size;
+use pixio_node::pixio::{Pixio, Source};
+use tch::{Device, Kind, Tensor};
+
+use crate::{error, skipped};
+
+const SIZES: [Size; 2] = [Size { width: 96, height: 64 }, Size { width: 256, height: 256 }];
+const TAPS: [usize; 2] = [2, 4];
+
+fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
+    let source = Source::resolve(model).unwrap();
+    let pixio = Pixio::load(&source, Device::Cpu, arithmetic.kind()).unwrap();
+    let (taps, sizes) = (TAPS.to_vec(), sizes.to_vec());
+    Task { source, pixio, device: Device::Cpu, arithmetic, taps, sizes, launch: Launch::Plain }
+}
+
+fn plan(task: Task, out: PathBuf) -> Plan {
+    Plan { task, batches: vec![1, 4], python: None, out, is_background: false }
+}
+
+/// A folder for this run, on the disk of the build: engines are machine code, and /tmp may not run any.
+fn root() -> &'static Path {
+    static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
+    ROOT.get_or_init(|| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()).path()
+}
+
+/// One float32 engine of random:tiny for all tests; `None` where none can be compiled.
+fn engine() -> Option<&'static Folder> {
+    static ENGINE: OnceLock<Option<Folder>> = OnceLock::new();
+    let built = ENGINE.get_or_init(|| {
+        std::env::var_os("PIXIO_ENGINES")?;
+        let plan = plan(
+            task("random:tiny", Arithmetic::Float32, &SIZES),
+            root().join("cache").join(ENGINES).join("tiny"),
+        );
+        Some(build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap())
+    });
+    if built.is_none() {
+        skipped("compiled engines (PIXIO_ENGINES is not set)");
+    }
+    built.as_ref()
+}
+
+/// A copy of the engine, to spoil.
+fn copy(engine: &Folder, name: &str) -> PathBuf {
+    let target = root().join(name).join(ENGINES).join("tiny");
+    fs::create_dir_all(&target).unwrap();
+    for entry in fs::read_dir(engine.path()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
+    }
+    target
+}
+
+/// Another checkpoint of the same architecture.
+fn other_checkpoint(folder: &Path) -> String {
+    let tiny = Pixio::load(&Source::resolve("random:tiny").unwrap(), Device::Cpu, Kind::Float).unwrap();
+    let constants = tiny.constants([16, 16]).unwrap();
+    let of = |name: &str| constants.iter().find(|(known, _)| known == name).unwrap().1.shallow_clone() * 1.25;
+    let mut tensors = vec![
+        ("cls_token".to_owned(), of("class_tokens")),
+        ("pos_embed".into(), Tensor::cat(&[of("class_tokens"), of("position")], 1)),
+        (
+            "patch_embed.proj.weight".into(),
+            of("patch.weight").reshape([192, 16, 16, 3]).permute([0, 3, 1, 2]).contiguous() * 50.0,
+        ),
+        ("patch_embed.proj.bias".into(), of("patch.bias")),
+        ("norm.weight".into(), of("norm.weight")),
+        ("norm.bias".into(), of("norm.bias")),
+    ];
+    for block in 0..4 {
+        for (ours, theirs) in [
+            ("norm1", "norm1"),
+            ("qkv", "attn.qkv"),
+            ("projection", "attn.proj"),
+            ("norm2", "norm2"),
+            ("fc1", "mlp.fc1"),
+            ("fc2", "mlp.fc2"),
+        ] {
+            for role in ["weight", "bias"] {
+                tensors.push((
+                    format!("blocks.{block}.{theirs}.{role}"),
+                    of(&format!("blocks.{block}.{ours}.{role}")),
+                ));
+            }
+        }
+    }
+    let config = r#"{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3}"#;
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
+    Tensor::write_safetensors(&tensors, folder.join("model.safetensors")).unwrap();
+    folder.display().to_string()
+}
+
+#[test]
+fn one_engine_serves_every_checkpoint_of_its_architecture_as_the_eager_model_does() {
+    let Some(folder) = engine() else { return };
+    let other = other_checkpoint(&root().join("other"));
+    let mut outputs = Vec::new();
+    for model in ["random:tiny", &other] {
+        let task = task(model, Arithmetic::Float32, &SIZES);
+        let (mut eager, mut compiled) = (task.eager().unwrap(), task.load(folder).unwrap());
+        assert_eq!((compiled.kind(), compiled.taps()), ("compiled".into(), &TAPS[..]));
+        for (size, batch) in SIZES.iter().flat_map(|&size| [(size, 1), (size, 4)]) {
+            let images = pictures(size, batch).unwrap();
+            let (found, expect) =
+                (compiled.run(&images, 2).unwrap().taps, eager.run(&images, 2).unwrap().taps);
+            assert_eq!(found.len(), 2);
+            for (found, expect) in found.iter().zip(&expect) {
+                let error = error(found, expect);
+                assert!(error <= 1e-5, "{model} {size:?} batch {batch}: {error:.1e}");
+            }
+            assert!(compiled.run(&images, 1).unwrap().taps[0].equal(&found[0]));
+            outputs.push(found[1].shallow_clone());
+        }
+    }
+    assert!(error(&outputs[0], &outputs[4]) > 0.1, "both checkpoints give the same tokens");
+}
+
+#[test]
+fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
+    if engine().is_none() {
+        return;
+    }
+    for (arithmetic, least, most) in
+        [(Arithmetic::Bfloat16, 0.999, 0.999_999), (Arithmetic::Int8, 0.998, 0.999_99)]
+    {
+        let out = root().join(arithmetic.word());
+        let plan = plan(task("random:tiny", arithmetic, &SIZES[..1]), out);
+        let folder = build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap();
+        let parities: Vec<_> = folder.manifest.packages.iter().flat_map(|package| &package.parity).collect();
+        assert_eq!(parities.iter().map(|parity| parity.batch).collect::<Vec<_>>(), [1, 4]);
+        for parity in parities {
+            assert!((least..most).contains(&parity.cosine), "{arithmetic}: {parity:?}");
+        }
+        // The weights are not in it: another checkpoint gets its own tokens.
+        let images = pictures(SIZES[0], 1).unwrap();
+        let mut tokens = Vec::new();
+        for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{arithmetic}")))]
+        {
+            let task = task(&model, arithmetic, &SIZES[..1]);
+            let mut engine = task.load(&folder).unwrap();
+            assert_eq!(engine.kind(), "compiled");
+            tokens.extend(engine.run(&images, 2).unwrap().taps.pop());
+        }
+        assert!(error(&tokens[0], &tokens[1]) > 0.1, "{arithmetic}: both checkpoints give the same tokens");
+    }
+}
+
+#[test]
+fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
+    let Some(folder) = engine() else { return };
+    let mut last = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
+    last.taps = vec![4];
+    let images = pictures(SIZES[0], 1).unwrap();
+    let found = last.load(folder).unwrap().run(&images, 1).unwrap().taps;
+    assert!(error(&found[0], &last.eager().unwrap().run(&images, 1).unwrap().taps[0]) <= 1e-5);
+    last.taps = vec![3, 4];
+    let said = last.load(folder).err().unwrap().to_string();
+    assert!(said.ends_with("it returns the blocks [2, 4], block 3 is needed"), "{said}");
+}
+
+#[test]
+fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_served() {
+    let Some(folder) = engine() else { return };
+    let mut compiled = task("random:tiny", Arithmetic::Float32, &SIZES[..1]).load(folder).unwrap();
+    let good = pictures(SIZES[0], 1).unwrap();
+    let mut check = |images: &Tensor, expect: &str| {
+        let said = compiled.run(images, 2).map_or_else(|err| err.to_string(), |_| "served".into());
+        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+        assert_eq!(compiled.run(&good, 2).unwrap().taps.len(), 2);
+    };
+    check(&pictures(SIZES[0], 5).unwrap(), "a batch of 5 was asked for, the engine was built for at most 4");
+    check(
+        &good.to_kind(Kind::Float),
+        "input is Float [1, 64, 96, 3] on Cpu, the package takes Uint8 [1 to 4, [64, 96, 3]] on Cpu",
+    );
+    check(
+        &good.permute([0, 2, 1, 3]).contiguous().permute([0, 2, 1, 3]),
+        "input [1, 64, 96, 3] is not contiguous",
+    );
+    // A size that `fit: auto` may come upon and that was not built.
+    check(&pictures(Size { width: 32, height: 32 }, 1).unwrap(), "served");
+}
+
+#[test]
+fn a_package_without_its_constants_does_not_run() {
+    let Some(folder) = engine() else { return };
+    let entry = &folder.manifest.packages[0];
+    let size = entry.size().unwrap();
+    let shape = vec![i64::from(size.height), i64::from(size.width), 3];
+    let signature = Signature { kind: Kind::Uint8, batch: 1..=4, shape, device: Device::Cpu };
+    let mut package = Package::open(&folder.file(entry).unwrap(), signature).unwrap();
+    let images = pictures(size, 1).unwrap();
+    let said = package.run(&images).unwrap_err().to_string();
+    assert_eq!(said, "the package was not given its constants");
+
+    let pixio = task("random:tiny", Arithmetic::Float32, &SIZES[..1]).pixio;
+    let expected =
+        |name: &str| entry.constants.get(name).map(|found| (found.kind().unwrap(), found.shape.clone()));
+    let good = pixio.constants([4, 6]).unwrap();
+    let with = |name: &str, tensor: Tensor| {
+        let others = good.iter().filter(|(known, _)| known != name);
+        let others = others.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        others.chain([(name.to_owned(), tensor)]).collect::<Vec<_>>()
+    };
+    let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
+    let mut check = |constants, expect: &str| {
+        let said = package.give_constants(constants, expected).unwrap_err().to_string();
+        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+        assert!(package.run(&images).is_err());
+    };
+    check(
+        with("norm.bias", zeros(&[191], Kind::Float)),
+        "constant norm.bias is Float [191] on Cpu, the package was compiled for Float [192] on Cpu",
+    );
+    check(with("norm.bias", zeros(&[192], Kind::Half)), "constant norm.bias is Half [192] on Cpu");
+    check(with("norm.gain", zeros(&[192], Kind::Float)), "constant norm.gain is not one of the package's");
+    check(
+        good.iter().skip(1).map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+        "wants a constant patch.weight, which is not given",
+    );
+    let all = good.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+    package.give_constants(all.collect(), expected).unwrap();
+    assert_eq!(package.run(&images).unwrap().len(), 2);
+}
+
+#[test]
+fn an_engine_for_something_else_is_refused_with_both_sides_named() {
+    let Some(folder) = engine() else { return };
+    let check = |spoil: &dyn Fn(&mut Task), expect: &str| {
+        let mut task = task("random:tiny", Arithmetic::Float32, &SIZES);
+        spoil(&mut task);
+        let said = task.load(folder).map_or_else(|err| err.to_string(), |_| "served".into());
+        assert!(said.contains(expect) && said.contains("/tiny: "), "{expect:?} is not in: {said}");
+    };
+    check(&|task| task.arithmetic = Arithmetic::Bfloat16, "it computes in float32, bfloat16 was asked for");
+    let square = vec![Size { width: 128, height: 128 }];
+    check(&|task| task.sizes = square.clone(), "it was built for 96x64, 256x256, the model input is 128x128");
+    let source = Source::resolve("random:vitb16").unwrap();
+    let vitb16 = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
+    let expect = "it was built for hidden_size 192, the model has 768";
+    check(&|task| task.pixio = vitb16.shallow_clone(), expect);
+}
+
+#[test]
+fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
+    let Some(folder) = engine() else { return };
+    let check = |name: &str, spoil: &dyn Fn(&Path), expect: &str| {
+        let task = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
+        let spoilt = copy(folder, name);
+        let cache = root().join(name);
+        assert!(from_cache(&task, &cache).is_some(), "{name}: the copy is good before it is spoilt");
+        spoil(&spoilt);
+        let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| task.load(&folder));
+        let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());
+        assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
+        assert!(from_cache(&task, &cache).is_none(), "{name}");
+    };
+    let package = |folder: &Path| folder.join("backbone-96x64.pt2");
+    let manifest = |folder: &Path, from: &str, to: &str| {
+        let file = folder.join("manifest.json");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from} is not in the manifest");
+        fs::write(file, text.replace(from, to)).unwrap();
+    };
+    let bytes = |folder: &Path| fs::read(package(folder)).unwrap();
+    let rehash = |folder: &Path, bytes: &[u8]| {
+        let before = pixio_node::engine::folder::hash(&package(folder)).unwrap();
+        fs::write(package(folder), bytes).unwrap();
+        manifest(folder, &before, &pixio_node::engine::folder::hash(&package(folder)).unwrap());
+    };
+    let changed = "backbone-96x64.pt2 is not as it was built";
+    check("truncated", &|folder| fs::write(package(folder), &bytes(folder)[..100_000]).unwrap(), changed);
+    check(
+        "corrupted",
+        &|folder| {
+            let mut bytes = bytes(folder);
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(package(folder), bytes).unwrap();
+        },
+        changed,
+    );
+    // Truncated by somebody who knew the manifest.
+    check("no-zip", &|folder| rehash(folder, &bytes(folder)[..100_000]), "backbone-96x64.pt2: ");
+    check(
+        "half-written",
+        &|folder| fs::remove_file(folder.join("manifest.json")).unwrap(),
+        "the folder holds no engine",
+    );
+    check(
+        "newer",
+        &|folder| manifest(folder, "\"format\": 1", "\"format\": 2"),
+        "it has format 2, of a newer pixio_node",
+    );
+    check(
+        "other-torch",
+        &|folder| manifest(folder, "\"2.11.0\"", "\"2.12.0\""),
+        "it was built with torch 2.12.0, this node runs 2.11.0",
+    );
+    check(
+        "other-cpu",
+        &|folder| manifest(folder, "\"instructions\": [", "\"instructions\": [\"amx_int9\","),
+        "a CPU with amx_int9, which this one lacks",
+    );
+    // A package for another size under this one's name: its constants give it away.
+    check("swapped", &|folder| rehash(folder, &fs::read(folder.join("backbone-256x256.pt2")).unwrap()), "");
+}
+
+#[test]
+fn what_is_no_build_leaves_nothing() {
+    if engine().is_none() {
+        return;
+    }
+    let tools = root().join("tools");
+    fs::create_dir_all(&tools).unwrap();
+    let script = |name: &str, text: &str| {
+        let file = tools.join(name);
+        fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        file
+    };
+    let check = |python: PathBuf, stop: &Stop, expect: &str| {
+        let out = root().join("none").join("engine");
+        let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());
+        plan.python = Some(python);
+        let err = build(&plan, stop, &mut |_| ()).err().expect("nothing can be built");
+        assert!(err.to_string().contains(expect), "{expect:?} is not in: {err}");
+        assert_eq!(fs::read_dir(root().join("none")).unwrap().count(), 0, "{err}");
+        err
+    };
+    let way_out = "run scripts/setup --engines, or give --python";
+    check("/nowhere/python3".into(), &Stop::default(), way_out);
+    check(
+        script("bare", "echo 'ModuleNotFoundError: x' >&2; exit 1"),
+        &Stop::default(),
+        "ModuleNotFoundError: x",
+    );
+    let old = script("old", "echo '{\"torch\": \"2.10.0\"}'");
+    check(old, &Stop::default(), "has torch 2.10.0, this node runs 2.11.0");
+    let useless = script("useless", "echo '{\"torch\": \"2.11.0\"}'; echo '{\"error\": \"no compiler\"}'");
+    check(useless, &Stop::default(), "the engine cannot be compiled: no compiler");
+    let stop = Stop::default();
+    stop.stop();
+    let err = check(script("slow", "cat >/dev/null"), &stop, "the build was stopped");
+    assert!(matches!(err, BuildError::Stopped));
+}

@@ -1,0 +1,232 @@
+"""Compiled engines as a user meets them: built, served, swapped in while pictures come, and refused."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import offline
+import pictures
+import pytest
+from node_process import BINARY, Node, environment, run
+from peer import until
+from safetensors.numpy import load_file
+
+PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+SIZE = "64x64"
+MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
+
+
+def build(*options: str, **env):
+    return run("build", *MODEL, *options, timeout_secs=120, **env)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory) -> Path:
+    """An engine of random:tiny in a cache folder: CACHE/engines/NAME."""
+    cache = tmp_path_factory.mktemp("engines")
+    done = build("--engine-cache", cache)
+    assert done.returncode == 0, done.stderr
+    [folder] = (cache / "engines").iterdir()
+    assert f"engine: {folder}" in done.stdout and "backbone-64x64.pt2" in done.stdout, done.stdout
+    return folder
+
+
+def infer(tmp_path, *options: str):
+    """`infer` on a photograph: how it ended, and the patch tokens if there are any."""
+    file = tmp_path / "coffee.png"
+    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    done = run("infer", *MODEL, "--image", file, "--out", tmp_path / "out", *options, timeout_secs=60,
+               XDG_CACHE_HOME=str(tmp_path / "cache"))
+    written = tmp_path / "out" / "coffee.safetensors"
+    return done, load_file(written)["patch_tokens"] if written.exists() else None
+
+
+def test_infer_gives_the_same_with_an_engine_and_without(tmp_path, engine):
+    tokens = {}
+    for name, options in (("eager", ("--engine", "eager")), ("folder", ("--engine", engine)),
+                          ("auto", ("--engine-cache", engine.parents[1]))):
+        folder = tmp_path / name
+        folder.mkdir()
+        done, tokens[name] = infer(folder, *options)
+        assert done.returncode == 0, done.stderr
+        assert ("engine compiled from" in done.stderr) == (name != "eager"), done.stderr
+    for name in ("folder", "auto"):
+        assert 0 < offline.largest_difference(tokens[name], tokens["eager"]) <= 1e-5, name
+
+
+def test_bench_puts_engines_side_by_side(tmp_path, engine):
+    file = tmp_path / "figures.json"
+    done = run("bench", *MODEL, "--engine", f"eager,{engine}", "--frames", "5", "--batch", "2", "--picture", "320x240",
+               "--json", file, timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert [(one["engine"], one["kind"]) for one in figures["engines"]] == [("eager", "eager"), (str(engine), "compiled")]
+    assert figures["batch"] == 2 and figures["gpu_memory_mb"] is None
+    for one in figures["engines"]:
+        assert one["forward"]["n"] == one["spans_ms"]["forward"]["n"] == 5 and one["device_ms"] is None
+        assert 0 < one["forward"]["p50"] < one["host_ms"]["p95"] and 0 < one["forward_cpu_ms"]
+        assert re.search(rf"^{one['kind']} +\d", done.stdout, re.M), done.stdout
+
+
+def spoil(engine: Path, tmp_path: Path, how) -> Path:
+    """A copy of the engine's cache in which `how` has changed the engine's folder."""
+    cache = tmp_path / "spoilt"
+    copy = cache / "engines" / engine.name
+    shutil.copytree(engine, copy)
+    how(copy)
+    return copy
+
+
+def rewrite(folder: Path, old: str, new: str):
+    manifest = folder / "manifest.json"
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new))
+
+
+def truncate(folder: Path):
+    os.truncate(folder / f"backbone-{SIZE}.pt2", 1000)
+
+
+# how an engine is spoilt, what the error must name
+SPOILT = {
+    "truncated": (truncate, [f"backbone-{SIZE}.pt2", "build the engine again"]),
+    "half written": (lambda folder: (folder / "manifest.json").unlink(), ["manifest.json", "no engine"]),
+    "newer": (lambda folder: rewrite(folder, '"format": 1', '"format": 7'), ["format 7", "newer"]),
+    "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
+    "another architecture": (lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'), ["384", "192"]),
+    "another GPU": (lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "name": "A", "capability": "9.0"'),
+                    ["compute capability 9.0", "CPU"]),
+    "open to others": (lambda folder: folder.chmod(0o777), ["written by others", "chmod go-w"]),
+    "missing": (shutil.rmtree, ["No such file", "pixio_node build"]),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_engine_is_refused_and_auto_goes_on_without_it(tmp_path, engine, how):
+    spoilt, names = SPOILT[how][0], SPOILT[how][1]
+    folder = spoil(engine, tmp_path, spoilt)
+    done, tokens = infer(tmp_path, "--engine", folder)
+    errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
+    assert done.returncode == 2 and tokens is None and len(errors) == 1, done.stderr
+    assert str(folder) in errors[0] and all(name in errors[0] for name in names), errors[0]
+    done, tokens = infer(tmp_path, "--engine-cache", folder.parents[1])
+    assert done.returncode == 0 and tokens is not None and "engine eager" in done.stderr, done.stderr
+
+
+def test_a_folder_that_belongs_to_somebody_else_is_refused(tmp_path, engine):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder = spoil(engine, tmp_path, lambda folder: os.chown(folder, 12345, 12345))
+    done, _ = infer(tmp_path, "--engine", folder)
+    assert done.returncode == 2 and "belongs to user 12345" in done.stderr, done.stderr
+
+
+# options, environment, what the error must name
+UNBUILDABLE = {
+    "no Python": (["--python", "/nowhere/python3"], {}, ["/nowhere/python3", "scripts/setup --engines", "--python"]),
+    "no torch": (["--python", shutil.which("python3", path="/usr/bin:/usr/local/bin") or "/bin/sh"], {}, ["scripts/setup --engines"]),
+    "no compiler": ([], {"CXX": "/nowhere/g++"}, ["C++ compiler", "install g++"]),
+    "no such layer": (["--layers", "9"], {}, ["--layers", "1 to 4"]),
+    "a size that cannot be": (["--size", "250x256"], {}, ["size", "250", "16"]),
+    "a folder with other things": (["--out", str(Path(__file__).parent)], {}, ["other things"]),
+    "a cache that cannot be made": (["--engine-cache", "/proc/engines"], {}, ["/proc/engines", "cannot be made"]),
+}
+
+
+@pytest.mark.parametrize("why", UNBUILDABLE)
+def test_a_build_that_cannot_be_says_why_and_leaves_nothing(tmp_path, why):
+    options, env, names = UNBUILDABLE[why]
+    cache = () if {"--out", "--engine-cache"} & set(options) else ("--engine-cache", tmp_path)
+    done = build(*options, *cache, **env)
+    said = done.stderr
+    assert done.returncode in (1, 2) and all(name in said for name in names), said
+    assert "Traceback" not in said and "panicked" not in said, said
+    assert not list(tmp_path.glob("engines/*")) and not list(tmp_path.glob("engines/.*")), list(tmp_path.glob("engines/.*"))
+
+
+def test_a_disk_that_is_full_ends_the_build_and_says_so(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    try:
+        done = build("--engine-cache", disk)
+        assert done.returncode == 1 and "no space" in done.stderr.lower(), done.stderr
+        assert not list(disk.glob("engines/*"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def compiling(folder: Path) -> subprocess.Popen:
+    """A build that has begun to compile into `folder`."""
+    command = [BINARY, "build", *MODEL, "--engine-cache", folder]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in process.stdout:
+        if "compiling" in line:
+            return process
+    raise AssertionError("the build has ended")
+
+
+def tools_of(folder: Path) -> list[str]:
+    """Processes that work in `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(folder) in command and "build_engine" in command:
+            found.append(command)
+    return found
+
+
+def test_a_build_that_is_killed_leaves_no_engine_and_no_process(tmp_path):
+    process = compiling(tmp_path)
+    time.sleep(1)
+    assert tools_of(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    until(lambda: not tools_of(tmp_path), 10, "the compiler's end")
+    done, tokens = infer(tmp_path, "--engine-cache", tmp_path)
+    assert done.returncode == 0 and tokens is not None and "engine eager" in done.stderr, done.stderr
+    left = list((tmp_path / "engines").iterdir())
+    assert len(left) == 1 and left[0].name.startswith("."), left
+    # The next build removes it.
+    done = build("--engine-cache", tmp_path)
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "engines").iterdir()
+    assert (folder / "manifest.json").exists()
+
+
+def test_an_engine_is_built_in_the_background_and_takes_over_between_two_frames(rig, tmp_path):
+    node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"))
+    before = node.ask(PHOTOGRAPH)
+    deadline = time.monotonic() + 120
+    while not any("takes over" in line for line in node.node.output.lines):
+        assert time.monotonic() < deadline, node.node.tail()
+        node.ask(PHOTOGRAPH)
+        time.sleep(0.05)
+    after = node.ask(PHOTOGRAPH)
+    tokens = [np.frombuffer(message.data, np.float16).astype(np.float32) for message in (before, after)]
+    assert offline.cosine(*tokens) > 0.99999
+    assert node.node.stop() == 0, node.node.tail()
+    final = node.node.stats()[-1]["counts"]
+    assert final["received"] == final["published"] + final["unwanted"] + final["displaced"], final
+    assert final["refused"] == 0, final
+
+
+def test_a_node_that_builds_stops_at_once(tmp_path):
+    with Node(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}")) as node:
+        assert node.wait_for_line("compiling", 30), node.tail()
+        started = time.monotonic()
+        assert node.stop(signal.SIGINT) == 0, node.tail()
+        assert time.monotonic() - started < 5, node.tail()
+    until(lambda: not tools_of(tmp_path), 10, "the compiler's end")
+    assert not list(tmp_path.glob("engines/*"))
