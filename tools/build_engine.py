@@ -22,6 +22,9 @@ def main(plan_file: str) -> None:
         say(error=f"{sys.executable} has no torch that works ({first_line(err)}): run scripts/setup --engines, or give --python")
         sys.exit(1)
     say(torch=torch.__version__.split("+")[0])
+    # CUDA's headers, where they come with torch and not with a toolkit.
+    headers = Path(torch.__file__).parents[1] / "nvidia/cu13/include"
+    os.environ["CPATH"] = ":".join(filter(None, [os.environ.get("CPATH"), str(headers)]))
     try:
         plan = json.loads(Path(plan_file).read_text())
         os.nice(plan["niceness"])
@@ -85,9 +88,13 @@ def compile_package(plan, arch, width: int, height: int, batch: list[int], file:
     import torch
     from pixio_model import Pixio
 
-    torch.manual_seed(0)
     dtype = {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
-    model = Pixio(arch, height, width, plan["taps"]).eval().requires_grad_(False).to(plan["device"], dtype)
+    # Any values will do. torch's own would be drawn twice, and on the CPU.
+    with torch.device("meta"):
+        model = Pixio(arch, height, width, plan["taps"]).eval().requires_grad_(False).to(dtype)
+    model = model.to_empty(device=plan["device"])
+    for parameter in model.parameters():
+        parameter.normal_(0, 0.02)
     if plan["precision"] == "int8":
         quantize(model)
     elif plan["device"] == "cpu" and dtype == torch.float32 and is_onednn_faster(arch, model.patch.weight):

@@ -339,7 +339,7 @@ fn what_is_no_build_leaves_nothing() {
         let out = root().join("none").join("engine");
         let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());
         plan.python = Some(python);
-        let err = build(&plan, stop, &mut |_| ()).err().expect("nothing can be built");
+        let err = build(&plan, stop, &mut |_| ()).expect_err("nothing can be built");
         assert!(err.to_string().contains(expect), "{expect:?} is not in: {err}");
         assert_eq!(fs::read_dir(root().join("none")).unwrap().count(), 0, "{err}");
         err

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod engines;
+mod gpu;
 mod parity;
 mod pipeline;
 mod pixels;

@@ -1,0 +1,174 @@
+//! Engines on a GPU. These tests run where PIXIO_GPU_TESTS is set, which `scripts/bench-gpu --tests` does, and one after
+//! the other (`--test-threads=1`), for one of them fills the GPU.
+
+use std::sync::OnceLock;
+
+use pixio_node::config;
+use pixio_node::engine::arithmetic::Arithmetic;
+use pixio_node::engine::builder::{Plan, Stop, build};
+use pixio_node::engine::choose::Task;
+use pixio_node::engine::ffi::cuda;
+use pixio_node::engine::folder::Folder;
+use pixio_node::engine::graph::Launch;
+use pixio_node::engine::swap::Swap;
+use pixio_node::engine::{Engine, device};
+use pixio_node::geometry::Size;
+use pixio_node::pixio::{Pixio, Source};
+use tch::{Device, Kind, Tensor};
+
+use crate::{error, skipped};
+
+const SIZE: Size = Size { width: 256, height: 256 };
+const GPU: Device = Device::Cuda(0);
+
+/// Whether to test at all; loads CUDA.
+fn is_here(what: &str) -> bool {
+    if std::env::var_os("PIXIO_GPU_TESTS").is_none() {
+        skipped(&format!("{what} (PIXIO_GPU_TESTS is not set)"));
+        return false;
+    }
+    assert_eq!(device::device(config::Device::Auto).unwrap(), GPU, "there is no GPU");
+    true
+}
+
+fn task(launch: Launch) -> Task {
+    let source = Source::resolve("random:tiny").unwrap();
+    let arithmetic = Arithmetic::Bfloat16;
+    let pixio = Pixio::load(&source, GPU, arithmetic.kind()).unwrap();
+    Task { source, pixio, device: GPU, arithmetic, taps: vec![2, 4], sizes: vec![SIZE], launch }
+}
+
+/// One engine for all tests.
+fn folder() -> &'static Folder {
+    static FOLDER: OnceLock<(Folder, tempfile::TempDir)> = OnceLock::new();
+    let (folder, _) = FOLDER.get_or_init(|| {
+        let root = tempfile::tempdir_in(".").unwrap();
+        let (task, out) = (task(Launch::Graph), root.path().join("engine"));
+        let python = std::env::var_os("PYTHON").map(Into::into);
+        let plan = Plan { task, batches: vec![1, 2], python, out, is_background: false };
+        (build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap(), root)
+    });
+    folder
+}
+
+fn noise(batch: i64) -> Tensor {
+    let (height, width) = (i64::from(SIZE.height), i64::from(SIZE.width));
+    Tensor::randint(256, [batch, height, width, 3], (Kind::Uint8, Device::Cpu))
+}
+
+/// Tokens in float32 on the CPU: what the next run does to the engine's own no longer matters.
+fn tokens(engine: &mut dyn Engine, images: &Tensor, n_taps: usize) -> Vec<Tensor> {
+    let taps = engine.run(images, n_taps).unwrap().taps;
+    taps.iter().map(|tap| tap.to_kind(Kind::Float).to_device(Device::Cpu)).collect()
+}
+
+#[test]
+fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
+    if !is_here("replays") {
+        return;
+    }
+    let (graph, plain) = (task(Launch::Graph), task(Launch::Plain));
+    let pairs = [
+        (graph.eager().unwrap(), plain.eager().unwrap()),
+        (graph.load(folder()).unwrap(), plain.load(folder()).unwrap()),
+    ];
+    for (mut graph, mut plain) in pairs {
+        assert_eq!(graph.kind(), format!("{} + graph", plain.kind()));
+        for turn in 0..30 {
+            let (batch, n_taps) = (1 + turn % 2, 1 + turn as usize / 2 % 2);
+            let images = noise(batch);
+            // Also from pictures that are on the GPU already.
+            let there = if turn % 3 == 0 { images.to_device(GPU) } else { images.shallow_clone() };
+            let (found, expect) = (tokens(&mut *graph, &there, n_taps), tokens(&mut *plain, &images, n_taps));
+            assert_eq!(found.len(), n_taps);
+            for (found, expect) in found.iter().zip(&expect) {
+                let error = error(found, expect);
+                assert!(error < 1e-2, "{} turn {turn}: {error:.1e}", graph.kind());
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_replays_need_no_more_memory_than_the_first() {
+    if !is_here("memory") {
+        return;
+    }
+    let mut engine = task(Launch::Graph).load(folder()).unwrap();
+    let cuda = cuda::load().unwrap();
+    let images = noise(1);
+    let first = tokens(&mut *engine, &images, 2);
+    let before = cuda.memory(0).unwrap().reserved;
+    for _ in 0..10_000 {
+        engine.run(&images, 2).unwrap();
+    }
+    let grown = cuda.memory(0).unwrap().reserved.saturating_sub(before);
+    assert!(grown == 0, "{grown} bytes more");
+    let last = tokens(&mut *engine, &images, 2);
+    assert!(first.iter().zip(&last).all(|(first, last)| first.equal(last)));
+}
+
+#[test]
+fn an_engine_that_is_made_on_another_thread_takes_over_under_load() {
+    if !is_here("swap") {
+        return;
+    }
+    folder();
+    let (send, better) = crossbeam_channel::bounded::<Box<dyn Engine>>(1);
+    let mut engine = Swap::new(task(Launch::Graph).eager().unwrap(), better);
+    let images = noise(1);
+    let expect = tokens(&mut *task(Launch::Plain).eager().unwrap(), &images, 2);
+    std::thread::scope(|scope| {
+        // Records its graphs while the other replays its own.
+        scope.spawn(move || send.send(task(Launch::Graph).load(folder()).unwrap()).unwrap());
+        let mut n_after = 0;
+        for _ in 0..200_000 {
+            let found = tokens(&mut engine, &images, 2);
+            for (found, expect) in found.iter().zip(&expect) {
+                assert!(error(found, expect) < 2e-2);
+            }
+            n_after += usize::from(engine.kind().starts_with("compiled"));
+            if n_after == 100 {
+                return;
+            }
+        }
+        panic!("the better engine never took over");
+    });
+}
+
+#[test]
+fn a_gpu_that_is_full_is_an_error_and_not_the_end() {
+    if !is_here("full memory") {
+        return;
+    }
+    let task = task(Launch::Graph);
+    let large = Size { width: 1024, height: 1024 };
+    let images = pixio_node::engine::proof::pictures(large, 8).unwrap();
+    let mut full = task.eager().unwrap();
+    let mut taken = Vec::new();
+    // In ever smaller pieces until nothing is left.
+    for exponent in (20..34).rev() {
+        while let Ok(piece) = Tensor::f_empty([1i64 << exponent], (Kind::Uint8, GPU)) {
+            taken.push(piece);
+        }
+    }
+    let said = full.run(&images, 2).expect_err("there is no memory left").to_string();
+    assert!(said.contains("out of memory") && !said.contains('\n'), "{said}");
+    drop((taken, full));
+    cuda::load().unwrap().empty_cache().unwrap();
+    assert_eq!(tokens(&mut *task.eager().unwrap(), &images, 2).len(), 2);
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_refused_with_how_many_are() {
+    if !is_here("devices") {
+        return;
+    }
+    let said = device::device(config::Device::Cuda(99)).unwrap_err().to_string();
+    assert!(
+        said.contains("cuda:99 was asked for") && said.contains("CUDA devices are usable here"),
+        "{said}"
+    );
+    let gpu = cuda::load().unwrap().gpu(0).unwrap();
+    assert!(!gpu.name.is_empty() && gpu.capability.contains('.'), "{gpu:?}");
+}
