@@ -13,8 +13,8 @@ use crate::commands::measure::{self, Contender, measure};
 use crate::commands::model::{Model, fitter, input_size, load_engine};
 use crate::config::{Config, Engine, Live, Values};
 use crate::engine::choose::Task;
-use crate::engine::ffi::cuda;
 use crate::engine::graph::Launch;
+use crate::engine::proof;
 use crate::geometry::Size;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
@@ -62,13 +62,22 @@ impl Sink for Nowhere {
 /// # Errors
 /// Setup errors, or a stage's own.
 pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), Failure> {
-    let mut engines = options.engines.iter();
-    let first = engines.next().context("--engine names no engine").map_err(Failure::Setup)?;
-    let mut model = Model::load(&with_engine(config, first)).map_err(Failure::Setup)?;
+    // The model as it is, whose threads the engines share.
+    let plain = Config { engine: Engine::Eager, cuda_graph: false, ..config.clone() };
+    let mut model = Model::load(&plain).map_err(Failure::Setup)?;
     model.warm(config).map_err(|err| Failure::Running(err.into()))?;
-    let mut contenders = Vec::new();
-    for name in &options.engines {
-        contenders.extend(load(config, &model, name).map_err(Failure::Setup)?);
+    let (mut contenders, mut failed) = (Vec::new(), Vec::new());
+    for (name, launch) in named(config, &model, options) {
+        match load(config, &model, options, name, launch) {
+            Ok(contender) => contenders.push(contender),
+            Err(err) => {
+                tracing::error!("{err:#}");
+                failed.push(json!({"engine": name, "error": format!("{err:#}")}));
+            }
+        }
+    }
+    if contenders.is_empty() {
+        return Err(Failure::Setup(anyhow::anyhow!("no engine can be measured")));
     }
     let heading = format!("{} revision {} in {}", model.card.name, model.card.revision, model.place());
     let (size, batch) = (input_size(config), options.batch);
@@ -82,7 +91,7 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     measure::print(&figures);
 
     let mut found = Vec::new();
-    for (Contender { name, engine }, figures) in contenders.into_iter().zip(figures) {
+    for (Contender { name, engine, .. }, figures) in contenders.into_iter().zip(figures) {
         let (spans, rate) = pipeline(config, values, options, engine, model.heads(config))?;
         print_spans(&figures.kind, config, options, &spans, rate);
         let mut entry = json!(figures);
@@ -91,40 +100,42 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         entry["frames_per_second_at_saturation"] = json!(rate);
         found.push(entry);
     }
-    let Some(path) = &options.json else { return Ok(()) };
+    let n_failed = failed.len();
+    found.extend(failed);
     let report = json!({
         "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.task.device),
         "precision": model.task.arithmetic, "picture": [options.picture.width, options.picture.height],
-        "size": [size.width, size.height], "frames": options.n_frames, "batch": batch,
-        "gpu_memory_mb": gpu_memory_mb(model.task.device), "engines": found,
+        "size": [size.width, size.height], "frames": options.n_frames, "batch": batch, "engines": found,
     });
-    let written = std::fs::write(path, format!("{report:#}\n"));
-    written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)
+    if let Some(path) = &options.json {
+        let written = std::fs::write(path, format!("{report:#}\n"));
+        written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)?;
+    }
+    match n_failed {
+        0 => Ok(()),
+        n => Err(Failure::Running(anyhow::anyhow!("{n} engines could not be measured"))),
+    }
 }
-
-fn with_engine(config: &Config, name: &str) -> Config {
-    Config { engine: Engine::from_text(name), ..config.clone() }
-}
-
-/// The engine of this name; on a GPU as it is launched kernel by kernel and as a graph.
-fn load(config: &Config, model: &Model, name: &str) -> anyhow::Result<Vec<Contender>> {
+/// Every engine by name; on a GPU as it is launched kernel by kernel and as a graph.
+fn named<'a>(config: &Config, model: &Model, options: &'a Options) -> Vec<(&'a str, Launch)> {
     let launches: &[Launch] = match (model.task.device.is_cuda(), config.cuda_graph) {
         (true, true) => &[Launch::Plain, Launch::Graph],
         _ => &[Launch::Plain],
     };
-    let contender = |&launch| {
-        let task = Task { launch, ..model.task.shallow_clone() };
-        let (engine, _) = load_engine(&with_engine(config, name), &task)?;
-        Ok(Contender { name: name.to_owned(), engine })
-    };
-    launches.iter().map(contender).collect()
+    options.engines.iter().flat_map(|name| launches.iter().map(|&launch| (name.as_str(), launch))).collect()
 }
 
-/// The most memory that libtorch has held on the GPU, all engines together.
-fn gpu_memory_mb(device: tch::Device) -> Option<f64> {
-    let tch::Device::Cuda(index) = device else { return None };
-    let memory = cuda::load().ok()?.memory(index).ok()?;
-    Some(memory.peak as f64 / 1e6)
+fn load(
+    config: &Config,
+    model: &Model,
+    options: &Options,
+    name: &str,
+    launch: Launch,
+) -> anyhow::Result<Contender> {
+    let task = Task { launch, ..model.task.shallow_clone() };
+    let config = Config { engine: Engine::from_text(name), ..config.clone() };
+    let images = proof::pictures(input_size(&config), options.batch)?;
+    Contender::load(name, task.device, model.weights_mb, &images, || Ok(load_engine(&config, &task)?.0))
 }
 
 /// Latencies of every span and frames per second of the whole pipeline.

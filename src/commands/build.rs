@@ -6,13 +6,15 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
-use crate::commands::measure::{self, Contender, measure};
+use crate::commands::measure::{self, Contender, measure, reserved_mb};
 use crate::commands::model::{engine_cache, load_pixio};
 use crate::config::Config;
+use crate::engine::Engine;
 use crate::engine::builder::{self, Plan, Stop};
-use crate::engine::choose::{ENGINES, Task};
+use crate::engine::choose::{ENGINES, Refusal, Task};
 use crate::engine::folder::Folder;
 use crate::engine::machine::{Machine, torch_version};
+use crate::engine::proof::pictures;
 use crate::geometry::Size;
 
 /// What only `build` is told.
@@ -103,10 +105,14 @@ pub fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<P
 /// Prints the time of a forward pass beside that of the eager model.
 fn compare(plan: &Plan, folder: &Folder) -> anyhow::Result<()> {
     let task = &plan.task;
-    let eager = Contender { name: "eager".into(), engine: task.eager()? };
-    let compiled = Contender { name: folder.path().display().to_string(), engine: task.load(folder)? };
-    let mut contenders = [eager, compiled];
     let (size, batch) = (task.sizes[0], plan.batches[0]);
+    let images = pictures(size, batch)?;
+    let weights_mb = reserved_mb(task.device);
+    let load = |name: &str, engine: Result<Box<dyn Engine>, Refusal>| {
+        Contender::load(name, task.device, weights_mb, &images, || Ok(engine?))
+    };
+    let name = folder.path().display().to_string();
+    let mut contenders = [load("eager", task.eager())?, load(&name, task.load(folder))?];
     println!("\n{batch} x {}x{} on {:?}, {N_RUNS} runs each, in turn", size.width, size.height, task.device);
     let n_cls = task.pixio.config().n_cls_tokens;
     measure::print(&measure(&mut contenders, task.device, n_cls, (size, batch), N_RUNS)?);

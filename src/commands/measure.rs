@@ -1,6 +1,6 @@
 //! How long forward passes take: several engines, in turn.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -19,6 +19,39 @@ pub struct Contender {
     pub name: String,
     /// It.
     pub engine: Box<dyn Engine>,
+    /// What libtorch holds on the GPU with it alone, megabytes.
+    pub gpu_memory_mb: Option<f64>,
+}
+
+impl Contender {
+    /// Loads an engine and lets it run once on `images`, so that all its memory is taken. `weights_mb` is what the
+    /// model alone holds on the GPU.
+    ///
+    /// # Errors
+    /// Those of `load`, or the engine's own.
+    pub fn load(
+        name: &str,
+        device: Device,
+        weights_mb: Option<f64>,
+        images: &Tensor,
+        load: impl FnOnce() -> anyhow::Result<Box<dyn Engine>>,
+    ) -> anyhow::Result<Self> {
+        let before = reserved_mb(device);
+        let mut engine = load()?;
+        engine.run(images, usize::MAX)?;
+        engine.wait()?;
+        let added = reserved_mb(device).zip(before).map(|(after, before)| after - before);
+        let gpu_memory_mb = weights_mb.zip(added).map(|(weights, added)| weights + added);
+        Ok(Self { name: name.to_owned(), engine, gpu_memory_mb })
+    }
+}
+
+/// What libtorch holds on the GPU and cannot give back, megabytes; `None` on the CPU.
+pub fn reserved_mb(device: Device) -> Option<f64> {
+    let Device::Cuda(index) = device else { return None };
+    let cuda = cuda::load().ok()?;
+    cuda.empty_cache().ok()?;
+    Some(cuda.memory(index).ok()?.reserved as f64 / 1e6)
 }
 
 /// What was found of one engine, in milliseconds.
@@ -32,9 +65,14 @@ pub struct Figures {
     pub forward_cpu_ms: f64,
     /// A forward pass by the GPU's clock, pictures on the GPU.
     pub device_ms: Option<Percentiles>,
+    /// [`Contender::gpu_memory_mb`].
+    pub gpu_memory_mb: Option<f64>,
     /// From pictures in host memory to float16 patch features in host memory.
     pub host_ms: Percentiles,
 }
+
+/// How long each engine keeps a GPU busy before it is measured.
+const WARM: Duration = Duration::from_millis(500);
 
 /// Passes of one engine before the next has its turn.
 const TURN: usize = 5;
@@ -53,6 +91,9 @@ pub fn measure(
 ) -> Result<Vec<Figures>, EngineError> {
     let images = pictures(size, batch)?;
     let there = images.f_to_device(device)?;
+    if device.is_cuda() {
+        warm_gpu(contenders, &images)?;
+    }
     let mut samples: Vec<Samples> = contenders.iter().map(|_| Samples::default()).collect();
     for turn in 0..n_runs.div_ceil(TURN) {
         for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
@@ -68,11 +109,19 @@ pub fn measure(
             }
         }
     }
-    Ok(contenders
-        .iter()
-        .zip(samples)
-        .map(|(contender, samples)| samples.figures(contender.engine.kind()))
-        .collect())
+    Ok(contenders.iter().zip(samples).map(|(contender, samples)| samples.figures(contender)).collect())
+}
+
+/// GPUs lower their clocks when idle.
+fn warm_gpu(contenders: &mut [Contender], images: &Tensor) -> Result<(), EngineError> {
+    for Contender { engine, .. } in contenders {
+        let started = Instant::now();
+        while started.elapsed() < WARM {
+            engine.run(images, usize::MAX)?;
+            engine.wait()?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -87,6 +136,7 @@ impl Samples {
     fn forward(&mut self, engine: &mut dyn Engine, images: &Tensor) -> Result<(), EngineError> {
         let (started, cpu) = (Instant::now(), cpu_millis());
         engine.run(images, usize::MAX)?;
+        engine.wait()?;
         self.forward.push(millis(started));
         self.cpu.push(cpu_millis() - cpu);
         Ok(())
@@ -111,10 +161,11 @@ impl Samples {
         Ok(())
     }
 
-    fn figures(self, kind: String) -> Figures {
+    fn figures(self, contender: &Contender) -> Figures {
         let Self { forward, cpu, device, host } = self;
         Figures {
-            kind,
+            kind: contender.engine.kind(),
+            gpu_memory_mb: contender.gpu_memory_mb,
             forward: Percentiles::of(forward),
             forward_cpu_ms: Percentiles::of(cpu).p50,
             device_ms: (!device.is_empty()).then(|| Percentiles::of(device)),

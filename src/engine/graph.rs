@@ -20,7 +20,7 @@ pub enum Launch {
     Plain,
 }
 
-/// Runs `inner` on a stream of its own and waits for that stream alone.
+/// Runs `inner` on a stream of its own.
 pub struct OnGpu {
     // Recorded graphs go before what they refer to.
     recorded: HashMap<(Vec<i64>, usize), Recorded>,
@@ -107,7 +107,8 @@ impl Engine for OnGpu {
         };
         let (Recorded::Graph { input, host, .. } | Recorded::Plain { input, host }) = recorded;
         if images.device() == Device::Cpu {
-            // The copy before this one is done: every run waits for its end.
+            // The copy before this one may still be under way.
+            stream.wait()?;
             host.f_copy_(images)?;
             stream.copy(input, host)?;
         } else {
@@ -120,8 +121,11 @@ impl Engine for OnGpu {
             }
             Recorded::Plain { input, .. } => inner.run(input, n_taps)?.taps,
         };
-        stream.wait()?;
         Ok(Tokens { taps })
+    }
+
+    fn wait(&self) -> Result<(), EngineError> {
+        Ok(self.stream.wait()?)
     }
 }
 

@@ -42,10 +42,19 @@ pub trait Engine: Send {
 
     /// Runs a batch as far as the first `n_taps` taps need it: `images` is uint8 `[B, H, W, 3]`, RGB,
     /// contiguous, on any device. The tokens may lie where the next run puts its own: they are to be read before it.
+    /// On a GPU they may not be there yet; what this thread does with them waits by itself.
     ///
     /// # Errors
     /// libtorch's own, with its first line; they are fatal for the engine.
     fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError>;
+
+    /// Waits until the last run's tokens are there.
+    ///
+    /// # Errors
+    /// What went wrong on the GPU; fatal for the engine.
+    fn wait(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
 /// An engine that can no longer serve.

@@ -1,7 +1,7 @@
 //! The proof that an engine has to give before it serves: one fixed batch through it and through the eager model in
 //! float32.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::manifest::Parity;
 use super::{Engine, EngineError};
@@ -71,12 +71,15 @@ pub fn prove(
 ) -> Result<Parity, ProofError> {
     let pictures = pictures(size, batch)?;
     let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
+    // On the CPU before the engine runs: on a GPU that is another stream, which waits for nobody.
     let expected = reference.encode(&pictures, engine.taps()).map_err(failed)?;
+    let expected = expected.iter().map(|tokens| Ok(vector(&reference.normalize(tokens).map_err(failed)?)?));
+    let expected = expected.collect::<Result<Vec<_>, EngineError>>()?;
     let found = engine.run(&pictures, usize::MAX)?;
     let mut parity = Parity { batch, cosine: 1.0, largest_difference: 0.0 };
     for (found, expected) in found.taps.iter().zip(&expected) {
-        let expected = reference.normalize(expected).map_err(failed)?;
-        let (cosine, difference) = compare(found, &expected).map_err(EngineError::from)?;
+        let compared = vector(found).and_then(|found| compare(&found, expected));
+        let (cosine, difference) = compared.map_err(EngineError::from)?;
         // Not a number is no agreement.
         parity.cosine = if cosine.is_nan() { f64::NAN } else { parity.cosine.min(cosine) };
         parity.largest_difference = parity.largest_difference.max(difference);
@@ -89,17 +92,21 @@ pub fn prove(
     Ok(parity)
 }
 
-/// Cosine of two tensors as vectors, and the largest difference over the largest value of `expected`.
-fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), tch::TchError> {
-    let vector = |tensor: &Tensor| tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1);
-    let (found, expected) = (vector(found)?, vector(expected)?);
+/// All elements in float64 on the CPU.
+fn vector(tensor: &Tensor) -> Result<Tensor, TchError> {
+    tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1)
+}
+
+/// Cosine of two vectors, and their largest difference over the largest value of `expected`; not a number when their
+/// lengths differ.
+fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), TchError> {
     if found.size() != expected.size() {
         return Ok((f64::NAN, f64::NAN));
     }
     let value = |tensor: Tensor| tensor.f_double_value(&[]);
     let norms = value(found.f_norm()?)? * value(expected.f_norm()?)?;
-    let cosine = value(found.f_dot(&expected)?)? / norms;
-    let difference = value(found.f_sub(&expected)?.f_abs()?.f_max()?)? / value(expected.f_abs()?.f_max()?)?;
+    let cosine = value(found.f_dot(expected)?)? / norms;
+    let difference = value(found.f_sub(expected)?.f_abs()?.f_max()?)? / value(expected.f_abs()?.f_max()?)?;
     Ok((cosine, difference))
 }
 

@@ -34,6 +34,10 @@ impl Engine for Swap {
         }
         self.current.run(images, n_taps)
     }
+
+    fn wait(&self) -> Result<(), EngineError> {
+        self.current.wait()
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,9 @@ impl Input {
 /// # Errors
 /// The engine can no longer serve.
 pub fn forward(engine: &mut dyn Engine, input: &Input, n_taps: usize) -> Result<Tokens, EngineError> {
-    engine.run(&input.images()?, n_taps)
+    let tokens = engine.run(&input.images()?, n_taps)?;
+    engine.wait()?;
+    Ok(tokens)
 }
 
 /// Runs `engine` `n_runs` times on a grey picture, so that the first camera frame pays for no
@@ -68,5 +70,6 @@ pub fn forward(engine: &mut dyn Engine, input: &Input, n_taps: usize) -> Result<
 pub fn warm_up(engine: &mut dyn Engine, size: Size, n_runs: usize) -> Result<(), EngineError> {
     let shape = [1, i64::from(size.height), i64::from(size.width), 3];
     let grey = Tensor::f_full(shape, 124, (Kind::Uint8, tch::Device::Cpu))?;
-    (0..n_runs).try_for_each(|_| engine.run(&grey, usize::MAX).map(drop))
+    (0..n_runs).try_for_each(|_| engine.run(&grey, usize::MAX).map(drop))?;
+    engine.wait()
 }

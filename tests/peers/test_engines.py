@@ -67,11 +67,20 @@ def test_bench_puts_engines_side_by_side(tmp_path, engine):
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
     assert [(one["engine"], one["kind"]) for one in figures["engines"]] == [("eager", "eager"), (str(engine), "compiled")]
-    assert figures["batch"] == 2 and figures["gpu_memory_mb"] is None
+    assert figures["batch"] == 2
     for one in figures["engines"]:
-        assert one["forward"]["n"] == one["spans_ms"]["forward"]["n"] == 5 and one["device_ms"] is None
+        assert one["forward"]["n"] == one["spans_ms"]["forward"]["n"] == 5 and one["device_ms"] is one["gpu_memory_mb"] is None
         assert 0 < one["forward"]["p50"] < one["host_ms"]["p95"] and 0 < one["forward_cpu_ms"]
         assert re.search(rf"^{one['kind']} +\d", done.stdout, re.M), done.stdout
+
+
+def test_bench_measures_what_it_can(tmp_path, engine):
+    file = tmp_path / "figures.json"
+    done = run("bench", *MODEL, "--engine", f"eager,{tmp_path / 'none'}", "--frames", "2", "--picture", "320x240", "--json", file,
+               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 1 and f"engine {tmp_path / 'none'}: " in done.stderr, done.stderr
+    measured, missing = json.loads(file.read_text())["engines"]
+    assert measured["kind"] == "eager" and "No such file" in missing["error"]
 
 
 def spoil(engine: Path, tmp_path: Path, how) -> Path:
