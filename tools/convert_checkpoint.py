@@ -9,7 +9,6 @@ with weights_only, which runs no code from it. Needs torch and safetensors.
 import argparse
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 

@@ -208,6 +208,11 @@ fn a_package_without_its_constants_does_not_run() {
     let images = pictures(size, 1).unwrap();
     let said = package.run(&images).unwrap_err().to_string();
     assert_eq!(said, "the package was not given its constants");
+    let metadata = package.metadata().unwrap();
+    assert_eq!(metadata["AOTI_DEVICE_KEY"], "cpu");
+    // Without vector instructions it would be right, and several times slower.
+    let isa = &metadata["AOTI_CPU_ISA"];
+    assert!(cfg!(not(target_arch = "x86_64")) || isa.contains("avx"), "{isa}");
 
     let pixio = task("random:tiny", Arithmetic::Float32, &SIZES[..1]).pixio;
     let expected =

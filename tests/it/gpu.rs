@@ -8,6 +8,7 @@ use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{Plan, Stop, build};
 use pixio_node::engine::choose::Task;
 use pixio_node::engine::ffi::cuda;
+use pixio_node::engine::ffi::package::{Package, Signature};
 use pixio_node::engine::folder::Folder;
 use pixio_node::engine::graph::Launch;
 use pixio_node::engine::swap::Swap;
@@ -87,6 +88,24 @@ fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
             }
         }
     }
+}
+
+#[test]
+fn pictures_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() {
+    if !is_here("devices of inputs") {
+        return;
+    }
+    let (folder, pixio) = (folder(), task(Launch::Plain).pixio);
+    let entry = &folder.manifest.packages[0];
+    let signature = Signature { kind: Kind::Uint8, batch: 1..=1, shape: vec![256, 256, 3], device: GPU };
+    let mut package = Package::open(&folder.file(entry).unwrap(), signature.clone()).unwrap();
+    let expected = |name: &str| entry.constants.get(name).map(|found| (found.kind().unwrap(), found.shape.clone()));
+    package.give_constants(pixio.constants([16, 16]).unwrap(), expected).unwrap();
+    let said = package.run(&noise(1)).unwrap_err().to_string();
+    assert!(said.contains("on Cpu, the package takes Uint8 [1 to 1, [256, 256, 3]] on Cuda(0)"), "{said}");
+    assert_eq!(package.run(&noise(1).to_device(GPU)).unwrap().len(), 2);
+    let on_cpu = Signature { device: Device::Cpu, ..signature };
+    assert!(Package::open(&folder.file(entry).unwrap(), on_cpu).is_err());
 }
 
 #[test]

@@ -231,6 +231,13 @@ def test_an_engine_is_built_in_the_background_and_takes_over_between_two_frames(
     assert final["refused"] == 0, final
 
 
+def test_a_node_whose_build_fails_goes_on(rig, tmp_path):
+    node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"), env={"CXX": "/nowhere/g++"})
+    assert node.node.wait_for_line("no engine was built, the eager model goes on: .*install g[+][+]", 60), node.node.tail()
+    assert node.ask(PHOTOGRAPH).grid_width == 4
+    assert node.node.stop() == 0, node.node.tail()
+
+
 def test_a_node_that_builds_stops_at_once(tmp_path):
     with Node(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}")) as node:
         assert node.wait_for_line("compiling", 30), node.tail()

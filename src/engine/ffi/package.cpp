@@ -15,6 +15,7 @@
 using pixio::guarded;
 using Loader = torch::inductor::AOTIModelPackageLoader;
 using Each = void (*)(void* context, const char* text);
+using EachPair = void (*)(void* context, const char* key, const char* value);
 
 extern "C" {
 
@@ -37,6 +38,13 @@ Loader* pixio_package_open(const char* path, int device_index) noexcept {
 
 void pixio_package_close(Loader* package) noexcept {
   guarded([&] { delete package; });
+}
+
+// Calls `each` with key and value of what the compiler noted about the package.
+bool pixio_package_metadata(Loader* package, EachPair each, void* context) noexcept {
+  return guarded([&] {
+    for (const auto& [key, value] : package->get_metadata()) each(context, key.c_str(), value.c_str());
+  });
 }
 
 // Calls `each` with the name of every constant that the package wants or holds.

@@ -1,6 +1,7 @@
 //! A model that AOTInductor has compiled, loaded from a `.pt2` file.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -77,7 +78,32 @@ impl Package {
         // SAFETY: `path` is a C string that lives during the call.
         let raw = unsafe { pixio_package_open(path.as_ptr(), device_index) };
         let raw = NonNull::new(raw).ok_or_else(last_error)?;
-        Ok(Self { raw, signature, constants: Vec::new(), is_ready: false })
+        let package = Self { raw, signature, constants: Vec::new(), is_ready: false };
+        let device = if package.signature.device.is_cuda() { "cuda" } else { "cpu" };
+        match package.metadata()?.get("AOTI_DEVICE_KEY") {
+            Some(built) if built != device => {
+                Err(ShimError::new(format!("it was compiled for {built}, it is to run on {device}")))
+            }
+            _ => Ok(package),
+        }
+    }
+
+    /// What the compiler noted about the package: `AOTI_DEVICE_KEY`, `AOTI_CPU_ISA` and so on.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>, ShimError> {
+        unsafe extern "C" fn each(pairs: *mut c_void, key: *const c_char, value: *const c_char) {
+            // SAFETY: `pairs` is the map below, and nothing else uses it during the call.
+            let pairs = unsafe { &mut *pairs.cast::<BTreeMap<String, String>>() };
+            // SAFETY: libtorch hands out the characters of std::strings that live during this call.
+            let (key, value) = unsafe { (text(key), text(value)) };
+            pairs.insert(key, value);
+        }
+        let mut pairs = BTreeMap::<String, String>::new();
+        // SAFETY: the package is open; `each` gets the map that outlives the call.
+        let done = unsafe { pixio_package_metadata(self.raw.as_ptr(), each, ptr::from_mut(&mut pairs).cast()) };
+        done.then_some(pairs).ok_or_else(last_error)
     }
 
     /// Names of the constants that the package wants.
@@ -89,7 +115,7 @@ impl Package {
             // SAFETY: `names` is the vector below, and nothing else uses it during the call.
             let names = unsafe { &mut *names.cast::<Vec<String>>() };
             // SAFETY: libtorch hands out the characters of a std::string that lives during this call.
-            names.push(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned());
+            names.push(unsafe { text(name) });
         }
         let mut names = Vec::<String>::new();
         // SAFETY: the package is open; `each` gets the vector that outlives the call.
@@ -206,6 +232,11 @@ unsafe extern "C" {
     fn pixio_torch_version() -> *const c_char;
     fn pixio_package_open(path: *const c_char, device_index: c_int) -> *mut c_void;
     fn pixio_package_close(package: *mut c_void);
+    fn pixio_package_metadata(
+        package: *mut c_void,
+        each: unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char),
+        context: *mut c_void,
+    ) -> bool;
     fn pixio_package_constants(
         package: *mut c_void,
         each: unsafe extern "C" fn(*mut c_void, *const c_char),
