@@ -53,7 +53,7 @@ impl Embeddings {
         let folded = weight.f_mul(&offset)?.f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
         let linear = |weight: &Tensor, bias: &Tensor| {
             let weight = weight.f_reshape([hidden, 3 * SIDE * SIDE])?;
-            Linear::new(loader.place(&weight)?, Some(loader.place(bias)?), loader.product)
+            Ok::<_, ModelError>(Linear::new(loader.place(&weight)?, Some(loader.place(bias)?), loader.product))
         };
         let from_bytes = linear(&per_byte, &bias.f_sub(&folded)?)?;
         let from_values = linear(&weight, &bias)?;
@@ -94,7 +94,7 @@ impl Embeddings {
 
     /// What turns uint8 images of `grid` (rows and columns of patches) into tokens, by name.
     pub(super) fn constants(&self, grid: [i64; 2]) -> Result<Vec<(String, Tensor)>, ModelError> {
-        let mut constants = self.from_bytes.constants("patch")?;
+        let mut constants = self.from_bytes.constants("patch");
         constants.push(("class_tokens".into(), self.class_tokens.shallow_clone()));
         constants.push(("position".into(), self.position(grid)?));
         Ok(constants)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use tch::{Kind, TchError};
 
+use crate::engine::ffi::ShimError;
+
 /// Why a model cannot be loaded or run. Every message names the file and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -147,5 +149,11 @@ impl From<TchError> for ModelError {
         // The rest is a backtrace through libtorch.
         let message = text.lines().next().unwrap_or_default().to_owned();
         Self::Libtorch { message }
+    }
+}
+
+impl From<ShimError> for ModelError {
+    fn from(err: ShimError) -> Self {
+        Self::Libtorch { message: err.message }
     }
 }

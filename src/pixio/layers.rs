@@ -74,7 +74,7 @@ impl Block {
         let mut linear = |layer, inputs: i64, outputs: i64, biased: bool| -> Result<Linear, ModelError> {
             let weight = loader.tensor(Part::Block(index, layer, Role::Weight), &[outputs, inputs])?;
             let bias = biased.then(|| loader.tensor(Part::Block(index, layer, Role::Bias), &[outputs]));
-            Linear::new(weight, bias.transpose()?, loader.product)
+            Ok(Linear::new(weight, bias.transpose()?, loader.product))
         };
         let qkv = linear(BlockPart::Qkv, hidden, 3 * hidden, config.qkv_bias)?;
         let projection = linear(BlockPart::Projection, hidden, hidden, true)?;
@@ -98,16 +98,16 @@ impl Block {
     }
 
     /// All parameters by their names behind `name`.
-    pub(super) fn constants(&self, name: &str) -> Result<Vec<(String, Tensor)>, ModelError> {
+    pub(super) fn constants(&self, name: &str) -> Vec<(String, Tensor)> {
         let mut constants = Vec::new();
         for (norm, part) in [(&self.norm1, "norm1"), (&self.norm2, "norm2")] {
             constants.extend(norm.constants(&format!("{name}.{part}")));
         }
         let Self { qkv, projection, fc1, fc2, .. } = self;
         for (linear, part) in [(qkv, "qkv"), (projection, "projection"), (fc1, "fc1"), (fc2, "fc2")] {
-            constants.extend(linear.constants(&format!("{name}.{part}"))?);
+            constants.extend(linear.constants(&format!("{name}.{part}")));
         }
-        Ok(constants)
+        constants
     }
 
     /// `[B, N, D]` to `[B, N, D]`; `x` is left as it is.

@@ -161,7 +161,7 @@ impl Pixio {
         let _no_grad = tch::no_grad_guard();
         let mut constants = self.embeddings.constants(grid)?;
         for (index, block) in self.blocks.iter().enumerate() {
-            constants.extend(block.constants(&format!("blocks.{index}"))?);
+            constants.extend(block.constants(&format!("blocks.{index}")));
         }
         constants.extend(self.final_norm.constants("norm"));
         Ok(constants)

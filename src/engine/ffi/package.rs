@@ -222,7 +222,7 @@ pub fn torch_version() -> String {
     unsafe { text(pixio_torch_version()) }
 }
 
-fn last_error() -> ShimError {
+pub(super) fn last_error() -> ShimError {
     // SAFETY: a C string of this thread that lives until its next call.
     ShimError::new(unsafe { text(pixio_last_error()) })
 }
