@@ -31,9 +31,8 @@ fn main() -> ExitCode {
 
 fn compiler(include: &Path) -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").include(include).include(include.join("torch/csrc/api/include"));
     // Its headers are not ours to mend.
-    build.flag("-isystem").flag(include.display().to_string()).warnings(false);
+    build.cpp(true).std("c++17").warnings(false).include(include).include(include.join("torch/csrc/api/include"));
     build
 }
 

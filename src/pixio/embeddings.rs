@@ -53,7 +53,11 @@ impl Embeddings {
         let folded = weight.f_mul(&offset)?.f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
         let linear = |weight: &Tensor, bias: &Tensor| {
             let weight = weight.f_reshape([hidden, 3 * SIDE * SIDE])?;
-            Ok::<_, ModelError>(Linear::new(loader.place(&weight)?, Some(loader.place(bias)?), loader.product))
+            Ok::<_, ModelError>(Linear::new(
+                loader.place(&weight)?,
+                Some(loader.place(bias)?),
+                loader.product,
+            ))
         };
         let from_bytes = linear(&per_byte, &bias.f_sub(&folded)?)?;
         let from_values = linear(&weight, &bias)?;

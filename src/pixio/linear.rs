@@ -38,7 +38,7 @@ fn measured() -> Result<Product, ModelError> {
         for (shortest, product) in &mut shortest {
             let layer = Linear::new(weight.shallow_clone(), None, *product);
             let started = Instant::now();
-            layer.forward(&x)?;
+            drop(layer.forward(&x)?);
             *shortest = (*shortest).min(started.elapsed());
         }
     }

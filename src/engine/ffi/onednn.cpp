@@ -15,14 +15,15 @@ extern "C" {
 
 // x W^T + b by oneDNN; `bias` may be null. The result is the caller's.
 at::Tensor* pixio_onednn_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias) noexcept {
+  using Scalars = c10::List<std::optional<at::Scalar>>;
   using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
-                            c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+                            Scalars, std::optional<std::string_view>);
   at::Tensor* result = nullptr;
   pixio::guarded([&] {
     static const auto linear =
         c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
     const auto given = bias ? std::optional<at::Tensor>(*bias) : std::nullopt;
-    result = std::make_unique<at::Tensor>(linear.call(*x, *weight, given, "none", {}, "")).release();
+    result = std::make_unique<at::Tensor>(linear.call(*x, *weight, given, "none", Scalars(), "")).release();
   });
   return result;
 }

@@ -20,7 +20,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let is_ours = |tensor: &Tensor| tensor.kind() == Kind::Float && tensor.device() == Device::Cpu;
     if !fits || ![Some(x), Some(weight), bias].into_iter().flatten().all(is_ours) {
         let (x, bias) = (x.size(), bias.map(Tensor::size));
-        return Err(ShimError::new(format!("a linear map of {x:?} by [{outputs}, {inputs}] and {bias:?}, in float32 on the CPU")));
+        return Err(ShimError::new(format!(
+            "a linear map of {x:?} by [{outputs}, {inputs}] and {bias:?}, in float32 on the CPU"
+        )));
     }
     let bias = bias.map_or(ptr::null(), |bias| bias.as_ptr().cast());
     // SAFETY: all are tensors that live during the call, the last one may be null.

@@ -102,7 +102,8 @@ impl Package {
         }
         let mut pairs = BTreeMap::<String, String>::new();
         // SAFETY: the package is open; `each` gets the map that outlives the call.
-        let done = unsafe { pixio_package_metadata(self.raw.as_ptr(), each, ptr::from_mut(&mut pairs).cast()) };
+        let done =
+            unsafe { pixio_package_metadata(self.raw.as_ptr(), each, ptr::from_mut(&mut pairs).cast()) };
         done.then_some(pairs).ok_or_else(last_error)
     }
 
