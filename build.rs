@@ -32,7 +32,12 @@ fn main() -> ExitCode {
 fn compiler(include: &Path) -> cc::Build {
     let mut build = cc::Build::new();
     // Its headers are not ours to mend.
-    build.cpp(true).std("c++17").warnings(false).include(include).include(include.join("torch/csrc/api/include"));
+    build
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(include)
+        .include(include.join("torch/csrc/api/include"));
     build
 }
 

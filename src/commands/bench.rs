@@ -29,7 +29,7 @@ use crate::stages::publish::{Sent, Sink};
 pub struct Options {
     /// Engines: `auto`, `eager` or folders.
     pub engines: Vec<String>,
-    /// Pictures of one forward pass; the pipeline runs them one by one.
+    /// Pictures of one forward pass.
     pub batch: i64,
     /// Frames per measurement.
     pub n_frames: usize,
@@ -59,8 +59,8 @@ impl Sink for Nowhere {
     }
 }
 
-/// Measures forward passes of every engine in turn, then each in the whole pipeline without ROS: frame by frame for
-/// latencies, flat out for the rate.
+/// Measures forward passes of every engine in turn, then, for batches of one, each in the whole pipeline without ROS:
+/// frame by frame for latencies, flat out for the rate.
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
@@ -95,12 +95,15 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
 
     let mut found = Vec::new();
     for (Contender { name, engine, .. }, figures) in contenders.into_iter().zip(figures) {
-        let (spans, rate) = pipeline(config, values, options, engine, model.heads(config))?;
-        print_spans(&figures.kind, config, options, &spans, rate);
         let mut entry = json!(figures);
         entry["engine"] = json!(name);
-        entry["spans_ms"] = spans_json(&spans);
-        entry["frames_per_second_at_saturation"] = json!(rate);
+        // The frame path runs pictures one by one.
+        if batch == 1 {
+            let (spans, rate) = pipeline(config, values, options, engine, model.heads(config))?;
+            print_spans(&figures.kind, config, options, &spans, rate);
+            entry["spans_ms"] = spans_json(&spans);
+            entry["frames_per_second_at_saturation"] = json!(rate);
+        }
         found.push(entry);
     }
     let n_failed = failed.len();
@@ -119,6 +122,7 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         n => Err(Failure::Running(anyhow::anyhow!("{n} engines could not be measured"))),
     }
 }
+
 /// Every engine by name; on a GPU as it is launched kernel by kernel and as a graph.
 fn named<'a>(config: &Config, model: &Model, options: &'a Options) -> Vec<(&'a str, Launch)> {
     let launches: &[Launch] = match (model.task.device.is_cuda(), config.cuda_graph) {
@@ -135,7 +139,7 @@ fn load(
     name: &str,
     launch: Launch,
 ) -> anyhow::Result<Contender> {
-    let task = Task { launch, ..model.task.shallow_clone() };
+    let task = Task { launch, batch: options.batch, ..model.task.shallow_clone() };
     let config = Config { engine: Engine::from_text(name), ..config.clone() };
     let images = proof::pictures(input_size(&config), options.batch)?;
     Contender::load(name, task.device, model.weights_mb, &images, || Ok(load_engine(&config, &task)?.0))

@@ -147,7 +147,8 @@ impl Loaded {
     pub fn task(self, config: &Config, taps: Vec<usize>) -> Task {
         let Self { source, pixio, device, arithmetic } = self;
         let launch = if config.cuda_graph { Launch::Graph } else { Launch::Plain };
-        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), launch }
+        // The frame path runs pictures one by one.
+        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch: 1, launch }
     }
 }
 
@@ -160,7 +161,11 @@ pub fn load_pixio(config: &Config) -> anyhow::Result<Loaded> {
         tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
     }
     let device = device::device(config.device)?;
-    let arithmetic = device::arithmetic(config.precision, device);
+    let arithmetic = match (&config.engine, config.precision) {
+        // Who names an engine need not say what it computes in.
+        (config::Engine::Folder(path), config::Precision::Auto) => Folder::open(path)?.manifest.precision,
+        (_, asked) => device::arithmetic(asked, device),
+    };
     ensure!(
         arithmetic != Arithmetic::Int8 || !device.is_cuda(),
         "precision: int8 is for the CPU; on a GPU bfloat16 is faster: precision:=auto"

@@ -87,8 +87,8 @@ pub static TABLE: [Parameter; 24] = [
         "precision",
         Kind::Choice(choices::words::<Precision>),
         "auto",
-        "Arithmetic of the model. auto is bfloat16 on CUDA and float32 on the CPU; int8 needs a compiled engine \
-         and a CPU.",
+        "Arithmetic of the model. auto is that of the engine folder if one is named, else bfloat16 on CUDA and \
+         float32 on the CPU; int8 needs a compiled engine and a CPU.",
     ),
     parameter(
         MODEL,

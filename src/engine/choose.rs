@@ -35,6 +35,8 @@ pub struct Task {
     pub taps: Vec<usize>,
     /// Sizes of the model input: one, or those between which `fit: auto` chooses.
     pub sizes: Vec<Size>,
+    /// Pictures of a batch.
+    pub batch: i64,
     /// How the work reaches a GPU.
     pub launch: Launch,
 }
@@ -111,6 +113,7 @@ impl Task {
             taps: &self.taps,
             precision: self.arithmetic,
             sizes: &self.sizes,
+            batch: self.batch,
             machine: &machine,
             torch: &torch_version(),
         };

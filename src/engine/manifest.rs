@@ -130,6 +130,8 @@ pub struct Wanted<'a> {
     pub precision: Arithmetic,
     /// Sizes of the model input, of which at least one must be there.
     pub sizes: &'a [Size],
+    /// Pictures of a batch.
+    pub batch: i64,
     /// Where it is to run.
     pub machine: &'a Machine,
     /// Version of the libtorch in use.
@@ -193,6 +195,16 @@ impl Manifest {
                 list(&sizes),
                 list(wanted.sizes)
             ));
+        }
+        let fitting = self
+            .packages
+            .iter()
+            .filter(|package| package.size().is_ok_and(|size| wanted.sizes.contains(&size)));
+        if !fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(&wanted.batch)) {
+            let list: Vec<_> =
+                fitting.map(|Package { batch: [least, most], .. }| format!("{least} to {most}")).collect();
+            let batches = list.join(", ");
+            return Err(format!("it was built for batches of {batches}, one of {} is needed", wanted.batch));
         }
         Ok(())
     }
@@ -259,6 +271,7 @@ mod tests {
             taps: &[4],
             precision: Arithmetic::Float32,
             sizes: &[Size { width: 256, height: 256 }],
+            batch: 1,
             machine: &serde_json::from_str(CPU).unwrap(),
             torch: "2.11.0",
         };
@@ -280,6 +293,7 @@ mod tests {
         check("1e-6", "1e-5", "it was built for layer_norm_eps 0.00001, the model has 1e-6");
         check("float32", "int8", "it computes in int8, float32 was asked for");
         check("[2, 4]", "[2]", "it returns the blocks [2], block 4 is needed");
+        check("[1, 8]", "[2, 8]", "it was built for batches of 2 to 8, one of 1 is needed");
         check("\"256x256\"", "\"336x192\"", "it was built for 336x192, the model input is 256x256");
     }
 

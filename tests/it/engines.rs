@@ -25,7 +25,7 @@ fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
     let source = Source::resolve(model).unwrap();
     let pixio = Pixio::load(&source, Device::Cpu, arithmetic.kind()).unwrap();
     let (taps, sizes) = (TAPS.to_vec(), sizes.to_vec());
-    Task { source, pixio, device: Device::Cpu, arithmetic, taps, sizes, launch: Launch::Plain }
+    Task { source, pixio, device: Device::Cpu, arithmetic, taps, sizes, batch: 1, launch: Launch::Plain }
 }
 
 fn plan(task: Task, out: PathBuf) -> Plan {
@@ -34,8 +34,14 @@ fn plan(task: Task, out: PathBuf) -> Plan {
 
 /// A folder for this run, on the disk of the build: engines are machine code, and /tmp may not run any.
 fn root() -> &'static Path {
-    static ROOT: OnceLock<tempfile::TempDir> = OnceLock::new();
-    ROOT.get_or_init(|| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()).path()
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines");
+        // What the run before has left: nothing tells when the last test is done.
+        let _first = fs::remove_dir_all(&root);
+        fs::create_dir_all(&root).unwrap();
+        root
+    })
 }
 
 /// One float32 engine of random:tiny for all tests; `None` where none can be compiled.

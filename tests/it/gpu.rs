@@ -36,20 +36,18 @@ fn task(launch: Launch) -> Task {
     let source = Source::resolve("random:tiny").unwrap();
     let arithmetic = Arithmetic::Bfloat16;
     let pixio = Pixio::load(&source, GPU, arithmetic.kind()).unwrap();
-    Task { source, pixio, device: GPU, arithmetic, taps: vec![2, 4], sizes: vec![SIZE], launch }
+    Task { source, pixio, device: GPU, arithmetic, taps: vec![2, 4], sizes: vec![SIZE], batch: 1, launch }
 }
 
 /// One engine for all tests.
 fn folder() -> &'static Folder {
-    static FOLDER: OnceLock<(Folder, tempfile::TempDir)> = OnceLock::new();
-    let (folder, _) = FOLDER.get_or_init(|| {
-        let root = tempfile::tempdir_in(".").unwrap();
-        let (task, out) = (task(Launch::Graph), root.path().join("engine"));
+    static FOLDER: OnceLock<Folder> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let (task, out) = (task(Launch::Graph), std::env::temp_dir().join("pixio-gpu-tests"));
         let python = std::env::var_os("PYTHON").map(Into::into);
         let plan = Plan { task, batches: vec![1, 2], python, out, is_background: false };
-        (build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap(), root)
-    });
-    folder
+        build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap()
+    })
 }
 
 fn noise(batch: i64) -> Tensor {

@@ -100,8 +100,7 @@ fn open() -> Result<Cuda, Absent> {
 fn plugin() -> Option<PathBuf> {
     let exe = std::env::current_exe().ok()?;
     let folder = exe.parent()?;
-    let places =
-        [folder.join(PLUGIN), folder.join("..").join(PLUGIN), folder.join("../pixio_node").join(PLUGIN)];
+    let places = [folder.join(PLUGIN), folder.join("..").join(PLUGIN), folder.join("../lib").join(PLUGIN)];
     places.into_iter().find(|file| file.is_file())
 }
 
