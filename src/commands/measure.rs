@@ -184,11 +184,11 @@ fn cpu_millis() -> f64 {
     now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
-/// Prints the figures as a table; ratios are to the first.
+/// Prints the figures as a table; ratios of a forward pass are to the first.
 pub fn print(figures: &[Figures]) {
     println!(
         "{:<18}{:>9}{:>9}{:>9}{:>10}{:>8}{:>10}",
-        "forward, ms", "p50", "p95", "CPU", "on GPU", "", "to host"
+        "forward, ms", "p50", "p95", "CPU", "on GPU", "ratio", "to host"
     );
     for one in figures {
         let shown = |found: &Figures| found.device_ms.map_or(found.forward.p50, |device| device.p50);
