@@ -3,6 +3,7 @@
 
 mod engines;
 mod gpu;
+mod heads;
 mod parity;
 mod pipeline;
 mod pixels;

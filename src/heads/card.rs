@@ -1,0 +1,169 @@
+//! The card of a head: what it is, what it was trained on and what it means. It is JSON in the head file's metadata.
+
+use serde::{Deserialize, Serialize};
+
+use super::dpt::N_LEVELS;
+
+/// The form of the card that this node reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// Everything about a head that its tensors do not say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Form of the card.
+    pub format: u32,
+    /// What the head's maps mean.
+    pub task: Task,
+    /// How the head is built.
+    pub head: HeadKind,
+    /// The encoder that it reads.
+    pub backbone: Backbone,
+    /// Blocks that it reads, counted from 1, ascending: one, or four for DPT.
+    pub taps: Vec<usize>,
+    /// Size of the model input that it was trained on, `WIDTHxHEIGHT`.
+    pub size: String,
+}
+
+/// What a head's maps mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Task {
+    /// Distance along the optical axis.
+    Depth {
+        /// The largest depth that the head can say, metres.
+        max_depth: f64,
+        /// Focal length of the training pictures, in pixels of the model input; none when they had many.
+        focal_length: Option<f64>,
+    },
+    /// One class per pixel.
+    Segmentation {
+        /// The classes in the order of the head's maps.
+        classes: Vec<Class>,
+    },
+}
+
+/// One class of a segmentation head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    /// For people and for LabelInfo.
+    pub name: String,
+    /// Red, green, blue.
+    pub color: [u8; 3],
+}
+
+/// How a head is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum HeadKind {
+    /// Batch norm and a 1x1 convolution on one tap.
+    Linear,
+    /// Four taps at four scales, merged.
+    Dpt {
+        /// Channels of the merged maps.
+        features: i64,
+        /// Channels of each tap's projection, shallow to deep.
+        out_channels: [i64; N_LEVELS],
+    },
+}
+
+/// The encoder that a head was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backbone {
+    /// Its name, for people.
+    pub model: String,
+    /// Its weights: as `Pixio::revision`.
+    pub revision: String,
+    /// Channels of a token.
+    pub hidden_size: usize,
+    /// Transformer blocks.
+    pub num_hidden_layers: usize,
+    /// Class tokens.
+    pub n_cls_tokens: usize,
+}
+
+impl Card {
+    /// Reads and checks a card.
+    ///
+    /// # Errors
+    /// It is not one, is of a newer form, or contradicts itself.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Form {
+            format: u32,
+        }
+        let Form { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
+        if format != FORMAT {
+            return Err(format!("its card has format {format}, this node reads format {FORMAT}"));
+        }
+        let card: Self = serde_json::from_str(text).map_err(|err| err.to_string())?;
+        let n_taps = match card.head {
+            HeadKind::Linear => 1,
+            HeadKind::Dpt { .. } => N_LEVELS,
+        };
+        let in_range = card.taps.iter().all(|tap| (1..=card.backbone.num_hidden_layers).contains(tap));
+        if card.taps.len() != n_taps || !in_range || !card.taps.is_sorted_by(|a, b| a < b) {
+            let n_blocks = card.backbone.num_hidden_layers;
+            return Err(format!(
+                "taps {:?}: {n_taps} are needed, ascending, of blocks 1 to {n_blocks}",
+                card.taps
+            ));
+        }
+        match &card.task {
+            Task::Depth { max_depth, .. } if !(max_depth.is_finite() && 0.0 < *max_depth) => {
+                Err(format!("max_depth is {max_depth}, it must be positive"))
+            }
+            Task::Depth { focal_length: Some(focal), .. } if !(focal.is_finite() && 0.0 < *focal) => {
+                Err(format!("focal_length is {focal}, it must be positive"))
+            }
+            // 255 is unlabelled in the topics.
+            Task::Segmentation { classes } if classes.is_empty() || 255 < classes.len() => {
+                Err(format!("it has {} classes, 1 to 255 are possible", classes.len()))
+            }
+            _ => Ok(card),
+        }
+    }
+
+    /// Maps that the head returns.
+    pub(super) fn n_outputs(&self) -> i64 {
+        match &self.task {
+            Task::Depth { .. } => 1,
+            Task::Segmentation { classes } => classes.len() as i64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: &str = r#"{"format": 1, "task": {"kind": "depth", "max_depth": 10.0, "focal_length": null},
+        "head": {"kind": "dpt", "features": 32, "out_channels": [32, 64, 128, 128]},
+        "backbone": {"model": "m", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4,
+        "n_cls_tokens": 8}, "taps": [1, 2, 3, 4], "size": "256x256"}"#;
+
+    /// Spoils a good card and looks for `expect` in the answer.
+    fn check(from: &str, to: &str, expect: &str) {
+        assert!(CARD.contains(from), "{from} is not in the card");
+        let said = Card::parse(&CARD.replacen(from, to, 1)).map_or_else(|why| why, |card| card.size);
+        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+    }
+
+    #[test]
+    fn a_card_that_contradicts_itself_is_refused() {
+        check("256x256", "256x256", "256x256");
+        check("\"format\": 1", "\"format\": 2", "its card has format 2, this node reads format 1");
+        check("[1, 2, 3, 4]", "[4]", "taps [4]: 4 are needed, ascending, of blocks 1 to 4");
+        check("[1, 2, 3, 4]", "[1, 2, 3, 5]", "of blocks 1 to 4");
+        check("[1, 2, 3, 4]", "[1, 3, 2, 4]", "ascending");
+        check("10.0", "0.0", "max_depth is 0, it must be positive");
+        check("null", "-1.0", "focal_length is -1, it must be positive");
+        check("[32, 64, 128, 128]", "[32, 64, 128]", "invalid length 3");
+        check("\"depth\"", "\"normals\"", "unknown variant `normals`");
+        let none = r#"{"kind": "segmentation", "classes": []}"#;
+        check(
+            r#"{"kind": "depth", "max_depth": 10.0, "focal_length": null}"#,
+            none,
+            "it has 0 classes, 1 to 255",
+        );
+    }
+}

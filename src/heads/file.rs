@@ -1,0 +1,125 @@
+//! Head files: safetensors with the card in the metadata.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::card::Card;
+
+/// Key of the card in the metadata.
+const CARD: &str = "card";
+
+/// Why a head cannot be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// The file.
+    #[error("head {}: {reason}", file.display())]
+    File {
+        /// The head file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The wrong number of taps was given.
+    #[error("the head reads the blocks {expected:?}, {given} were given")]
+    Taps {
+        /// How many were given.
+        given: usize,
+        /// The card's.
+        expected: Vec<usize>,
+    },
+    /// libtorch's own.
+    #[error("libtorch: {message}")]
+    Libtorch {
+        /// First line of what it said.
+        message: String,
+    },
+}
+
+impl From<TchError> for HeadError {
+    fn from(err: TchError) -> Self {
+        // The rest is a backtrace through libtorch.
+        Self::Libtorch { message: err.to_string().lines().next().unwrap_or_default().to_owned() }
+    }
+}
+
+/// The tensors of a head file, each to be taken once.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    file: PathBuf,
+    card: String,
+    unread: HashMap<String, Tensor>,
+    device: Device,
+    kind: Kind,
+}
+
+impl Parameters {
+    pub(super) fn open(file: &Path, device: Device, kind: Kind) -> Result<Self, HeadError> {
+        let failed = |reason: String| HeadError::File { file: file.to_owned(), reason };
+        let bytes = std::fs::read(file).map_err(|err| failed(err.to_string()))?;
+        let not_whole =
+            |err: safetensors::SafeTensorError| failed(format!("not a whole safetensors file: {err}"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_whole)?;
+        let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD)).cloned();
+        let card = card
+            .ok_or_else(|| failed("it has no card in its metadata: it was not made by train_head".into()))?;
+        let mut unread = HashMap::new();
+        for (name, view) in SafeTensors::deserialize(&bytes).map_err(not_whole)?.tensors() {
+            // Batch norms count their training steps.
+            if name.ends_with("num_batches_tracked") {
+                continue;
+            }
+            if view.dtype() != Dtype::F32 {
+                return Err(failed(format!("tensor {name} is {:?}, expected F32", view.dtype())));
+            }
+            let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
+            unread.insert(name, Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?);
+        }
+        Ok(Self { file: file.to_owned(), card, unread, device, kind })
+    }
+
+    pub(super) fn card(&self) -> Result<Card, HeadError> {
+        Card::parse(&self.card).map_err(|reason| self.failed(reason))
+    }
+
+    /// One parameter in float32 on the CPU, to compute with before [`Parameters::place`].
+    pub(super) fn float(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, HeadError> {
+        let Some(tensor) = self.unread.remove(name) else {
+            return Err(self.failed(format!("tensor {name} is missing (expected {shape:?})")));
+        };
+        if tensor.size() != shape {
+            return Err(self.failed(format!("tensor {name} is {:?}, expected {shape:?}", tensor.size())));
+        }
+        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 1 {
+            return Err(self.failed(format!("tensor {name} has values that are not finite")));
+        }
+        Ok(tensor)
+    }
+
+    /// One parameter where the head runs.
+    pub(super) fn tensor(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, HeadError> {
+        let tensor = self.float(name, shape)?;
+        self.place(&tensor)
+    }
+
+    /// Something computed, contiguous where the head runs.
+    pub(super) fn place(&self, tensor: &Tensor) -> Result<Tensor, HeadError> {
+        Ok(tensor.f_to_kind(self.kind)?.f_contiguous()?.f_to_device(self.device)?)
+    }
+
+    /// Refuses a file with tensors that the card's head does not have.
+    pub(super) fn check_all_read(&self) -> Result<(), HeadError> {
+        match self.unread.keys().min() {
+            None => Ok(()),
+            Some(name) => {
+                Err(self.failed(format!("tensor {name} is no part of the head that its card tells of")))
+            }
+        }
+    }
+
+    fn failed(&self, reason: String) -> HeadError {
+        HeadError::File { file: self.file.clone(), reason }
+    }
+}

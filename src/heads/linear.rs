@@ -1,0 +1,31 @@
+//! The linear head: batch norm and a 1x1 convolution on one tap.
+
+use tch::{TchError, Tensor};
+
+use super::file::{HeadError, Parameters};
+use super::tap::{Projection, Tap};
+
+/// torch's default for batch norm.
+const EPSILON: f64 = 1e-5;
+
+#[derive(Debug)]
+pub(super) struct Linear(Projection);
+
+impl Linear {
+    /// Reads the head and folds the norm into the convolution.
+    pub(super) fn load(parameters: &mut Parameters, hidden: i64, outputs: i64) -> Result<Self, HeadError> {
+        let mut of_norm = |name: &str| parameters.float(&format!("norm.{name}"), &[2 * hidden]);
+        let (gain, offset) = (of_norm("weight")?, of_norm("bias")?);
+        let (mean, variance) = (of_norm("running_mean")?, of_norm("running_var")?);
+        let scale = gain.f_div(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        let shift = offset.f_sub(&mean.f_mul(&scale)?)?;
+        let weight = parameters.float("conv.weight", &[outputs, 2 * hidden, 1, 1])?.f_flatten(1, -1)?;
+        let bias = parameters.float("conv.bias", &[outputs])?.f_add(&weight.f_mv(&shift)?)?;
+        Ok(Self(Projection::new(parameters, &weight.f_mul(&scale)?, &bias)?))
+    }
+
+    /// `[B, n, rows, columns]`.
+    pub(super) fn forward(&self, tap: &Tap) -> Result<Tensor, TchError> {
+        self.0.forward(tap)
+    }
+}
