@@ -93,19 +93,20 @@ impl Compiled {
 
     /// The package for `batch` pictures of `size`; nothing when the size was not built.
     fn package(&mut self, size: Size, batch: i64) -> Result<Option<&mut Package>, EngineError> {
-        let of_size = self.packages.iter().filter(|loaded| loaded.size == size);
-        let Some(most) = of_size.map(|loaded| loaded.batch[1]).max() else { return Ok(None) };
-        let fits = |loaded: &&mut Loaded| {
-            loaded.size == size && (loaded.batch[0]..=loaded.batch[1]).contains(&batch)
-        };
-        match self.packages.iter_mut().find(fits) {
-            Some(loaded) => Ok(Some(&mut loaded.package)),
-            None => {
-                let message =
-                    format!("a batch of {batch} was asked for, the engine was built for at most {most}");
-                Err(EngineError { message })
-            }
+        let of_size = |loaded: &&Loaded| loaded.size == size;
+        let is_built = |[least, most]: [i64; 2]| (least..=most).contains(&batch);
+        let found = self.packages.iter().position(|loaded| of_size(&loaded) && is_built(loaded.batch));
+        if let Some(index) = found {
+            return Ok(Some(&mut self.packages[index].package));
         }
+        let mut built = self.packages.iter().filter(of_size).map(|loaded| loaded.batch).peekable();
+        if built.peek().is_none() {
+            return Ok(None);
+        }
+        let built = manifest::batches(built);
+        let message =
+            format!("a batch of {batch} was asked for, the engine was built for batches of {built}");
+        Err(EngineError { message })
     }
 
     fn say_once(&mut self, size: Size) {

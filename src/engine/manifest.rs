@@ -201,9 +201,7 @@ impl Manifest {
             .iter()
             .filter(|package| package.size().is_ok_and(|size| wanted.sizes.contains(&size)));
         if !fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(&wanted.batch)) {
-            let list: Vec<_> =
-                fitting.map(|Package { batch: [least, most], .. }| format!("{least} to {most}")).collect();
-            let batches = list.join(", ");
+            let batches = batches(fitting.map(|package| package.batch));
             return Err(format!("it was built for batches of {batches}, one of {} is needed", wanted.batch));
         }
         Ok(())
@@ -215,6 +213,13 @@ impl Manifest {
         sizes.dedup();
         sizes
     }
+}
+
+/// Batch sizes in words: `1 to 8` of a package that serves them all, `1, 2, 4` of three that serve one each.
+pub fn batches(ranges: impl Iterator<Item = [i64; 2]>) -> String {
+    let words = ranges
+        .map(|[least, most]| if least == most { least.to_string() } else { format!("{least} to {most}") });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 impl Constant {
@@ -294,6 +299,7 @@ mod tests {
         check("float32", "int8", "it computes in int8, float32 was asked for");
         check("[2, 4]", "[2]", "it returns the blocks [2], block 4 is needed");
         check("[1, 8]", "[2, 8]", "it was built for batches of 2 to 8, one of 1 is needed");
+        check("[1, 8]", "[4, 4]", "it was built for batches of 4, one of 1 is needed");
         check("\"256x256\"", "\"336x192\"", "it was built for 336x192, the model input is 256x256");
     }
 

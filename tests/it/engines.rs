@@ -190,7 +190,10 @@ fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_s
         assert!(said.contains(expect), "{expect:?} is not in: {said}");
         assert_eq!(compiled.run(&good, 2).unwrap().taps.len(), 2);
     };
-    check(&pictures(SIZES[0], 5).unwrap(), "a batch of 5 was asked for, the engine was built for at most 4");
+    check(
+        &pictures(SIZES[0], 5).unwrap(),
+        "a batch of 5 was asked for, the engine was built for batches of 1 to 4",
+    );
     check(
         &good.to_kind(Kind::Float),
         "input is Float [1, 64, 96, 3] on Cpu, the package takes Uint8 [1 to 4, [64, 96, 3]] on Cpu",
