@@ -68,7 +68,7 @@ python_header() {
 
 # Whether a GPU's driver is installed.
 has_gpu() {
-  ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'
+  [ -e /dev/nvidiactl ] || [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
 }
 
 # `python_environment node|engines|peers`: the pinned wheels of scripts/requirements, once per change of their list.
