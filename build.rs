@@ -66,13 +66,7 @@ fn plugin(lib: &Path, include: &Path) -> ExitCode {
     let mut build = compiler(include);
     let mut command = build.include(cuda.join("include")).pic(true).get_compiler().to_command();
     command.arg("-shared").arg("-o").arg(&file).arg(format!("{SHIM}/cuda.cpp"));
-    command.arg("-L").arg(lib).args([
-        "-ltorch_cuda",
-        "-lc10_cuda",
-        "-ltorch_cpu",
-        "-lc10",
-        "-l:libcudart.so.13",
-    ]);
+    command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10", "-l:libcudart.so.13"]);
     for runtime in [lib.to_owned(), cuda.join("lib"), cuda.join("lib64")] {
         command.arg("-L").arg(&runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));
     }

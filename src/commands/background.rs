@@ -35,21 +35,16 @@ impl Background {
         let (ended, _nobody) = mpsc::channel();
         let thread = Stage::spawn("build", ended, move || {
             tracing::info!("building an engine in the background: {}", plan.out.display());
-            match build(&plan, &stopping) {
+            match builder::build(&plan, &stopping, &mut |text| tracing::info!("{text}")) {
                 // The model's thread may be gone when the node stops.
-                Ok(engine) => drop(better.send(engine)),
-                Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
-                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
+                Ok(built) => drop(better.send(built.engine)),
+                Err(err) if stopping.is_stopped() => tracing::debug!("{err}"),
+                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err}"),
             }
             Ok(())
         })?;
         Ok(Self { stop, _thread: thread })
     }
-}
-
-fn build(plan: &Plan, stop: &Stop) -> anyhow::Result<Box<dyn Engine>> {
-    let folder = builder::build(plan, stop, &mut |text| tracing::info!("{text}"))?;
-    Ok(plan.task.load(&folder)?)
 }
 
 impl Drop for Background {

@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 use serde_json::json;
 
 use crate::commands::Failure;
-use crate::commands::measure::{self, Contender, measure};
+use crate::commands::measure::{self, Contender, measure, reserved_mb};
 use crate::commands::model::{Model, fitter, input_size, load_engine};
 use crate::config::{Config, Engine, Live, Values};
 use crate::engine::choose::Task;
@@ -68,10 +68,12 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     // The model as it is, whose threads the engines share.
     let plain = Config { engine: Engine::Eager, cuda_graph: false, ..config.clone() };
     let mut model = Model::load(&plain).map_err(Failure::Setup)?;
+    // Nothing but the weights is there yet.
+    let weights_mb = reserved_mb(model.task.device);
     model.warm(config).map_err(|err| Failure::Running(err.into()))?;
     let (mut contenders, mut failed) = (Vec::new(), Vec::new());
     for (name, launch) in named(config, &model, options) {
-        match load(config, &model, options, name, launch) {
+        match load(config, &model.task, options, (name, launch), weights_mb) {
             Ok(contender) => contenders.push(contender),
             Err(err) => {
                 tracing::error!("{err:#}");
@@ -134,15 +136,15 @@ fn named<'a>(config: &Config, model: &Model, options: &'a Options) -> Vec<(&'a s
 
 fn load(
     config: &Config,
-    model: &Model,
+    task: &Task,
     options: &Options,
-    name: &str,
-    launch: Launch,
+    (name, launch): (&str, Launch),
+    weights_mb: Option<f64>,
 ) -> anyhow::Result<Contender> {
-    let task = Task { launch, batch: options.batch, ..model.task.shallow_clone() };
+    let task = Task { launch, batch: options.batch, ..task.shallow_clone() };
     let config = Config { engine: Engine::from_text(name), ..config.clone() };
     let images = proof::pictures(input_size(&config), options.batch)?;
-    Contender::load(name, task.device, model.weights_mb, &images, || Ok(load_engine(&config, &task)?.0))
+    Contender::load(name, task.device, weights_mb, &images, || Ok(load_engine(&config, &task)?.0))
 }
 
 /// Latencies of every span and frames per second of the whole pipeline.

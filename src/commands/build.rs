@@ -6,13 +6,12 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
-use crate::commands::measure::{self, Contender, measure, reserved_mb};
+use crate::commands::measure::{self, Contender, measure};
 use crate::commands::model::{engine_cache, load_pixio};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::builder::{self, Plan, Stop};
+use crate::engine::builder::{self, Built, Plan, Stop};
 use crate::engine::choose::{ENGINES, Refusal, Task};
-use crate::engine::folder::Folder;
 use crate::engine::machine::{Machine, torch_version};
 use crate::engine::proof::pictures;
 use crate::geometry::Size;
@@ -45,7 +44,7 @@ const N_RUNS: usize = 20;
 pub fn build(config: &Config, options: Options) -> Result<(), Failure> {
     let plan = plan(config, options).map_err(Failure::Setup)?;
     let built = builder::build(&plan, &Stop::default(), &mut |text| println!("{text}"));
-    let folder = built.map_err(|err| Failure::Running(err.into()))?;
+    let Built { folder, engine } = built.map_err(|err| Failure::Running(err.into()))?;
     println!("\n{:<34}{:>6}{:>12}{:>22}", "package", "batch", "cosine", "largest difference");
     for package in &folder.manifest.packages {
         for parity in &package.parity {
@@ -53,7 +52,7 @@ pub fn build(config: &Config, options: Options) -> Result<(), Failure> {
             println!("{file:<34}{batch:>6}{:>12.7}{:>22.1e}", parity.cosine, parity.largest_difference);
         }
     }
-    compare(&plan, &folder).map_err(Failure::Running)?;
+    compare(&plan, engine).map_err(Failure::Running)?;
     println!("\nengine: {}", folder.path().display());
     Ok(())
 }
@@ -104,16 +103,14 @@ pub fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<P
 }
 
 /// Prints the time of a forward pass beside that of the eager model.
-fn compare(plan: &Plan, folder: &Folder) -> anyhow::Result<()> {
+fn compare(plan: &Plan, engine: Box<dyn Engine>) -> anyhow::Result<()> {
     let task = &plan.task;
     let (size, batch) = (task.sizes[0], plan.batches[0]);
     let images = pictures(size, batch)?;
-    let weights_mb = reserved_mb(task.device);
     let load = |name: &str, engine: Result<Box<dyn Engine>, Refusal>| {
-        Contender::load(name, task.device, weights_mb, &images, || Ok(engine?))
+        Contender::load(name, task.device, None, &images, || Ok(engine?))
     };
-    let name = folder.path().display().to_string();
-    let mut contenders = [load("eager", task.eager())?, load(&name, task.load(folder))?];
+    let mut contenders = [load("eager", task.eager())?, load("compiled", Ok(engine))?];
     println!("\n{batch} x {}x{} on {:?}, {N_RUNS} runs each, in turn", size.width, size.height, task.device);
     let n_cls = task.pixio.config().n_cls_tokens;
     measure::print(&measure(&mut contenders, task.device, n_cls, (size, batch), N_RUNS)?);

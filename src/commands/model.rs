@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::commands::measure::reserved_mb;
 use crate::config::{self, Config};
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::choose::{Task, from_cache};
@@ -26,8 +25,6 @@ pub struct Model {
     pub task: Task,
     /// Runs it.
     pub engine: Box<dyn Engine>,
-    /// What the weights hold on the GPU, megabytes.
-    pub weights_mb: Option<f64>,
     /// Whether a compiled engine was looked for in the cache and none was there.
     pub lacks_engine: bool,
     /// As messages name it.
@@ -62,9 +59,8 @@ impl Model {
             n_cls_tokens: task.pixio.config().n_cls_tokens,
         };
         let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
-        let weights_mb = reserved_mb(task.device);
         let (engine, lacks_engine) = load_engine(config, &task)?;
-        Ok(Self { task, engine, weights_mb, lacks_engine, card, basis, basis_path })
+        Ok(Self { task, engine, lacks_engine, card, basis, basis_path })
     }
 
     /// The encoder.

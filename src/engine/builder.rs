@@ -12,13 +12,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tch::Device;
 
+use super::Engine;
 use super::choose::{Refusal, Task};
 use super::folder::{self, Draft, Folder, FolderError};
 use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package, Parity};
-use super::proof::{ProofError, prove};
-use super::{Engine, EngineError};
-use crate::geometry::Size;
+use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
+use super::proof::prove;
 
 /// The Python that compiles, in the binary: the tools and the model in Rust belong together.
 const TOOLS: [(&str, &str); 2] = [
@@ -78,7 +77,7 @@ pub enum BuildError {
     },
     /// It was compiled and does not do.
     #[error("the engine was compiled and is of no use: {0}")]
-    Useless(#[from] Refusal),
+    Useless(Refusal),
     /// A file.
     #[error("{what}: {reason}")]
     Io {
@@ -90,6 +89,13 @@ pub enum BuildError {
     /// Somebody stopped it.
     #[error("the build was stopped")]
     Stopped,
+}
+
+// Not by `#[from]`: as a source its text would be told twice.
+impl From<Refusal> for BuildError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Useless(refusal)
+    }
 }
 
 /// Ends a build from another thread.
@@ -141,11 +147,19 @@ struct Made {
     constants: BTreeMap<String, Constant>,
 }
 
+/// A new engine: on disk, and loaded and proven.
+pub struct Built {
+    /// On disk.
+    pub folder: Folder,
+    /// Ready to serve.
+    pub engine: Box<dyn Engine>,
+}
+
 /// Builds `plan`; `progress` hears what is being done.
 ///
 /// # Errors
 /// Why there is no new engine.
-pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result<Folder, BuildError> {
+pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
     let draft = Draft::begin(&plan.out)?;
     let made = compile(plan, &draft, stop, progress)?;
     let io = |what: &str, reason| BuildError::Io { what: what.into(), reason };
@@ -166,16 +180,22 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
         packages,
     };
     progress("proving it against the eager model in float32");
-    prove_all(plan, &draft, &mut manifest, stop)?;
+    let engine = prove_all(plan, &draft, &mut manifest, stop)?;
     draft.finish(&manifest)?;
-    Ok(Folder::open(&plan.out)?)
+    Ok(Built { folder: Folder::open(&plan.out)?, engine })
 }
 
-/// Adds to every package how well it does.
-fn prove_all(plan: &Plan, draft: &Draft, manifest: &mut Manifest, stop: &Stop) -> Result<(), BuildError> {
+/// Loads the engine from the draft and adds to every package how well it does.
+fn prove_all(
+    plan: &Plan,
+    draft: &Draft,
+    manifest: &mut Manifest,
+    stop: &Stop,
+) -> Result<Box<dyn Engine>, BuildError> {
     let folder = Folder::drafted(draft.path(), manifest.clone());
     let mut engine = plan.task.assemble(&folder)?;
     let reference = plan.task.reference().map_err(Refusal::from)?;
+    let least = plan.task.arithmetic.least_cosine();
     for package in &mut manifest.packages {
         let size = package.size().map_err(|reason| BuildError::Compile { reason })?;
         let batches =
@@ -184,23 +204,12 @@ fn prove_all(plan: &Plan, draft: &Draft, manifest: &mut Manifest, stop: &Stop) -
             if stop.is_stopped() {
                 return Err(BuildError::Stopped);
             }
-            package.parity.push(parity(plan, &mut *engine, &reference, size, batch)?);
+            let proven = prove(&mut *engine, &reference, size, batch, least);
+            let folder = || plan.out.display().to_string();
+            package.parity.push(proven.map_err(|reason| Refusal::Proof { folder: folder(), reason })?);
         }
     }
-    Ok(())
-}
-
-fn parity(
-    plan: &Plan,
-    engine: &mut dyn Engine,
-    reference: &crate::pixio::Pixio,
-    size: Size,
-    batch: i64,
-) -> Result<Parity, BuildError> {
-    let least = plan.task.arithmetic.least_cosine();
-    prove(engine, reference, size, batch, least).map_err(|reason: ProofError| {
-        BuildError::Useless(Refusal::Proof { folder: plan.out.display().to_string(), reason })
-    })
+    Ok(engine)
 }
 
 /// Runs the tool in the draft and returns what it has made.
@@ -300,10 +309,4 @@ fn last_line(file: &Path) -> Option<String> {
     let mut text = String::new();
     fs::File::open(file).ok()?.read_to_string(&mut text).ok()?;
     text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
-}
-
-impl From<EngineError> for BuildError {
-    fn from(err: EngineError) -> Self {
-        Self::Useless(err.into())
-    }
 }

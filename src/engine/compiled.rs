@@ -1,6 +1,5 @@
 //! Packages that AOTInductor has compiled, as an engine.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
@@ -68,8 +67,7 @@ impl Compiled {
         let Manifest { taps, precision, machine, packages: entries, .. } = &folder.manifest;
         let outputs =
             eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
-        let weights =
-            Weights { pixio: eager.pixio(), precision: *precision, machine, made: RefCell::default() };
+        let mut weights = Weights { pixio: eager.pixio(), precision: *precision, machine, made: Vec::new() };
         let mut packages = Vec::new();
         for entry in entries {
             let failed = |reason: String| LoadError::Package {
@@ -81,7 +79,7 @@ impl Compiled {
             if entry.part != "backbone" || !is_needed(size) {
                 continue;
             }
-            let loaded = load(&folder.file(entry)?, entry, size, &weights, device);
+            let loaded = load(&folder.file(entry)?, entry, size, &mut weights, device);
             packages.push(Loaded {
                 size,
                 batch: entry.batch,
@@ -124,23 +122,22 @@ struct Weights<'a> {
     precision: Arithmetic,
     machine: &'a Machine,
     /// Those that are made from the model's; the same for every size.
-    made: RefCell<Vec<(String, Tensor)>>,
+    made: Vec<(String, Tensor)>,
 }
 
 impl Weights<'_> {
     /// For pictures of `size`.
-    fn constants(&self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
+    fn constants(&mut self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
         let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
-        let constants = self.pixio.constants(grid).map_err(|err| EngineError { message: err.to_string() })?;
+        let constants = self.pixio.constants(grid)?;
         if self.precision != Arithmetic::Int8 {
             return Ok(constants);
         }
         let (position, others): (Vec<_>, _) = constants.into_iter().partition(|(name, _)| name == "position");
-        let mut made = self.made.borrow_mut();
-        if made.is_empty() {
-            *made = quantized(others, self.machine)?;
+        if self.made.is_empty() {
+            self.made = quantized(others, self.machine)?;
         }
-        let made = made.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        let made = self.made.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
         Ok(made.chain(position).collect())
     }
 }
@@ -149,7 +146,7 @@ fn load(
     file: &Path,
     entry: &manifest::Package,
     size: Size,
-    weights: &Weights<'_>,
+    weights: &mut Weights<'_>,
     device: Device,
 ) -> Result<Package, EngineError> {
     let signature = Signature {

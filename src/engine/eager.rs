@@ -43,18 +43,9 @@ impl Engine for Eager {
     }
 
     fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
-        let hidden_states =
-            self.pixio.encode(images, &self.taps[..n_taps.min(self.taps.len())]).map_err(failed)?;
+        let hidden_states = self.pixio.encode(images, &self.taps[..n_taps.min(self.taps.len())])?;
         let taps = hidden_states.iter().map(|tokens| self.pixio.normalize(tokens));
-        let taps = taps.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let taps = taps.collect::<Result<Vec<_>, _>>()?;
         Ok(Tokens { taps })
     }
-}
-
-fn failed(err: ModelError) -> EngineError {
-    let message = match err {
-        ModelError::Libtorch { message } => message,
-        other => other.to_string(),
-    };
-    EngineError { message }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::ffi::ShimError;
 use super::ffi::cuda::{self, Cuda, Graph, Stream};
 use super::{Engine, EngineError, Tokens};
 
@@ -52,7 +53,7 @@ impl OnGpu {
     /// # Errors
     /// CUDA's own.
     pub fn new(inner: Box<dyn Engine>, index: usize, launch: Launch) -> Result<Self, EngineError> {
-        let cuda = cuda::load().map_err(cuda_error)?;
+        let cuda = cuda::load().map_err(ShimError::from)?;
         let stream = cuda.stream(index)?;
         Ok(Self { recorded: HashMap::new(), stream, inner, launch, cuda, device: Device::Cuda(index) })
     }
@@ -127,8 +128,4 @@ impl Engine for OnGpu {
     fn wait(&self) -> Result<(), EngineError> {
         Ok(self.stream.wait()?)
     }
-}
-
-fn cuda_error(absent: cuda::Absent) -> EngineError {
-    EngineError { message: absent.to_string() }
 }

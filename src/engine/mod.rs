@@ -25,6 +25,8 @@ pub mod swap;
 
 use tch::Tensor;
 
+use crate::pixio::ModelError;
+
 /// What an engine computes from a batch, on the engine's device.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -69,6 +71,16 @@ impl From<tch::TchError> for EngineError {
     fn from(err: tch::TchError) -> Self {
         // What follows the first line is a C++ backtrace.
         let message = err.to_string().lines().next().unwrap_or_default().to_owned();
+        Self { message }
+    }
+}
+
+impl From<ModelError> for EngineError {
+    fn from(err: ModelError) -> Self {
+        let message = match err {
+            ModelError::Libtorch { message } => message,
+            other => other.to_string(),
+        };
         Self { message }
     }
 }

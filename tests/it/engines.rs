@@ -53,7 +53,7 @@ fn engine() -> Option<&'static Folder> {
             task("random:tiny", Arithmetic::Float32, &SIZES),
             root().join("cache").join(ENGINES).join("tiny"),
         );
-        Some(build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap())
+        Some(build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder)
     });
     if built.is_none() {
         skipped("compiled engines (PIXIO_ENGINES is not set)");
@@ -147,7 +147,7 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
     {
         let out = root().join(arithmetic.word());
         let plan = plan(task("random:tiny", arithmetic, &SIZES[..1]), out);
-        let folder = build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap();
+        let folder = build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder;
         let parities: Vec<_> = folder.manifest.packages.iter().flat_map(|package| &package.parity).collect();
         assert_eq!(parities.iter().map(|parity| parity.batch).collect::<Vec<_>>(), [1, 4]);
         for parity in parities {
@@ -353,7 +353,8 @@ fn what_is_no_build_leaves_nothing() {
         let out = root().join("none").join("engine");
         let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());
         plan.python = Some(python);
-        let err = build(&plan, stop, &mut |_| ()).expect_err("nothing can be built");
+        let built = build(&plan, stop, &mut |_| ()).map(|built| built.folder);
+        let err = built.expect_err("nothing can be built");
         assert!(err.to_string().contains(expect), "{expect:?} is not in: {err}");
         assert_eq!(fs::read_dir(root().join("none")).unwrap().count(), 0, "{err}");
         err

@@ -46,7 +46,7 @@ fn folder() -> &'static Folder {
         let (task, out) = (task(Launch::Graph), std::env::temp_dir().join("pixio-gpu-tests"));
         let python = std::env::var_os("PYTHON").map(Into::into);
         let plan = Plan { task, batches: vec![1, 2], python, out, is_background: false };
-        build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap()
+        build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder
     })
 }
 
