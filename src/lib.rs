@@ -12,7 +12,7 @@
 //! - Only [`ros`] knows ROS.
 //! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
-//! - [`geometry`] and [`heads`] are pure.
+//! - [`geometry`], [`encode`] and [`heads`] are pure.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
 //!   dropped. Until a stage fails, every frame that does not come out is counted where it ends.
 //! - No stage touches what it has sent on.
@@ -21,6 +21,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod encode;
 pub mod engine;
 pub mod geometry;
 pub mod heads;

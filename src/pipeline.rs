@@ -22,7 +22,7 @@ use crate::stages::camera::{Frame, Stamp};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
 use crate::stages::heads::{Heads, Output};
-use crate::stages::publish::{Sent, Sink, publish};
+use crate::stages::publish::{Encoder, Sent, Sink};
 
 /// Least time between two warnings about the same camera.
 const WARN_PERIOD: Duration = Duration::from_secs(5);
@@ -84,7 +84,7 @@ impl Pipeline {
         cameras: Vec<Camera>,
         engine: Box<dyn Engine>,
         heads: Heads,
-        sink: Box<dyn Sink>,
+        publishing: (Encoder, Box<dyn Sink>),
         shared: &Shared,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Vec<Intake>)> {
@@ -110,7 +110,8 @@ impl Pipeline {
             stopping: Arc::clone(&stopping),
         };
         stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
-        let publishing = PublishLoop { sink, shared: shared.clone() };
+        let (encoder, sink) = publishing;
+        let publishing = PublishLoop { encoder, sink, shared: shared.clone() };
         stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
         Ok((Self { stopping, stages }, intakes))
     }
@@ -253,7 +254,7 @@ impl ModelLoop {
             latencies.record(Span::Wait, input.fitted.elapsed());
             let started = Instant::now();
             self.pace.busy_until(started + usual.get());
-            let tokens = match self.heads.n_taps(wanted) {
+            let tokens = match self.heads.n_taps(wanted, &input.geometry) {
                 0 => Tokens::default(),
                 n_taps => forward(&mut *self.engine, &input, n_taps)?,
             };
@@ -271,6 +272,7 @@ impl ModelLoop {
 
 /// Outputs in, messages out.
 struct PublishLoop {
+    encoder: Encoder,
     sink: Box<dyn Sink>,
     shared: Shared,
 }
@@ -282,7 +284,8 @@ impl PublishLoop {
             let started = Instant::now();
             let accounting = &self.shared.accounting[output.camera];
             let (received, stamp) = (output.received, output.header.stamp);
-            let sent = publish(&mut *self.sink, output)?;
+            let encoded = self.encoder.encode(&output)?;
+            let sent = self.sink.send(output, encoded);
             latencies.record(Span::Publish, started.elapsed());
             latencies.record(Span::Total, received.elapsed());
             latencies.record(Span::Age, age(stamp));

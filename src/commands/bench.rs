@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use crossbeam_channel::Sender;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::commands::Failure;
@@ -16,13 +17,13 @@ use crate::config::{Config, Engine, Live, Values};
 use crate::engine::choose::Task;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
-use crate::geometry::Size;
+use crate::geometry::{Projection, Size};
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
 use crate::runtime::wanted::Topic;
 use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
-use crate::stages::heads::{Heads, Output};
-use crate::stages::publish::{Sent, Sink};
+use crate::stages::heads::Output;
+use crate::stages::publish::{Encoded, Sent, Sink};
 
 /// What `bench` measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ const SATURATED: Duration = Duration::from_secs(20);
 struct Nowhere(Sender<()>);
 
 impl Sink for Nowhere {
-    fn send(&mut self, _output: Output) -> Sent {
+    fn send(&mut self, _output: Output, _encoded: Encoded) -> Sent {
         // At saturation nobody waits for it.
         let _untold = self.0.try_send(());
         Sent { n_sent: 1, n_failed: 0 }
@@ -101,10 +102,12 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         entry["engine"] = json!(name);
         // The frame path runs pictures one by one.
         if batch == 1 {
-            let (spans, rate) = pipeline(config, values, options, engine, model.heads(config))?;
+            let Found { spans, rate, heads } = pipeline(config, values, options, engine, &mut model)?;
             print_spans(&figures.kind, config, options, &spans, rate);
+            print_heads(&heads);
             entry["spans_ms"] = spans_json(&spans);
             entry["frames_per_second_at_saturation"] = json!(rate);
+            entry["heads"] = json!(heads);
         }
         found.push(entry);
     }
@@ -147,21 +150,27 @@ fn load(
     Contender::load(name, task.device, weights_mb, &images, || Ok(load_engine(&config, &task)?.0))
 }
 
-/// Latencies of every span and frames per second of the whole pipeline.
+/// Latencies of every span, frames per second of the whole pipeline and what each head adds.
 fn pipeline(
     config: &Config,
     values: &Values,
     options: &Options,
     engine: Box<dyn crate::engine::Engine>,
-    heads: Heads,
-) -> Result<(Spans, f64), Failure> {
+    model: &mut Model,
+) -> Result<Found, Failure> {
     let shared = Shared::new(1, Arc::new(Live::new(values.clone(), |_level| ())));
-    shared.wanted.set([Topic::Features, Topic::Embedding].into_iter().collect());
+    let wants = |more: &[Topic]| {
+        let always = [Topic::Features, Topic::Embedding];
+        shared.wanted.set(always.iter().chain(more).copied().collect());
+    };
+    wants(&[]);
     let (ended, end) = mpsc::channel();
     // Looking for outputs in short intervals would take the processor from the model.
     let (told, outputs) = crossbeam_channel::bounded(1);
     let camera = Camera { name: "bench".into(), fitter: fitter(config) };
-    let started = Pipeline::start(vec![camera], engine, heads, Box::new(Nowhere(told)), &shared, &ended);
+    let heads = model.heads(config).map_err(Failure::Setup)?;
+    let publishing = (model.encoder(config, Projection::Raw), Box::new(Nowhere(told)) as Box<dyn Sink>);
+    let started = Pipeline::start(vec![camera], engine, heads, publishing, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.pop().context("no camera").and_then(|mut intake| {
@@ -178,10 +187,23 @@ fn pipeline(
             }
             Ok(())
         };
-        (0..3).try_for_each(|_| serve_one(&mut intake))?;
-        shared.latencies.take();
-        (0..options.n_frames).try_for_each(|_| serve_one(&mut intake))?;
-        let spans = shared.latencies.take();
+        let mut percentiles = |intake: &mut Intake| {
+            (0..3).try_for_each(|_| serve_one(intake))?;
+            shared.latencies.take();
+            (0..options.n_frames).try_for_each(|_| serve_one(intake))?;
+            anyhow::Ok(shared.latencies.take())
+        };
+        let spans = percentiles(&mut intake)?;
+        let mut heads = Vec::new();
+        for (name, file, topic) in head_files(config) {
+            wants(&[topic]);
+            let with = percentiles(&mut intake)?;
+            // Measured in turn, so that both saw the same machine.
+            wants(&[]);
+            let without = percentiles(&mut intake)?;
+            let file_mb = std::fs::metadata(file).map_or(0.0, |about| about.len() as f64 / 1e6);
+            heads.push(HeadCost { name, with_ms: p50(&with), without_ms: p50(&without), file_mb });
+        }
 
         let (before, started) = (n_published(), Instant::now());
         let n_arrived = || n_published() - before;
@@ -190,11 +212,60 @@ fn pipeline(
             // A camera ten times faster than the frame path, that leaves the processor alone.
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok((spans, n_arrived() as f64 / started.elapsed().as_secs_f64()))
+        Ok(Found { spans, rate: n_arrived() as f64 / started.elapsed().as_secs_f64(), heads })
     });
     // A stage that failed is why nothing was measured.
     pipeline.stop().map_err(Failure::Running)?;
     measured.map_err(Failure::Running)
+}
+
+/// What the pipeline was found to do.
+struct Found {
+    spans: Spans,
+    /// Frames per second at saturation.
+    rate: f64,
+    heads: Vec<HeadCost>,
+}
+
+/// What a head adds to a frame.
+#[derive(Serialize)]
+struct HeadCost {
+    name: &'static str,
+    /// Median time of forward pass and heads while somebody listens to the head.
+    with_ms: f64,
+    /// The same while nobody does.
+    without_ms: f64,
+    /// Of its file, and so of its weights in memory.
+    file_mb: f64,
+}
+
+/// The heads that `config` names: name, file and the topic for whose sake one runs.
+fn head_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf, Topic)> {
+    let depth = config.depth_head.as_ref().map(|file| ("depth", file, Topic::Depth));
+    let segmentation = config.segmentation_head.as_ref().map(|file| ("segmentation", file, Topic::Labels));
+    depth.into_iter().chain(segmentation)
+}
+
+/// Of forward pass and heads together, ms: on a GPU work may wait in either.
+fn p50(spans: &Spans) -> f64 {
+    spans
+        .iter()
+        .filter(|(span, _)| matches!(span, Span::Forward | Span::Heads))
+        .map(|(_, found)| found.p50)
+        .sum()
+}
+
+fn print_heads(heads: &[HeadCost]) {
+    if heads.is_empty() {
+        return;
+    }
+    println!(
+        "\n{:<14}{:>10}{:>10}{:>12}   p50 of forward + heads, ms",
+        "head", "listened", "nobody", "file MB"
+    );
+    for HeadCost { name, with_ms, without_ms, file_mb } in heads {
+        println!("{name:<14}{with_ms:>10.2}{without_ms:>10.2}{file_mb:>12.2}");
+    }
 }
 
 fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
 use crate::commands::measure::{self, Contender, measure};
-use crate::commands::model::{engine_cache, load_pixio};
+use crate::commands::model::{self, engine_cache, load_heads, load_pixio};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::builder::{self, Built, Plan, Stop};
@@ -23,7 +23,7 @@ pub struct Options {
     pub sizes: Vec<Size>,
     /// Batch sizes.
     pub batches: Vec<i64>,
-    /// Blocks whose tokens it returns, counted from 1; none takes the feature layer and the last.
+    /// Blocks whose tokens it returns, counted from 1; none takes the feature layer, the last and what the heads read.
     pub layers: Vec<usize>,
     /// The folder to make; `None` is one in the cache.
     pub out: Option<PathBuf>,
@@ -66,7 +66,8 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     let n_layers = loaded.config().num_hidden_layers;
     let mut taps = options.layers;
     if taps.is_empty() {
-        taps = vec![config.layer.unwrap_or(n_layers), n_layers];
+        let heads = load_heads(config, &loaded)?;
+        taps = model::taps(config.layer.unwrap_or(n_layers), n_layers, &heads);
     }
     taps.sort_unstable();
     taps.dedup();

@@ -127,7 +127,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let input = Input::new(frame, pixels, geometry);
     let wanted: Topics = [Topic::Features, Topic::Embedding].into_iter().collect();
     let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
-    let output = model.heads(config).run(input, &tokens, wanted)?;
+    let output = model.heads(config)?.run(input, &tokens, wanted)?;
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
     let features = output.features.context("no features came out")?;
@@ -173,7 +173,7 @@ fn network(table: &mut Table, model: &Model, launch: Launch) {
 /// What the cameras publish, and whether it comes.
 fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) -> anyhow::Result<()> {
     let bytes = |topic| message_bytes(topic, config, model);
-    let publishers = edge.publishers(&[String::new()], config.output_reliability, bytes)?;
+    let publishers = edge.publishers(&[String::new()], &model.made, config.output_reliability, bytes)?;
     let (arrived, arrivals) = mpsc::channel();
     let camera = Camera {
         index: 0,

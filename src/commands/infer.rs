@@ -9,17 +9,18 @@ use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
 use crate::commands::model::{self, Model};
-use crate::config::Config;
-use crate::engine::Tokens;
+use crate::config::{Config, Fit};
+use crate::encode;
 use crate::geometry::Size;
 use crate::pca::{Basis, Estimator};
 use crate::pixio::Pixio;
 use crate::runtime::pool::Pool;
 use crate::runtime::tensor;
+use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads;
+use crate::stages::heads::{self, Dense, DepthMap, LabelMap};
 use crate::stages::publish::png;
 
 /// What `infer` reads and writes.
@@ -27,7 +28,7 @@ use crate::stages::publish::png;
 pub struct Options {
     /// JPEG or PNG files.
     pub images: Vec<PathBuf>,
-    /// Folder for `NAME.safetensors` and `NAME.pca.png`; made when missing.
+    /// Folder for `NAME.safetensors` and the pictures `NAME.*.png`; made when missing.
     pub out: PathBuf,
     /// Also write `hidden_states.K`.
     pub layers: bool,
@@ -39,12 +40,14 @@ struct Encoded {
     size: Size,
     grid: Size,
     image_from_grid: [f64; 6],
-    /// `[grid.height, grid.width, D]`, after the final norm.
-    patch_tokens: Tensor,
+    /// `[grid.height, grid.width, D]`, after the final norm; empty where the model has seen windows, here and below.
+    patch_tokens: Option<Tensor>,
     /// `[n_cls, D]`, after the final norm.
-    class_tokens: Tensor,
+    class_tokens: Option<Tensor>,
     /// `[n_cls + P, D]` each, before the final norm; empty unless asked for.
     hidden_states: Vec<Tensor>,
+    depth: Option<DepthMap>,
+    labels: Option<LabelMap>,
 }
 
 /// Runs every picture and writes its files; a picture that cannot be read costs no other.
@@ -59,15 +62,19 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
         .map_err(Failure::Setup)?;
 
     let mut fitter = model::fitter(config);
+    let dense = model.dense(config).map_err(Failure::Setup)?;
+    let palette: Vec<[u8; 3]> = model.made.classes.iter().flatten().map(|class| class.color).collect();
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
-        match encode(&mut model, &mut fitter, path, options.layers, &mut estimator) {
+        match encode(&mut model, &dense, &mut fitter, path, options.layers, &mut estimator) {
             Ok(mut found) => {
                 let path = options.out.join(format!("{}.safetensors", found.name));
                 found.save(&path, &model).map_err(Failure::Running)?;
+                found.save_dense(&options.out, &palette).map_err(Failure::Running)?;
                 // They are large, and only what the PCA picture needs is kept until the end.
                 found.hidden_states.clear();
+                (found.depth, found.labels) = (None, None);
                 let (Size { width, height }, grid) = (found.size, found.grid);
                 let channels = model.pixio().config().hidden_size;
                 println!(
@@ -91,6 +98,7 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     };
     match basis {
         Some(basis) => results.iter().try_for_each(|found| found.save_colors(&options.out, &basis)),
+        None if config.fit == Fit::Window => Ok(()),
         None => {
             tracing::warn!("no PCA pictures: no picture has enough texture to estimate a basis");
             Ok(())
@@ -122,6 +130,7 @@ fn stem(path: &Path) -> anyhow::Result<String> {
 
 fn encode(
     model: &mut Model,
+    dense: &Dense,
     fitter: &mut Fitter,
     path: &Path,
     layers: bool,
@@ -138,20 +147,36 @@ fn encode(
     let mut pixels = Pool::default().lease();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let input = Input::new(frame, pixels, geometry);
-    let Tokens { taps } = forward(&mut *model.engine, &input, usize::MAX)?;
-    let (Some(tap), Some(last)) = (taps.first(), taps.last()) else { bail!("the engine returned no tokens") };
-    let (grid, n_cls) = (input.geometry.grid(), model.card.n_cls_tokens as i64);
-    let n_patches = i64::from(grid.width) * i64::from(grid.height);
-    let patches = tensor::single(&tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?)?;
-    estimator.add(&patches, &input.pixels)?;
+    let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
+    let (Some(tap), Some(last)) = (tokens.taps.get(model.feature_tap()), tokens.taps.last()) else {
+        bail!("the engine returned no tokens")
+    };
+    let wanted: Topics = [Topic::Depth, Topic::Labels].into_iter().collect();
+    let geometry = &input.geometry;
+    let (mut patch_tokens, mut class_tokens) = (None, None);
+    if !geometry.is_windowed {
+        let (grid, n_cls) = (geometry.grid(), model.card.n_cls_tokens as i64);
+        let n_patches = i64::from(grid.width) * i64::from(grid.height);
+        let patches = tensor::single(&tap.f_get(0)?.f_narrow(0, n_cls, n_patches)?)?;
+        estimator.add(&patches, &input.pixels)?;
+        patch_tokens = Some(patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?);
+        class_tokens = Some(tensor::single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?);
+    }
     Ok(Encoded {
         name: stem(path)?,
-        size: input.geometry.camera,
-        grid,
-        image_from_grid: input.geometry.camera_from_grid(),
-        patch_tokens: patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?,
-        class_tokens: tensor::single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?,
-        hidden_states: if layers { hidden_states(model.pixio(), &input)? } else { Vec::new() },
+        size: geometry.camera,
+        grid: geometry.grid(),
+        image_from_grid: geometry.camera_from_grid(),
+        patch_tokens,
+        class_tokens,
+        // A file says nothing of its camera: depth is that of a camera as in training.
+        depth: dense.depth(&tokens, geometry, None, wanted)?,
+        labels: dense.labels(&tokens, geometry, wanted)?,
+        hidden_states: if layers && !geometry.is_windowed {
+            hidden_states(model.pixio(), &input)?
+        } else {
+            Vec::new()
+        },
     })
 }
 
@@ -163,12 +188,21 @@ fn hidden_states(pixio: &Pixio, input: &Input) -> anyhow::Result<Vec<Tensor>> {
 
 impl Encoded {
     fn save(&self, path: &Path, model: &Model) -> anyhow::Result<()> {
-        let pooled = self.class_tokens.f_mean_dim(&[0i64][..], false, Kind::Float)?;
-        let mut tensors = vec![
-            ("patch_tokens".to_owned(), &self.patch_tokens),
-            ("class_tokens".to_owned(), &self.class_tokens),
-            ("pooled".to_owned(), &pooled),
-        ];
+        let pooled =
+            self.class_tokens.as_ref().map(|tokens| tokens.f_mean_dim(&[0i64][..], false, Kind::Float));
+        let pooled = pooled.transpose()?;
+        let parts =
+            [("patch_tokens", &self.patch_tokens), ("class_tokens", &self.class_tokens), ("pooled", &pooled)];
+        let there = parts.into_iter().filter_map(|(name, part)| Some((name.to_owned(), part.as_ref()?)));
+        let mut tensors: Vec<_> = there.collect();
+        let shape = |size: Size| [i64::from(size.height), i64::from(size.width)];
+        let depth = self.depth.as_ref().map(|map| Tensor::from_slice(&map.meters).reshape(shape(map.size)));
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|map| Tensor::from_slice(&map.classes).to_kind(Kind::Float).reshape(shape(map.size)));
+        tensors.extend(depth.iter().map(|depth| ("depth".to_owned(), depth)));
+        tensors.extend(labels.iter().map(|labels| ("labels".to_owned(), labels)));
         let layers = self.hidden_states.iter().enumerate();
         tensors.extend(layers.map(|(k, state)| (format!("hidden_states.{k}"), state)));
         let Size { width, height } = self.size;
@@ -185,10 +219,27 @@ impl Encoded {
         std::fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn save_colors(&self, out: &Path, basis: &Basis) -> anyhow::Result<()> {
-        let patches = self.patch_tokens.f_flatten(0, 1)?;
-        let picture = heads::picture(&basis.colors(&patches)?, self.grid)?;
-        let path = out.join(format!("{}.pca.png", self.name));
-        std::fs::write(&path, png(&picture)?).with_context(|| format!("cannot write {}", path.display()))
+    fn save_dense(&self, out: &Path, palette: &[[u8; 3]]) -> anyhow::Result<()> {
+        if let Some(map) = &self.depth {
+            let colors = encode::depth_colors(&map.meters, Some([0.0, map.max_meters]));
+            save_png(out, &self.name, "depth", &encode::rgb8(&colors, map.size)?)?;
+        }
+        if let Some(map) = &self.labels {
+            let colors = encode::label_colors(&map.classes, palette);
+            save_png(out, &self.name, "segmentation", &encode::rgb8(&colors, map.size)?)?;
+        }
+        Ok(())
     }
+
+    fn save_colors(&self, out: &Path, basis: &Basis) -> anyhow::Result<()> {
+        let Some(tokens) = &self.patch_tokens else { return Ok(()) };
+        let patches = tokens.f_flatten(0, 1)?;
+        let picture = heads::picture(&basis.colors(&patches)?, self.grid)?;
+        save_png(out, &self.name, "pca", &png(&picture)?)
+    }
+}
+
+fn save_png(out: &Path, name: &str, what: &str, file: &[u8]) -> anyhow::Result<()> {
+    let path = out.join(format!("{name}.{what}.png"));
+    std::fs::write(&path, file).with_context(|| format!("cannot write {}", path.display()))
 }

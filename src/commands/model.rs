@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use tch::{Device, Kind};
 
 use crate::config::{self, Config};
 use crate::engine::arithmetic::Arithmetic;
@@ -11,17 +12,21 @@ use crate::engine::choose::{Task, from_cache};
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::{Engine, EngineError, device};
-use crate::geometry::{STANDARD_SIZES, Size};
+use crate::geometry::{Projection, STANDARD_SIZES, Size, WINDOW};
+use crate::heads::{self, Backbone, Head};
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
+use crate::ros::Made;
 use crate::runtime::cache;
 use crate::stages::fit::Fitter;
-use crate::stages::forward::warm_up;
-use crate::stages::heads::{Heads, HeadsConfig, ModelCard};
+use crate::stages::forward::{MOST_WINDOWS, warm_up};
+use crate::stages::heads::{Dense, Heads, HeadsConfig, ModelCard, backbone};
+use crate::stages::publish::{Encoder, EncoderConfig};
 
 /// A model that is ready to be used.
 pub struct Model {
-    /// The model and what its engine has to do. The first tap is the feature layer, the last the last layer.
+    /// The model and what its engine has to do. The feature layer and what the heads read are among the taps, the last
+    /// one is the last layer.
     pub task: Task,
     /// Runs it.
     pub engine: Box<dyn Engine>,
@@ -33,6 +38,10 @@ pub struct Model {
     pub basis: Option<Basis>,
     /// Where it is from, or will be saved; `None` without a cache folder.
     pub basis_path: Option<PathBuf>,
+    /// Depth and segmentation; `None` once they have been handed out.
+    dense: Option<Dense>,
+    /// Which of them there are.
+    pub made: Made,
 }
 
 impl Model {
@@ -49,18 +58,24 @@ impl Model {
             "layer: {layer} was asked for, {} has blocks 1 to {n_layers}",
             pixio.name()
         );
-        let mut taps = vec![layer, n_layers];
-        taps.dedup();
-        let task = pixio.task(config, taps);
         let card = ModelCard {
-            name: task.pixio.name().to_owned(),
-            revision: task.pixio.revision().to_owned(),
+            name: pixio.name().to_owned(),
+            revision: pixio.revision().to_owned(),
             layer,
-            n_cls_tokens: task.pixio.config().n_cls_tokens,
+            n_cls_tokens: pixio.config().n_cls_tokens,
         };
+        let heads = load_heads(config, &pixio)?;
+        ensure!(
+            config.fit != config::Fit::Window || heads.iter().any(Option::is_some),
+            "fit: window makes depth and segmentation alone: give depth_head or segmentation_head"
+        );
+        let task = pixio.task(config, taps(layer, n_layers, &heads));
+        let dense = dense(config, heads, &task)?;
+        let made = made(&dense);
         let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
         let (engine, lacks_engine) = load_engine(config, &task)?;
-        Ok(Self { task, engine, lacks_engine, card, basis, basis_path })
+        let dense = Some(dense);
+        Ok(Self { task, engine, lacks_engine, card, basis, basis_path, dense, made })
     }
 
     /// The encoder.
@@ -110,23 +125,106 @@ impl Model {
         Ok(current)
     }
 
+    /// Where the feature layer stands among the engine's taps.
+    pub fn feature_tap(&self) -> usize {
+        self.task.taps.iter().position(|&tap| tap == self.card.layer).unwrap_or_default()
+    }
+
+    /// Depth and segmentation; loaded again when they have been handed out.
+    ///
+    /// # Errors
+    /// A head file is not there any more.
+    pub fn dense(&mut self, config: &Config) -> anyhow::Result<Dense> {
+        match self.dense.take() {
+            Some(dense) => Ok(dense),
+            None => {
+                let backbone = backbone(&self.card, self.task.pixio.config());
+                let (device, kind) = (self.task.device, self.task.arithmetic.kind());
+                dense(config, read_heads(config, &backbone, device, kind)?, &self.task)
+            }
+        }
+    }
+
     /// Heads for this model; takes the basis along.
-    pub fn heads(&mut self, config: &Config) -> Heads {
+    ///
+    /// # Errors
+    /// As [`Model::dense`].
+    pub fn heads(&mut self, config: &Config) -> anyhow::Result<Heads> {
         let heads = HeadsConfig {
             card: self.card.clone(),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
             basis_path: self.basis_path.clone(),
+            taps: self.task.taps.clone(),
+            dense: self.dense(config)?,
         };
-        Heads::new(heads, self.basis.take())
+        Ok(Heads::new(heads, self.basis.take()))
     }
+
+    /// What encodes this model's outputs; `projection` is the cameras'.
+    pub fn encoder(&self, config: &Config, projection: Projection) -> Encoder {
+        let classes = self.made.classes.iter().flatten();
+        Encoder::new(EncoderConfig {
+            palette: classes.map(|class| class.color).collect(),
+            overlay_opacity: config.overlay_opacity,
+            points_stride: config.points_stride,
+            projection,
+        })
+    }
+}
+
+/// The depth head and the segmentation head, where there are some.
+type HeadPair = [Option<Head>; 2];
+
+/// The heads that `config` names, on the model's device.
+///
+/// # Errors
+/// A file that is no head of this model.
+pub fn load_heads(config: &Config, loaded: &Loaded) -> anyhow::Result<HeadPair> {
+    let card = ModelCard {
+        name: loaded.name().to_owned(),
+        revision: loaded.revision().to_owned(),
+        layer: 0,
+        n_cls_tokens: 0,
+    };
+    read_heads(config, &backbone(&card, loaded.config()), loaded.device, loaded.arithmetic.kind())
+}
+
+fn read_heads(config: &Config, model: &Backbone, device: Device, kind: Kind) -> anyhow::Result<HeadPair> {
+    let read = |file: &Option<PathBuf>, task: &str| {
+        let head = file.as_ref().map(|file| Head::load_for(file, task, model, device, kind));
+        head.transpose().with_context(|| format!("{task}_head"))
+    };
+    Ok([read(&config.depth_head, "depth")?, read(&config.segmentation_head, "segmentation")?])
+}
+
+/// Blocks whose tokens are needed: for the features, for the embedding and for the heads; ascending.
+pub fn taps(layer: usize, n_layers: usize, heads: &HeadPair) -> Vec<usize> {
+    let for_heads = heads.iter().flatten().flat_map(|head| head.card().taps.iter().copied());
+    let mut taps: Vec<usize> = [layer, n_layers].into_iter().chain(for_heads).collect();
+    taps.sort_unstable();
+    taps.dedup();
+    taps
+}
+
+fn dense(config: &Config, [depth, segmentation]: HeadPair, task: &Task) -> anyhow::Result<Dense> {
+    Ok(Dense::new(depth, segmentation, config.segmentation_upsampling, &task.taps)?)
+}
+
+fn made(dense: &Dense) -> Made {
+    let [depth, segmentation] = dense.cards();
+    let classes = segmentation.and_then(|card| match &card.task {
+        heads::Task::Segmentation { classes } => Some(classes.clone()),
+        heads::Task::Depth { .. } => None,
+    });
+    Made { depth: depth.is_some(), classes }
 }
 
 /// An encoder on its device.
 pub struct Loaded {
     source: Source,
     pixio: Pixio,
-    device: tch::Device,
+    device: Device,
     arithmetic: Arithmetic,
 }
 
@@ -143,8 +241,9 @@ impl Loaded {
     pub fn task(self, config: &Config, taps: Vec<usize>) -> Task {
         let Self { source, pixio, device, arithmetic } = self;
         let launch = if config.cuda_graph { Launch::Graph } else { Launch::Plain };
-        // The frame path runs pictures one by one.
-        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch: 1, launch }
+        // The frame path runs pictures one by one, or the windows of one.
+        let batch = if config.fit == config::Fit::Window { MOST_WINDOWS } else { 1 };
+        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch, launch }
     }
 }
 
@@ -267,6 +366,7 @@ pub fn input_sizes(config: &Config) -> Vec<Size> {
     match config.fit {
         config::Fit::Auto => STANDARD_SIZES.to_vec(),
         config::Fit::Stretch | config::Fit::Letterbox | config::Fit::Crop => vec![config.size],
+        config::Fit::Window => vec![Size { width: WINDOW, height: WINDOW }],
     }
 }
 

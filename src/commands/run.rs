@@ -11,9 +11,9 @@ use signal_hook::iterator::{Handle, Signals};
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::model::{Model, fitter, input_size};
-use crate::config::{Config, EngineBuild, FeaturesDtype, Live, Values};
+use crate::config::{Config, EngineBuild, FeaturesDtype, Fit, Live, Values};
 use crate::engine::swap::Swap;
-use crate::geometry::{PATCH, Size};
+use crate::geometry::{PATCH, Projection, Size};
 use crate::logging::Log;
 use crate::pipeline::{self, Pipeline, Shared};
 use crate::report::{self, Reporter};
@@ -25,6 +25,7 @@ use crate::runtime::pool::Pool;
 use crate::runtime::thread::{self, Stage};
 use crate::runtime::wanted::Topic;
 use crate::stages::heads::{pca_size, reduced_channels};
+use crate::stages::publish::points_stride;
 
 /// What the command line and the environment said.
 pub struct Launch {
@@ -78,18 +79,20 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let bytes = |topic| message_bytes(topic, &config, &model);
-    let publishers = edge.publishers(&[String::new()], config.output_reliability, bytes);
+    let publishers = edge.publishers(&[String::new()], &model.made, config.output_reliability, bytes);
     let sink = Box::new(publishers.map_err(Failure::Setup)?);
     edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
 
-    let heads = model.heads(&config);
+    let heads = model.heads(&config).map_err(Failure::Setup)?;
+    let image = names.resolve("image").map_err(|err| Failure::Setup(err.into()))?;
+    let encoder = model.encoder(&config, Projection::of_topic(&image));
     let (better, engines) = crossbeam_channel::bounded(1);
     let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
     let background = builds.then(|| Background::start(&config, model.task.shallow_clone(), better));
     let background = background.transpose().map_err(Failure::Setup)?;
     let engine = Box::new(Swap::new(model.engine, engines));
     let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
-    let started = Pipeline::start(vec![camera], engine, heads, sink, &shared, &ended);
+    let started = Pipeline::start(vec![camera], engine, heads, (encoder, sink), &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
     let mut edge = edge;
@@ -166,6 +169,8 @@ pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
 pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
     let pixels = |size: Size| size.width as usize * size.height as usize;
     let Size { width, height } = input_size(config);
+    // Maps over windows are as large as the camera's picture, which nobody knows yet.
+    let input = if config.fit == Fit::Window { Size { width: 640, height: 480 } } else { input_size(config) };
     let grid = Size { width: width / PATCH, height: height / PATCH };
     let channels = model.pixio().config().hidden_size;
     match topic {
@@ -179,7 +184,17 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
         Topic::Reduced => pixels(grid) * reduced_channels(config.reduced_channels, grid) * 4,
         // The compressed twin is smaller than this by an amount that the picture decides.
         Topic::Pca | Topic::PcaCompressed => pixels(pca_size(grid)) * 3,
-        Topic::GridInfo => 512,
+        Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => 512,
+        // Compressed twins are smaller than their bounds here by an amount that the picture decides.
+        Topic::Depth => pixels(input) * 4,
+        Topic::DepthCompressed => pixels(input) * 2,
+        Topic::DepthColor | Topic::Overlay => pixels(input) * 3,
+        Topic::Points => {
+            let stride = points_stride(config.points_stride, input);
+            let n_points = input.width.div_ceil(stride) as usize * input.height.div_ceil(stride) as usize;
+            n_points * if model.made.classes.is_some() { 20 } else { 16 }
+        }
+        Topic::Labels | Topic::LabelsCompressed | Topic::Confidence => pixels(input),
         Topic::Embedding => (model.card.n_cls_tokens + 1) * channels * 4,
     }
 }

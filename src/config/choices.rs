@@ -113,6 +113,19 @@ impl Engine {
     }
 }
 
+/// What a segmentation head's maps are brought to the size of the model input as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upsampling {
+    /// Scores, before the likeliest class is taken: as in training.
+    Logits,
+    /// Classes, after it: faster, with stairs at borders.
+    Labels,
+}
+
+impl Choice for Upsampling {
+    const ALL: &'static [(&'static str, Self)] = &[("logits", Self::Logits), ("labels", Self::Labels)];
+}
+
 /// Whether a missing engine is built while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineBuild {
@@ -137,6 +150,8 @@ pub enum Fit {
     Crop,
     /// Stretched to the standard size nearest the camera's aspect.
     Auto,
+    /// As it is, seen by windows of 256 pixels.
+    Window,
 }
 
 impl Choice for Fit {
@@ -145,6 +160,7 @@ impl Choice for Fit {
         ("letterbox", Self::Letterbox),
         ("crop", Self::Crop),
         ("auto", Self::Auto),
+        ("window", Self::Window),
     ];
 }
 

@@ -17,7 +17,7 @@ use crate::geometry::Size;
 
 pub use choices::{
     Choice, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel, NetworkInterface,
-    Precision, Reliability, ResizeFilter,
+    Precision, Reliability, ResizeFilter, Upsampling,
 };
 pub use error::ConfigError;
 pub use live::Live;
@@ -44,7 +44,7 @@ pub struct Config {
     pub cuda_graph: bool,
     /// CPU threads of one forward pass; `None` measures.
     pub threads: Option<usize>,
-    /// Model input in pixels (both sides divisible by 16). Not read under [`Fit::Auto`].
+    /// Model input in pixels (both sides divisible by 16). Not read under [`Fit::Auto`] and [`Fit::Window`].
     pub size: Size,
     /// How a camera picture becomes a model input.
     pub fit: Fit,
@@ -52,6 +52,16 @@ pub struct Config {
     pub resize_filter: ResizeFilter,
     /// Block whose tokens feed `~/features`, counted from 1; `None` is the last.
     pub layer: Option<usize>,
+    /// Head file for depth; `None` has no depth.
+    pub depth_head: Option<PathBuf>,
+    /// Head file for segmentation; `None` has no segmentation.
+    pub segmentation_head: Option<PathBuf>,
+    /// What of a segmentation head is brought to the size of the model input.
+    pub segmentation_upsampling: Upsampling,
+    /// Depth pixels per point in each direction; `None` gives at most 64 points in each.
+    pub points_stride: Option<u32>,
+    /// How much of the picture the colours of the overlay hide, 0 to 1.
+    pub overlay_opacity: f32,
     /// Raw or compressed camera topics.
     pub image_transport: ImageTransport,
     /// QoS of the camera subscriptions.
@@ -93,6 +103,7 @@ impl Config {
     /// None that [`Values::new`] would have let through.
     pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let path = |text: &str| (!["", "auto"].contains(&text)).then(|| PathBuf::from(text));
+        let head = |text: &str| (text != "none").then(|| PathBuf::from(text));
         let max_rate = values.read("max_rate", double)?;
         Ok(Self {
             model: values.read("model", text)?.into(),
@@ -107,6 +118,11 @@ impl Config {
             fit: values.read("fit", choice)?,
             resize_filter: values.read("resize_filter", choice)?,
             layer: values.read("layer", count)?,
+            depth_head: values.read("depth_head", text).map(head)?,
+            segmentation_head: values.read("segmentation_head", text).map(head)?,
+            segmentation_upsampling: values.read("segmentation_upsampling", choice)?,
+            points_stride: values.read("points_stride", count)?.and_then(|stride| u32::try_from(stride).ok()),
+            overlay_opacity: values.read("overlay_opacity", double)? as f32,
             image_transport: values.read("image_transport", choice)?,
             image_reliability: values.read("image_reliability", choice)?,
             output_reliability: values.read("output_reliability", choice)?,

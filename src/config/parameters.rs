@@ -2,7 +2,7 @@
 //! the checks and `config/pixio.yaml` follow it.
 
 use super::choices::{self, Device, Fit, ImageTransport, LogLevel, NetworkInterface, Precision};
-use super::choices::{EngineBuild, FeaturesDtype, Reliability, ResizeFilter};
+use super::choices::{EngineBuild, FeaturesDtype, Reliability, ResizeFilter, Upsampling};
 use super::sizes;
 
 pub use super::kind::Kind;
@@ -30,6 +30,7 @@ pub struct Parameter {
 
 const MODEL: &str = "Model";
 const PICTURE: &str = "Picture";
+const HEADS: &str = "Heads";
 const TOPICS: &str = "Topics and network";
 const OUTPUTS: &str = "Outputs";
 const REPORTS: &str = "Reports";
@@ -64,7 +65,7 @@ impl Parameter {
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 24] = [
+pub static TABLE: [Parameter; 29] = [
     parameter(
         MODEL,
         "model",
@@ -141,7 +142,7 @@ pub static TABLE: [Parameter; 24] = [
         "size",
         Kind::Text("WIDTHxHEIGHT", "WIDTHxHEIGHT in pixels, both divisible by 16 and from 16 to 4096", model_size),
         "256x256",
-        "Size of the model's input. Not read under fit: auto.",
+        "Size of the model's input. Not read under fit: auto and fit: window.",
     ),
     parameter(
         PICTURE,
@@ -150,7 +151,9 @@ pub static TABLE: [Parameter; 24] = [
         "stretch",
         "How a camera picture becomes a model input. stretch scales each axis on its own, letterbox keeps \
          the aspect and pads, crop keeps the aspect and cuts, auto stretches to the one of 288x224, 336x192, \
-         256x256, 224x288 and 192x336 that is nearest the camera's aspect.",
+         256x256, 224x288 and 192x336 that is nearest the camera's aspect. window scales nothing: windows of 256x256, \
+         170 pixels apart, go through the model as a batch and are merged into depth and segmentation; features are \
+         not made.",
     ),
     parameter(
         PICTURE,
@@ -159,6 +162,46 @@ pub static TABLE: [Parameter; 24] = [
         "exact",
         "exact is the antialiased bicubic filter of training; linear is faster and aliases.",
     ),
+    parameter(
+        HEADS,
+        "depth_head",
+        Kind::Text("FILE", "none or the path of a head file", given),
+        "none",
+        "Head that makes ~/depth/image and ~/points: a file that tools/train_head.py or tools/import_head.py has \
+         written for this model.",
+    ),
+    parameter(
+        HEADS,
+        "segmentation_head",
+        Kind::Text("FILE", "none or the path of a head file", given),
+        "none",
+        "Head that makes ~/segmentation/image: a file like that of depth_head.",
+    ),
+    parameter(
+        HEADS,
+        "segmentation_upsampling",
+        Kind::Choice(choices::words::<Upsampling>),
+        "logits",
+        "What is brought from the head's resolution to that of the model input. logits are, before the likeliest \
+         class is taken, as in training; labels are after it, which is faster and has stairs at borders.",
+    ),
+    parameter(
+        HEADS,
+        "points_stride",
+        Kind::WordOrInteger("auto", 1),
+        "auto",
+        "Pixels of ~/depth/image per point of ~/points, in each direction. auto gives at most 64 points in each.",
+    )
+    .in_unit("pixels")
+    .online_only(),
+    parameter(
+        HEADS,
+        "overlay_opacity",
+        Kind::Double(0.0, 1.0),
+        "0.5",
+        "How much of the picture the colours hide in ~/segmentation/overlay/compressed.",
+    )
+    .online_only(),
     parameter(
         TOPICS,
         "image_transport",

@@ -34,6 +34,11 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         fit: Fit::Stretch,
         resize_filter: ResizeFilter::Exact,
         layer: None,
+        depth_head: None,
+        segmentation_head: None,
+        segmentation_upsampling: Upsampling::Logits,
+        points_stride: None,
+        overlay_opacity: 0.5,
         image_transport: ImageTransport::Raw,
         image_reliability: Reliability::BestEffort,
         output_reliability: None,
@@ -103,7 +108,7 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
     check(
         "fit",
         string("fill"),
-        "--fit: `fit` cannot be \"fill\" (string): valid is stretch, letterbox, crop or auto",
+        "--fit: `fit` cannot be \"fill\" (string): valid is stretch, letterbox, crop, auto or window",
     );
     check("fit", Value::Bool(true), "`fit` cannot be true (bool): valid is stretch");
     check(

@@ -25,6 +25,7 @@ pub mod swap;
 
 use tch::Tensor;
 
+use crate::heads::HeadError;
 use crate::pixio::ModelError;
 
 /// What an engine computes from a batch, on the engine's device.
@@ -79,6 +80,16 @@ impl From<ModelError> for EngineError {
     fn from(err: ModelError) -> Self {
         let message = match err {
             ModelError::Libtorch { message } => message,
+            other => other.to_string(),
+        };
+        Self { message }
+    }
+}
+
+impl From<HeadError> for EngineError {
+    fn from(err: HeadError) -> Self {
+        let message = match err {
+            HeadError::Libtorch { message } => message,
             other => other.to_string(),
         };
         Self { message }

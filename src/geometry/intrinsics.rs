@@ -27,6 +27,11 @@ impl Intrinsics {
         self.k[0] != 0.0
     }
 
+    /// One number for both axes, pixels: the geometric mean.
+    pub fn focal_length(&self) -> f64 {
+        (self.k[0] * self.k[4]).abs().sqrt()
+    }
+
     /// The calibration of the picture of `size` that `target_from_source` makes of this one's:
     /// a point in space projects through it to where the transform moves its old projection.
     pub fn under(&self, target_from_source: &Affine2<f64>, size: Size) -> Self {

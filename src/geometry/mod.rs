@@ -5,11 +5,15 @@
 
 mod intrinsics;
 mod placement;
+mod rays;
+mod windows;
 
-use nalgebra::{Affine2, Matrix3};
+use nalgebra::{Affine2, Matrix3, Point2};
 
 pub use intrinsics::Intrinsics;
 pub use placement::{Placement, Rect};
+pub use rays::{Projection, RaysError, rays, strided};
+pub use windows::{STRIDE, WINDOW, corners, padded, windows_over};
 
 /// Width and height in pixels, or in patches for a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,10 +50,12 @@ pub fn nearest_standard_size(camera: Size) -> Size {
 pub struct Geometry {
     /// Size of the camera's picture.
     pub camera: Size,
-    /// Size of the model input, both sides divisible by [`PATCH`].
+    /// Size of the model input, both sides divisible by [`PATCH`] unless the model sees it window by window.
     pub model: Size,
     /// Maps camera pixels to pixels of the model input.
     pub model_from_camera: Affine2<f64>,
+    /// Whether the model sees the input window by window.
+    pub is_windowed: bool,
 }
 
 impl Geometry {
@@ -68,9 +74,35 @@ impl Geometry {
         Placement::crop(camera, model).geometry()
     }
 
-    /// Columns and rows of patches.
+    /// The camera's picture as it is, seen window by window.
+    pub fn windows(camera: Size) -> Self {
+        Self { camera, model: camera, model_from_camera: Affine2::identity(), is_windowed: true }
+    }
+
+    /// Columns and rows of patches; of one window where the model sees such.
     pub fn grid(&self) -> Size {
-        Size { width: self.model.width / PATCH, height: self.model.height / PATCH }
+        let Size { width, height } = self.pass();
+        Size { width: width / PATCH, height: height / PATCH }
+    }
+
+    /// What the model sees at once.
+    pub fn pass(&self) -> Size {
+        if self.is_windowed { Size { width: WINDOW, height: WINDOW } } else { self.model }
+    }
+
+    /// Pixels of the model input that show the camera's picture; the others are padding.
+    pub fn picture_in_model(&self) -> Rect {
+        let corner = |x: f64, y: f64| self.model_from_camera * Point2::new(x, y);
+        let first = corner(-0.5, -0.5);
+        let end = corner(f64::from(self.camera.width) - 0.5, f64::from(self.camera.height) - 0.5);
+        // A pixel belongs to the picture when its centre does; rounding errors are no reason to lose one.
+        let range = |first: f64, end: f64, n: u32| {
+            let within = |side: f64| (side - 1e-6).ceil().clamp(0.0, f64::from(n)) as u32;
+            (within(first), within(end))
+        };
+        let (left, right) = range(first.x, end.x, self.model.width);
+        let (top, bottom) = range(first.y, end.y, self.model.height);
+        Rect { left, top, size: Size { width: right - left, height: bottom - top } }
     }
 
     /// Maps pixels of the model input to camera pixels.
@@ -103,8 +135,6 @@ fn scale_then_shift(x: (f64, f64), y: (f64, f64)) -> Affine2<f64> {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::Point2;
-
     use super::*;
 
     fn size(width: u32, height: u32) -> Size {

@@ -65,7 +65,8 @@ impl Placement {
         let (source, target) = (self.source, self.target);
         let x = axis(source.left, source.size.width, target.left, target.size.width);
         let y = axis(source.top, source.size.height, target.top, target.size.height);
-        Geometry { camera: self.camera, model: self.model, model_from_camera: scale_then_shift(x, y) }
+        let model_from_camera = scale_then_shift(x, y);
+        Geometry { camera: self.camera, model: self.model, model_from_camera, is_windowed: false }
     }
 }
 

@@ -81,6 +81,35 @@ pub struct Backbone {
     pub n_cls_tokens: usize,
 }
 
+impl Backbone {
+    /// Whether a head that was trained on this encoder reads the tokens of `model`.
+    ///
+    /// # Errors
+    /// Both architectures, where they differ.
+    pub(super) fn check(&self, model: &Self) -> Result<(), String> {
+        let shape = |one: &Self| (one.hidden_size, one.num_hidden_layers, one.n_cls_tokens);
+        let words = |one: &Self| {
+            let (hidden, layers, n_cls) = shape(one);
+            format!("{layers} blocks of {hidden} with {n_cls} class tokens")
+        };
+        if shape(self) == shape(model) {
+            return Ok(());
+        }
+        let (ours, theirs) = (words(self), words(model));
+        Err(format!("it was trained on {} ({ours}), the model is {} ({theirs})", self.model, model.model))
+    }
+}
+
+impl Task {
+    /// In one word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Depth { .. } => "depth",
+            Self::Segmentation { .. } => "segmentation",
+        }
+    }
+}
+
 impl Card {
     /// Reads and checks a card.
     ///

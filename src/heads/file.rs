@@ -22,6 +22,14 @@ pub enum HeadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It was made for another encoder, or for another task.
+    #[error("head {}: {reason}", file.display())]
+    Misfit {
+        /// The head file.
+        file: PathBuf,
+        /// Both sides.
+        reason: String,
+    },
     /// The wrong number of taps was given.
     #[error("the head reads the blocks {expected:?}, {given} were given")]
     Taps {
@@ -71,11 +79,16 @@ impl Parameters {
             if name.ends_with("num_batches_tracked") {
                 continue;
             }
-            if view.dtype() != Dtype::F32 {
-                return Err(failed(format!("tensor {name} is {:?}, expected F32", view.dtype())));
-            }
+            let stored = match view.dtype() {
+                Dtype::F32 => Kind::Float,
+                Dtype::F16 => Kind::Half,
+                other => {
+                    return Err(failed(format!("tensor {name} is {other:?}, expected F32 or F16")));
+                }
+            };
             let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-            unread.insert(name, Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?);
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, stored)?;
+            unread.insert(name, tensor.f_to_kind(Kind::Float)?);
         }
         Ok(Self { file: file.to_owned(), card, unread, device, kind })
     }

@@ -10,6 +10,7 @@ mod card;
 mod dpt;
 mod file;
 mod linear;
+mod merge;
 mod tap;
 
 use std::path::Path;
@@ -18,6 +19,9 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::card::{Backbone, Card, Class, HeadKind, Task};
 pub use self::file::HeadError;
+
+use crate::config::Upsampling;
+use crate::geometry::{Size, WINDOW};
 
 use self::dpt::Dpt;
 use self::file::Parameters;
@@ -39,9 +43,9 @@ enum Network {
 /// Per pixel class and how sure the head is of it.
 #[derive(Debug)]
 pub struct Labels {
-    /// Index of the likeliest class, uint8 `[B, height, width]`.
+    /// Index of the likeliest class, uint8 `[height, width]`.
     pub classes: Tensor,
-    /// Its probability, `[B, height, width]`, float32.
+    /// Its probability, `[height, width]`, float32.
     pub confidence: Tensor,
 }
 
@@ -63,6 +67,37 @@ impl Head {
         };
         parameters.check_all_read()?;
         Ok(Self { card, network })
+    }
+
+    /// The same, for the task `task` ("depth" or "segmentation") on the tokens of `model`. Weights of another revision
+    /// of the same architecture are a warning: the head's answers may be worthless.
+    ///
+    /// # Errors
+    /// As [`Head::load`]; or the head is for another task or another architecture.
+    pub fn load_for(
+        file: &Path,
+        task: &str,
+        model: &Backbone,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self, HeadError> {
+        let head = Self::load(file, device, kind)?;
+        let Card { backbone, task: its, .. } = &head.card;
+        let misfit = |reason| HeadError::Misfit { file: file.to_owned(), reason };
+        if its.name() != task {
+            return Err(misfit(format!("it is for {}, {task} was asked for", its.name())));
+        }
+        backbone.check(model).map_err(misfit)?;
+        if backbone.revision != model.revision {
+            tracing::warn!(
+                "head {} was trained on revision {} of {}, this is revision {}: expect worse {task}",
+                file.display(),
+                backbone.revision,
+                backbone.model,
+                model.revision
+            );
+        }
+        Ok(head)
     }
 
     /// What the head is and what it was made for.
@@ -89,29 +124,91 @@ impl Head {
         }
     }
 
-    /// Depth in metres, `[B, height, width]`, float32, from raw maps; nothing for a segmentation head.
+    /// Depth in metres, `[height, width]`, float32, from the raw maps of a picture: one, or those of the windows over it.
+    /// Nothing for a segmentation head.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn depth(&self, raw: &Tensor, size: [i64; 2]) -> Result<Option<Tensor>, HeadError> {
+    pub fn depth(&self, raw: &Tensor, picture: Picture) -> Result<Option<Tensor>, HeadError> {
         let Task::Depth { max_depth, .. } = &self.card.task else { return Ok(None) };
         // Resized before the sigmoid, as in training.
-        let resized = resized(raw, size)?.f_to_kind(Kind::Float)?;
-        Ok(Some(resized.f_sigmoid()?.f_mul_scalar(*max_depth)?.f_select(1, 0)?))
+        let resized = resized(raw, picture.pass())?.f_to_kind(Kind::Float)?;
+        let depth = resized.f_sigmoid()?.f_mul_scalar(*max_depth)?.f_select(1, 0)?;
+        Ok(Some(picture.whole(&depth)?))
     }
 
-    /// Classes and confidence from raw maps; nothing for a depth head.
+    /// Classes and confidence from raw maps like those of [`Head::depth`]; nothing for a depth head. `upsampling` says
+    /// what is brought to the picture's size; windows are always merged as probabilities.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn labels(&self, raw: &Tensor, size: [i64; 2]) -> Result<Option<Labels>, HeadError> {
+    pub fn labels(
+        &self,
+        raw: &Tensor,
+        picture: Picture,
+        upsampling: Upsampling,
+    ) -> Result<Option<Labels>, HeadError> {
         if !matches!(self.card.task, Task::Segmentation { .. }) {
             return Ok(None);
         }
-        let probabilities = resized(raw, size)?.f_softmax(1, Kind::Float)?;
-        let (confidence, classes) = probabilities.f_max_dim(1, false)?;
-        Ok(Some(Labels { classes: classes.f_to_kind(Kind::Uint8)?, confidence }))
+        let probabilities = |scores: &Tensor| scores.f_softmax(1, Kind::Float);
+        match (picture, upsampling) {
+            (Picture::Whole(size), Upsampling::Labels) => {
+                let Labels { classes, confidence } = likeliest(&probabilities(raw)?.f_get(0)?)?;
+                let size = sides(size);
+                let nearest = |map: &Tensor| {
+                    map.f_unsqueeze(0)?
+                        .f_unsqueeze(0)?
+                        .f_upsample_nearest2d(size, None, None)?
+                        .f_get(0)?
+                        .f_get(0)
+                };
+                Ok(Some(Labels { classes: nearest(&classes)?, confidence: nearest(&confidence)? }))
+            }
+            _ => {
+                let resized = probabilities(&resized(raw, picture.pass())?)?;
+                Ok(Some(likeliest(&picture.whole(&resized)?)?))
+            }
+        }
     }
+}
+
+/// How raw maps cover a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// There is one map, of all of it.
+    Whole(Size),
+    /// There is one map per window over a picture of this size.
+    Windows(Size),
+}
+
+impl Picture {
+    /// Rows and columns of what one map shows.
+    fn pass(self) -> [i64; 2] {
+        match self {
+            Self::Whole(size) => sides(size),
+            Self::Windows(_) => [i64::from(WINDOW); 2],
+        }
+    }
+
+    /// `[..., height, width]` from `[B, ..., h, w]`.
+    fn whole(self, maps: &Tensor) -> Result<Tensor, tch::TchError> {
+        match self {
+            Self::Whole(_) => maps.f_get(0),
+            Self::Windows(size) => merge::merged(maps, size),
+        }
+    }
+}
+
+/// Rows and columns.
+fn sides(size: Size) -> [i64; 2] {
+    [i64::from(size.height), i64::from(size.width)]
+}
+
+/// The likeliest class of every pixel of the probabilities `[n, h, w]`.
+fn likeliest(probabilities: &Tensor) -> Result<Labels, tch::TchError> {
+    let (confidence, classes) = probabilities.f_max_dim(0, false)?;
+    Ok(Labels { classes: classes.f_to_kind(Kind::Uint8)?, confidence })
 }
 
 /// Bilinear, corners aligned, as in training.

@@ -10,13 +10,17 @@ use ros2_client::{Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName
 use serde::Serialize;
 
 use super::camera::{Camera, CameraTopics, Receiving};
+use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
-use super::publishers::{CameraOutputs, Out, Publishers, message_type};
+use super::publishers::{
+    CameraOutputs, DepthOutputs, Out, Publishers, SegmentationOutputs, label_info, message_type,
+};
 use super::rosout::Rosout;
 use super::watch::{End, Ends, Graph, Role, camera_publishers, watch};
 use super::{context, discovery, qos};
 use crate::config::{ImageTransport, Reliability};
+use crate::heads::Class;
 use crate::logging::Record;
 use crate::runtime::thread::Stage;
 use crate::runtime::wanted::{Topic, Wanted};
@@ -36,6 +40,15 @@ pub struct Options {
     pub records: Option<Receiver<Record>>,
     /// Wakes main when one of the edge's threads ends.
     pub ended: mpsc::Sender<()>,
+}
+
+/// Which heads there are.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Whether depth is made.
+    pub depth: bool,
+    /// The classes of the segmentation; `None` makes none.
+    pub classes: Option<Vec<Class>>,
 }
 
 /// The node in the ROS graph. Dropping it leaves the graph; [`Edge::close`] also says how it went.
@@ -107,6 +120,7 @@ impl Edge {
     pub fn publishers(
         &mut self,
         prefixes: &[String],
+        made: &Made,
         reliability: Option<Reliability>,
         message_bytes: impl Fn(Topic) -> usize,
     ) -> anyhow::Result<Publishers> {
@@ -122,9 +136,57 @@ impl Edge {
                 pca_compressed: self.publisher(prefix, Topic::PcaCompressed, &qos)?,
                 grid_info: self.publisher(prefix, Topic::GridInfo, &qos)?,
                 embedding: self.publisher(prefix, Topic::Embedding, &qos)?,
+                depth: made.depth.then(|| self.depth_outputs(prefix, &qos)).transpose()?,
+                segmentation: made
+                    .classes
+                    .as_deref()
+                    .map(|classes| self.segmentation_outputs(prefix, classes, &qos))
+                    .transpose()?,
             })
         });
         Ok(Publishers::new(cameras.collect::<anyhow::Result<_>>()?))
+    }
+
+    fn depth_outputs(
+        &mut self,
+        prefix: &str,
+        qos: &impl Fn(Topic) -> QosPolicies,
+    ) -> anyhow::Result<DepthOutputs> {
+        Ok(DepthOutputs {
+            image: self.publisher(prefix, Topic::Depth, qos)?,
+            compressed: self.publisher(prefix, Topic::DepthCompressed, qos)?,
+            info: self.publisher(prefix, Topic::DepthInfo, qos)?,
+            color: self.publisher(prefix, Topic::DepthColor, qos)?,
+            points: self.publisher(prefix, Topic::Points, qos)?,
+        })
+    }
+
+    fn segmentation_outputs(
+        &mut self,
+        prefix: &str,
+        classes: &[Class],
+        qos: &impl Fn(Topic) -> QosPolicies,
+    ) -> anyhow::Result<SegmentationOutputs> {
+        Ok(SegmentationOutputs {
+            image: self.publisher(prefix, Topic::Labels, qos)?,
+            compressed: self.publisher(prefix, Topic::LabelsCompressed, qos)?,
+            confidence: self.publisher(prefix, Topic::Confidence, qos)?,
+            info: self.publisher(prefix, Topic::LabelsInfo, qos)?,
+            overlay: self.publisher(prefix, Topic::Overlay, qos)?,
+            _label_info: self.label_info(prefix, classes)?,
+        })
+    }
+
+    /// Says what the labels mean, once and for every late subscriber.
+    fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
+        let name = self.names.resolve(&format!("~/{prefix}segmentation/label_info"))?;
+        let publisher: Publisher<LabelInfo> = self
+            .topic(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Latched)
+            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
+            .with_context(|| format!("cannot publish {name}"))?;
+        let header = Header { stamp: Time::now(), ..Header::default() };
+        publisher.publish(label_info(header, classes)).with_context(|| format!("cannot publish {name}"))?;
+        Ok(publisher)
     }
 
     fn publisher<M: Serialize>(

@@ -1,6 +1,8 @@
 //! Messages as they go over the wire, field by field as in their `.msg` files. Payloads are
 //! generic: borrowed where one is read, owned where one is written.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -13,6 +15,14 @@ pub struct Time {
     pub sec: i32,
     /// Nanoseconds past `sec`.
     pub nanosec: u32,
+}
+
+impl Time {
+    /// By this machine's clock.
+    pub fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { sec: i32::try_from(now.as_secs()).unwrap_or(i32::MAX), nanosec: now.subsec_nanos() }
+    }
 }
 
 /// `std_msgs/Header`.
@@ -108,6 +118,62 @@ pub struct CameraInfo {
     pub binning_y: u32,
     /// The part of the sensor that was read.
     pub roi: RegionOfInterest,
+}
+
+/// `sensor_msgs/PointField`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointField {
+    /// Such as `x`.
+    pub name: String,
+    /// First byte within a point.
+    pub offset: u32,
+    /// Type of a value, in the message's numbers.
+    pub datatype: u8,
+    /// Values.
+    pub count: u32,
+}
+
+/// `sensor_msgs/PointCloud2`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointCloud2 {
+    /// Stamp and optical frame.
+    pub header: Header,
+    /// Rows of points.
+    pub height: u32,
+    /// Columns of points.
+    pub width: u32,
+    /// What a point holds.
+    pub fields: Vec<PointField>,
+    /// Whether values are big endian.
+    pub is_bigendian: bool,
+    /// Bytes of a point.
+    pub point_step: u32,
+    /// Bytes of a row.
+    pub row_step: u32,
+    /// Points, row-major.
+    pub data: ByteBuf,
+    /// Whether all points are valid.
+    pub is_dense: bool,
+}
+
+/// `vision_msgs/VisionClass`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisionClass {
+    /// Its label in the segmentation image.
+    pub class_id: u16,
+    /// For people.
+    pub class_name: String,
+}
+
+/// `vision_msgs/LabelInfo`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelInfo {
+    /// When the classes were made known.
+    pub header: Header,
+    /// Every class.
+    pub class_map: Vec<VisionClass>,
+    /// Least confidence of a label; this node labels every pixel.
+    pub threshold: f32,
 }
 
 /// `pixio_node/PatchFeatures`: see `msg/PatchFeatures.msg`.

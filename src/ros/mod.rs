@@ -18,6 +18,6 @@ mod rosout;
 mod watch;
 
 pub use camera::{Camera, CameraTopics};
-pub use edge::{Edge, Options};
+pub use edge::{Edge, Made, Options};
 pub use parameters::{Parameters, Rule};
 pub use publishers::Publishers;

@@ -7,13 +7,18 @@ use serde::Serialize;
 use serde_bytes::ByteBuf;
 
 use super::calibration::camera_info;
-use super::messages::{CameraInfo, CompressedImage, Embedding, Header, Image, PatchFeatures};
+use super::messages::{
+    CameraInfo, CompressedImage, Embedding, Header, Image, LabelInfo, PatchFeatures, PointCloud2, PointField,
+    VisionClass,
+};
 use crate::config::FeaturesDtype;
-use crate::geometry::Geometry;
+use crate::encode::{self, Cloud};
+use crate::geometry::{Geometry, Size};
+use crate::heads::Class;
 use crate::logging::Throttle;
-use crate::runtime::wanted::Topic;
-use crate::stages::heads::{FeatureMap, ModelCard, Output, RgbPicture};
-use crate::stages::publish::{Sent, Sink};
+use crate::runtime::wanted::{Topic, Topics};
+use crate::stages::heads::{DepthMap, FeatureMap, LabelMap, ModelCard, Output, RgbPicture};
+use crate::stages::publish::{Encoded, Sent, Sink};
 
 /// Least time between two warnings about one topic.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
@@ -21,6 +26,13 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 /// What image_transport's subscriber reads as "a PNG file of an rgb8 picture": it decodes to
 /// OpenCV's bgr8 and turns that back into the first word.
 const PNG_OF_RGB8: &str = "rgb8; png compressed bgr8";
+
+/// The same for a picture of labels: one byte per pixel, exact.
+const PNG_OF_MONO8: &str = "mono8; png compressed mono8";
+
+/// `PointField.FLOAT32` and `PointField.UINT32`.
+const FLOAT32: u8 = 7;
+const UINT32: u8 = 6;
 
 /// Publishers of every camera.
 pub struct Publishers(Vec<CameraOutputs>);
@@ -33,15 +45,44 @@ pub(super) struct CameraOutputs {
     pub(super) pca_compressed: Out<CompressedImage>,
     pub(super) grid_info: Out<CameraInfo>,
     pub(super) embedding: Out<Embedding>,
+    pub(super) depth: Option<DepthOutputs>,
+    pub(super) segmentation: Option<SegmentationOutputs>,
+}
+
+/// Publishers of a camera's depth.
+pub(super) struct DepthOutputs {
+    pub(super) image: Out<Image>,
+    pub(super) compressed: Out<CompressedImage>,
+    pub(super) info: Out<CameraInfo>,
+    pub(super) color: Out<CompressedImage>,
+    pub(super) points: Out<PointCloud2>,
+}
+
+/// Publishers of a camera's segmentation.
+pub(super) struct SegmentationOutputs {
+    pub(super) image: Out<Image>,
+    pub(super) compressed: Out<CompressedImage>,
+    pub(super) confidence: Out<Image>,
+    pub(super) info: Out<CameraInfo>,
+    pub(super) overlay: Out<CompressedImage>,
+    /// Holds what late subscribers hear.
+    pub(super) _label_info: Publisher<LabelInfo>,
 }
 
 /// ROS type of a topic: package and name.
 pub(super) fn message_type(topic: Topic) -> (&'static str, &'static str) {
     match topic {
         Topic::Features => ("pixio_node", "PatchFeatures"),
-        Topic::Reduced | Topic::Pca => ("sensor_msgs", "Image"),
-        Topic::PcaCompressed => ("sensor_msgs", "CompressedImage"),
-        Topic::GridInfo => ("sensor_msgs", "CameraInfo"),
+        Topic::Reduced | Topic::Pca | Topic::Depth | Topic::Labels | Topic::Confidence => {
+            ("sensor_msgs", "Image")
+        }
+        Topic::PcaCompressed
+        | Topic::DepthCompressed
+        | Topic::DepthColor
+        | Topic::LabelsCompressed
+        | Topic::Overlay => ("sensor_msgs", "CompressedImage"),
+        Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => ("sensor_msgs", "CameraInfo"),
+        Topic::Points => ("sensor_msgs", "PointCloud2"),
         Topic::Embedding => ("pixio_node", "Embedding"),
     }
 }
@@ -79,12 +120,23 @@ impl Publishers {
 }
 
 impl Sink for Publishers {
-    fn send(&mut self, output: Output) -> Sent {
+    fn send(&mut self, output: Output, encoded: Encoded) -> Sent {
         let mut sent = Sent::default();
         let Some(topics) = self.0.get_mut(output.camera) else { return sent };
-        let Output { header, card, geometry, .. } = output;
+        let Output { header, card, geometry, wanted, input_info, .. } = output;
         let header = Header::from(header);
         let stamped = || header.clone();
+        let file = |format: &str, file: Option<Vec<u8>>| {
+            file.map(|file| CompressedImage {
+                header: stamped(),
+                format: format.to_owned(),
+                data: ByteBuf::from(file),
+            })
+        };
+        let info = |topic: Topic| {
+            let info = input_info.clone().filter(|_| wanted.contains(topic));
+            info.map(|info| camera_info(stamped(), info))
+        };
         let features = output.features.map(|map| patch_features(stamped(), &card, &geometry, map));
         let embedding = output.embedding.map(|embedding| Embedding {
             header: stamped(),
@@ -95,18 +147,91 @@ impl Sink for Publishers {
             pooled: embedding.pooled,
             class_tokens: embedding.class_tokens,
         });
-        let pca_file = output.pca_png.map(|file| CompressedImage {
-            header: stamped(),
-            format: PNG_OF_RGB8.to_owned(),
-            data: ByteBuf::from(file),
-        });
+        let pca = output.pca.filter(|_| wanted.contains(Topic::Pca));
         topics.features.send(features, &mut sent);
         topics.reduced.send(output.reduced.map(|map| float_image(stamped(), map)), &mut sent);
-        topics.pca.send(output.pca.map(|picture| rgb_image(stamped(), picture)), &mut sent);
-        topics.pca_compressed.send(pca_file, &mut sent);
+        topics.pca.send(pca.map(|picture| rgb_image(stamped(), picture)), &mut sent);
+        topics.pca_compressed.send(file(PNG_OF_RGB8, encoded.pca), &mut sent);
         topics.grid_info.send(output.grid_info.map(|grid| camera_info(stamped(), grid)), &mut sent);
         topics.embedding.send(embedding, &mut sent);
+        if let Some(topics) = &mut topics.depth {
+            topics.info.send(info(Topic::DepthInfo), &mut sent);
+            let depth = output.depth.filter(|_| wanted.contains(Topic::Depth));
+            topics.image.send(depth.map(|map| depth_image(stamped(), &map)), &mut sent);
+            topics.compressed.send(file(encode::COMPRESSED_DEPTH, encoded.depth), &mut sent);
+            topics.color.send(file(PNG_OF_RGB8, encoded.depth_color), &mut sent);
+            topics.points.send(encoded.points.map(|cloud| point_cloud(stamped(), cloud)), &mut sent);
+        }
+        if let Some(topics) = &mut topics.segmentation {
+            topics.info.send(info(Topic::LabelsInfo), &mut sent);
+            topics.compressed.send(file(PNG_OF_MONO8, encoded.labels), &mut sent);
+            topics.overlay.send(file(PNG_OF_RGB8, encoded.overlay), &mut sent);
+            let (labels, confidence) = label_images(&header, output.labels, wanted);
+            topics.image.send(labels, &mut sent);
+            topics.confidence.send(confidence, &mut sent);
+        }
         sent
+    }
+}
+
+/// The classes of a segmentation head, as every late subscriber hears them.
+pub(super) fn label_info(header: Header, classes: &[Class]) -> LabelInfo {
+    let class_map = classes
+        .iter()
+        .enumerate()
+        .map(|(id, class)| VisionClass { class_id: id as u16, class_name: class.name.clone() });
+    LabelInfo { header, class_map: class_map.collect(), threshold: 0.0 }
+}
+
+fn depth_image(header: Header, map: &DepthMap) -> Image {
+    Image {
+        header,
+        height: map.size.height,
+        width: map.size.width,
+        encoding: "32FC1".to_owned(),
+        is_bigendian: 0,
+        step: map.size.width * size_of::<f32>() as u32,
+        data: ByteBuf::from(map.meters.iter().flat_map(|meters| meters.to_le_bytes()).collect::<Vec<_>>()),
+    }
+}
+
+/// The labels and how sure the head is of them, as far as each is wanted.
+fn label_images(header: &Header, map: Option<LabelMap>, wanted: Topics) -> (Option<Image>, Option<Image>) {
+    let Some(LabelMap { size, classes, confidence }) = map else { return (None, None) };
+    let image = |topic, bytes| wanted.contains(topic).then(|| mono_image(header.clone(), size, bytes));
+    (image(Topic::Labels, classes), image(Topic::Confidence, confidence))
+}
+
+fn mono_image(header: Header, size: Size, bytes: Vec<u8>) -> Image {
+    Image {
+        header,
+        height: size.height,
+        width: size.width,
+        encoding: "mono8".to_owned(),
+        is_bigendian: 0,
+        step: size.width,
+        data: ByteBuf::from(bytes),
+    }
+}
+
+fn point_cloud(header: Header, cloud: Cloud) -> PointCloud2 {
+    let point_step = cloud.point_step();
+    let fields = cloud.fields.iter().enumerate().map(|(index, field)| PointField {
+        name: field.name.to_owned(),
+        offset: 4 * index as u32,
+        datatype: if field.is_float { FLOAT32 } else { UINT32 },
+        count: 1,
+    });
+    PointCloud2 {
+        header,
+        height: cloud.size.height,
+        width: cloud.size.width,
+        fields: fields.collect(),
+        is_bigendian: false,
+        point_step,
+        row_step: point_step * cloud.size.width,
+        data: ByteBuf::from(cloud.bytes),
+        is_dense: false,
     }
 }
 

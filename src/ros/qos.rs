@@ -40,6 +40,11 @@ pub(super) fn output(reliability: Reliability, message_bytes: usize) -> QosPolic
     }
 }
 
+/// For what is said once: late listeners hear it too.
+pub(super) fn latched() -> QosPolicies {
+    QosPolicies::from(newest(Reliability::Reliable).durability(Durability::TransientLocal))
+}
+
 /// For `/rosout`: late listeners hear the last ten seconds, as with other clients.
 pub(super) fn rosout() -> QosPolicies {
     let profile = newest(Reliability::Reliable)

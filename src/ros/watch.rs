@@ -43,6 +43,8 @@ pub(super) struct End {
 pub(super) enum Role {
     /// We publish this output.
     Output(Topic),
+    /// We said something once, for all who come.
+    Latched,
     /// We subscribe to a camera.
     Camera,
 }
@@ -132,14 +134,14 @@ impl Peers {
         let mut wanted = Vec::new();
         for end in ends.iter() {
             let peers = match end.role {
-                Role::Output(_) => &readers,
+                Role::Output(_) | Role::Latched => &readers,
                 Role::Camera => &writers,
             };
             for peer in
                 peers.iter().filter(|peer| peer.topic == end.dds_topic && peer.dds_type == end.dds_type)
             {
                 let misfit = match end.role {
-                    Role::Output(_) => mismatch(&end.qos, &peer.qos),
+                    Role::Output(_) | Role::Latched => mismatch(&end.qos, &peer.qos),
                     Role::Camera => mismatch(&peer.qos, &end.qos),
                 };
                 match (misfit, end.role) {
@@ -147,7 +149,7 @@ impl Peers {
                         misfits.insert(peer.gid, self.tell(peer.gid, end, &misfit));
                     }
                     (None, Role::Output(topic)) => wanted.push(topic),
-                    (None, Role::Camera) => {}
+                    (None, Role::Camera | Role::Latched) => {}
                 }
             }
         }
@@ -186,7 +188,7 @@ fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
     let Mismatch { wish, offer, is_reliability } = misfit;
     let topic = &end.topic;
     match end.role {
-        Role::Output(_) => {
+        Role::Output(_) | Role::Latched => {
             let here = if *is_reliability {
                 ", or start this node with -p output_reliability:=reliable"
             } else {

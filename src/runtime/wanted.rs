@@ -18,6 +18,26 @@ pub enum Topic {
     GridInfo = 1 << 4,
     /// `~/embedding`.
     Embedding = 1 << 5,
+    /// `~/depth/image`.
+    Depth = 1 << 6,
+    /// `~/depth/image/compressedDepth`.
+    DepthCompressed = 1 << 7,
+    /// `~/depth/camera_info`.
+    DepthInfo = 1 << 8,
+    /// `~/depth/color/compressed`.
+    DepthColor = 1 << 9,
+    /// `~/points`.
+    Points = 1 << 10,
+    /// `~/segmentation/image`.
+    Labels = 1 << 11,
+    /// `~/segmentation/image/compressed`.
+    LabelsCompressed = 1 << 12,
+    /// `~/segmentation/confidence`.
+    Confidence = 1 << 13,
+    /// `~/segmentation/camera_info`.
+    LabelsInfo = 1 << 14,
+    /// `~/segmentation/overlay/compressed`.
+    Overlay = 1 << 15,
 }
 
 impl Topic {
@@ -30,6 +50,16 @@ impl Topic {
             Self::PcaCompressed => "features/pca/compressed",
             Self::GridInfo => "features/camera_info",
             Self::Embedding => "embedding",
+            Self::Depth => "depth/image",
+            Self::DepthCompressed => "depth/image/compressedDepth",
+            Self::DepthInfo => "depth/camera_info",
+            Self::DepthColor => "depth/color/compressed",
+            Self::Points => "points",
+            Self::Labels => "segmentation/image",
+            Self::LabelsCompressed => "segmentation/image/compressed",
+            Self::Confidence => "segmentation/confidence",
+            Self::LabelsInfo => "segmentation/camera_info",
+            Self::Overlay => "segmentation/overlay/compressed",
         }
     }
 }
@@ -42,6 +72,11 @@ impl Topics {
     /// Whether `topic` is in the set.
     pub fn contains(self, topic: Topic) -> bool {
         self.0 & topic as u32 != 0
+    }
+
+    /// Whether any of `topics` is in the set.
+    pub fn contains_any(self, topics: &[Topic]) -> bool {
+        topics.iter().any(|topic| self.contains(*topic))
     }
 
     /// Whether nothing is in the set.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::engine::{Engine, EngineError, Tokens};
-use crate::geometry::{Geometry, Intrinsics, Size};
+use crate::geometry::{Geometry, Intrinsics, STRIDE, Size, WINDOW, padded};
 use crate::runtime::pool::Lease;
 use crate::stages::camera::{Frame, Header};
+use crate::stages::fit::PADDING;
 
 /// A picture that is ready for the model.
 #[derive(Debug)]
@@ -36,30 +37,65 @@ impl Input {
         Self { header, camera, received, fitted: Instant::now(), pixels, geometry, intrinsics }
     }
 
-    /// The picture as a batch of one: uint8 `[1, H, W, 3]` on the CPU.
+    /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, or `[n, 256, 256, 3]` for the windows over the picture,
+    /// row by row.
     ///
     /// # Errors
     /// `pixels` are not of the model input's size.
     pub fn images(&self) -> Result<Tensor, EngineError> {
-        let Size { width, height } = self.geometry.model;
+        let picture @ Size { width, height } = self.geometry.model;
         // libtorch copies as many bytes as the shape says, whether they are there or not.
         if self.pixels.len() != width as usize * height as usize * 3 {
             let message = format!("{} bytes are no picture of {width}x{height}", self.pixels.len());
             return Err(EngineError { message });
         }
-        let shape = [1, i64::from(height), i64::from(width), 3];
-        Ok(Tensor::f_from_data_size(&self.pixels, &shape, Kind::Uint8)?)
+        let shape = [i64::from(height), i64::from(width), 3];
+        let image = Tensor::f_from_data_size(&self.pixels, &shape, Kind::Uint8)?;
+        if self.geometry.is_windowed { Ok(windows(&image, picture)?) } else { Ok(image.f_unsqueeze(0)?) }
     }
 }
+
+/// `[n, 256, 256, 3]` of `image` `[H, W, 3]`; what lies beyond it is the colour that is zero after normalisation.
+fn windows(image: &Tensor, picture: Size) -> Result<Tensor, TchError> {
+    let Size { width, height } = padded(picture);
+    let canvas = Tensor::from_slice(&PADDING).f_repeat([i64::from(height), i64::from(width), 1])?;
+    let mut top_left =
+        canvas.f_narrow(0, 0, i64::from(picture.height))?.f_narrow(1, 0, i64::from(picture.width))?;
+    top_left.f_copy_(image)?;
+    let (side, stride) = (i64::from(WINDOW), i64::from(STRIDE));
+    let by_window = canvas.f_unfold(0, side, stride)?.f_unfold(1, side, stride)?;
+    by_window.f_permute([0, 1, 3, 4, 2])?.f_reshape([-1, side, side, 3])
+}
+
+/// Windows that go through the model at once: engines are built for batches of these sizes.
+const BATCHES: [i64; 4] = [8, 4, 2, 1];
+
+/// The largest of [`BATCHES`].
+pub const MOST_WINDOWS: i64 = BATCHES[0];
 
 /// Runs `engine` on one input, as far as its first `n_taps` taps need it.
 ///
 /// # Errors
 /// The engine can no longer serve.
 pub fn forward(engine: &mut dyn Engine, input: &Input, n_taps: usize) -> Result<Tokens, EngineError> {
-    let tokens = engine.run(&input.images()?, n_taps)?;
+    let images = input.images()?;
+    let n_images = images.size()[0];
+    if n_images == 1 {
+        let tokens = engine.run(&images, n_taps)?;
+        engine.wait()?;
+        return Ok(tokens);
+    }
+    let (mut parts, mut n_done) = (Vec::new(), 0);
+    while let Some(batch) = BATCHES.into_iter().find(|batch| n_done + batch <= n_images) {
+        let tokens = engine.run(&images.f_narrow(0, n_done, batch)?.f_contiguous()?, n_taps)?;
+        // The next run may write where these lie.
+        parts.push(tokens.taps.iter().map(Tensor::f_detach_copy).collect::<Result<Vec<_>, _>>()?);
+        n_done += batch;
+    }
     engine.wait()?;
-    Ok(tokens)
+    let n_taps = parts.first().map_or(0, Vec::len);
+    let joined = |tap: usize| Tensor::f_cat(&parts.iter().map(|part| &part[tap]).collect::<Vec<_>>(), 0);
+    Ok(Tokens { taps: (0..n_taps).map(joined).collect::<Result<_, _>>()? })
 }
 
 /// Runs `engine` `n_runs` times on a grey picture, so that the first camera frame pays for no
@@ -72,4 +108,39 @@ pub fn warm_up(engine: &mut dyn Engine, size: Size, n_runs: usize) -> Result<(),
     let grey = Tensor::f_full(shape, 124, (Kind::Uint8, tch::Device::Cpu))?;
     (0..n_runs).try_for_each(|_| engine.run(&grey, usize::MAX).map(drop))?;
     engine.wait()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::corners;
+
+    #[test]
+    fn windows_show_the_picture_and_padding_beyond_it() {
+        let picture = Size { width: 300, height: 180 };
+        let image = Tensor::arange(180 * 300 * 3, (Kind::Int64, tch::Device::Cpu))
+            .remainder(251)
+            .to_kind(Kind::Uint8);
+        let image = image.reshape([180, 300, 3]);
+        let windows = windows(&image, picture).unwrap();
+        assert_eq!(windows.size(), [4, 256, 256, 3]);
+        for (window, [left, top]) in corners(picture).enumerate() {
+            for (x, y) in [(0, 0), (255, 0), (85, 9), (129, 200), (130, 9)] {
+                let (column, row) = (i64::from(left) + x, i64::from(top) + y);
+                for channel in 0..3 {
+                    let inside = column < 300 && row < 180;
+                    let expect = if inside {
+                        image.int64_value(&[row, column, channel])
+                    } else {
+                        i64::from(PADDING[channel as usize])
+                    };
+                    assert_eq!(
+                        windows.int64_value(&[window as i64, y, x, channel]),
+                        expect,
+                        "{column} {row}"
+                    );
+                }
+            }
+        }
+    }
 }

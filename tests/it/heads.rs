@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pixio_node::heads::{Head, HeadKind, Task};
+use pixio_node::config::Upsampling;
+use pixio_node::geometry::Size;
+use pixio_node::heads::{Head, HeadKind, Picture, Task};
 use tch::{Device, Kind, Tensor};
 
 use crate::{error, skipped};
@@ -12,7 +14,9 @@ use crate::{error, skipped};
 /// Bound in float32, of the largest value.
 const FLOAT32: f64 = 1e-4;
 const GRID: [i64; 2] = [6, 9];
-const SIZE: [i64; 2] = [96, 144];
+const SIZE: Size = Size { width: 144, height: 96 };
+/// Two by two windows cover it.
+const PICTURE: Size = Size { width: 300, height: 200 };
 const NAMES: [&str; 4] = ["linear-depth", "dpt-depth", "linear-segmentation", "dpt-segmentation"];
 
 fn root() -> Option<PathBuf> {
@@ -39,27 +43,53 @@ fn heads_equal_the_reference() {
         let golden = golden(&root, name);
         let head = Head::load(&root.join(format!("{name}.safetensors")), Device::Cpu, Kind::Float).unwrap();
         let raw = head.run(&taps(&golden, Kind::Float), GRID).unwrap();
-        let mut check = |what: &str, found: &Tensor| {
-            let error = error(found, &golden[what]);
+        let mut check = |what: &str, found: &Tensor, expect: &Tensor| {
+            let error = error(found, expect);
             assert!(error <= FLOAT32, "{name} {what}: {error:.1e}");
             worst = worst.max(error);
         };
-        check("raw", &raw);
-        let (depth, labels) = (head.depth(&raw, SIZE).unwrap(), head.labels(&raw, SIZE).unwrap());
-        match head.card().task {
-            Task::Depth { .. } => {
-                assert!(labels.is_none());
-                check("depth", &depth.unwrap());
-            }
-            Task::Segmentation { .. } => {
-                assert!(depth.is_none());
-                let labels = labels.unwrap();
-                check("confidence", &labels.confidence);
-                assert!(labels.classes.to_kind(Kind::Int64).equal(&golden["classes"]), "{name}");
+        check("raw", &raw, &golden["raw"]);
+        let golden_of = |what: &str, first: bool| {
+            let value = &golden[what];
+            if first { value.get(0) } else { value.shallow_clone() }
+        };
+        // Of two pictures the first; of the windows over a third all.
+        let whole = (raw, Picture::Whole(SIZE), "", true);
+        let windows = (golden["windows.raw"].shallow_clone(), Picture::Windows(PICTURE), "windows.", false);
+        for (raw, picture, prefix, first) in [whole, windows] {
+            let expect = |what: &str| golden_of(&format!("{prefix}{what}"), first);
+            let depth = head.depth(&raw, picture).unwrap();
+            let labels = head.labels(&raw, picture, Upsampling::Logits).unwrap();
+            match head.card().task {
+                Task::Depth { .. } => {
+                    assert!(labels.is_none());
+                    check("depth", &depth.unwrap(), &expect("depth"));
+                }
+                Task::Segmentation { .. } => {
+                    assert!(depth.is_none());
+                    let labels = labels.unwrap();
+                    check("confidence", &labels.confidence, &expect("confidence"));
+                    assert!(labels.classes.to_kind(Kind::Int64).equal(&expect("classes")), "{name}");
+                }
             }
         }
     }
     println!("largest error of a head: {worst:.1e} of the largest value");
+}
+
+#[test]
+fn labels_upsampled_after_the_choice_are_those_of_the_nearest_pixel() {
+    let Some(root) = root() else { return };
+    let golden = golden(&root, "dpt-segmentation");
+    let head = Head::load(&root.join("dpt-segmentation.safetensors"), Device::Cpu, Kind::Float).unwrap();
+    let (raw, [rows, columns]) = (&golden["raw"], [i64::from(SIZE.height), i64::from(SIZE.width)]);
+    let labels = head.labels(raw, Picture::Whole(SIZE), Upsampling::Labels).unwrap().unwrap();
+    let small = raw.get(0).argmax(0, false);
+    let step = [rows / small.size()[0], columns / small.size()[1]];
+    let repeated =
+        small.repeat_interleave_self_int(step[0], 0, None).repeat_interleave_self_int(step[1], 1, None);
+    assert!(labels.classes.to_kind(Kind::Int64).equal(&repeated));
+    assert_eq!(labels.confidence.size(), [rows, columns]);
 }
 
 #[test]

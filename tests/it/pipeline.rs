@@ -13,8 +13,8 @@ use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared};
 use pixio_node::runtime::wanted::Topic;
 use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
 use pixio_node::stages::fit::Fitter;
-use pixio_node::stages::heads::{Heads, HeadsConfig, ModelCard, Output};
-use pixio_node::stages::publish::{Sent, Sink};
+use pixio_node::stages::heads::{Dense, Heads, HeadsConfig, ModelCard, Output};
+use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, Sent, Sink};
 use tch::{Device, Kind, Tensor};
 
 /// Takes `delay` for a batch and fails after `n_left` of them.
@@ -48,7 +48,7 @@ impl Engine for Staged {
 struct Stamps(Arc<Mutex<Vec<i32>>>);
 
 impl Sink for Stamps {
-    fn send(&mut self, output: Output) -> Sent {
+    fn send(&mut self, output: Output, _encoded: Encoded) -> Sent {
         assert_eq!(output.header.frame_id, "camera");
         self.0.lock().unwrap().push(output.header.stamp.sec);
         Sent { n_sent: 1, n_failed: 0 }
@@ -72,8 +72,14 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
     let shared = Shared::new(n_cameras, Arc::new(Live::new(values, |_| ())));
     shared.wanted.set(wanted.iter().copied().collect());
     let card = ModelCard { name: "staged".into(), revision: "0".into(), layer: 1, n_cls_tokens: 1 };
-    let config =
-        HeadsConfig { card, features_dtype: FeaturesDtype::Float32, reduced_channels: 1, basis_path: None };
+    let config = HeadsConfig {
+        card,
+        features_dtype: FeaturesDtype::Float32,
+        reduced_channels: 1,
+        basis_path: None,
+        taps: vec![1],
+        dense: Dense::default(),
+    };
     let (stamps, n_runs) = (Arc::default(), Arc::default());
     let engine = Staged { delay, n_left, n_runs: Arc::clone(&n_runs) };
     let cameras = (0..n_cameras).map(|i| {
@@ -81,9 +87,10 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
         Camera { name: i.to_string(), fitter }
     });
     let (ended, end) = mpsc::channel();
-    let sink = Box::new(Stamps(Arc::clone(&stamps)));
+    let sink: Box<dyn Sink> = Box::new(Stamps(Arc::clone(&stamps)));
+    let publishing = (Encoder::new(EncoderConfig::default()), sink);
     let heads = Heads::new(config, None);
-    let started = Pipeline::start(cameras.collect(), Box::new(engine), heads, sink, &shared, &ended);
+    let started = Pipeline::start(cameras.collect(), Box::new(engine), heads, publishing, &shared, &ended);
     let (pipeline, intakes) = started.unwrap();
     Rig { pipeline, intakes, shared, stamps, n_runs, end }
 }

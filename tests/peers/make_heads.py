@@ -17,6 +17,8 @@ from pixio_heads import DptHead, LinearHead, Tap, depth, resized  # noqa: E402
 
 HIDDEN, N_BLOCKS, N_CLS = 48, 8, 8
 GRID, SIZE = (6, 9), (96, 144)
+# Two by two windows cover it.
+PICTURE = (200, 300)
 CLASSES = [{"name": name, "color": [10 * i, 20, 30]} for i, name in enumerate(["floor", "wall", "table", "robot", "other"])]
 TASKS = {
     "depth": {"kind": "depth", "max_depth": 10.0, "focal_length": 240.0},
@@ -59,7 +61,25 @@ def write(out: Path, name: str, task: dict, head: dict) -> None:
     else:
         probabilities = resized(raw, SIZE).softmax(1)
         golden["confidence"], golden["classes"] = probabilities.max(1)
+    golden["windows.raw"] = 4 * torch.randn(4, n_outputs, 32, 32)
+    golden |= {f"windows.{key}": value for key, value in over_windows(golden["windows.raw"], task).items()}
     save_file({key: value.contiguous() for key, value in golden.items()}, out / f"{name}.golden.safetensors")
+
+
+def over_windows(raw: torch.Tensor, task: dict) -> dict[str, torch.Tensor]:
+    """The paper's sliding window, pixel by pixel: what each window says of a pixel is summed."""
+    height, width = PICTURE
+    is_depth = task["kind"] == "depth"
+    said = depth(raw, (256, 256), task["max_depth"])[:, None] if is_depth else resized(raw, (256, 256)).softmax(1)
+    total, n_seen = torch.zeros(said.shape[1], height, width), torch.zeros(height, width)
+    corners = [(row, column) for row in range(0, height, 170) for column in range(0, width, 170)]
+    for window, (top, left) in zip(said, corners, strict=True):
+        bottom, right = min(top + 256, height), min(left + 256, width)
+        total[:, top:bottom, left:right] += window[:, : bottom - top, : right - left]
+        n_seen[top:bottom, left:right] += 1
+    if is_depth:
+        return {"depth": (total / n_seen)[0]}
+    return {"classes": total.argmax(0), "confidence": total.amax(0) / n_seen}
 
 
 def randomize(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Importing this module makes `pixio_node.msg` importable: rosidl builds it from msg/*.msg when that is due."""
+"""Importing this module makes `pixio_node.msg` and `vision_msgs.msg` importable: rosidl builds them when that is due."""
 
 import ctypes
 import os
@@ -9,15 +9,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _install() -> Path:
-    built = subprocess.run([ROOT / "scripts" / "build-messages"], check=True, stdout=subprocess.PIPE, text=True)
+def _install(package: Path) -> Path:
+    command = [ROOT / "scripts" / "build-messages", package]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     prefix = Path(built.stdout.strip())
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     sys.path.insert(0, str(prefix / "lib" / python / "site-packages"))
     # rcutils searches this at the moment it loads a type support, the dynamic linker only what it saw at its own start:
     # hence the libraries are loaded by hand too, each one as soon as those that it needs are there.
     os.environ["LD_LIBRARY_PATH"] = f"{prefix / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"
-    waiting = sorted(prefix.glob("lib/libpixio_node__*.so"))
+    waiting = sorted(prefix.glob("lib/lib*__*.so"))
     for _ in range(len(waiting)):
         waiting = [library for library in waiting if not _loads(library)]
     if waiting:
@@ -33,4 +34,5 @@ def _loads(library: Path) -> bool:
     return True
 
 
-PREFIX = _install()
+PREFIX = _install(ROOT)
+_install(Path(__file__).with_name("vision_msgs"))

@@ -7,7 +7,7 @@ import pictures
 from node_process import Node
 from peer import Inbox, Peer, until
 from pixio_node.msg import Embedding, PatchFeatures
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 OUTPUTS = {
     "features": PatchFeatures,
@@ -16,7 +16,21 @@ OUTPUTS = {
     "features/pca/compressed": CompressedImage,
     "features/camera_info": CameraInfo,
     "embedding": Embedding,
+    "depth/image": Image,
+    "depth/image/compressedDepth": CompressedImage,
+    "depth/camera_info": CameraInfo,
+    "depth/color/compressed": CompressedImage,
+    "points": PointCloud2,
+    "segmentation/image": Image,
+    "segmentation/image/compressed": CompressedImage,
+    "segmentation/confidence": Image,
+    "segmentation/camera_info": CameraInfo,
+    "segmentation/overlay/compressed": CompressedImage,
 }
+
+
+# The others wait for a calibration or a basis.
+ANSWERED_AT_ONCE = ("features", "embedding", "depth/image", "segmentation/image")
 
 
 class Rig:
@@ -64,8 +78,7 @@ class Rig:
         """
         until(lambda: self.camera.get_subscription_count() > self._n_before, 10, "the node's subscription")
         until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), 10, "the node's publishers")
-        # Both are answered at once; the other outputs wait for a calibration or a basis.
-        listened = [inbox for name, inbox in self.inboxes.items() if name in ("features", "embedding")]
+        listened = [inbox for name, inbox in self.inboxes.items() if name in ANSWERED_AT_ONCE]
         start = self.counts()["received"]
         until(lambda: self._probe() and self.counts()["received"] > start and all(map(len, listened)), 15,
               f"an answer to the first frames\n{self.node.tail()}")

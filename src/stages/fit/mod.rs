@@ -60,7 +60,10 @@ impl Fitter {
         let placement = placement(self.fit, picture.size, self.size);
         self.resizer.resize(&picture, placement.source, placement.target.size, &mut self.small)?;
         colour::paint(&self.small, picture.channels, &placement, pixels);
-        Ok(placement.geometry())
+        Ok(match self.fit {
+            config::Fit::Window => Geometry::windows(picture.size),
+            _ => placement.geometry(),
+        })
     }
 }
 
@@ -70,6 +73,7 @@ fn placement(fit: config::Fit, camera: Size, model: Size) -> Placement {
         config::Fit::Letterbox => Placement::letterbox(camera, model),
         config::Fit::Crop => Placement::crop(camera, model),
         config::Fit::Auto => Placement::stretch(camera, nearest_standard_size(camera)),
+        config::Fit::Window => Placement::stretch(camera, camera),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Heads: what is computed from the tokens of one frame, and only what somebody listens to.
 
+mod dense;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +13,13 @@ use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
 use crate::logging::Throttle;
 use crate::pca::{Basis, Estimator};
+use crate::runtime::pool::Lease;
 use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::Header;
 use crate::stages::forward::Input;
+
+pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED, backbone};
 
 /// The model as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +80,8 @@ pub struct Output {
     pub received: Instant,
     /// From the camera's picture to the model input.
     pub geometry: Geometry,
+    /// The model input: row-major RGB.
+    pub pixels: Lease<Vec<u8>>,
     /// The model that made this.
     pub card: Arc<ModelCard>,
     /// What somebody listens to.
@@ -85,12 +92,16 @@ pub struct Output {
     pub reduced: Option<FeatureMap>,
     /// For `~/features/pca`.
     pub pca: Option<RgbPicture>,
-    /// For `~/features/pca/compressed`: a PNG file.
-    pub pca_png: Option<Vec<u8>>,
     /// For `~/features/camera_info`: the calibration of the patch grid.
     pub grid_info: Option<Intrinsics>,
     /// For `~/embedding`.
     pub embedding: Option<Embedding>,
+    /// For `~/depth/image` and all that is made of it.
+    pub depth: Option<DepthMap>,
+    /// For `~/segmentation/image` and all that is made of it.
+    pub labels: Option<LabelMap>,
+    /// The calibration of the model input, for `camera_info` of depth and segmentation and for points.
+    pub input_info: Option<Intrinsics>,
 }
 
 /// Side of a patch in `~/features/pca`, pixels.
@@ -104,7 +115,7 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub const SMALL_MESSAGE_BYTES: usize = 96 * 1024;
 
 /// What the node was asked to compute.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct HeadsConfig {
     /// The model, as messages name it.
     pub card: ModelCard,
@@ -114,6 +125,10 @@ pub struct HeadsConfig {
     pub reduced_channels: usize,
     /// Where an estimated basis is saved; `None` does not save it.
     pub basis_path: Option<PathBuf>,
+    /// Blocks whose tokens the engine returns, ascending; the feature layer and the last one are among them.
+    pub taps: Vec<usize>,
+    /// Depth and segmentation.
+    pub dense: Dense,
 }
 
 /// Turns tokens into outputs.
@@ -126,6 +141,10 @@ pub struct Heads {
     told_fewer: bool,
     basis: BasisState,
     basis_path: Option<PathBuf>,
+    /// Where the feature layer and the last one stand among the engine's taps.
+    feature_tap: usize,
+    last_tap: usize,
+    dense: Dense,
     no_calibration: Throttle,
 }
 
@@ -142,7 +161,11 @@ impl Heads {
     /// Heads with a known basis, or with one yet to be estimated.
     pub fn new(config: HeadsConfig, basis: Option<Basis>) -> Self {
         let basis = basis.map_or_else(|| BasisState::Gathering(Estimator::default()), BasisState::Ready);
+        let feature_tap = config.taps.iter().position(|&tap| tap == config.card.layer).unwrap_or_default();
         Self {
+            feature_tap,
+            last_tap: config.taps.len().saturating_sub(1),
+            dense: config.dense,
             card: Arc::new(config.card),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
@@ -153,20 +176,18 @@ impl Heads {
         }
     }
 
-    /// How many of the engine's taps `wanted` needs: none, the first, which feeds the features, or
-    /// all, for the last feeds the embedding.
-    pub fn n_taps(&self, wanted: Topics) -> usize {
-        let any = |topics: &[Topic]| topics.iter().any(|topic| wanted.contains(*topic));
-        let can_project = !matches!(self.basis, BasisState::Failed);
-        if any(&[Topic::Embedding]) {
-            usize::MAX
-        } else if any(&[Topic::Features])
-            || can_project && any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed])
-        {
-            1
-        } else {
-            0
+    /// How many of the engine's taps `wanted` needs, counted from the first: none where nothing is computed from tokens.
+    /// Windows have no patches in common, so there are no features of a picture seen by windows.
+    pub fn n_taps(&self, wanted: Topics, geometry: &Geometry) -> usize {
+        if geometry.is_windowed {
+            return self.dense.n_taps(wanted);
         }
+        let can_project = !matches!(self.basis, BasisState::Failed);
+        let for_features = wanted.contains(Topic::Features)
+            || can_project && wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed]);
+        let features = if for_features { self.feature_tap + 1 } else { 0 };
+        let embedding = if wanted.contains(Topic::Embedding) { self.last_tap + 1 } else { 0 };
+        features.max(embedding).max(self.dense.n_taps(wanted))
     }
 
     /// Computes what `wanted` asks for from as many taps as [`Heads::n_taps`] says.
@@ -174,32 +195,45 @@ impl Heads {
     /// # Errors
     /// libtorch's own; they are fatal for the engine.
     pub fn run(&mut self, input: Input, tokens: &Tokens, wanted: Topics) -> Result<Output, EngineError> {
-        let grid_info = if wanted.contains(Topic::GridInfo) { self.grid_info(&input) } else { None };
+        let calibration = self.calibration(&input, wanted);
+        let under = |transform, size| calibration.map(|found| found.under(&transform, size));
+        let Input { geometry, .. } = &input;
+        let input_info = under(geometry.model_from_camera, geometry.model);
+        let has_grid = !geometry.is_windowed;
+        let grid_info = under(geometry.grid_from_camera(), geometry.grid()).filter(|_| has_grid);
+        let depth = self.dense.depth(tokens, geometry, input_info.as_ref(), wanted)?;
+        let labels = self.dense.labels(tokens, geometry, wanted)?;
         let mut output = Output {
             header: input.header,
             camera: input.camera,
             received: input.received,
             geometry: input.geometry,
+            pixels: input.pixels,
             card: Arc::clone(&self.card),
             wanted,
             features: None,
             reduced: None,
             pca: None,
-            pca_png: None,
-            grid_info,
+            grid_info: grid_info.filter(|_| wanted.contains(Topic::GridInfo)),
             embedding: None,
+            depth,
+            labels,
+            input_info,
         };
-        if let (Some(first), Some(last)) = (tokens.taps.first(), tokens.taps.last()) {
-            self.add_features(&mut output, first, &input.pixels)?;
-            if wanted.contains(Topic::Embedding) {
-                output.embedding = Some(embedding(last, self.card.n_cls_tokens as i64)?);
-            }
+        if !has_grid {
+            return Ok(output);
+        }
+        if let Some(tap) = tokens.taps.get(self.feature_tap) {
+            self.add_features(&mut output, tap)?;
+        }
+        if let Some(last) = tokens.taps.get(self.last_tap).filter(|_| wanted.contains(Topic::Embedding)) {
+            output.embedding = Some(embedding(last, self.card.n_cls_tokens as i64)?);
         }
         Ok(output)
     }
 
     /// What comes from the patch tokens of the feature layer; `tap` is `[1, n_cls + P, D]`.
-    fn add_features(&mut self, output: &mut Output, tap: &Tensor, pixels: &[u8]) -> Result<(), EngineError> {
+    fn add_features(&mut self, output: &mut Output, tap: &Tensor) -> Result<(), EngineError> {
         let (wanted, grid) = (output.wanted, output.geometry.grid());
         let n_patches = i64::from(grid.width) * i64::from(grid.height);
         let patches = tap.f_get(0)?.f_narrow(0, self.card.n_cls_tokens as i64, n_patches)?;
@@ -213,7 +247,7 @@ impl Heads {
         }
         let n_channels = self.reduced_channels(grid);
         let patches = patches.f_to_device(Device::Cpu)?;
-        let Some(basis) = self.basis(&patches, pixels) else { return Ok(()) };
+        let Some(basis) = self.basis(&patches, &output.pixels) else { return Ok(()) };
         if wants_reduced {
             let projected = basis.project(&patches, n_channels)?;
             output.reduced = Some(feature_map(&projected, grid, FeaturesDtype::Float32)?);
@@ -224,8 +258,20 @@ impl Heads {
         Ok(())
     }
 
-    /// The calibration of the patch grid, when the camera's belongs to a picture of this size.
-    fn grid_info(&self, input: &Input) -> Option<Intrinsics> {
+    /// The camera's calibration if something wanted needs it and it belongs to a picture of this size; says what is
+    /// lost without it.
+    fn calibration<'a>(&self, input: &'a Input, wanted: Topics) -> Option<&'a Intrinsics> {
+        let lost = [
+            (wanted.contains(Topic::GridInfo), "no features/camera_info"),
+            (wanted.contains(Topic::DepthInfo), "no depth/camera_info"),
+            (wanted.contains(Topic::LabelsInfo), "no segmentation/camera_info"),
+            (wanted.contains(Topic::Points), "no points"),
+            (self.dense.wants_focal_length(wanted), "depth is not scaled to this camera's focal length"),
+        ];
+        let lost: Vec<&str> = lost.into_iter().filter(|(needed, _)| *needed).map(|(_, text)| text).collect();
+        if lost.is_empty() {
+            return None;
+        }
         let picture = input.geometry.camera;
         let why = match input.intrinsics.as_deref() {
             None => "no CameraInfo has come".to_owned(),
@@ -237,12 +283,10 @@ impl Heads {
                     picture.width, picture.height
                 )
             }
-            Some(found) => {
-                return Some(found.under(&input.geometry.grid_from_camera(), input.geometry.grid()));
-            }
+            Some(found) => return Some(found),
         };
         if self.no_calibration.admit().is_some() {
-            tracing::warn!("no features/camera_info: {why}");
+            tracing::warn!("{}: {why}", lost.join(", "));
         }
         None
     }

@@ -1,0 +1,11 @@
+//! Maps and pictures as bytes for the wire and for eyes. Pure: no topic, no tensor.
+
+mod cloud;
+mod compressed_depth;
+mod paint;
+mod png;
+
+pub use cloud::{Cloud, Field, Surface, cloud};
+pub use compressed_depth::{COMPRESSED_DEPTH, compressed_depth};
+pub use paint::{depth_colors, label_colors, overlay};
+pub use png::{gray8, gray16, rgb8};

@@ -1,0 +1,246 @@
+//! Depth and segmentation of one frame, pixel by pixel at the size of the model input.
+
+use tch::{Device, Kind, Tensor};
+
+use super::ModelCard;
+use crate::config::Upsampling;
+use crate::engine::{EngineError, Tokens};
+use crate::geometry::{Geometry, Intrinsics, Size};
+use crate::heads::{self, Card, Head};
+use crate::runtime::tensor;
+use crate::runtime::wanted::{Topic, Topics};
+
+/// Distance along the optical axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DepthMap {
+    /// That of the model input.
+    pub size: Size,
+    /// `[height, width]`, metres, row-major; NaN where the camera's picture does not reach.
+    pub meters: Vec<f32>,
+    /// The largest depth that can be among them, metres.
+    pub max_meters: f32,
+}
+
+/// One class per pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelMap {
+    /// That of the model input.
+    pub size: Size,
+    /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's picture does not reach.
+    pub classes: Vec<u8>,
+    /// `[height, width]`: how sure the head is, 0 to 255.
+    pub confidence: Vec<u8>,
+}
+
+/// The label of pixels that belong to no class.
+pub const UNLABELLED: u8 = 255;
+
+/// The heads that there are, and where their taps stand among the engine's.
+#[derive(Debug, Default)]
+pub struct Dense {
+    depth: Option<Tapped>,
+    segmentation: Option<Tapped>,
+    upsampling: Option<Upsampling>,
+}
+
+#[derive(Debug)]
+struct Tapped {
+    head: Head,
+    /// Ascending.
+    taps: Vec<usize>,
+}
+
+impl Tapped {
+    /// `None` when the engine lacks one of the head's blocks.
+    fn new(head: Head, engine_taps: &[usize]) -> Option<Self> {
+        let position = |block: &usize| engine_taps.iter().position(|tap| tap == block);
+        let taps = head.card().taps.iter().map(position).collect::<Option<_>>()?;
+        Some(Self { head, taps })
+    }
+
+    fn n_taps(&self) -> usize {
+        self.taps.last().map_or(0, |tap| tap + 1)
+    }
+
+    /// Raw maps `[B, n, h, w]`.
+    fn run(&self, tokens: &Tokens, grid: Size) -> Result<Tensor, EngineError> {
+        let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap).map(Tensor::shallow_clone));
+        let taps: Vec<Tensor> = taps.collect();
+        Ok(self.head.run(&taps, [i64::from(grid.height), i64::from(grid.width)])?)
+    }
+}
+
+impl Dense {
+    /// `engine_taps` are the blocks whose tokens the engine returns.
+    ///
+    /// # Errors
+    /// A head reads a block that is not among them.
+    pub fn new(
+        depth: Option<Head>,
+        segmentation: Option<Head>,
+        upsampling: Upsampling,
+        engine_taps: &[usize],
+    ) -> Result<Self, EngineError> {
+        let tapped = |head: Head| {
+            let blocks = head.card().taps.clone();
+            let message =
+                || format!("a head reads the blocks {blocks:?}, the engine returns {engine_taps:?}");
+            Tapped::new(head, engine_taps).ok_or_else(|| EngineError { message: message() })
+        };
+        Ok(Self {
+            depth: depth.map(tapped).transpose()?,
+            segmentation: segmentation.map(tapped).transpose()?,
+            upsampling: Some(upsampling),
+        })
+    }
+
+    /// The cards of the heads that there are: depth, segmentation.
+    pub fn cards(&self) -> [Option<&Card>; 2] {
+        [&self.depth, &self.segmentation].map(|one| one.as_ref().map(|tapped| tapped.head.card()))
+    }
+
+    /// How many of the engine's taps `wanted` needs.
+    pub(super) fn n_taps(&self, wanted: Topics) -> usize {
+        let of = |head: &Option<Tapped>, wants: bool| match head {
+            Some(tapped) if wants => tapped.n_taps(),
+            _ => 0,
+        };
+        of(&self.depth, self.wants_depth(wanted)).max(of(&self.segmentation, self.wants_labels(wanted)))
+    }
+
+    /// Whether depth is wanted and made for one focal length.
+    pub(super) fn wants_focal_length(&self, wanted: Topics) -> bool {
+        self.wants_depth(wanted) && self.trained_focal_length().is_some()
+    }
+
+    fn wants_depth(&self, wanted: Topics) -> bool {
+        let topics = [Topic::Depth, Topic::DepthCompressed, Topic::DepthColor, Topic::Points];
+        self.depth.is_some() && wanted.contains_any(&topics)
+    }
+
+    fn wants_labels(&self, wanted: Topics) -> bool {
+        let topics = [Topic::Labels, Topic::LabelsCompressed, Topic::Confidence, Topic::Overlay];
+        // Points carry labels where there are some.
+        let for_points = self.depth.is_some() && wanted.contains(Topic::Points);
+        self.segmentation.is_some() && (for_points || wanted.contains_any(&topics))
+    }
+
+    fn trained_focal_length(&self) -> Option<f64> {
+        match self.depth.as_ref()?.head.card().task {
+            heads::Task::Depth { focal_length, .. } => focal_length,
+            heads::Task::Segmentation { .. } => None,
+        }
+    }
+
+    /// Depth if it is wanted; `calibration` is that of the model input.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn depth(
+        &self,
+        tokens: &Tokens,
+        geometry: &Geometry,
+        calibration: Option<&Intrinsics>,
+        wanted: Topics,
+    ) -> Result<Option<DepthMap>, EngineError> {
+        let Some(tapped) = self.depth.as_ref().filter(|_| self.wants_depth(wanted)) else { return Ok(None) };
+        let raw = tapped.run(tokens, geometry.grid())?;
+        let Some(depth) = tapped.head.depth(&raw, picture(geometry))? else { return Ok(None) };
+        let max_depth = match tapped.head.card().task {
+            heads::Task::Depth { max_depth, .. } => max_depth,
+            heads::Task::Segmentation { .. } => return Ok(None),
+        };
+        // A camera of twice the focal length shows the same picture of things twice as far away.
+        let scale = match (self.trained_focal_length(), calibration) {
+            (Some(trained), Some(camera)) => camera.focal_length() / trained,
+            _ => 1.0,
+        };
+        let mut meters = tensor::floats(&depth.f_mul_scalar(scale)?.f_flatten(0, -1)?)?;
+        blank(&mut meters, geometry, f32::NAN);
+        Ok(Some(DepthMap { size: geometry.model, meters, max_meters: (max_depth * scale) as f32 }))
+    }
+
+    /// Labels if they are wanted.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn labels(
+        &self,
+        tokens: &Tokens,
+        geometry: &Geometry,
+        wanted: Topics,
+    ) -> Result<Option<LabelMap>, EngineError> {
+        let wants = self.wants_labels(wanted);
+        let Some(tapped) = self.segmentation.as_ref().filter(|_| wants) else { return Ok(None) };
+        let raw = tapped.run(tokens, geometry.grid())?;
+        let upsampling = self.upsampling.unwrap_or(Upsampling::Logits);
+        let Some(labels) = tapped.head.labels(&raw, picture(geometry), upsampling)? else {
+            return Ok(None);
+        };
+        let confidence = labels.confidence.f_mul_scalar(255.0)?.f_round()?;
+        let mut classes = tensor::bytes(&labels.classes.f_to_device(Device::Cpu)?, Kind::Uint8)?;
+        let mut confidence = tensor::bytes(&confidence.f_to_device(Device::Cpu)?, Kind::Uint8)?;
+        blank(&mut classes, geometry, UNLABELLED);
+        blank(&mut confidence, geometry, 0);
+        Ok(Some(LabelMap { size: geometry.model, classes, confidence }))
+    }
+}
+
+/// The encoder as a head's card tells of it.
+pub fn backbone(card: &ModelCard, config: &crate::pixio::PixioConfig) -> heads::Backbone {
+    heads::Backbone {
+        model: card.name.clone(),
+        revision: card.revision.clone(),
+        hidden_size: config.hidden_size,
+        num_hidden_layers: config.num_hidden_layers,
+        n_cls_tokens: config.n_cls_tokens,
+    }
+}
+
+/// How the model has seen the picture.
+fn picture(geometry: &Geometry) -> heads::Picture {
+    match geometry.is_windowed {
+        true => heads::Picture::Windows(geometry.model),
+        false => heads::Picture::Whole(geometry.model),
+    }
+}
+
+/// Puts `value` where the model input is padding.
+fn blank<T: Copy>(map: &mut [T], geometry: &Geometry, value: T) {
+    let (inside, width) = (geometry.picture_in_model(), geometry.model.width as usize);
+    if inside.size == geometry.model {
+        return;
+    }
+    let columns = inside.left as usize..(inside.left + inside.size.width) as usize;
+    let rows = inside.top as usize..(inside.top + inside.size.height) as usize;
+    for (y, row) in map.chunks_mut(width).enumerate() {
+        if rows.contains(&y) {
+            row[..columns.start].fill(value);
+            row[columns.end..].fill(value);
+        } else {
+            row.fill(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_blank_and_the_picture_stays() {
+        let (wide, model) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
+        let blanked = |geometry: &Geometry| {
+            let mut map = vec![1u8; 32 * 32];
+            blank(&mut map, geometry, 0);
+            map
+        };
+        let letterboxed = blanked(&Geometry::letterbox(wide, model));
+        assert!(letterboxed.chunks(32).enumerate().all(|(y, row)| {
+            let expect = u8::from((8..24).contains(&y));
+            row.iter().all(|&value| value == expect)
+        }));
+        assert!(blanked(&Geometry::stretch(wide, model)).iter().all(|&value| value == 1));
+        assert!(blanked(&Geometry::crop(wide, model)).iter().all(|&value| value == 1));
+    }
+}

@@ -1,0 +1,184 @@
+//! Publish: the last stage makes one frame's outputs ready for the wire and hands them to whoever
+//! carries them away.
+
+use std::time::Duration;
+
+use image::ImageError;
+
+use crate::encode::{self, Cloud, Surface};
+use crate::geometry::{Intrinsics, Projection, RaysError, Size, rays};
+use crate::logging::Throttle;
+use crate::runtime::wanted::Topic;
+use crate::stages::heads::{DepthMap, LabelMap, Output, RgbPicture};
+
+/// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
+pub trait Sink: Send {
+    /// Hands every wanted part of `output` and `encoded` that is there to its topic, in one go and under one header. A
+    /// part that cannot be sent is logged, throttled, by the sink.
+    fn send(&mut self, output: Output, encoded: Encoded) -> Sent;
+}
+
+/// What became of the parts of one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Messages that went out.
+    pub n_sent: usize,
+    /// Messages that could not.
+    pub n_failed: usize,
+}
+
+/// What travels encoded; what nobody listens to is `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Encoded {
+    /// For `~/features/pca/compressed`: a PNG file.
+    pub pca: Option<Vec<u8>>,
+    /// For `~/depth/image/compressedDepth`: header and PNG file.
+    pub depth: Option<Vec<u8>>,
+    /// For `~/depth/color/compressed`: a PNG file.
+    pub depth_color: Option<Vec<u8>>,
+    /// For `~/points`.
+    pub points: Option<Cloud>,
+    /// For `~/segmentation/image/compressed`: a PNG file with the labels.
+    pub labels: Option<Vec<u8>>,
+    /// For `~/segmentation/overlay/compressed`: a PNG file.
+    pub overlay: Option<Vec<u8>>,
+}
+
+/// How outputs are shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EncoderConfig {
+    /// Colours of the segmentation's classes.
+    pub palette: Vec<[u8; 3]>,
+    /// How much of the picture the overlay's colours hide, 0 to 1.
+    pub overlay_opacity: f32,
+    /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
+    pub points_stride: Option<u32>,
+    /// Whether the camera's pictures are rectified.
+    pub projection: Projection,
+}
+
+/// Points of `~/points` in each direction unless a stride is given: 64 x 64 of 16 bytes are 64 KB.
+pub const POINTS_PER_SIDE: u32 = 64;
+
+/// Least time between two warnings that there are no points.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+/// Encodes what travels encoded.
+#[derive(Debug)]
+pub struct Encoder {
+    config: EncoderConfig,
+    rays: Option<Rays>,
+    no_points: Throttle,
+}
+
+/// The rays of the last calibration, which seldom changes.
+#[derive(Debug)]
+struct Rays {
+    of: Intrinsics,
+    found: Result<Vec<[f32; 2]>, RaysError>,
+}
+
+impl Encoder {
+    /// One for all cameras of a node.
+    pub fn new(config: EncoderConfig) -> Self {
+        Self { config, rays: None, no_points: Throttle::new(BETWEEN_WARNINGS) }
+    }
+
+    /// Encodes what of `output` is wanted encoded.
+    ///
+    /// # Errors
+    /// The picture encoder's own.
+    pub fn encode(&mut self, output: &Output) -> Result<Encoded, ImageError> {
+        let wants = |topic| output.wanted.contains(topic);
+        let (pca, depth, labels) = (output.pca.as_ref(), output.depth.as_ref(), output.labels.as_ref());
+        let palette = &self.config.palette;
+        let colors = |map: &DepthMap| {
+            // One scale for all frames, so that colours do not flicker.
+            let colors = encode::depth_colors(&map.meters, Some([0.0, map.max_meters]));
+            encode::rgb8(&colors, map.size)
+        };
+        let overlay = |map: &LabelMap| {
+            let opacity = self.config.overlay_opacity;
+            encode::rgb8(&encode::overlay(&output.pixels, &map.classes, palette, opacity), map.size)
+        };
+        let compressed = |map: &DepthMap| encode::compressed_depth(&map.meters, map.size, map.max_meters);
+        let mut encoded = Encoded {
+            pca: pca.filter(|_| wants(Topic::PcaCompressed)).map(png).transpose()?,
+            depth: depth.filter(|_| wants(Topic::DepthCompressed)).map(compressed).transpose()?,
+            depth_color: depth.filter(|_| wants(Topic::DepthColor)).map(colors).transpose()?,
+            points: None,
+            labels: labels
+                .filter(|_| wants(Topic::LabelsCompressed))
+                .map(|map| encode::gray8(&map.classes, map.size))
+                .transpose()?,
+            overlay: labels.filter(|_| wants(Topic::Overlay)).map(overlay).transpose()?,
+        };
+        if let (true, Some(map), Some(info)) = (wants(Topic::Points), depth, output.input_info.as_ref()) {
+            encoded.points = self.points(output, map, info);
+        }
+        Ok(encoded)
+    }
+
+    fn points(&mut self, output: &Output, depth: &DepthMap, info: &Intrinsics) -> Option<Cloud> {
+        let stride = points_stride(self.config.points_stride, depth.size);
+        let known = self.rays.take().filter(|rays| rays.of == *info);
+        let rays = known
+            .unwrap_or_else(|| Rays { of: info.clone(), found: rays(info, self.config.projection, stride) });
+        let Rays { found, .. } = self.rays.insert(rays);
+        match found {
+            Ok(rays) => {
+                let surface = Surface {
+                    size: depth.size,
+                    meters: &depth.meters,
+                    colors: &output.pixels,
+                    labels: output.labels.as_ref().map(|map| map.classes.as_slice()),
+                };
+                Some(encode::cloud(surface, rays, stride))
+            }
+            Err(err) => {
+                if self.no_points.admit().is_some() {
+                    tracing::warn!("no points: {err}");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The stride of `~/points` on a depth map of `size`.
+pub fn points_stride(asked: Option<u32>, size: Size) -> u32 {
+    asked.unwrap_or_else(|| size.width.max(size.height).div_ceil(POINTS_PER_SIDE)).max(1)
+}
+
+/// `picture` as a PNG file.
+///
+/// # Errors
+/// The encoder's own.
+pub fn png(picture: &RgbPicture) -> Result<Vec<u8>, ImageError> {
+    encode::rgb8(&picture.bytes, picture.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_png_holds_the_picture_exactly() {
+        let size = Size { width: 5, height: 3 };
+        let picture = RgbPicture { size, bytes: (0..45).collect() };
+        let back = image::load_from_memory(&png(&picture).unwrap()).unwrap().into_rgb8();
+        assert_eq!((back.dimensions(), back.into_raw()), ((5, 3), picture.bytes));
+    }
+
+    #[test]
+    fn at_most_64_points_stand_in_a_row_unless_asked() {
+        let check = |asked, width, height, expect| {
+            assert_eq!(points_stride(asked, Size { width, height }), expect, "{asked:?} {width}x{height}");
+        };
+        check(None, 256, 256, 4);
+        check(None, 336, 192, 6);
+        check(None, 48, 32, 1);
+        check(Some(1), 256, 256, 1);
+        check(Some(7), 48, 32, 7);
+    }
+}

@@ -1,0 +1,34 @@
+"""Random heads for random:tiny: what they say means nothing, but every peer must say the same."""
+
+import json
+from pathlib import Path
+
+import make_heads
+import torch
+from pixio_heads import DptHead, LinearHead
+from safetensors.torch import save_file
+
+TINY = {"model": "random:tiny", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4, "n_cls_tokens": 8}
+CLASSES = [{"name": name, "color": color} for name, color in
+           [("floor", [90, 60, 30]), ("wall", [200, 200, 180]), ("chair", [30, 90, 200]), ("robot", [240, 40, 40])]]
+TASKS = {
+    "depth": {"kind": "depth", "max_depth": 8.0, "focal_length": 200.0},
+    "segmentation": {"kind": "segmentation", "classes": CLASSES},
+}
+
+
+@torch.no_grad()
+def write(file: Path, task: str, head: str = "dpt", **card) -> Path:
+    """A head file for `task`; `card` replaces parts of its card."""
+    torch.manual_seed(5)
+    n_outputs = 1 if task == "depth" else len(CLASSES)
+    if head == "dpt":
+        kind, taps = {"kind": "dpt", "features": 16, "out_channels": [8, 12, 16, 20]}, [1, 2, 3, 4]
+        network = DptHead(192, n_outputs, 16, [8, 12, 16, 20])
+    else:
+        kind, taps, network = {"kind": "linear"}, [4], LinearHead(192, n_outputs)
+    make_heads.randomize(network.eval())
+    about = {"format": 1, "task": TASKS[task], "head": kind, "taps": taps, "size": "256x256", "backbone": TINY} | card
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    save_file(tensors, file, metadata={"card": json.dumps(about)})
+    return file

@@ -1,0 +1,218 @@
+"""Depth, points and segmentation through the real topics."""
+
+import io
+import struct
+import time
+
+import head_files
+import numpy as np
+import pictures
+import pytest
+from node_process import run
+from offline import infer, largest_difference
+from peer import until
+from PIL import Image as Pillow
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from vision_msgs.msg import LabelInfo
+
+PHOTOGRAPH = pictures.photograph("coffee")
+DEPTH = ("depth/image", "depth/image/compressedDepth", "depth/camera_info", "depth/color/compressed", "points")
+LABELS = ("segmentation/image", "segmentation/image/compressed", "segmentation/confidence", "segmentation/camera_info",
+          "segmentation/overlay/compressed")
+FLOAT32, UINT32 = 7, 6
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory) -> tuple[str, ...]:
+    """Options that give the node both heads."""
+    folder = tmp_path_factory.mktemp("heads")
+    return ("--depth-head", str(head_files.write(folder / "depth.safetensors", "depth")),
+            "--segmentation-head", str(head_files.write(folder / "segmentation.safetensors", "segmentation")))
+
+
+def pixels(message, dtype=np.uint8) -> np.ndarray:
+    assert message.step == message.width * np.dtype(dtype).itemsize and message.is_bigendian == 0
+    return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
+
+
+def calibrated(node, picture=PHOTOGRAPH, **fields):
+    """Makes the camera's calibration known, then asks for everything that is listened to, by one stamp."""
+    height, width = picture.shape[:2]
+    message = pictures.calibration(width, height, node.peer.stamp())
+    for name, value in fields.items():
+        setattr(message, name, value)
+
+    def answered():
+        node.camera_info.publish(message)
+        time.sleep(0.1)
+        stamp = node.send(picture)
+        answers = {name: inbox.answer(stamp, 2) for name, inbox in node.inboxes.items()}
+        return all(answers.values()) and answers
+    return until(answered, 20, f"all of {tuple(node.inboxes)}\n{node.node.tail()}")
+
+
+def points(message) -> np.ndarray:
+    """A structured array [height, width]."""
+    types = {FLOAT32: "<f4", UINT32: "<u4"}
+    dtype = np.dtype({"names": [field.name for field in message.fields],
+                      "formats": [types[field.datatype] for field in message.fields],
+                      "offsets": [field.offset for field in message.fields], "itemsize": message.point_step})
+    assert message.row_step == message.point_step * message.width and not message.is_bigendian
+    return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
+
+
+def projected(xyz: np.ndarray, k, d) -> np.ndarray:
+    """Pixels [..., 2] of points [..., 3] through plumb_bob, written from OpenCV's description."""
+    x, y = xyz[..., 0] / xyz[..., 2], xyz[..., 1] / xyz[..., 2]
+    k1, k2, p1, p2, k3 = d
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([k[0] * u + k[2], k[4] * v + k[5]], -1)
+
+
+def test_all_of_one_frame_fit_together(rig, heads):
+    node = rig(listen=DEPTH + LABELS, options=heads)
+    found = calibrated(node)
+    assert len({(m.header.stamp.sec, m.header.stamp.nanosec, m.header.frame_id) for m in found.values()}) == 1
+    expected = infer(PHOTOGRAPH, *heads)
+
+    # The depth is that of infer, for a camera of another focal length.
+    info = found["depth/camera_info"]
+    sx, sy = 256 / 640, 256 / 480
+    assert (info.width, info.height, list(info.d)) == (256, 256, [0.1, -0.2, 0.001, 0.002, 0.05])
+    assert np.allclose([info.k[0], info.k[4]], [600 * sx, 580 * sy])
+    assert np.allclose([info.k[2], info.k[5]], [(307 + 0.5) * sx - 0.5, (247 + 0.5) * sy - 0.5])
+    assert np.array_equal(found["segmentation/camera_info"].k, info.k)
+    scale = np.sqrt(info.k[0] * info.k[4]) / 200
+    depth = pixels(found["depth/image"], np.dtype("<f4"))
+    assert found["depth/image"].encoding == "32FC1" and depth.shape == (256, 256)
+    assert largest_difference(depth, expected["depth"] * scale) < 1e-4 and depth.std() > 0.1
+
+    # Its compressed twin is a step of the quantisation away at most.
+    twin = found["depth/image/compressedDepth"]
+    assert twin.format == "32FC1; compressedDepth png"
+    data = bytes(twin.data)
+    _, a, b = struct.unpack("<iff", data[:12])
+    inverse = np.asarray(Pillow.open(io.BytesIO(data[12:]))).astype(np.float64)
+    decoded = a / (inverse - b)
+    assert inverse.min() > 0
+    # The step where 1 / depth moves by 1 / a.
+    assert np.all(np.abs(decoded - depth) <= depth.astype(np.float64) ** 2 / a * 1.01 + 1e-5)
+
+    # The points lie where the depth image says, along the rays of the distorted camera.
+    cloud = points(found["points"])
+    assert cloud.shape == (64, 64) and not found["points"].is_dense
+    assert cloud.dtype.names == ("x", "y", "z", "rgb", "label")
+    xyz = np.stack([cloud["x"], cloud["y"], cloud["z"]], -1).astype(np.float64)
+    rows, columns = np.meshgrid(2 + 4 * np.arange(64), 2 + 4 * np.arange(64), indexing="ij")
+    assert np.array_equal(cloud["z"], depth[rows, columns])
+    seen = projected(xyz, info.k, info.d)
+    assert np.abs(seen - np.stack([columns, rows], -1)).max() < 0.02
+
+    # Labels, their compressed twin and the cloud's agree exactly, and with infer.
+    labels = pixels(found["segmentation/image"])
+    assert found["segmentation/image"].encoding == "mono8" and np.array_equal(labels, expected["labels"])
+    assert len(np.unique(labels)) > 1 and labels.max() < 4
+    assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/image/compressed"].data)))), labels)
+    assert np.array_equal(cloud["label"], labels[rows, columns])
+    confidence = pixels(found["segmentation/confidence"])
+    # The likeliest of four classes.
+    assert confidence.shape == labels.shape and confidence.min() >= 63 and confidence.std() > 1
+
+    # What is for eyes decodes, and shows what it should.
+    colour = np.asarray(Pillow.open(io.BytesIO(bytes(found["depth/color/compressed"].data))))
+    overlay = np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/overlay/compressed"].data)))).astype(int)
+    assert colour.shape == overlay.shape == (256, 256, 3)
+    painted = np.array([entry["color"] for entry in head_files.CLASSES])[labels]
+    small = np.asarray(Pillow.fromarray(PHOTOGRAPH).resize((256, 256), Pillow.Resampling.BICUBIC)).astype(int)
+    assert np.abs(overlay - (painted + small) / 2).max() <= 2
+    packed = cloud["rgb"].copy().view(np.uint32)
+    rgb = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], -1).astype(int)
+    assert np.abs(rgb - small[rows, columns]).max() <= 1
+
+
+def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):
+    node = rig(listen=("segmentation/image",), options=heads)
+    time.sleep(1)
+    heard = []
+    latched = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    topic = f"{node.node.name}/segmentation/label_info"
+    subscription = node.peer.node.create_subscription(LabelInfo, topic, heard.append, latched)
+    until(lambda: heard, 10, f"label_info\n{node.node.tail()}")
+    named = {entry.class_id: entry.class_name for entry in heard[0].class_map}
+    assert named == dict(enumerate(["floor", "wall", "chair", "robot"]))
+    node.peer.node.destroy_subscription(subscription)
+
+
+def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
+    node = rig(listen=("depth/image", "points"), options=heads)
+    stamp = node.send(PHOTOGRAPH)
+    depth = node.inboxes["depth/image"].answer(stamp)
+    assert depth is not None
+    assert largest_difference(pixels(depth, np.dtype("<f4")), infer(PHOTOGRAPH, *heads)["depth"]) < 1e-4
+    zero = pictures.calibration(640, 480, node.peer.stamp())
+    zero.k = [0.0] * 9
+    for message in (zero, pictures.calibration(320, 240, node.peer.stamp())):
+        node.camera_info.publish(message)
+        time.sleep(0.2)
+        assert node.inboxes["depth/image"].answer(node.send(PHOTOGRAPH)) is not None
+    assert len(node.inboxes["points"]) == 0
+    warnings = [line for line in node.node.output.lines if "no points" in line]
+    assert len(warnings) == 1 and "depth is not scaled" in warnings[0], warnings
+
+
+def test_only_the_camera_picture_has_depth_in_a_letterbox(rig, heads):
+    node = rig(listen=("depth/image", "segmentation/image"), options=(*heads, "--fit", "letterbox"))
+    stamp = node.send(PHOTOGRAPH)
+    depth = pixels(node.inboxes["depth/image"].answer(stamp), np.dtype("<f4"))
+    labels = pixels(node.inboxes["segmentation/image"].answer(stamp))
+    inside = np.zeros((256, 256), bool)
+    inside[32:224] = True
+    assert np.array_equal(np.isfinite(depth), inside) and np.array_equal(labels != 255, inside)
+
+
+def test_windows_cover_the_camera_picture_at_its_own_size(rig, heads):
+    options = (*heads, "--fit", "window")
+    node = rig(listen=("depth/image", "segmentation/image", "points"), options=options)
+    picture = pictures.photograph("coffee", 400, 300)
+    found = calibrated(node, picture)
+    expected = infer(picture, *options)
+    scale = np.sqrt(600 * 580) / 200
+    depth = pixels(found["depth/image"], np.dtype("<f4"))
+    assert depth.shape == (300, 400) and largest_difference(depth, expected["depth"] * scale) < 1e-4
+    assert np.array_equal(pixels(found["segmentation/image"]), expected["labels"])
+    assert (found["points"].width, found["points"].height) == (58, 43)
+
+
+def refused(tmp_path, *options: str) -> str:
+    file = tmp_path / "picture.png"
+    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    done = run("infer", "--model", "random:tiny", "--device", "cpu", "--image", file, "--out", tmp_path / "out", *options)
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert done.returncode == 2 and len(errors) == 1 and "panicked" not in done.stderr, done.stderr
+    return errors[0]
+
+
+def test_a_head_that_does_not_fit_is_refused_by_name(tmp_path):
+    def check(task: str, expect: list[str], option: str = "--depth-head", **card):
+        file = head_files.write(tmp_path / "head.safetensors", task, **card)
+        said = refused(tmp_path, option, str(file))
+        assert "head.safetensors" in said and all(word in said for word in expect), said
+
+    # The tensors do not fit what the card says of the backbone.
+    check("depth", ["tensor", "expected"], backbone=head_files.TINY | {"hidden_size": 96})
+    check("segmentation", ["it is for segmentation, depth was asked for"])
+    check("depth", ["it is for depth, segmentation was asked for"], option="--segmentation-head")
+    check("depth", ["4 are needed"], taps=[1, 2, 3])
+    check("depth", ["12 blocks of 192", "4 blocks of 192"], backbone=head_files.TINY | {"num_hidden_layers": 12})
+    missing = refused(tmp_path, "--depth-head", str(tmp_path / "nothing.safetensors"))
+    assert "nothing.safetensors" in missing and "depth_head" in missing
+    assert "depth_head or segmentation_head" in refused(tmp_path, "--fit", "window")
+
+
+def test_a_head_of_another_revision_serves_with_a_warning(rig, heads):
+    node = rig(listen=("depth/image",), options=heads)
+    assert any("trained on revision 0123456789ab" in line for line in node.node.output.lines), node.node.tail()
