@@ -25,6 +25,8 @@ system_packages() {
   local packages=(g++ make pkg-config clang libclang1 libopencv-core-dev libopencv-imgproc-dev) missing=()
   find_python || packages+=(python3 python3-venv)
   [ "$peers" = no ] || packages+=(util-linux iproute2)
+  # Renders rooms without a screen.
+  [ "$training" = no ] || packages+=(libosmesa6)
   [ "$peers" = no ] || python_header || packages+=(python3-dev)
   command -v dpkg-query >/dev/null || {
     say "not a Debian or Ubuntu system: please see that these are installed: ${packages[*]}"
@@ -71,13 +73,14 @@ has_gpu() {
   [ -e /dev/nvidiactl ] || [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null) == *libcuda.so.1* ]]
 }
 
-# `python_environment node|engines|peers`: the pinned wheels of scripts/requirements, once per change of their list.
+# `python_environment node|engines|training|peers`: the pinned wheels of scripts/requirements, once per change of their list.
 python_environment() {
   local lists
   case $1 in
     node) lists=(node.txt) ;;
     engines) lists=(torch.txt) && { ! has_gpu || lists+=(cuda.txt); } ;;
-    peers) lists=(peers.txt) ;;
+    training) lists=(training.txt) ;;
+    peers) lists=(training.txt peers.txt) ;;
   esac
   local stamp
   stamp=$(cd scripts/requirements && cat "${lists[@]}" | sha256sum)
@@ -87,7 +90,7 @@ python_environment() {
   local list options
   for list in "${lists[@]}"; do
     options=(--no-deps)
-    [ "$list" != peers.txt ] || options=()
+    case $list in peers.txt | training.txt) options=() ;; esac
     .venv/bin/python -m pip install --disable-pip-version-check "${options[@]}" -r "scripts/requirements/$list" ||
       fail "pip could not install scripts/requirements/$list: is the package index reachable?"
   done

@@ -29,8 +29,10 @@ const NEAREST: f32 = A / 65_534.0;
 pub fn compressed_depth(meters: &[f32], size: Size, max_depth: f32) -> Result<Vec<u8>, ImageError> {
     // The farthest is one: zero is taken.
     let b = 1.0 - A / max_depth;
+    // The greatest depth may have been rounded up.
+    let farthest = max_depth * (1.0 + 4.0 * f32::EPSILON);
     let sample = |&depth: &f32| {
-        let is_depth = depth.is_finite() && 0.0 < depth && depth <= max_depth;
+        let is_depth = depth.is_finite() && 0.0 < depth && depth <= farthest;
         if is_depth { (A / depth.max(NEAREST) + b).round().clamp(1.0, 65_535.0) as u16 } else { 0 }
     };
     let samples: Vec<u16> = meters.iter().map(sample).collect();

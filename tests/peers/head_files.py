@@ -5,7 +5,7 @@ from pathlib import Path
 
 import make_heads
 import torch
-from pixio_heads import DptHead, LinearHead
+from pixio_heads import DptHead, LinearHead, Tap
 from safetensors.torch import save_file
 
 TINY = {"model": "random:tiny", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4, "n_cls_tokens": 8}
@@ -28,6 +28,10 @@ def write(file: Path, task: str, head: str = "dpt", **card) -> Path:
     else:
         kind, taps, network = {"kind": "linear"}, [4], LinearHead(192, n_outputs)
     make_heads.randomize(network.eval())
+    # Maps of order one: no sigmoid saturates.
+    last = network.scratch["output_conv"][2] if head == "dpt" else network.conv
+    tokens = [Tap.of(torch.randn(1, 264, 192), 8, (16, 16)) for _ in taps]
+    last.weight /= network(tokens).std()
     about = {"format": 1, "task": TASKS[task], "head": kind, "taps": taps, "size": "256x256", "backbone": TINY} | card
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(tensors, file, metadata={"card": json.dumps(about)})

@@ -1,0 +1,69 @@
+"""Figures of a head over all known pixels of a set of pictures."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .losses import MIN_DEPTH, UNLABELLED
+
+
+class DepthFigures:
+    """AbsRel, RMSE in metres and the share within a factor of 1.25, over the pixels with a depth up to `max_depth`."""
+
+    def __init__(self, max_depth: float):
+        self.max_depth = max_depth
+        self.n = 0
+        self.relative = self.squared = self.within = 0.0
+
+    def add(self, predicted: Tensor, truth: Tensor) -> None:
+        """One picture: metres of the same shape, 0 unknown."""
+        known = (truth > 0) & (truth <= self.max_depth)
+        predicted, truth = predicted[known].double().clamp(min=MIN_DEPTH), truth[known].double()
+        self.n += truth.numel()
+        self.relative += ((predicted - truth).abs() / truth).sum().item()
+        self.squared += ((predicted - truth) ** 2).sum().item()
+        self.within += (torch.maximum(predicted / truth, truth / predicted) < 1.25).sum().item()
+
+    def result(self) -> dict:
+        n = self.n or math.nan
+        return {"abs_rel": self.relative / n, "rmse_m": math.sqrt(self.squared / n), "delta1": self.within / n,
+                "pixels": self.n}
+
+
+class SegmentationFigures:
+    """Intersection over union per class, and its mean over the classes that occur in truth or answer."""
+
+    def __init__(self, classes: list[str]):
+        self.classes = classes
+        # Truth by row, answer by column, in pixels.
+        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+
+    def add(self, predicted: Tensor, truth: Tensor) -> None:
+        """One picture: class numbers of the same shape."""
+        n, known = len(self.classes), truth != UNLABELLED
+        pairs = n * truth[known].long() + predicted[known].long()
+        self.confusion += torch.bincount(pairs.flatten(), minlength=n * n).view(n, n).cpu()
+
+    def result(self) -> dict:
+        hit = self.confusion.diagonal().double()
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
+        iou = {name: (one / whole).item() if whole else None for name, one, whole in zip(self.classes, hit, union)}
+        known = [value for value in iou.values() if value is not None]
+        return {"miou": sum(known) / len(known) if known else math.nan,
+                "accuracy": (hit.sum() / self.confusion.sum()).item(), "iou": iou, "pixels": int(self.confusion.sum())}
+
+
+def in_words(figures: dict) -> str:
+    """On one line."""
+    if "delta1" in figures:
+        return f"AbsRel {figures['abs_rel']:.4f}  RMSE {figures['rmse_m']:.4f} m  delta1 {figures['delta1']:.4f}"
+    return f"mIoU {figures['miou']:.4f}  accuracy {figures['accuracy']:.4f}"
+
+
+def table(figures: dict) -> str:
+    """All of them; classes one a line."""
+    lines = [in_words(figures)]
+    for name, iou in figures.get("iou", {}).items():
+        lines.append(f"  {name:<24} IoU {'does not occur' if iou is None else f'{iou:.4f}'}")
+    return "\n".join(lines)
