@@ -240,7 +240,7 @@ struct HeadCost {
 }
 
 /// The heads that `config` names: name, file and the topic for whose sake one runs.
-fn head_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf, Topic)> {
+pub(super) fn head_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf, Topic)> {
     let depth = config.depth_head.as_ref().map(|file| ("depth", file, Topic::Depth));
     let segmentation = config.segmentation_head.as_ref().map(|file| ("segmentation", file, Topic::Labels));
     depth.into_iter().chain(segmentation)

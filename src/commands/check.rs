@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
+use crate::commands::bench::head_files;
 use crate::commands::model::{Model, fitter};
 use crate::commands::run::{Launch, address, message_bytes, parameters};
-use crate::config::Config;
+use crate::config::{Config, Fit};
 use crate::geometry::Size;
 use crate::report;
 use crate::ros::checks::ReceiveBuffers;
@@ -90,6 +91,9 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             }
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
+        for (name, file, _) in head_files(&launch.config) {
+            table.ok(&format!("{name} head"), file.display().to_string());
+        }
         let tried = frame_path(&mut model, &launch.config);
         if let Some(text) = table.pass("frame path", tried) {
             table.ok("frame path", text);
@@ -125,9 +129,19 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let fit_time = started.elapsed();
     let input = Input::new(frame, pixels, geometry);
-    let wanted: Topics = [Topic::Features, Topic::Embedding].into_iter().collect();
+    let wanted: Topics =
+        [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
     let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
     let output = model.heads(config)?.run(input, &tokens, wanted)?;
+    if let Some(depth) = &output.depth {
+        ensure!(
+            depth.meters.iter().any(|meters| meters.is_finite()),
+            "the depth head's output is not finite"
+        );
+    }
+    if config.fit == Fit::Window {
+        return Ok("windows went through the model and the heads".to_owned());
+    }
     let embedding = output.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
     let features = output.features.context("no features came out")?;

@@ -70,7 +70,7 @@ fn windows(image: &Tensor, picture: Size) -> Result<Tensor, TchError> {
 /// Windows that go through the model at once: engines are built for batches of these sizes.
 const BATCHES: [i64; 4] = [8, 4, 2, 1];
 
-/// The largest of [`BATCHES`].
+/// The most windows that go through the model at once.
 pub const MOST_WINDOWS: i64 = BATCHES[0];
 
 /// Runs `engine` on one input, as far as its first `n_taps` taps need it.

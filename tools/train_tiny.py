@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Trains a small Pixio with a depth and a segmentation head, all together and from nothing, on rendered rooms.
+
+    train_tiny.py TRAIN HELD_OUT OUT --minutes 60 --work target/tiny
+
+TRAIN and HELD_OUT are folders of render_rooms.py. OUT gets config.json, model.safetensors, depth.safetensors and
+segmentation.safetensors in float16. Small pictures come first, as most is learned on them at a fifth of the cost; the
+last ones have the size of the model's input. The weights that are written are a running mean. A checkpoint is kept in the
+work folder every five minutes, and a run that finds one goes on from it. Figures are of held-out pictures at the size of
+their truth. Needs torch; no GPU.
+"""
+
+import argparse
+import copy
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+import pixio_heads
+from pixio_heads import resized
+from rooms import network
+from rooms.frames import Frames, names_in, stretched, truth
+from rooms.network import SIDE, Tiny
+from training.dataset import read_camera, read_classes
+from training.losses import silog
+from training.metrics import DepthFigures, SegmentationFigures, in_words, table
+
+MAX_DEPTH = 10.0
+# Share of the time up to which pictures have this side, and how many make a step.
+STAGES = ((0.4, 128, 32), (0.7, 192, 24), (1.0, 256, 16))
+LEARNING_RATE, WEIGHT_DECAY, WARM_UP_STEPS = 1e-3, 0.05, 200
+MEAN_OVER_STEPS = 300
+CHECKPOINT_SECONDS = 300
+# Held-out pictures that a checkpoint is judged by; the end takes all.
+N_JUDGED = 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("train", type=Path)
+    parser.add_argument("held_out", type=Path)
+    parser.add_argument("out", type=Path, help="folder to write, e.g. models/pixio-tiny")
+    parser.add_argument("--minutes", type=float, default=60, help="of training (default: 60)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=Path("target/tiny"), help="where the checkpoint is (default: target/tiny)")
+    args = parser.parse_args()
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    args.work.mkdir(parents=True, exist_ok=True)
+    classes = read_classes(args.train / "classes.yaml")
+    frames = Frames.load(args.train, SIDE)
+    training = Training(frames, len(classes), 60 * args.minutes, args.seed)
+    checkpoint = args.work / "checkpoint.pt"
+    if checkpoint.exists():
+        training.resume(torch.load(checkpoint, weights_only=True))
+    for _ in training.rounds():
+        torch.save(training.state(), checkpoint)
+        report(training, figures(training.mean, args.held_out, classes, N_JUDGED))
+
+    training.mean.half().float()
+    final = figures(training.mean, args.held_out, classes)
+    camera = read_camera(args.train / "camera.yaml")
+    tasks = {"depth": {"kind": "depth", "max_depth": MAX_DEPTH, "focal_length": camera.focal_length((SIDE, SIDE))},
+             "segmentation": {"kind": "segmentation", "classes": classes}}
+    network.write(training.mean, args.out, tasks, {"fit": "stretch"})
+    print("\n".join(table(one) for one in final))
+
+
+class Training:
+    """Steps until the time is over."""
+
+    def __init__(self, frames: Frames, n_classes: int, seconds: float, seed: int):
+        self.frames, self.seconds, self.seed = frames, seconds, seed
+        self.network = Tiny(n_classes)
+        self.mean = copy.deepcopy(self.network)
+        decayed = [value for value in self.network.parameters() if value.ndim > 1]
+        rest = [value for value in self.network.parameters() if value.ndim <= 1]
+        self.optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": rest, "weight_decay": 0}],
+                                           betas=(0.9, 0.98))
+        self.elapsed, self.step, self.loss = 0.0, 0, math.nan
+        # Rare classes count more, but less than in proportion.
+        share = np.bincount(frames.labels.flatten(), minlength=256)[:n_classes] / frames.labels.size
+        weights = torch.tensor((share + 1e-4) ** -0.3, dtype=torch.float32)
+        self.weights = weights / (weights * torch.tensor(share)).sum().float()
+
+    def rounds(self):
+        """Trains; comes back every five minutes and at the end."""
+        bar = tqdm(total=round(self.seconds), initial=round(self.elapsed), unit="s", desc="training", mininterval=10)
+        kept = began = time.monotonic() - self.elapsed
+        kept += self.elapsed
+        while self.elapsed < self.seconds:
+            self.advance()
+            self.elapsed = time.monotonic() - began
+            bar.update(round(self.elapsed) - bar.n)
+            bar.set_postfix(step=self.step, loss=f"{self.loss:.3f}", refresh=False)
+            if time.monotonic() - kept > CHECKPOINT_SECONDS or self.elapsed >= self.seconds:
+                yield
+                # Judging takes no time from training.
+                kept, began = time.monotonic(), time.monotonic() - self.elapsed
+
+    def advance(self) -> None:
+        share = self.elapsed / self.seconds
+        side, n = next((side, n) for end, side, n in STAGES if share <= end)
+        for group in self.optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * min(1, (self.step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * math.cos(share * math.pi / 2) ** 2)
+        rng = np.random.default_rng([self.seed, self.step])
+        images, depth, labels = self.frames.batch(rng.integers(len(self.frames.rgb), size=n), side, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            raw_depth, scores = self.network(images)
+        loss = self.depth_loss(raw_depth.float(), depth) + F.cross_entropy(scores.float(), labels, self.weights, ignore_index=255)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.loss = loss.item() if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss.item()
+        pace = 1 / min(self.step, MEAN_OVER_STEPS)
+        with torch.no_grad():
+            for mean, value in zip(self.mean.parameters(), self.network.parameters()):
+                mean.lerp_(value, pace)
+
+    @staticmethod
+    def depth_loss(raw: Tensor, depth: Tensor) -> Tensor:
+        depth = torch.where(depth <= MAX_DEPTH, depth, 0)
+        predicted = pixio_heads.depth(raw, depth.shape[1:], MAX_DEPTH)
+        known = depth > 0
+        # The first forgives a wrong scale, the second does not and minds outliers less.
+        return silog(predicted, depth) + (predicted[known].log() - depth[known].log()).abs().mean()
+
+    def state(self) -> dict:
+        return {"network": self.network.state_dict(), "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "elapsed": self.elapsed, "step": self.step}
+
+    def resume(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.elapsed, self.step = state["elapsed"], state["step"]
+
+
+@torch.no_grad()
+def figures(model: Tiny, folder: Path, classes: list[dict], n: int | None = None) -> tuple[dict, dict]:
+    """Of depth and of segmentation, over `n` pictures spread over the folder."""
+    names = names_in(folder)
+    names = [names[i * len(names) // n] for i in range(n)] if n and n < len(names) else names
+    depths, labels = DepthFigures(MAX_DEPTH), SegmentationFigures([one["name"] for one in classes])
+    for name in names:
+        depth, truth_labels = (torch.from_numpy(one) for one in truth(folder, name))
+        image = torch.from_numpy(stretched(folder, name, SIDE).copy())[None].float() / 255
+        raw, scores = model(image)
+        depths.add(pixio_heads.depth(raw, depth.shape, MAX_DEPTH)[0], depth.float() / 1000)
+        labels.add(resized(scores, truth_labels.shape)[0].argmax(0), truth_labels)
+    return depths.result(), labels.result()
+
+
+def report(training: Training, found: tuple[dict, dict]) -> None:
+    tqdm.write(f"{training.elapsed / 60:5.1f} min  step {training.step}  loss {training.loss:.3f}  "
+               + "  ".join(in_words(one) for one in found))
+
+
+if __name__ == "__main__":
+    main()
