@@ -92,7 +92,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
         for (name, file, _) in head_files(&launch.config) {
-            table.ok(&format!("{name} head"), file.display().to_string());
+            table.ok(name, format!("head {}", file.display()));
         }
         let tried = frame_path(&mut model, &launch.config);
         if let Some(text) = table.pass("frame path", tried) {
