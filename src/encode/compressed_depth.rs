@@ -21,7 +21,7 @@ const A: f32 = QUANTIZATION * (QUANTIZATION + 1.0);
 /// Depth nearer than this does not fit 16 bits.
 const NEAREST: f32 = A / 65_534.0;
 
-/// Encodes `[height, width]` metres; what is not a depth from 0.155 m to `max_depth` becomes invalid, nearer ones become
+/// Encodes `[height, width]` metres; what is not a depth up to `max_depth` becomes invalid, depths under 0.155 m become
 /// the nearest that fits.
 ///
 /// # Errors

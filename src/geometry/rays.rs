@@ -174,7 +174,18 @@ impl Lens {
         let [x, y] = self.distorted(found);
         // Far outside, barrel distortion folds over to the other side. Comparisons that NaN does not pass.
         let same_side = 0.0 <= found[0] * seen[0] + found[1] * seen[1];
-        if same_side && (x - seen[0]).hypot(y - seen[1]) < NEAR { found } else { [f64::NAN; 2] }
+        let is_ray = same_side && (x - seen[0]).hypot(y - seen[1]) < NEAR && self.rises_until(found);
+        if is_ray { found } else { [f64::NAN; 2] }
+    }
+
+    /// Whether the lens moves points outwards all the way to `end`: beyond a fold it shows nothing that is there.
+    fn rises_until(&self, end: [f64; 2]) -> bool {
+        const STEPS: u32 = 16;
+        let radius = |step: u32| {
+            let [x, y] = self.distorted(end.map(|side| side * f64::from(step) / f64::from(STEPS)));
+            x.hypot(y)
+        };
+        (0..STEPS).all(|step| radius(step) <= radius(step + 1))
     }
 
     /// Newton's method with differences for derivatives.
@@ -288,6 +299,22 @@ mod tests {
         };
         let rays = rays(&of, Projection::Raw, 1).unwrap();
         assert!(rays[0][0].is_nan() && rays[64 * 24 + 31] == [0.0, 0.0]);
+    }
+
+    #[test]
+    fn nothing_is_seen_beyond_a_fold() {
+        // r - r^3 / 2 + r^5 / 10 rises to 0.6 at r = 1, falls, and rises again far outside.
+        let wide = [20.0, 0.0, 31.0, 0.0, 20.0, 24.0, 0.0, 0.0, 1.0];
+        let of = Intrinsics { k: wide, ..camera("plumb_bob", &[-0.5, 0.1, 0.0, 0.0]) };
+        let rays = rays(&of, Projection::Raw, 1).unwrap();
+        for (index, ray) in rays.iter().enumerate() {
+            let (x, y) = ((index % 64) as f32 - 31.0, (index / 64) as f32 - 24.0);
+            let radius = x.hypot(y) / 20.0;
+            // At the fold itself rounding decides.
+            if 1e-3 < (radius - 0.6).abs() {
+                assert_eq!(ray[0].is_nan(), 0.6 < radius, "{x} {y}: {ray:?}");
+            }
+        }
     }
 
     #[test]
