@@ -29,7 +29,7 @@ from tqdm import tqdm  # noqa: E402
 
 from rooms import path  # noqa: E402
 from rooms.draw import SPLITS, Draw  # noqa: E402
-from rooms.scene import CAMERA, CLASSES, class_numbers, furnished, model  # noqa: E402
+from rooms.scene import CAMERA, CLASSES, Room, class_numbers, furnished, model  # noqa: E402
 
 # Degrees, from the top to the bottom of the picture.
 FOVY = 55.0
@@ -107,7 +107,7 @@ def render_scene(job: Job, scene: int) -> None:
     sys.exit(f"no room with enough place to look about was found for scene {scene}")
 
 
-def views(draw: Draw, room: path.Room, camera: "Camera", n: int) -> list[path.Pose] | None:
+def views(draw: Draw, room: Room, camera: "Camera", n: int) -> list[path.Pose] | None:
     found = []
     for _ in range(ATTEMPTS):
         pose = path.scattered(draw, room)
@@ -118,7 +118,7 @@ def views(draw: Draw, room: path.Room, camera: "Camera", n: int) -> list[path.Po
     return None
 
 
-def walk(draw: Draw, room: path.Room, camera: "Camera", n: int) -> list[path.Pose] | None:
+def walk(draw: Draw, room: Room, camera: "Camera", n: int) -> list[path.Pose] | None:
     for _ in range(ATTEMPTS):
         poses = path.smooth(draw, room, n)
         if poses and all(camera.sees_room(pose) for pose in poses):

@@ -13,9 +13,13 @@ their truth. Needs torch; no GPU.
 import argparse
 import copy
 import math
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+# Threads that spin while they wait starve on a machine that does other work too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,7 +38,8 @@ from training.metrics import DepthFigures, SegmentationFigures, in_words, table
 MAX_DEPTH = 10.0
 # Share of the time up to which pictures have this side, and how many make a step.
 STAGES = ((0.4, 128, 32), (0.7, 192, 24), (1.0, 256, 16))
-LEARNING_RATE, WEIGHT_DECAY, WARM_UP_STEPS = 1e-3, 0.05, 200
+# Of the blocks' matrices, which Muon trains, and of the rest.
+MATRIX_RATE, OTHER_RATE, WARM_UP_STEPS = 3e-3, 1.5e-3, 100
 MEAN_OVER_STEPS = 300
 CHECKPOINT_SECONDS = 300
 # Held-out pictures that a checkpoint is judged by; the end takes all.
@@ -80,46 +85,50 @@ class Training:
     def __init__(self, frames: Frames, n_classes: int, seconds: float, seed: int):
         self.frames, self.seconds, self.seed = frames, seconds, seed
         self.network = Tiny(n_classes)
+        self.network.whiten(frames.rgb[:1500])
         self.mean = copy.deepcopy(self.network)
-        decayed = [value for value in self.network.parameters() if value.ndim > 1]
-        rest = [value for value in self.network.parameters() if value.ndim <= 1]
-        self.optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": rest, "weight_decay": 0}],
-                                           betas=(0.9, 0.98))
+        matrices = [value for value in self.network.encoder.blocks.parameters() if value.ndim == 2]
+        chosen = {id(value) for value in matrices}
+        rest = [value for value in self.network.parameters() if id(value) not in chosen]
+        self.optimizers = {
+            torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"): MATRIX_RATE,
+            torch.optim.AdamW(rest, weight_decay=0.02, betas=(0.9, 0.98)): OTHER_RATE,
+        }
         self.elapsed, self.step, self.loss = 0.0, 0, math.nan
         # Rare classes count more, but less than in proportion.
         share = np.bincount(frames.labels.flatten(), minlength=256)[:n_classes] / frames.labels.size
         weights = torch.tensor((share + 1e-4) ** -0.3, dtype=torch.float32)
         self.weights = weights / (weights * torch.tensor(share)).sum().float()
 
-    def rounds(self):
-        """Trains; comes back every five minutes and at the end."""
+    def rounds(self) -> Iterator[None]:
+        """Trains; comes back every five minutes and at the end. What is done in between is not counted."""
         bar = tqdm(total=round(self.seconds), initial=round(self.elapsed), unit="s", desc="training", mininterval=10)
-        kept = began = time.monotonic() - self.elapsed
-        kept += self.elapsed
         while self.elapsed < self.seconds:
-            self.advance()
-            self.elapsed = time.monotonic() - began
-            bar.update(round(self.elapsed) - bar.n)
-            bar.set_postfix(step=self.step, loss=f"{self.loss:.3f}", refresh=False)
-            if time.monotonic() - kept > CHECKPOINT_SECONDS or self.elapsed >= self.seconds:
-                yield
-                # Judging takes no time from training.
-                kept, began = time.monotonic(), time.monotonic() - self.elapsed
+            began, before = time.monotonic(), self.elapsed
+            while self.elapsed < min(self.seconds, before + CHECKPOINT_SECONDS):
+                self.advance()
+                self.elapsed = before + time.monotonic() - began
+                bar.update(round(self.elapsed) - bar.n)
+                bar.set_postfix(step=self.step, loss=f"{self.loss:.3f}", refresh=False)
+            yield
 
     def advance(self) -> None:
         share = self.elapsed / self.seconds
         side, n = next((side, n) for end, side, n in STAGES if share <= end)
-        for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (self.step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * math.cos(share * math.pi / 2) ** 2)
+        pace = min(1, (self.step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * math.cos(share * math.pi / 2) ** 2)
+        for optimizer, rate in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * pace
         rng = np.random.default_rng([self.seed, self.step])
         images, depth, labels = self.frames.batch(rng.integers(len(self.frames.rgb), size=n), side, rng)
         with torch.autocast("cpu", torch.bfloat16):
             raw_depth, scores = self.network(images)
         loss = self.depth_loss(raw_depth.float(), depth) + F.cross_entropy(scores.float(), labels, self.weights, ignore_index=255)
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         self.loss = loss.item() if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss.item()
         pace = 1 / min(self.step, MEAN_OVER_STEPS)
@@ -136,13 +145,14 @@ class Training:
         return silog(predicted, depth) + (predicted[known].log() - depth[known].log()).abs().mean()
 
     def state(self) -> dict:
-        return {"network": self.network.state_dict(), "mean": self.mean.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "elapsed": self.elapsed, "step": self.step}
+        return {"network": self.network.state_dict(), "mean": self.mean.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers], "elapsed": self.elapsed, "step": self.step}
 
     def resume(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(its)
         self.elapsed, self.step = state["elapsed"], state["step"]
 
 

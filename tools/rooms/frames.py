@@ -75,18 +75,11 @@ def picked(whole: np.ndarray, side: int) -> np.ndarray:
 
 
 def recolored(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other light, other saturation and hue, and noise, drawn per picture."""
-    n = len(rgb)
+    """Other light, tint and saturation, drawn per picture."""
 
-    def draw(low: float, high: float, *shape: int) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (n, *shape)).astype(np.float32))
+    def draw(low: float, high: float, n_channels: int = 1) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (len(rgb), 1, 1, n_channels)).astype(np.float32))
 
-    angle, saturation = draw(-1, 1, 1, 1) * np.pi * (draw(0, 1, 1, 1) < 0.7), draw(0.3, 1.5, 1, 1)
-    grey = torch.full((3, 3), 1 / 3)
-    # A turn about the axis of grey shifts the hue.
-    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
-    turned = grey + saturation * (torch.cos(angle) * (torch.eye(3) - grey) + torch.sin(angle) * across)
-    matrix = draw(0.6, 1.4, 1, 1) * draw(0.85, 1.15, 3, 1) * turned
-    rgb = torch.einsum("bhwc,bdc->bhwd", rgb, matrix) + draw(-0.12, 0.12, 1, 1, 1)
-    noise = torch.randn(rgb.shape) * draw(0, 0.04, 1, 1, 1)
-    return (rgb + noise).clamp(0, 1)
+    grey = rgb.mean(3, keepdim=True)
+    rgb = grey + (rgb - grey) * draw(0.6, 1.3)
+    return (rgb * draw(0.7, 1.3) * draw(0.9, 1.1, 3) + draw(-0.08, 0.08)).clamp(0, 1)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -43,6 +44,24 @@ class Tiny(nn.Module):
                 nn.init.zeros_(module.bias)
         self.encoder.class_tokens.normal_(std=0.02)
         self.encoder.position.copy_(waves(SIDE // PATCH, ARCHITECTURE.hidden_size))
+
+    @torch.no_grad()
+    def whiten(self, pictures: np.ndarray) -> None:
+        """Makes the patch embedding of `pictures`, uint8 [N, side, side, 3], uncorrelated: edges then weigh as much as the
+        brightness, which would hide them for long."""
+        n = pictures.shape[1] // PATCH // 2
+        small = F.interpolate(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area")
+        pixels = ((small.permute(0, 2, 3, 1) - MEAN) / DEVIATION).view(-1, n, PATCH, n, PATCH, 3)
+        patches = pixels.transpose(2, 3).reshape(-1, 3 * PATCH * PATCH)
+        middle = patches.mean(0)
+        power, directions = torch.linalg.eigh((patches - middle).T.double().cov())
+        hidden = ARCHITECTURE.hidden_size
+        # Noise is not blown up.
+        scale = (power[-hidden:] + 3e-5 * power.sum()).rsqrt()
+        mixed, _ = torch.linalg.qr(torch.randn(hidden, hidden).double())
+        weight = (mixed @ (directions[:, -hidden:] * scale).T).float()
+        self.encoder.patch.weight.copy_(weight)
+        self.encoder.patch.bias.copy_(-weight @ middle)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         taps = [Tap.of(tokens, ARCHITECTURE.n_cls_tokens, self.encoder.grid) for tokens in self.tokens(images)]
