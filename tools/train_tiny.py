@@ -13,13 +13,12 @@ their truth. Needs torch; no GPU.
 import argparse
 import copy
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# Threads that spin while they wait starve on a machine that does other work too.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch: `training` says how its threads wait.
+from training.dataset import read_camera, read_classes
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,7 +30,6 @@ from pixio_heads import resized
 from rooms import network
 from rooms.frames import Frames, names_in, stretched, truth
 from rooms.network import SIDE, Tiny
-from training.dataset import read_camera, read_classes
 from training.losses import silog
 from training.metrics import DepthFigures, SegmentationFigures, in_words, table
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::commands::Failure;
 use crate::commands::measure::{self, Contender, measure, reserved_mb};
-use crate::commands::model::{Model, fitter, input_size, load_engine};
+use crate::commands::model::{Model, fitter, head_files, input_size, load_engine};
 use crate::config::{Config, Engine, Live, Values};
 use crate::engine::choose::Task;
 use crate::engine::graph::Launch;
@@ -237,13 +237,6 @@ struct HeadCost {
     without_ms: f64,
     /// Of its file, and so of its weights in memory.
     file_mb: f64,
-}
-
-/// The heads that `config` names: name, file and the topic for whose sake one runs.
-pub(super) fn head_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf, Topic)> {
-    let depth = config.depth_head.as_ref().map(|file| ("depth", file, Topic::Depth));
-    let segmentation = config.segmentation_head.as_ref().map(|file| ("segmentation", file, Topic::Labels));
-    depth.into_iter().chain(segmentation)
 }
 
 /// Of forward pass and heads together, ms: on a GPU work may wait in either.

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
-use crate::commands::bench::head_files;
-use crate::commands::model::{Model, fitter};
+use crate::commands::model::{Model, fitter, head_files};
 use crate::commands::run::{Launch, address, message_bytes, parameters};
 use crate::config::{Config, Fit};
 use crate::geometry::Size;

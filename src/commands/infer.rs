@@ -21,7 +21,7 @@ use crate::stages::camera::{Frame, Header, Picture};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
 use crate::stages::heads::{self, Dense, DepthMap, LabelMap};
-use crate::stages::publish::png;
+use crate::stages::publish::{depth_png, png};
 
 /// What `infer` reads and writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,12 +195,11 @@ impl Encoded {
             [("patch_tokens", &self.patch_tokens), ("class_tokens", &self.class_tokens), ("pooled", &pooled)];
         let there = parts.into_iter().filter_map(|(name, part)| Some((name.to_owned(), part.as_ref()?)));
         let mut tensors: Vec<_> = there.collect();
-        let shape = |size: Size| [i64::from(size.height), i64::from(size.width)];
-        let depth = self.depth.as_ref().map(|map| Tensor::from_slice(&map.meters).reshape(shape(map.size)));
+        let depth = self.depth.as_ref().map(|map| Tensor::from_slice(&map.meters).reshape(map.size.sides()));
         let labels = self
             .labels
             .as_ref()
-            .map(|map| Tensor::from_slice(&map.classes).to_kind(Kind::Float).reshape(shape(map.size)));
+            .map(|map| Tensor::from_slice(&map.classes).to_kind(Kind::Float).reshape(map.size.sides()));
         tensors.extend(depth.iter().map(|depth| ("depth".to_owned(), depth)));
         tensors.extend(labels.iter().map(|labels| ("labels".to_owned(), labels)));
         let layers = self.hidden_states.iter().enumerate();
@@ -221,8 +220,7 @@ impl Encoded {
 
     fn save_dense(&self, out: &Path, palette: &[[u8; 3]]) -> anyhow::Result<()> {
         if let Some(map) = &self.depth {
-            let colors = encode::depth_colors(&map.meters, Some([0.0, map.max_meters]));
-            save_png(out, &self.name, "depth", &encode::rgb8(&colors, map.size)?)?;
+            save_png(out, &self.name, "depth", &depth_png(map)?)?;
         }
         if let Some(map) = &self.labels {
             let colors = encode::label_colors(&map.classes, palette);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use tch::{Device, Kind};
+use tch::Device;
 
 use crate::config::{self, Config};
 use crate::engine::arithmetic::Arithmetic;
@@ -18,9 +18,10 @@ use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
 use crate::ros::Made;
 use crate::runtime::cache;
+use crate::runtime::wanted::Topic;
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{MOST_WINDOWS, warm_up};
-use crate::stages::heads::{Dense, Heads, HeadsConfig, ModelCard, backbone};
+use crate::stages::heads::{Dense, Heads, HeadsConfig, ModelCard, feature_tap};
 use crate::stages::publish::{Encoder, EncoderConfig};
 
 /// A model that is ready to be used.
@@ -127,7 +128,7 @@ impl Model {
 
     /// Where the feature layer stands among the engine's taps.
     pub fn feature_tap(&self) -> usize {
-        self.task.taps.iter().position(|&tap| tap == self.card.layer).unwrap_or_default()
+        feature_tap(&self.task.taps, self.card.layer)
     }
 
     /// Depth and segmentation; loaded again when they have been handed out.
@@ -138,9 +139,8 @@ impl Model {
         match self.dense.take() {
             Some(dense) => Ok(dense),
             None => {
-                let backbone = backbone(&self.card, self.task.pixio.config());
-                let (device, kind) = (self.task.device, self.task.arithmetic.kind());
-                dense(config, read_heads(config, &backbone, device, kind)?, &self.task)
+                let Task { pixio, device, arithmetic, .. } = &self.task;
+                dense(config, read_heads(config, pixio, *device, *arithmetic)?, &self.task)
             }
         }
     }
@@ -181,21 +181,34 @@ type HeadPair = [Option<Head>; 2];
 /// # Errors
 /// A file that is no head of this model.
 pub fn load_heads(config: &Config, loaded: &Loaded) -> anyhow::Result<HeadPair> {
-    let card = ModelCard {
-        name: loaded.name().to_owned(),
-        revision: loaded.revision().to_owned(),
-        layer: 0,
-        n_cls_tokens: 0,
-    };
-    read_heads(config, &backbone(&card, loaded.config()), loaded.device, loaded.arithmetic.kind())
+    read_heads(config, loaded, loaded.device, loaded.arithmetic)
 }
 
-fn read_heads(config: &Config, model: &Backbone, device: Device, kind: Kind) -> anyhow::Result<HeadPair> {
+fn read_heads(
+    config: &Config,
+    pixio: &Pixio,
+    device: Device,
+    arithmetic: Arithmetic,
+) -> anyhow::Result<HeadPair> {
+    let model = Backbone {
+        model: pixio.name().to_owned(),
+        revision: pixio.revision().to_owned(),
+        hidden_size: pixio.config().hidden_size,
+        num_hidden_layers: pixio.config().num_hidden_layers,
+        n_cls_tokens: pixio.config().n_cls_tokens,
+    };
     let read = |file: &Option<PathBuf>, task: &str| {
-        let head = file.as_ref().map(|file| Head::load_for(file, task, model, device, kind));
+        let head = file.as_ref().map(|file| Head::load_for(file, task, &model, device, arithmetic.kind()));
         head.transpose().with_context(|| format!("{task}_head"))
     };
     Ok([read(&config.depth_head, "depth")?, read(&config.segmentation_head, "segmentation")?])
+}
+
+/// The heads that `config` names: name, file and the topic for whose sake one runs.
+pub fn head_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf, Topic)> {
+    let depth = config.depth_head.as_ref().map(|file| ("depth", file, Topic::Depth));
+    let segmentation = config.segmentation_head.as_ref().map(|file| ("segmentation", file, Topic::Labels));
+    depth.into_iter().chain(segmentation)
 }
 
 /// Blocks whose tokens are needed: for the features, for the embedding and for the heads; ascending.

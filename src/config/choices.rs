@@ -114,9 +114,10 @@ impl Engine {
 }
 
 /// What a segmentation head's maps are brought to the size of the model input as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Upsampling {
     /// Scores, before the likeliest class is taken: as in training.
+    #[default]
     Logits,
     /// Classes, after it: faster, with stairs at borders.
     Labels,

@@ -13,7 +13,7 @@ use nalgebra::{Affine2, Matrix3, Point2};
 pub use intrinsics::Intrinsics;
 pub use placement::{Placement, Rect};
 pub use rays::{Projection, RaysError, rays, strided};
-pub use windows::{STRIDE, WINDOW, corners, padded, windows_over};
+pub use windows::{STRIDE, WINDOW, corners, padded};
 
 /// Width and height in pixels, or in patches for a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,13 @@ pub struct Size {
     pub width: u32,
     /// Rows.
     pub height: u32,
+}
+
+impl Size {
+    /// Rows and columns: the order of a tensor's sides.
+    pub fn sides(self) -> [i64; 2] {
+        [i64::from(self.height), i64::from(self.width)]
+    }
 }
 
 /// Side of a patch in pixels of the model input.

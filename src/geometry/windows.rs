@@ -11,7 +11,7 @@ pub const STRIDE: u32 = WINDOW * 2 / 3;
 
 /// Columns and rows of windows that cover a picture of this size. A window begins wherever the picture still has
 /// pixels, so that the last ones may be mostly padding.
-pub fn windows_over(picture: Size) -> Size {
+fn windows_over(picture: Size) -> Size {
     Size { width: picture.width.div_ceil(STRIDE), height: picture.height.div_ceil(STRIDE) }
 }
 

@@ -12,8 +12,7 @@ pub(super) fn merged(windows: &Tensor, picture: Size) -> Result<Tensor, TchError
     let n_leading = shape.len().saturating_sub(2);
     shape.truncate(n_leading);
     let canvas = |leading: &[i64]| {
-        let sides = [i64::from(whole.height), i64::from(whole.width)];
-        Tensor::f_zeros([leading, &sides].concat(), (windows.kind(), windows.device()))
+        Tensor::f_zeros([leading, &whole.sides()].concat(), (windows.kind(), windows.device()))
     };
     let (total, n_seen) = (canvas(&shape)?, canvas(&[])?);
     let under = |map: &Tensor, [left, top]: [u32; 2]| {

@@ -155,7 +155,7 @@ impl Head {
         match (picture, upsampling) {
             (Picture::Whole(size), Upsampling::Labels) => {
                 let Labels { classes, confidence } = likeliest(&probabilities(raw)?.f_get(0)?)?;
-                let size = sides(size);
+                let size = size.sides();
                 let nearest = |map: &Tensor| {
                     map.f_unsqueeze(0)?
                         .f_unsqueeze(0)?
@@ -186,7 +186,7 @@ impl Picture {
     /// Rows and columns of what one map shows.
     fn pass(self) -> [i64; 2] {
         match self {
-            Self::Whole(size) => sides(size),
+            Self::Whole(size) => size.sides(),
             Self::Windows(_) => [i64::from(WINDOW); 2],
         }
     }
@@ -198,11 +198,6 @@ impl Picture {
             Self::Windows(size) => merge::merged(maps, size),
         }
     }
-}
-
-/// Rows and columns.
-fn sides(size: Size) -> [i64; 2] {
-    [i64::from(size.height), i64::from(size.width)]
 }
 
 /// The likeliest class of every pixel of the probabilities `[n, h, w]`.

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from training.views import picked
+
 THREADS = 2
 
 
@@ -33,7 +35,7 @@ class Frames:
         def read(i: int) -> None:
             frames.rgb[i] = stretched(folder, names[i], side)
             depth, labels = truth(folder, names[i])
-            frames.depth[i], frames.labels[i] = picked(depth, side), picked(labels, side)
+            frames.depth[i], frames.labels[i] = picked(depth, (side, side)), picked(labels, (side, side))
 
         with ThreadPoolExecutor(THREADS) as threads:
             for _ in tqdm(threads.map(read, range(len(names))), f"reading {folder.name}", len(names), unit="picture", disable=None):
@@ -45,8 +47,9 @@ class Frames:
         rgb = torch.from_numpy(self.rgb[chosen]).float() / 255
         if side != rgb.shape[1]:
             rgb = F.interpolate(rgb.permute(0, 3, 1, 2), (side, side), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-        depth = torch.from_numpy(picked(self.depth[chosen], side // 2) / np.float32(1000))
-        labels = torch.from_numpy(picked(self.labels[chosen], side // 2)).long()
+        half = (side // 2, side // 2)
+        depth = torch.from_numpy(picked(self.depth[chosen], half) / np.float32(1000))
+        labels = torch.from_numpy(picked(self.labels[chosen], half)).long()
         mirrored = torch.from_numpy(rng.random(len(chosen)) < 0.5)
         rgb, depth, labels = (torch.where(mirrored.view(-1, *[1] * (x.ndim - 1)), x.flip(2), x) for x in (rgb, depth, labels))
         return recolored(rgb, rng), depth, labels
@@ -66,12 +69,6 @@ def truth(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Millimetres and class numbers, [height, width] of the picture."""
     with Image.open(folder / "depth" / f"{name}.png") as depth, Image.open(folder / "labels" / f"{name}.png") as labels:
         return np.array(depth, np.uint16), np.array(labels, np.uint8)
-
-
-def picked(whole: np.ndarray, side: int) -> np.ndarray:
-    """[..., height, width] to [..., side, side]; values are never mixed over an edge."""
-    rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in whole.shape[-2:])
-    return whole[..., rows[:, None], columns]
 
 
 def recolored(rgb: Tensor, rng: np.random.Generator) -> Tensor:

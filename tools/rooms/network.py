@@ -1,6 +1,5 @@
 """The small model: a Pixio encoder with a depth and a segmentation head, and how it is written."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from torch.nn import functional as F
 from convert_checkpoint import derive_config
 from pixio_heads import DptHead, Tap
 from pixio_model import PATCH, Architecture, Pixio
+from training import head_file
+from training.encoder import DEVIATION, MEAN, Checkpoint
 
 ARCHITECTURE = Architecture(hidden_size=192, num_hidden_layers=8, num_attention_heads=3, mlp_hidden=768, n_cls_tokens=8,
                             layer_norm_eps=1e-6, qkv_bias=True)
@@ -21,8 +22,6 @@ TAPS = [2, 4, 6, 8]
 HEAD = {"kind": "dpt", "features": 32, "out_channels": [32, 48, 96, 96]}
 # Pixels of the input, both ways.
 SIDE = 256
-MEAN = torch.tensor([0.485, 0.456, 0.406])
-DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 
 
 class Tiny(nn.Module):
@@ -94,12 +93,10 @@ def write(network: Tiny, out: Path, tasks: dict[str, dict], about: dict) -> None
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     config = derive_config(tensors, ARCHITECTURE.num_attention_heads)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    revision = hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()[:12]
-    backbone = {"model": out.name, "revision": revision, "hidden_size": ARCHITECTURE.hidden_size,
-                "num_hidden_layers": ARCHITECTURE.num_hidden_layers, "n_cls_tokens": ARCHITECTURE.n_cls_tokens}
+    backbone = Checkpoint.find(str(out)).card()
     for name, task in tasks.items():
-        card = {"format": 1, "task": task, "head": HEAD, "taps": TAPS, "size": f"{SIDE}x{SIDE}", "backbone": backbone} | about
-        save_file(half(network.heads[name].state_dict()), out / f"{name}.safetensors", metadata={"card": json.dumps(card)})
+        card = head_file.card(task, HEAD, backbone, TAPS, (SIDE, SIDE), **about)
+        head_file.write(out / f"{name}.safetensors", half(network.heads[name].state_dict()), card)
 
 
 def hub_tensors(encoder: Pixio) -> dict[str, Tensor]:

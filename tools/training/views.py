@@ -30,13 +30,18 @@ class View:
         return pixels[:, ::-1] if self.is_mirrored else pixels
 
     def truth(self, whole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """`whole` is the truth of the picture; result [height, width]. Values are picked, never mixed over an edge,
-        where the head's maps are interpolated to: first and last pixel of both sizes lie on each other."""
+        """`whole` is the truth of the picture; result [height, width] of `size` (width, height)."""
         left, top, right, bottom = self.box
-        rows = top + np.linspace(0, bottom - top - 1, size[1]).round().astype(int)
-        columns = left + np.linspace(0, right - left - 1, size[0]).round().astype(int)
-        picked = whole[rows[:, None], columns]
-        return picked[:, ::-1] if self.is_mirrored else picked
+        seen = picked(whole[top:bottom, left:right], size)
+        return seen[:, ::-1] if self.is_mirrored else seen
+
+
+def picked(whole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[..., height, width] in another size (width, height). Values are picked, never mixed over an edge, where a head's
+    maps are interpolated to: first and last pixel of both sizes lie on each other."""
+    width, height = size
+    rows, columns = (np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(whole.shape[-2:], (height, width)))
+    return whole[..., rows[:, None], columns]
 
 
 def training_views(pictures: list[Picture], size: tuple[int, int], fit: str, n_crops: int, is_mirrored: bool,

@@ -2,7 +2,6 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::ModelCard;
 use crate::config::Upsampling;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
@@ -40,7 +39,7 @@ pub const UNLABELLED: u8 = 255;
 pub struct Dense {
     depth: Option<Tapped>,
     segmentation: Option<Tapped>,
-    upsampling: Option<Upsampling>,
+    upsampling: Upsampling,
 }
 
 #[derive(Debug)]
@@ -66,7 +65,7 @@ impl Tapped {
     fn run(&self, tokens: &Tokens, grid: Size) -> Result<Tensor, EngineError> {
         let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap).map(Tensor::shallow_clone));
         let taps: Vec<Tensor> = taps.collect();
-        Ok(self.head.run(&taps, [i64::from(grid.height), i64::from(grid.width)])?)
+        Ok(self.head.run(&taps, grid.sides())?)
     }
 }
 
@@ -90,7 +89,7 @@ impl Dense {
         Ok(Self {
             depth: depth.map(tapped).transpose()?,
             segmentation: segmentation.map(tapped).transpose()?,
-            upsampling: Some(upsampling),
+            upsampling,
         })
     }
 
@@ -173,8 +172,7 @@ impl Dense {
         let wants = self.wants_labels(wanted);
         let Some(tapped) = self.segmentation.as_ref().filter(|_| wants) else { return Ok(None) };
         let raw = tapped.run(tokens, geometry.grid())?;
-        let upsampling = self.upsampling.unwrap_or(Upsampling::Logits);
-        let Some(labels) = tapped.head.labels(&raw, picture(geometry), upsampling)? else {
+        let Some(labels) = tapped.head.labels(&raw, picture(geometry), self.upsampling)? else {
             return Ok(None);
         };
         let confidence = labels.confidence.f_mul_scalar(255.0)?.f_round()?;
@@ -183,17 +181,6 @@ impl Dense {
         blank(&mut classes, geometry, UNLABELLED);
         blank(&mut confidence, geometry, 0);
         Ok(Some(LabelMap { size: geometry.model, classes, confidence }))
-    }
-}
-
-/// The encoder as a head's card tells of it.
-pub fn backbone(card: &ModelCard, config: &crate::pixio::PixioConfig) -> heads::Backbone {
-    heads::Backbone {
-        model: card.name.clone(),
-        revision: card.revision.clone(),
-        hidden_size: config.hidden_size,
-        num_hidden_layers: config.num_hidden_layers,
-        n_cls_tokens: config.n_cls_tokens,
     }
 }
 

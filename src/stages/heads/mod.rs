@@ -19,7 +19,7 @@ use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::Header;
 use crate::stages::forward::Input;
 
-pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED, backbone};
+pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
 /// The model as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,9 +161,8 @@ impl Heads {
     /// Heads with a known basis, or with one yet to be estimated.
     pub fn new(config: HeadsConfig, basis: Option<Basis>) -> Self {
         let basis = basis.map_or_else(|| BasisState::Gathering(Estimator::default()), BasisState::Ready);
-        let feature_tap = config.taps.iter().position(|&tap| tap == config.card.layer).unwrap_or_default();
         Self {
-            feature_tap,
+            feature_tap: feature_tap(&config.taps, config.card.layer),
             last_tap: config.taps.len().saturating_sub(1),
             dense: config.dense,
             card: Arc::new(config.card),
@@ -338,6 +337,11 @@ impl Heads {
     }
 }
 
+/// Where the block `layer` stands among the engine's taps.
+pub fn feature_tap(taps: &[usize], layer: usize) -> usize {
+    taps.iter().position(|&tap| tap == layer).unwrap_or_default()
+}
+
 /// Channels of `~/features/reduced`: `asked`, or as many as the message's size allows on `grid`.
 pub fn reduced_channels(asked: usize, grid: Size) -> usize {
     let n_patches = grid.width as usize * grid.height as usize;
@@ -374,8 +378,7 @@ pub(crate) fn picture(colors: &Tensor, grid: Size) -> Result<RgbPicture, TchErro
     let size = pca_size(grid);
     let map =
         colors.f_reshape([1, i64::from(grid.height), i64::from(grid.width), 3])?.f_permute([0, 3, 1, 2])?;
-    let out = [i64::from(size.height), i64::from(size.width)];
-    let smooth = map.f_upsample_bilinear2d(out, false, None, None)?;
+    let smooth = map.f_upsample_bilinear2d(size.sides(), false, None, None)?;
     let bytes8 = smooth.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
     let bytes = tensor::bytes(&bytes8.f_permute([0, 2, 3, 1])?, Kind::Uint8)?;
     Ok(RgbPicture { size, bytes })

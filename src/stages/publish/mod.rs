@@ -92,11 +92,6 @@ impl Encoder {
         let wants = |topic| output.wanted.contains(topic);
         let (pca, depth, labels) = (output.pca.as_ref(), output.depth.as_ref(), output.labels.as_ref());
         let palette = &self.config.palette;
-        let colors = |map: &DepthMap| {
-            // One scale for all frames, so that colours do not flicker.
-            let colors = encode::depth_colors(&map.meters, Some([0.0, map.max_meters]));
-            encode::rgb8(&colors, map.size)
-        };
         let overlay = |map: &LabelMap| {
             let opacity = self.config.overlay_opacity;
             encode::rgb8(&encode::overlay(&output.pixels, &map.classes, palette, opacity), map.size)
@@ -105,7 +100,7 @@ impl Encoder {
         let mut encoded = Encoded {
             pca: pca.filter(|_| wants(Topic::PcaCompressed)).map(png).transpose()?,
             depth: depth.filter(|_| wants(Topic::DepthCompressed)).map(compressed).transpose()?,
-            depth_color: depth.filter(|_| wants(Topic::DepthColor)).map(colors).transpose()?,
+            depth_color: depth.filter(|_| wants(Topic::DepthColor)).map(depth_png).transpose()?,
             points: None,
             labels: labels
                 .filter(|_| wants(Topic::LabelsCompressed))
@@ -148,6 +143,15 @@ impl Encoder {
 /// The stride of `~/points` on a depth map of `size`.
 pub fn points_stride(asked: Option<u32>, size: Size) -> u32 {
     asked.unwrap_or_else(|| size.width.max(size.height).div_ceil(POINTS_PER_SIDE)).max(1)
+}
+
+/// `map` in colours as a PNG file, on one scale for all frames, so that colours do not flicker.
+///
+/// # Errors
+/// The encoder's own.
+pub fn depth_png(map: &DepthMap) -> Result<Vec<u8>, ImageError> {
+    let colors = encode::depth_colors(&map.meters, Some([0.0, map.max_meters]));
+    encode::rgb8(&colors, map.size)
 }
 
 /// `picture` as a PNG file.
