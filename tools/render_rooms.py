@@ -34,7 +34,7 @@ from rooms.scene import CAMERA, CLASSES, Room, class_numbers, furnished, model  
 # Degrees, from the top to the bottom of the picture.
 FOVY = 55.0
 # Metres: views of one thing from close by teach little.
-MIN_MEDIAN_DEPTH, MIN_DEPTH = 1.1, 0.25
+MIN_MEDIAN_DEPTH, MIN_DEPTH = 1.4, 0.3
 ATTEMPTS = 400
 
 

@@ -10,7 +10,9 @@ from .scene import Room
 
 # Metres: nothing comes nearer to the camera.
 MARGIN = 0.35
-HEIGHTS = (0.4, 1.7)
+NEAREST_TARGET = 1.3
+# Those of a camera on a robot's mast, metres and radians.
+HEIGHTS, PITCHES = (0.9, 1.4), (0.08, 0.38)
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,14 @@ def scattered(draw: Draw, room: Room) -> Pose | None:
         return None
     if room.placed and draw.happens(0.75):
         piece = draw.one_of(room.placed)
-        target = piece.x + draw.between(-0.4, 0.4), piece.y + draw.between(-0.4, 0.4), piece.furniture.height * draw.between(0.2, 0.9)
+        target = piece.x + draw.between(-0.4, 0.4), piece.y + draw.between(-0.4, 0.4)
     else:
-        target = draw.between(-0.5, 0.5) * room.width, draw.between(-0.5, 0.5) * room.depth, draw.between(0, 1.8)
+        target = draw.between(-0.5, 0.5) * room.width, draw.between(-0.5, 0.5) * room.depth
     x, y = place
-    z = draw.between(*HEIGHTS)
-    away = math.hypot(target[0] - x, target[1] - y)
-    if away < 0.9:
+    if math.dist(place, target) < NEAREST_TARGET:
         return None
-    pitch = np.clip(math.atan2(z - target[2], away), -0.35, 0.6)
-    return Pose((x, y, z), math.atan2(target[1] - y, target[0] - x), float(pitch), draw.between(-0.05, 0.05))
+    yaw = math.atan2(target[1] - y, target[0] - x)
+    return Pose((x, y, draw.between(*HEIGHTS)), yaw, draw.between(*PITCHES), draw.between(-0.03, 0.03))
 
 
 def smooth(draw: Draw, room: Room, n: int) -> list[Pose] | None:
@@ -55,7 +55,7 @@ def smooth(draw: Draw, room: Room, n: int) -> list[Pose] | None:
     ends = free_place(draw, room), free_place(draw, room)
     if None in ends or not 1.0 < math.dist(*ends) < 3.5:
         return None
-    z, height_change = draw.between(0.8, 1.4), draw.between(-0.3, 0.3)
+    z, height_change = draw.between(1.05, 1.25), draw.between(-0.15, 0.15)
     yaw, sweep = draw.between(-math.pi, math.pi), draw.one_of((-1, 1)) * draw.between(1.0, 1.8)
     poses = []
     for i in range(n):

@@ -14,6 +14,16 @@ CLASSES = {
     "floor": [120, 90, 60], "wall": [200, 200, 180], "ceiling": [235, 235, 245], "table": [230, 140, 30],
     "chair": [40, 110, 220], "sofa": [170, 60, 160], "cabinet": [40, 150, 90], "object": [220, 50, 50],
 }
+# Usual colours: ranges of saturation, value and hue, one of which is drawn.
+WOOD, DARK_WOOD, PALE = ((0.35, 0.75), (0.4, 0.8), (0.05, 0.11)), ((0.3, 0.7), (0.15, 0.4), (0.03, 0.09)), ((0, 0.15), (0.75, 1), (0, 1))
+LOOKS = {
+    "floor": (((0.2, 0.6), (0.25, 0.65), (0.04, 0.12)), ((0, 0.15), (0.2, 0.6), (0, 1))),
+    "wall": (PALE,), "ceiling": (((0, 0.06), (0.88, 1), (0, 1)),),
+    "table": (WOOD, WOOD, PALE), "cabinet": (PALE, DARK_WOOD, WOOD),
+    "chair": (((0, 0.3), (0.05, 0.3), (0, 1)), ((0.5, 0.9), (0.3, 0.8), (0, 1)), WOOD),
+    "sofa": (((0.15, 0.6), (0.2, 0.75), (0, 1)),),
+    "object": (((0.5, 1), (0.4, 1), (0, 1)),),
+}
 CAMERA = "eye"
 SHAPES = {name: getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}") for name in ("box", "sphere", "cylinder", "capsule", "ellipsoid")}
 Box = tuple[float, float, float, float]
@@ -49,7 +59,7 @@ class Room:
 
 
 def furnished(draw: Draw) -> Room:
-    room = Room(draw.between(3, 8), draw.between(3, 6.5), draw.between(2.3, 3.1), [])
+    room = Room(draw.between(3.5, 6.5), draw.between(3.2, 5.5), draw.between(2.4, 2.8), [])
     n = round(room.width * room.depth / 3.2) + draw.whole(1, 3)
     kinds = [table, sofa, cabinet, thing, chair, chair] + [draw.one_of(KINDS) for _ in range(n)]
     # Tables first: chairs look for one.
@@ -59,6 +69,11 @@ def furnished(draw: Draw) -> Room:
         if place:
             room.placed.append(place)
     return room
+
+
+def usual_color(draw: Draw, label: str) -> np.ndarray:
+    """A usual colour of such a thing."""
+    return draw.color(*draw.one_of(LOOKS[label]))
 
 
 def somewhere(draw: Draw, room: Room, furniture: Furniture) -> Placed:
@@ -118,10 +133,10 @@ class Builder:
 
     def shell(self, room: Room) -> None:
         draw, (x, y, z) = self.draw, (room.width / 2, room.depth / 2, room.height)
-        wall = self.surface(draw.color((0, 0.45), (0.55, 0.95)), share_plain=0.5, is_flat=True)
-        other = self.surface(draw.color((0, 0.7), (0.4, 0.95)), share_plain=0.3, is_flat=True)
-        floor = self.surface(draw.color((0, 0.6), (0.2, 0.75)), share_plain=0.15, is_flat=True)
-        ceiling = self.surface(draw.color((0, 0.15), (0.75, 1)), share_plain=0.7, is_flat=True)
+        wall = self.surface(draw.color((0, 0.3), (0.6, 0.95)), share_plain=0.7, is_flat=True)
+        other = self.surface(draw.color((0, 0.5), (0.5, 0.95)), share_plain=0.5, is_flat=True)
+        floor = self.surface(usual_color(draw, "floor"), share_plain=0.15, is_flat=True)
+        ceiling = self.surface(usual_color(draw, "ceiling"), share_plain=0.9, is_flat=True)
         self.plane("floor", (x, y), (0, 0, 0), np.eye(3), floor)
         self.plane("ceiling", (x, y), (0, 0, z), np.diag([1, -1, -1]), ceiling)
         up = np.array([0, 0, 1])
@@ -159,7 +174,7 @@ class Builder:
 
     def furniture(self, placed: Placed) -> None:
         draw, furniture = self.draw, placed.furniture
-        main = draw.color((0, 0.9), (0.15, 0.95))
+        main = usual_color(draw, furniture.label)
         surfaces = [self.surface(main), self.surface(draw.color((0, 0.6), (0.05, 0.9)), share_plain=0.7),
                     self.surface(np.clip(main * draw.between(0.6, 1.3), 0, 1)), self.surface(draw.color((0.2, 1), (0.3, 1))),
                     self.surface(draw.color((0.4, 0.9), (0.2, 0.7), (0.2, 0.45))), self.surface(draw.color((0, 1), (0.05, 1)))]
@@ -195,7 +210,7 @@ class Builder:
         draw = self.draw
         if draw.happens(share_plain):
             return self.material(color)
-        other = color * draw.between(0.5, 0.9) if draw.happens(0.6) else draw.color((0, 0.8), (0.1, 1))
+        other = color * draw.between(0.5, 0.9) if draw.happens(0.8) else draw.color((0, 0.8), (0.1, 1))
         repeat = draw.between(0.5, 1.5)
         return self.material(texture(draw, color, other), (repeat, repeat), is_flat)
 
