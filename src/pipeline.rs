@@ -14,6 +14,7 @@ use crate::logging::Throttle;
 use crate::runtime::latest::{self, Closed};
 use crate::runtime::pace::{Estimate, Pace};
 use crate::runtime::pool::Pool;
+use crate::runtime::query::Query;
 use crate::runtime::rate::RateLimit;
 use crate::runtime::statistics::{Accounting, Latencies, Span};
 use crate::runtime::thread::{self, Stage};
@@ -40,6 +41,8 @@ pub struct Camera {
 pub struct Shared {
     /// Topics with subscribers.
     pub wanted: Arc<Wanted>,
+    /// What somebody points at, one per camera.
+    pub queries: Arc<[Query]>,
     /// Parameters that change while the node runs.
     pub live: Arc<Live>,
     /// The fate of every frame, one per camera.
@@ -53,6 +56,7 @@ impl Shared {
     pub fn new(n_cameras: usize, live: Arc<Live>) -> Self {
         Self {
             wanted: Arc::default(),
+            queries: (0..n_cameras).map(|_| Query::default()).collect(),
             live,
             accounting: (0..n_cameras).map(|_| Accounting::default()).collect(),
             latencies: Arc::default(),
@@ -254,7 +258,10 @@ impl ModelLoop {
             latencies.record(Span::Wait, input.fitted.elapsed());
             let started = Instant::now();
             self.pace.busy_until(started + usual.get());
-            let tokens = match self.heads.n_taps(wanted, &input.geometry) {
+            if let Some(pixel) = self.shared.queries[input.camera].take() {
+                self.heads.ask(input.camera, pixel);
+            }
+            let tokens = match self.heads.n_taps(wanted, input.camera, &input.geometry) {
                 0 => Tokens::default(),
                 n_taps => forward(&mut *self.engine, &input, n_taps)?,
             };

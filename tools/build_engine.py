@@ -1,6 +1,6 @@
-"""Compiles a Pixio encoder with AOTInductor: build_engine.py PLAN.json. Started by `pixio_node build`, which has it inside.
+"""Compiles a Pixio encoder and its heads with AOTInductor: build_engine.py PLAN.json. Started by `pixio_node build`, which has it inside.
 
-Needs torch alone. The plan names architecture, taps, sizes, batches, precision, device and the folder to write to. Each
+Needs torch alone. The plan names architecture, taps, heads, sizes, batches, precision, device and the folder to write to. Each
 line on stdout is one JSON object: `torch`, `progress`, `package` or `error`. The weights stay outside the packages, so
 that one serves every checkpoint of its architecture.
 """
@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 
@@ -65,45 +66,79 @@ def first_line(err: Exception) -> str:
 
 def packages(plan: dict):
     """Compiles every package of the plan and describes each."""
-    from pixio_model import Architecture
-
-    arch = Architecture(**plan["architecture"])
     # A GPU's kernels are tuned for one batch size, a CPU's serve all.
     whole = [1, max(plan["batches"])]
     batches = [whole] if plan["device"] == "cpu" else [[batch, batch] for batch in plan["batches"]]
-    todo = [(size, batch) for size in plan["sizes"] for batch in batches]
-    for n, ((width, height), batch) in enumerate(todo, start=1):
+    parts = {"backbone": backbone} | {name: partial(head, about) for name, about in plan["heads"].items()}
+    todo = [(part, size, batch) for part in parts for size in plan["sizes"] for batch in batches]
+    for n, (part, (width, height), batch) in enumerate(todo, start=1):
         suffix = "" if batch is whole else f"-batch{batch[0]}"
-        file = f"backbone-{width}x{height}{suffix}.pt2"
+        file = f"{part}-{width}x{height}{suffix}.pt2"
         started = time.monotonic()
         say(progress=f"[{n}/{len(todo)}] {file}: compiling")
-        constants = compile_package(plan, arch, width, height, batch, Path(plan["out"], file))
+        # Two, where it may vary: export takes a length of one for a constant.
+        smallest, largest = batch
+        model, example = parts[part](plan, width, height, max(smallest, min(largest, 2)))
+        constants = compile_package(plan, model, example, batch, Path(plan["out"], file))
         size = Path(plan["out"], file).stat().st_size / 1e6
         say(progress=f"[{n}/{len(todo)}] {file}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
-        yield dict(part="backbone", file=file, size=f"{width}x{height}", batch=batch, constants=constants)
+        yield dict(part=part, file=file, size=f"{width}x{height}", batch=batch, constants=constants)
 
 
-def compile_package(plan, arch, width: int, height: int, batch: list[int], file: Path) -> dict:
-    """Writes one package and returns the constants that it is to be given."""
+def backbone(plan: dict, width: int, height: int, n: int):
+    """The encoder and `n` pictures."""
     import torch
-    from pixio_model import Pixio
+    from pixio_model import Architecture, Pixio
 
-    dtype = {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
-    # Any values will do. torch's own would be drawn twice, and on the CPU.
+    arch = Architecture(**plan["architecture"])
+    model = placed(plan, lambda: Pixio(arch, height, width, plan["taps"]))
+    if plan["precision"] == "int8":
+        quantize(model)
+    elif plan["device"] == "cpu" and dtype_of(plan) == torch.float32 and is_onednn_faster(arch, model.patch.weight):
+        use_onednn(model)
+    return model, torch.zeros(n, height, width, 3, dtype=torch.uint8, device=plan["device"])
+
+
+def head(about: dict, plan: dict, width: int, height: int, n: int):
+    """A head's network and the tokens of `n` pictures."""
+    import torch
+    from pixio_heads import OnTokens
+    from pixio_model import PATCH
+
+    hidden, n_cls = plan["architecture"]["hidden_size"], plan["architecture"]["n_cls_tokens"]
+    grid = (height // PATCH, width // PATCH)
+    model = placed(plan, lambda: OnTokens(about["head"], hidden, n_cls, about["n_outputs"], grid))
+    n_tokens = n_cls + grid[0] * grid[1]
+    return model, torch.zeros(n, about["n_taps"], n_tokens, hidden, dtype=dtype_of(plan), device=plan["device"])
+
+
+def dtype_of(plan: dict):
+    import torch
+
+    return {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
+
+
+def placed(plan: dict, make):
+    """What `make` makes, on its device with any values: torch's own would be drawn twice, and on the CPU."""
+    import torch
+
     with torch.device("meta"):
-        model = Pixio(arch, height, width, plan["taps"]).eval().requires_grad_(False).to(dtype)
+        model = make().eval().requires_grad_(False).to(dtype_of(plan))
     model = model.to_empty(device=plan["device"])
     for parameter in model.parameters():
         parameter.normal_(0, 0.02)
-    if plan["precision"] == "int8":
-        quantize(model)
-    elif plan["device"] == "cpu" and dtype == torch.float32 and is_onednn_faster(arch, model.patch.weight):
-        use_onednn(model)
+    return model
+
+
+def compile_package(plan: dict, model, example, batch: list[int], file: Path) -> dict:
+    """Writes one package and returns the constants that it is to be given."""
+    import torch
+
     smallest, largest = batch
-    # Two, where it may vary: export takes a length of one for a constant.
-    example = torch.zeros(max(smallest, min(largest, 2)), height, width, 3, dtype=torch.uint8, device=plan["device"])
-    varying = {0: torch.export.Dim("batch", min=smallest, max=largest)} if smallest < largest else None
+    varying = ({0: torch.export.Dim("batch", min=smallest, max=largest)},) if smallest < largest else None
     configs = {"aot_inductor.link_libtorch": False, "aot_inductor.package_constants_in_so": False}
+    # Short biases would become literals.
+    configs["always_keep_tensor_constants"] = True
     if plan["device"] == "cpu":
         # As many threads as the node asks for, not as many as were here.
         configs["cpp.dynamic_threads"] = True
@@ -111,7 +146,7 @@ def compile_package(plan, arch, width: int, height: int, batch: list[int], file:
         # cannot be loaded, and would then use none.
         configs["cpp.vec_isa_ok"] = True
     with torch.no_grad():
-        exported = torch.export.export(model, (example,), dynamic_shapes={"images": varying} if varying else None)
+        exported = torch.export.export(model, (example,), dynamic_shapes=varying)
         torch._inductor.aoti_compile_and_package(exported, package_path=str(file), inductor_configs=configs)
     constants = model.state_dict().items()
     return {name: dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape)) for name, tensor in constants}

@@ -43,6 +43,30 @@ class LinearHead(nn.Module):
         return self.conv(self.norm(taps[0].joined()))
 
 
+class Projection(nn.Conv2d):
+    """A tap to [B, n, rows, columns]: a 1x1 convolution."""
+
+    def __init__(self, hidden: int, n_outputs: int):
+        super().__init__(2 * hidden, n_outputs, 1)
+
+    def forward(self, tap: Tap) -> Tensor:
+        return super().forward(tap.joined())
+
+
+class FoldedProjection(nn.Module):
+    """The same, as src/heads computes it: what comes of the class token is the same for all patches of a picture."""
+
+    def __init__(self, hidden: int, n_outputs: int):
+        super().__init__()
+        self.of_patches = nn.Parameter(torch.zeros(n_outputs, hidden))
+        self.of_cls = nn.Parameter(torch.zeros(n_outputs, hidden))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+
+    def forward(self, tap: Tap) -> Tensor:
+        same = F.linear(tap.cls, self.of_cls, self.bias)
+        return F.conv2d(tap.patches, self.of_patches[:, :, None, None]) + same[:, :, None, None]
+
+
 class ResidualUnit(nn.Module):
     """[B, C, h, w] to the same: two convolutions, each after a ReLU, added to what came in."""
 
@@ -76,7 +100,7 @@ class DptHead(nn.Module):
     def __init__(self, hidden: int, n_outputs: int, features: int, out_channels: list[int]):
         super().__init__()
         one, two, three, four = out_channels
-        self.projects = nn.ModuleList(nn.Conv2d(2 * hidden, channels, 1) for channels in out_channels)
+        self.projects = nn.ModuleList(Projection(hidden, channels) for channels in out_channels)
         self.resize_layers = nn.ModuleList([
             nn.ConvTranspose2d(one, one, 4, stride=4),
             nn.ConvTranspose2d(two, two, 2, stride=2),
@@ -93,7 +117,7 @@ class DptHead(nn.Module):
         del self.scratch["refinenet4"].resConfUnit1
 
     def forward(self, taps: list[Tap]) -> Tensor:
-        levels = [self.scratch[f"layer{i + 1}_rn"](self.resize_layers[i](self.projects[i](tap.joined())))
+        levels = [self.scratch[f"layer{i + 1}_rn"](self.resize_layers[i](self.projects[i](tap)))
                   for i, tap in enumerate(taps)]
         x = None
         for i in reversed(range(4)):
@@ -101,6 +125,35 @@ class DptHead(nn.Module):
             level, x = (None, levels[i]) if x is None else (levels[i], x)
             x = self.scratch[f"refinenet{i + 1}"](x, level, tuple(finer))
         return self.scratch["output_conv"](x)
+
+
+class FoldedLinear(nn.Module):
+    """The linear head with the batch norm folded in."""
+
+    def __init__(self, hidden: int, n_outputs: int):
+        super().__init__()
+        self.projection = FoldedProjection(hidden, n_outputs)
+
+    def forward(self, taps: list[Tap]) -> Tensor:
+        return self.projection(taps[0])
+
+
+class OnTokens(nn.Module):
+    """Tokens of all taps [B, n_taps, n_cls + P, D] to the head's maps, with the parameters that src/heads holds.
+
+    `kind` is the card's `head`; `grid` is rows and columns of patches."""
+
+    def __init__(self, kind: dict, hidden: int, n_cls: int, n_outputs: int, grid: tuple[int, int]):
+        super().__init__()
+        self.n_cls, self.grid = n_cls, grid
+        if kind["kind"] == "linear":
+            self.head = FoldedLinear(hidden, n_outputs)
+        else:
+            self.head = DptHead(hidden, n_outputs, kind["features"], kind["out_channels"])
+            self.head.projects = nn.ModuleList(FoldedProjection(hidden, channels) for channels in kind["out_channels"])
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        return (self.head([Tap.of(one, self.n_cls, self.grid) for one in tokens.unbind(1)]),)
 
 
 def resized(x: Tensor, size: tuple[int, int]) -> Tensor:

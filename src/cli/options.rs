@@ -15,8 +15,19 @@ pub(super) const ROS: &str = "ros-argument";
 pub(super) const COMMANDS: [&str; 5] = ["run", "infer", "build", "check", "bench"];
 
 /// Parameters that mean something to `build`.
-const BUILD: [&str; 9] =
-    ["model", "device", "precision", "engine_cache", "threads", "layer", "size", "fit", "log_level"];
+const BUILD: [&str; 11] = [
+    "model",
+    "device",
+    "precision",
+    "engine_cache",
+    "threads",
+    "layer",
+    "size",
+    "fit",
+    "depth_head",
+    "segmentation_head",
+    "log_level",
+];
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use crossbeam_channel::Sender;
 
 use crate::commands::build::{DEFAULT_BATCHES, cached};
+use crate::commands::model::HeadPair;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::builder::{self, Plan, Stop};
@@ -19,16 +20,22 @@ pub struct Background {
 }
 
 impl Background {
-    /// Builds the engine for `task` into the cache and hands it over by `better`. A build that fails is a warning:
-    /// the eager model goes on.
+    /// Builds the engine for `task` into the cache, with `heads` beside it, and hands it over by `better`; the heads are
+    /// taken from there at the next start. A build that fails is a warning: the eager model goes on.
     ///
     /// # Errors
     /// There is no cache folder, or no thread.
-    pub fn start(config: &Config, task: Task, better: Sender<Box<dyn Engine>>) -> anyhow::Result<Self> {
+    pub fn start(
+        config: &Config,
+        task: Task,
+        heads: HeadPair,
+        better: Sender<Box<dyn Engine>>,
+    ) -> anyhow::Result<Self> {
         // The frame path runs pictures one by one; on a CPU more cost nothing.
         let batches = if task.device.is_cuda() { vec![1] } else { DEFAULT_BATCHES.to_vec() };
-        let out = cached(&task, &batches, config)?;
-        let plan = Plan { task, batches, python: None, out, is_background: true };
+        let out = cached(&task, &heads, &batches, config)?;
+        let heads = heads.into_iter().flatten().collect();
+        let plan = Plan { task, heads, batches, python: None, out, is_background: true };
         let stop = Stop::default();
         let stopping = stop.clone();
         // The end of a build is no reason for the node to end.

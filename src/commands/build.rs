@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
 use crate::commands::measure::{self, Contender, measure};
-use crate::commands::model::{self, engine_cache, load_heads, load_pixio};
+use crate::commands::model::{self, HeadPair, engine_cache, load_heads, load_pixio};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::builder::{self, Built, Plan, Stop};
@@ -65,8 +65,8 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     let loaded = load_pixio(config)?;
     let n_layers = loaded.config().num_hidden_layers;
     let mut taps = options.layers;
+    let heads = load_heads(config, &loaded)?;
     if taps.is_empty() {
-        let heads = load_heads(config, &loaded)?;
         taps = model::taps(config.layer.unwrap_or(n_layers), n_layers, &heads);
     }
     taps.sort_unstable();
@@ -80,22 +80,30 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     }
     let out = match options.out {
         Some(out) => out,
-        None => cached(&task, &options.batches, config)?,
+        None => cached(&task, &heads, &options.batches, config)?,
     };
-    Ok(Plan { task, batches: options.batches, python: options.python, out, is_background: false })
+    let heads = heads.into_iter().flatten().collect();
+    Ok(Plan { task, heads, batches: options.batches, python: options.python, out, is_background: false })
 }
 
 /// The folder in the cache for this: the same task has the same.
 ///
 /// # Errors
 /// There is no cache, or CUDA's own.
-pub fn cached(task: &Task, batches: &[i64], config: &Config) -> anyhow::Result<PathBuf> {
+pub fn cached(task: &Task, heads: &HeadPair, batches: &[i64], config: &Config) -> anyhow::Result<PathBuf> {
     let cache = engine_cache(config)
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
     let Task { pixio, arithmetic, taps, sizes, device, .. } = task;
     let (shape, machine) = (pixio.config(), Machine::of(*device)?);
-    let identity =
-        format!("{shape:?} {arithmetic} {taps:?} {sizes:?} {batches:?} {machine:?} {}", torch_version());
+    let heads = heads
+        .iter()
+        .flatten()
+        .map(|head| (head.card().task.name(), &head.card().head, head.card().n_outputs()));
+    let heads: Vec<_> = heads.collect();
+    let identity = format!(
+        "{shape:?} {arithmetic} {taps:?} {heads:?} {sizes:?} {batches:?} {machine:?} {}",
+        torch_version()
+    );
     let digest = Sha256::digest(identity.as_bytes());
     let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };

@@ -199,7 +199,7 @@ fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) ->
         // At the end nobody counts any more.
         let _uncounted = arrived.send(frame.received);
     };
-    let topics = edge.subscribe(camera, note, |_why| ())?;
+    let topics = edge.subscribe(camera, note, |_why| (), |_pixel| ())?;
     std::thread::sleep(LISTEN);
     let (mut n_publishers, mut n_fitting) = (0, 0);
     for found in edge.camera_publishers(&topics.image) {

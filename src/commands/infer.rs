@@ -62,12 +62,12 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
         .map_err(Failure::Setup)?;
 
     let mut fitter = model::fitter(config);
-    let dense = model.dense(config).map_err(Failure::Setup)?;
+    let mut dense = model.dense(config).map_err(Failure::Setup)?;
     let palette: Vec<[u8; 3]> = model.made.classes.iter().flatten().map(|class| class.color).collect();
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
-        match encode(&mut model, &dense, &mut fitter, path, options.layers, &mut estimator) {
+        match encode(&mut model, &mut dense, &mut fitter, path, options.layers, &mut estimator) {
             Ok(mut found) => {
                 let path = options.out.join(format!("{}.safetensors", found.name));
                 found.save(&path, &model).map_err(Failure::Running)?;
@@ -130,7 +130,7 @@ fn stem(path: &Path) -> anyhow::Result<String> {
 
 fn encode(
     model: &mut Model,
-    dense: &Dense,
+    dense: &mut Dense,
     fitter: &mut Fitter,
     path: &Path,
     layers: bool,

@@ -11,6 +11,7 @@ use crate::engine::arithmetic::Arithmetic;
 use crate::engine::choose::{Task, from_cache};
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
+use crate::engine::head::HeadEngine;
 use crate::engine::{Engine, EngineError, device};
 use crate::geometry::{Projection, STANDARD_SIZES, Size, WINDOW};
 use crate::heads::{self, Backbone, Head};
@@ -39,10 +40,12 @@ pub struct Model {
     pub basis: Option<Basis>,
     /// Where it is from, or will be saved; `None` without a cache folder.
     pub basis_path: Option<PathBuf>,
-    /// Depth and segmentation; `None` once they have been handed out.
-    dense: Option<Dense>,
-    /// Which of them there are.
+    /// Which heads there are.
     pub made: Made,
+    /// The heads; `None` once they have been handed out.
+    heads: Option<HeadPair>,
+    /// Where the engine is from; it may hold the heads compiled.
+    folder: Option<Folder>,
 }
 
 impl Model {
@@ -71,12 +74,12 @@ impl Model {
             "fit: window makes depth and segmentation alone: give depth_head or segmentation_head"
         );
         let task = pixio.task(config, taps(layer, n_layers, &heads));
-        let dense = dense(config, heads, &task)?;
-        let made = made(&dense);
+        let made = made(config, &heads);
         let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
-        let (engine, lacks_engine) = load_engine(config, &task)?;
-        let dense = Some(dense);
-        Ok(Self { task, engine, lacks_engine, card, basis, basis_path, dense, made })
+        let (engine, folder) = load_engine(config, &task)?;
+        let lacks_engine = folder.is_none() && config.engine == config::Engine::Auto;
+        let heads = Some(heads);
+        Ok(Self { task, engine, lacks_engine, card, basis, basis_path, made, heads, folder })
     }
 
     /// The encoder.
@@ -131,18 +134,45 @@ impl Model {
         feature_tap(&self.task.taps, self.card.layer)
     }
 
-    /// Depth and segmentation; loaded again when they have been handed out.
+    /// Depth and segmentation, compiled where the engine's folder has them. The heads are read again when they have been
+    /// handed out.
     ///
     /// # Errors
-    /// A head file is not there any more.
+    /// A head file is not there any more, a package of a folder that was asked for does not serve, or CUDA's own.
     pub fn dense(&mut self, config: &Config) -> anyhow::Result<Dense> {
-        match self.dense.take() {
-            Some(dense) => Ok(dense),
-            None => {
-                let Task { pixio, device, arithmetic, .. } = &self.task;
-                dense(config, read_heads(config, pixio, *device, *arithmetic)?, &self.task)
-            }
+        let heads = match self.heads.take() {
+            Some(heads) => heads,
+            None => self.read_heads(config)?,
+        };
+        let [depth, segmentation] =
+            heads.map(|head| head.map(|head| self.head_engine(config, head)).transpose());
+        Ok(Dense::new([depth?, segmentation?], config.segmentation_upsampling, &self.task.taps)?)
+    }
+
+    /// The heads, read anew.
+    ///
+    /// # Errors
+    /// A file is not there any more.
+    pub fn read_heads(&self, config: &Config) -> anyhow::Result<HeadPair> {
+        let Task { pixio, device, arithmetic, .. } = &self.task;
+        read_heads(config, pixio, *device, *arithmetic)
+    }
+
+    fn head_engine(&self, config: &Config, head: Head) -> anyhow::Result<HeadEngine> {
+        let name = head.card().task.name();
+        let mut engine = HeadEngine::new(head, &self.task)?;
+        let Some(folder) = &self.folder else { return Ok(engine) };
+        let path = folder.path().display();
+        match engine.take_packages(folder, &self.task) {
+            Ok(true) => tracing::info!("{name} compiled, from {path}"),
+            Ok(false) => tracing::info!(
+                "{name} runs eagerly: the engine {path} has no such head; `pixio_node build` with --{name}-head makes one"
+            ),
+            // Found, not asked for.
+            Err(err) if config.engine == config::Engine::Auto => tracing::warn!("{name} runs eagerly: {err}"),
+            Err(err) => return Err(err.into()),
         }
+        Ok(engine)
     }
 
     /// Heads for this model; takes the basis along.
@@ -157,6 +187,7 @@ impl Model {
             basis_path: self.basis_path.clone(),
             taps: self.task.taps.clone(),
             dense: self.dense(config)?,
+            depth_resolution: config.depth_resolution,
         };
         Ok(Heads::new(heads, self.basis.take()))
     }
@@ -167,6 +198,7 @@ impl Model {
         Encoder::new(EncoderConfig {
             palette: classes.map(|class| class.color).collect(),
             overlay_opacity: config.overlay_opacity,
+            depth_resolution: config.depth_resolution,
             points_stride: config.points_stride,
             projection,
         })
@@ -174,7 +206,7 @@ impl Model {
 }
 
 /// The depth head and the segmentation head, where there are some.
-type HeadPair = [Option<Head>; 2];
+pub type HeadPair = [Option<Head>; 2];
 
 /// The heads that `config` names, on the model's device.
 ///
@@ -220,17 +252,12 @@ pub fn taps(layer: usize, n_layers: usize, heads: &HeadPair) -> Vec<usize> {
     taps
 }
 
-fn dense(config: &Config, [depth, segmentation]: HeadPair, task: &Task) -> anyhow::Result<Dense> {
-    Ok(Dense::new(depth, segmentation, config.segmentation_upsampling, &task.taps)?)
-}
-
-fn made(dense: &Dense) -> Made {
-    let [depth, segmentation] = dense.cards();
-    let classes = segmentation.and_then(|card| match &card.task {
+fn made(config: &Config, [depth, segmentation]: &HeadPair) -> Made {
+    let classes = segmentation.as_ref().and_then(|head| match &head.card().task {
         heads::Task::Segmentation { classes } => Some(classes.clone()),
         heads::Task::Depth { .. } => None,
     });
-    Made { depth: depth.is_some(), classes }
+    Made { depth: depth.as_ref().map(|_| config.depth_resolution), classes }
 }
 
 /// An encoder on its device.
@@ -256,7 +283,8 @@ impl Loaded {
         let launch = if config.cuda_graph { Launch::Graph } else { Launch::Plain };
         // The frame path runs pictures one by one, or the windows of one.
         let batch = if config.fit == config::Fit::Window { MOST_WINDOWS } else { 1 };
-        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch, launch }
+        let heads = head_files(config).map(|(name, file, _)| (name, file.clone())).collect();
+        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch, launch, heads }
     }
 }
 
@@ -290,22 +318,23 @@ pub fn load_pixio(config: &Config) -> anyhow::Result<Loaded> {
     Ok(Loaded { source, pixio, device, arithmetic })
 }
 
-/// The engine that `config` asks for, and whether one was looked for and is missing.
+/// The engine that `config` asks for, and the folder that it is from; none for the eager one.
 ///
 /// # Errors
 /// A folder that was asked for does not serve, or the eager engine's own.
-pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engine>, bool)> {
+pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engine>, Option<Folder>)> {
     match &config.engine {
         config::Engine::Folder(path) => {
-            let engine = task.load(&Folder::open(path)?)?;
+            let folder = Folder::open(path)?;
+            let engine = task.load(&folder)?;
             tracing::info!("engine {} from {}", engine.kind(), path.display());
-            return Ok((engine, false));
+            return Ok((engine, Some(folder)));
         }
         config::Engine::Auto => {
             let served = engine_cache(config).and_then(|cache| from_cache(task, &cache));
             if let Some((engine, folder)) = served {
                 tracing::info!("engine {} from {}", engine.kind(), folder.path().display());
-                return Ok((engine, false));
+                return Ok((engine, Some(folder)));
             }
         }
         config::Engine::Eager => (),
@@ -318,7 +347,7 @@ pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engi
     } else if config.engine == config::Engine::Auto {
         tracing::info!("engine eager; `{command}` compiles one");
     }
-    Ok((task.eager()?, config.engine == config::Engine::Auto))
+    Ok((task.eager()?, None))
 }
 
 /// The folder above the cached engines.

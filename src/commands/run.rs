@@ -11,7 +11,7 @@ use signal_hook::iterator::{Handle, Signals};
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::model::{Model, fitter, input_size};
-use crate::config::{Config, EngineBuild, FeaturesDtype, Fit, Live, Values};
+use crate::config::{Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values};
 use crate::engine::swap::Swap;
 use crate::geometry::{PATCH, Projection, Size};
 use crate::logging::Log;
@@ -88,8 +88,8 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let encoder = model.encoder(&config, Projection::of_topic(&image));
     let (better, engines) = crossbeam_channel::bounded(1);
     let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
-    let background = builds.then(|| Background::start(&config, model.task.shallow_clone(), better));
-    let background = background.transpose().map_err(Failure::Setup)?;
+    let build = || Background::start(&config, model.task.shallow_clone(), model.read_heads(&config)?, better);
+    let background = builds.then(build).transpose().map_err(Failure::Setup)?;
     let engine = Box::new(Swap::new(model.engine, engines));
     let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
     let started = Pipeline::start(vec![camera], engine, heads, (encoder, sink), &shared, &ended);
@@ -105,7 +105,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
             reliability: config.image_reliability,
             pool: Pool::default(),
         };
-        let mut refusals = intake.refusals();
+        let (mut refusals, queries) = (intake.refusals(), Arc::clone(&shared.queries));
         let subscribed = edge.subscribe(
             camera,
             move |frame| {
@@ -113,6 +113,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
                 let _ended = intake.push(frame);
             },
             move |why| refusals.refuse(why),
+            move |pixel| queries[index].ask(pixel),
         );
         topics.push(subscribed.map_err(Failure::Setup)?.image);
     }
@@ -169,8 +170,9 @@ pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
 pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
     let pixels = |size: Size| size.width as usize * size.height as usize;
     let Size { width, height } = input_size(config);
-    // Maps over windows are as large as the camera's picture, which nobody knows yet.
-    let input = if config.fit == Fit::Window { Size { width: 640, height: 480 } } else { input_size(config) };
+    // Nobody knows yet how large the camera's pictures are.
+    let camera = Size { width: 640, height: 480 };
+    let input = if config.fit == Fit::Window { camera } else { input_size(config) };
     let grid = Size { width: width / PATCH, height: height / PATCH };
     let channels = model.pixio().config().hidden_size;
     match topic {
@@ -187,7 +189,10 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
         Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => 512,
         // Compressed twins are smaller than their bounds here by an amount that the picture decides.
         Topic::Depth => pixels(input) * 4,
-        Topic::DepthCompressed => pixels(input) * 2,
+        Topic::DepthCompressed => match config.depth_resolution {
+            DepthResolution::Model => pixels(input) * 2,
+            DepthResolution::Camera => pixels(camera) * 2,
+        },
         Topic::DepthColor | Topic::Overlay => pixels(input) * 3,
         Topic::Points => {
             let stride = points_stride(config.points_stride, input);
@@ -195,6 +200,7 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
             n_points * if model.made.classes.is_some() { 20 } else { 16 }
         }
         Topic::Labels | Topic::LabelsCompressed | Topic::Confidence => pixels(input),
+        Topic::Similarity => pixels(grid) * 4,
         Topic::Embedding => (model.card.n_cls_tokens + 1) * channels * 4,
     }
 }

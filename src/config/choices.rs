@@ -127,6 +127,20 @@ impl Choice for Upsampling {
     const ALL: &'static [(&'static str, Self)] = &[("logits", Self::Logits), ("labels", Self::Labels)];
 }
 
+/// At which pixels depth is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DepthResolution {
+    /// Those of the model input.
+    #[default]
+    Model,
+    /// Those of the camera's picture: compressed alone.
+    Camera,
+}
+
+impl Choice for DepthResolution {
+    const ALL: &'static [(&'static str, Self)] = &[("model", Self::Model), ("camera", Self::Camera)];
+}
+
 /// Whether a missing engine is built while the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineBuild {

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use crate::geometry::Size;
 
 pub use choices::{
-    Choice, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel, NetworkInterface,
-    Precision, Reliability, ResizeFilter, Upsampling,
+    Choice, DepthResolution, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel,
+    NetworkInterface, Precision, Reliability, ResizeFilter, Upsampling,
 };
 pub use error::ConfigError;
 pub use live::Live;
@@ -58,6 +58,8 @@ pub struct Config {
     pub segmentation_head: Option<PathBuf>,
     /// What of a segmentation head is brought to the size of the model input.
     pub segmentation_upsampling: Upsampling,
+    /// At which pixels depth is told.
+    pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most 64 points in each.
     pub points_stride: Option<u32>,
     /// How much of the picture the colours of the overlay hide, 0 to 1.
@@ -121,6 +123,7 @@ impl Config {
             depth_head: values.read("depth_head", text).map(head)?,
             segmentation_head: values.read("segmentation_head", text).map(head)?,
             segmentation_upsampling: values.read("segmentation_upsampling", choice)?,
+            depth_resolution: values.read("depth_resolution", choice)?,
             points_stride: values.read("points_stride", count)?.and_then(|stride| u32::try_from(stride).ok()),
             overlay_opacity: values.read("overlay_opacity", double)? as f32,
             image_transport: values.read("image_transport", choice)?,

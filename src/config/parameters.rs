@@ -2,7 +2,7 @@
 //! the checks and `config/pixio.yaml` follow it.
 
 use super::choices::{self, Device, Fit, ImageTransport, LogLevel, NetworkInterface, Precision};
-use super::choices::{EngineBuild, FeaturesDtype, Reliability, ResizeFilter, Upsampling};
+use super::choices::{DepthResolution, EngineBuild, FeaturesDtype, Reliability, ResizeFilter, Upsampling};
 use super::sizes;
 
 pub use super::kind::Kind;
@@ -65,7 +65,7 @@ impl Parameter {
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 29] = [
+pub static TABLE: [Parameter; 30] = [
     parameter(
         MODEL,
         "model",
@@ -187,10 +187,19 @@ pub static TABLE: [Parameter; 29] = [
     ),
     parameter(
         HEADS,
+        "depth_resolution",
+        Kind::Choice(choices::words::<DepthResolution>),
+        "model",
+        "Pixels of depth: model are those of the model input, as for ~/points in either case; camera are those of the \
+         camera's picture, for ~/depth/image/compressedDepth and ~/depth/camera_info, and there is no ~/depth/image.",
+    )
+    .online_only(),
+    parameter(
+        HEADS,
         "points_stride",
         Kind::WordOrInteger("auto", 1),
         "auto",
-        "Pixels of ~/depth/image per point of ~/points, in each direction. auto gives at most 64 points in each.",
+        "Pixels of the model input per point of ~/points, in each direction. auto gives at most 64 points in each.",
     )
     .in_unit("pixels")
     .online_only(),

@@ -37,6 +37,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         depth_head: None,
         segmentation_head: None,
         segmentation_upsampling: Upsampling::Logits,
+        depth_resolution: DepthResolution::Model,
         points_stride: None,
         overlay_opacity: 0.5,
         image_transport: ImageTransport::Raw,

@@ -4,8 +4,10 @@ mod cloud;
 mod compressed_depth;
 mod paint;
 mod png;
+mod resample;
 
 pub use cloud::{Cloud, Field, Surface, cloud};
 pub use compressed_depth::{COMPRESSED_DEPTH, compressed_depth};
 pub use paint::{depth_colors, label_colors, overlay};
 pub use png::{gray8, gray16, rgb8};
+pub use resample::at_camera;

@@ -15,14 +15,17 @@ use tch::Device;
 use super::Engine;
 use super::choose::{Refusal, Task};
 use super::folder::{self, Draft, Folder, FolderError};
+use super::head;
 use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
+use super::manifest::{Architecture, BACKBONE, Constant, FORMAT, Manifest, Package};
 use super::proof::prove;
+use crate::heads::Head;
 
 /// The Python that compiles, in the binary: the tools and the model in Rust belong together.
-const TOOLS: [(&str, &str); 2] = [
+const TOOLS: [(&str, &str); 3] = [
     ("build_engine.py", include_str!("../../tools/build_engine.py")),
     ("pixio_model.py", include_str!("../../tools/pixio_model.py")),
+    ("pixio_heads.py", include_str!("../../tools/pixio_heads.py")),
 ];
 
 /// Folder of the tools and their caches in a draft; gone when it is finished.
@@ -33,6 +36,8 @@ const WORK: &str = "work";
 pub struct Plan {
     /// The model, where it runs, its taps and sizes.
     pub task: Task,
+    /// The heads to compile beside it.
+    pub heads: Vec<Head>,
     /// Batch sizes, ascending. On the CPU one package serves every one up to the last, on a GPU each has its own.
     pub batches: Vec<i64>,
     /// Python with torch; `None` takes the one that the libtorch in use belongs to, else `python3`.
@@ -193,10 +198,17 @@ fn prove_all(
     stop: &Stop,
 ) -> Result<Box<dyn Engine>, BuildError> {
     let folder = Folder::drafted(draft.path(), manifest.clone());
+    for head in &plan.heads {
+        let proven = head::proven(head, &folder, &plan.task).map_err(Refusal::from)?;
+        for (file, parity) in proven {
+            let package = manifest.packages.iter_mut().find(|package| package.file == file);
+            package.into_iter().for_each(|package| package.parity.push(parity));
+        }
+    }
     let mut engine = plan.task.assemble(&folder)?;
     let reference = plan.task.reference().map_err(Refusal::from)?;
     let least = plan.task.arithmetic.least_cosine();
-    for package in &mut manifest.packages {
+    for package in manifest.packages.iter_mut().filter(|package| package.part == BACKBONE) {
         let size = package.size().map_err(|reason| BuildError::Compile { reason })?;
         let batches =
             plan.batches.iter().filter(|&&batch| (package.batch[0]..=package.batch[1]).contains(&batch));
@@ -285,8 +297,17 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         _ => "cpu".into(),
     };
     let sizes: Vec<_> = sizes.iter().map(|size| [size.width, size.height]).collect();
+    let heads: BTreeMap<_, _> = plan
+        .heads
+        .iter()
+        .map(|head| {
+            let card = head.card();
+            let about = json!({"head": card.head, "n_outputs": card.n_outputs(), "n_taps": card.taps.len()});
+            (card.task.name(), about)
+        })
+        .collect();
     let text = json!({
-        "architecture": Architecture::of(pixio.config()), "taps": taps, "sizes": sizes, "batches": plan.batches,
+        "architecture": Architecture::of(pixio.config()), "taps": taps, "heads": heads, "sizes": sizes, "batches": plan.batches,
         "precision": arithmetic, "device": device, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())

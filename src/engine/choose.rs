@@ -1,7 +1,7 @@
 //! Which engine serves: the one that was asked for, a fitting one from the cache, or the eager model.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind};
 
@@ -11,7 +11,7 @@ use super::eager::Eager;
 use super::folder::{self, Folder, FolderError};
 use super::graph::{Launch, OnGpu};
 use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, Wanted};
+use super::manifest::{Architecture, BACKBONE, Wanted};
 use super::proof::{ProofError, prove};
 use super::{Engine, EngineError};
 use crate::geometry::Size;
@@ -39,6 +39,8 @@ pub struct Task {
     pub batch: i64,
     /// How the work reaches a GPU.
     pub launch: Launch,
+    /// The heads that read its tokens: task and file.
+    pub heads: Vec<(&'static str, PathBuf)>,
 }
 
 /// Why an engine folder does not serve.
@@ -82,6 +84,7 @@ impl Task {
             pixio: self.pixio.shallow_clone(),
             taps: self.taps.clone(),
             sizes: self.sizes.clone(),
+            heads: self.heads.clone(),
             ..*self
         }
     }
@@ -121,7 +124,7 @@ impl Task {
         folder.manifest.check(&wanted).map_err(|reason| Refusal::Misfit { folder: name(), reason })?;
         let mut engine = self.assemble(folder)?;
         let reference = self.reference()?;
-        for package in &folder.manifest.packages {
+        for package in folder.manifest.parts(BACKBONE) {
             let Ok(size) = package.size() else { continue };
             if self.sizes.contains(&size) {
                 let (batch, least) = (package.batch[0], self.arithmetic.least_cosine());
@@ -183,7 +186,7 @@ pub struct BuildCommand<'a>(&'a Task);
 
 impl fmt::Display for BuildCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Task { source, device, arithmetic, taps, sizes, pixio, .. } = self.0;
+        let Task { source, device, arithmetic, taps, sizes, pixio, heads, .. } = self.0;
         write!(f, "pixio_node build --model {} --precision {arithmetic}", source.text())?;
         match device {
             Device::Cuda(index) => write!(f, " --device cuda:{index}")?,
@@ -195,6 +198,9 @@ impl fmt::Display for BuildCommand<'_> {
         if taps.as_slice() != [pixio.config().num_hidden_layers] {
             let taps: Vec<_> = taps.iter().map(usize::to_string).collect();
             write!(f, " --layers {}", taps.join(","))?;
+        }
+        for (name, file) in heads {
+            write!(f, " --{name}-head {}", file.display())?;
         }
         Ok(())
     }

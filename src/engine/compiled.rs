@@ -10,7 +10,7 @@ use super::ffi::package::{Package, Signature};
 use super::folder::{Folder, FolderError};
 use super::int8::quantized;
 use super::machine::Machine;
-use super::manifest::Manifest;
+use super::manifest::{BACKBONE, Manifest};
 use super::{Engine, EngineError, Tokens, manifest};
 use crate::geometry::{PATCH, Size};
 use crate::pixio::Pixio;
@@ -27,11 +27,19 @@ pub struct Compiled {
     told: Vec<Size>,
 }
 
+/// A package for one size and some batches.
 #[derive(Debug)]
-struct Loaded {
-    size: Size,
-    batch: [i64; 2],
-    package: Package,
+pub(super) struct Loaded {
+    pub(super) size: Size,
+    pub(super) batch: [i64; 2],
+    pub(super) package: Package,
+}
+
+impl Loaded {
+    /// Whether it serves `batch` pictures of `size`.
+    pub(super) fn serves(&self, size: Size, batch: i64) -> bool {
+        self.size == size && (self.batch[0]..=self.batch[1]).contains(&batch)
+    }
 }
 
 /// An engine folder that does not become an engine.
@@ -52,6 +60,12 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    pub(super) fn of(folder: &Folder, entry: &manifest::Package, reason: String) -> Self {
+        Self::Package { folder: folder.path().to_owned(), file: entry.file.clone(), reason }
+    }
+}
+
 impl Compiled {
     /// Loads the packages of `folder` for the sizes that `is_needed` names. Their constants are the tensors of
     /// `eager`'s model, which lies on `device`; nothing is copied. The folder must have been checked to fit the model.
@@ -64,19 +78,15 @@ impl Compiled {
         device: Device,
         is_needed: impl Fn(Size) -> bool,
     ) -> Result<Self, LoadError> {
-        let Manifest { taps, precision, machine, packages: entries, .. } = &folder.manifest;
+        let Manifest { taps, precision, machine, .. } = &folder.manifest;
         let outputs =
             eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
         let mut weights = Weights { pixio: eager.pixio(), precision: *precision, machine, made: Vec::new() };
         let mut packages = Vec::new();
-        for entry in entries {
-            let failed = |reason: String| LoadError::Package {
-                folder: folder.path().to_owned(),
-                file: entry.file.clone(),
-                reason,
-            };
+        for entry in folder.manifest.parts(BACKBONE) {
+            let failed = |reason: String| LoadError::of(folder, entry, reason);
             let size = entry.size().map_err(failed)?;
-            if entry.part != "backbone" || !is_needed(size) {
+            if !is_needed(size) {
                 continue;
             }
             let loaded = load(&folder.file(entry)?, entry, size, &mut weights, device);
@@ -91,13 +101,11 @@ impl Compiled {
 
     /// The package for `batch` pictures of `size`; nothing when the size was not built.
     fn package(&mut self, size: Size, batch: i64) -> Result<Option<&mut Package>, EngineError> {
-        let of_size = |loaded: &&Loaded| loaded.size == size;
-        let is_built = |[least, most]: [i64; 2]| (least..=most).contains(&batch);
-        let found = self.packages.iter().position(|loaded| of_size(&loaded) && is_built(loaded.batch));
-        if let Some(index) = found {
+        if let Some(index) = self.packages.iter().position(|loaded| loaded.serves(size, batch)) {
             return Ok(Some(&mut self.packages[index].package));
         }
-        let mut built = self.packages.iter().filter(of_size).map(|loaded| loaded.batch).peekable();
+        let of_size = self.packages.iter().filter(|loaded| loaded.size == size);
+        let mut built = of_size.map(|loaded| loaded.batch).peekable();
         if built.peek().is_none() {
             return Ok(None);
         }

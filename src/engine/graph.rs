@@ -10,7 +10,7 @@ use super::{Engine, EngineError, Tokens};
 
 /// Runs before a recording: they load kernels, choose algorithms and fill the allocator's cache, none of which can
 /// be recorded.
-const WARM_UP_RUNS: usize = 3;
+pub(super) const WARM_UP_RUNS: usize = 3;
 
 /// How the work reaches the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

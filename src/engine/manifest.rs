@@ -17,6 +17,9 @@ pub const FILE: &str = "manifest.json";
 /// The form of the manifest that this node writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// The part that every engine has.
+pub const BACKBONE: &str = "backbone";
+
 /// An engine on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -58,7 +61,7 @@ pub struct Architecture {
 /// One compiled part for one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Package {
-    /// `backbone`.
+    /// [`BACKBONE`], or the task of a head: `depth`, `segmentation`.
     pub part: String,
     /// Name of the file in the engine's folder.
     pub file: String,
@@ -197,8 +200,7 @@ impl Manifest {
             ));
         }
         let fitting = self
-            .packages
-            .iter()
+            .parts(BACKBONE)
             .filter(|package| package.size().is_ok_and(|size| wanted.sizes.contains(&size)));
         if !fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(&wanted.batch)) {
             let batches = batches(fitting.map(|package| package.batch));
@@ -209,9 +211,14 @@ impl Manifest {
 
     /// Sizes of the model input that it serves.
     pub fn sizes(&self) -> Vec<Size> {
-        let mut sizes: Vec<_> = self.packages.iter().filter_map(|package| package.size().ok()).collect();
+        let mut sizes: Vec<_> = self.parts(BACKBONE).filter_map(|package| package.size().ok()).collect();
         sizes.dedup();
         sizes
+    }
+
+    /// The packages of one part.
+    pub fn parts(&self, part: &str) -> impl Iterator<Item = &Package> + Clone {
+        self.packages.iter().filter(move |package| package.part == part)
     }
 }
 

@@ -4,6 +4,7 @@
 //!  eager      the tch model, operation by operation
 //!  compiled   AOTInductor packages from an engine folder, with the same weights
 //!  graph      either of them on a GPU: its own stream, replayed as CUDA graphs
+//!  head       a head's network likewise
 //!  swap       any of them, until a better one comes
 //! ```
 //! [`choose`] finds the one that serves and proves it; [`builder`] makes engine folders.
@@ -17,6 +18,7 @@ pub mod eager;
 pub mod ffi;
 pub mod folder;
 pub mod graph;
+pub mod head;
 pub mod int8;
 pub mod machine;
 pub mod manifest;

@@ -93,13 +93,13 @@ pub fn prove(
 }
 
 /// All elements in float64 on the CPU.
-fn vector(tensor: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn vector(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1)
 }
 
 /// Cosine of two vectors, and their largest difference over the largest value of `expected`; not a number when their
 /// lengths differ.
-fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), TchError> {
+pub(super) fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), TchError> {
     if found.size() != expected.size() {
         return Ok((f64::NAN, f64::NAN));
     }

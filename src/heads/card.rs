@@ -153,7 +153,7 @@ impl Card {
     }
 
     /// Maps that the head returns.
-    pub(super) fn n_outputs(&self) -> i64 {
+    pub fn n_outputs(&self) -> i64 {
         match &self.task {
             Task::Depth { .. } => 1,
             Task::Segmentation { classes } => classes.len() as i64,

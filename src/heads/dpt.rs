@@ -85,6 +85,28 @@ impl Dpt {
         Ok(Self { levels, fusions, output })
     }
 
+    /// Tells every parameter with its name.
+    pub(super) fn tell(&self, add: &mut impl FnMut(String, &Tensor)) {
+        for (index, (level, fusion)) in self.levels.iter().zip(&self.fusions).enumerate() {
+            level.project.tell(&format!("projects.{index}"), add);
+            if let Scale::Up(conv, _) | Scale::Down(conv) = &level.scale {
+                conv.tell(&format!("resize_layers.{index}"), add);
+            }
+            level.to_features.tell(&format!("scratch.layer{}_rn", index + 1), add);
+            let name = format!("scratch.refinenet{}", index + 1);
+            let units = [(fusion.of_level.as_ref(), 1), (Some(&fusion.of_sum), 2)];
+            for (unit, which) in units.into_iter().filter_map(|(unit, which)| Some((unit?, which))) {
+                let [first, second] = &unit.0;
+                first.tell(&format!("{name}.resConfUnit{which}.conv1"), add);
+                second.tell(&format!("{name}.resConfUnit{which}.conv2"), add);
+            }
+            fusion.out.tell(&format!("{name}.out_conv"), add);
+        }
+        let [first, second] = &self.output;
+        first.tell("scratch.output_conv.0", add);
+        second.tell("scratch.output_conv.2", add);
+    }
+
     /// `[B, n, 8 rows, 8 columns]`; `taps` are shallow to deep.
     pub(super) fn forward(&self, taps: &[Tap]) -> Result<Tensor, TchError> {
         let levels = self.levels.iter().zip(taps).map(|(level, tap)| level.forward(tap));
@@ -157,6 +179,13 @@ impl Conv {
         let weight = parameters.tensor(&format!("{name}.weight"), shape)?;
         let bias = parameters.tensor(&format!("{name}.bias"), &shape[..1])?;
         Ok(Self { weight, bias: Some(bias) })
+    }
+
+    fn tell(&self, name: &str, add: &mut impl FnMut(String, &Tensor)) {
+        add(format!("{name}.weight"), &self.weight);
+        if let Some(bias) = &self.bias {
+            add(format!("{name}.bias"), bias);
+        }
     }
 
     /// Padded so that a stride of one keeps the size.

@@ -24,6 +24,10 @@ impl Linear {
         Ok(Self(Projection::new(parameters, &weight.f_mul(&scale)?, &bias)?))
     }
 
+    pub(super) fn tell(&self, add: &mut impl FnMut(String, &Tensor)) {
+        self.0.tell("projection", add);
+    }
+
     /// `[B, n, rows, columns]`.
     pub(super) fn forward(&self, tap: &Tap) -> Result<Tensor, TchError> {
         self.0.forward(tap)

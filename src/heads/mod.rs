@@ -105,6 +105,19 @@ impl Head {
         &self.card
     }
 
+    /// Every parameter under the name that it has in `tools/pixio_heads.py`'s `OnTokens`, where a compiled network looks
+    /// for it. They share the head's memory.
+    pub fn constants(&self) -> Vec<(String, Tensor)> {
+        let mut found = Vec::new();
+        let mut add =
+            |name: String, tensor: &Tensor| found.push((format!("head.{name}"), tensor.shallow_clone()));
+        match &self.network {
+            Network::Linear(linear) => linear.tell(&mut add),
+            Network::Dpt(dpt) => dpt.tell(&mut add),
+        }
+        found
+    }
+
     /// Raw maps `[B, n, h, w]` from the tokens `[B, n_cls + P, D]` of every tap of the card, after the final norm, on the
     /// head's device. `grid` is rows and columns of patches. A linear head's are as large as the grid, DPT's eight times.
     ///

@@ -56,6 +56,13 @@ impl Projection {
         Ok(Self { of_patches: half(0)?, of_cls: half(hidden)?, bias: parameters.place(bias)? })
     }
 
+    /// Tells every parameter with its name.
+    pub(super) fn tell(&self, name: &str, add: &mut impl FnMut(String, &Tensor)) {
+        add(format!("{name}.of_patches"), &self.of_patches);
+        add(format!("{name}.of_cls"), &self.of_cls);
+        add(format!("{name}.bias"), &self.bias);
+    }
+
     /// `[B, out, rows, columns]`.
     pub(super) fn forward(&self, tap: &Tap) -> Result<Tensor, TchError> {
         let same = tap.cls.f_linear(&self.of_cls, Some(&self.bias))?;

@@ -14,7 +14,7 @@ use serde_bytes::Bytes;
 
 use super::calibration::intrinsics;
 use super::checks::receive_buffer_advice;
-use super::messages::{CameraInfo, CompressedImage, Image};
+use super::messages::{CameraInfo, CompressedImage, Image, PointStamped};
 use super::names::{NameError, Names};
 use crate::config::{ImageTransport, Reliability};
 use crate::logging::Throttle;
@@ -117,6 +117,22 @@ impl<'de> DeserializeSeed<'de> for CopyOut {
     }
 }
 
+/// What one receive thread reads.
+pub(super) struct Reading {
+    pub(super) images: Subscription<Sample>,
+    pub(super) infos: Subscription<CameraInfo>,
+    pub(super) queries: Subscription<PointStamped>,
+}
+
+/// Who hears what comes of it.
+pub(super) struct Hearing<F, R, Q> {
+    pub(super) on_frame: F,
+    /// Of each message that was not what its type says.
+    pub(super) on_refused: R,
+    /// Of each pixel that somebody points at.
+    pub(super) on_query: Q,
+}
+
 /// A running receive thread.
 pub(super) struct Receiving {
     stop: oneshot::Sender<()>,
@@ -124,25 +140,26 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
-    /// Takes pictures until [`Receiving::stop`]; `on_refused` hears of each message that was not
-    /// what its type says.
-    pub(super) fn start(
+    /// Takes pictures until [`Receiving::stop`].
+    pub(super) fn start<F, R, Q>(
         camera: Camera,
         topics: CameraTopics,
-        images: Subscription<Sample>,
-        infos: Subscription<CameraInfo>,
-        on_frame: impl FnMut(Frame) + Send + 'static,
-        on_refused: impl FnMut(&str) + Send + 'static,
+        reading: Reading,
+        hearing: Hearing<F, R, Q>,
         ended: mpsc::Sender<()>,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Self>
+    where
+        F: FnMut(Frame) + Send + 'static,
+        R: FnMut(&str) + Send + 'static,
+        Q: FnMut([f64; 2]) + Send + 'static,
+    {
         let (stop, stopped) = oneshot::channel();
         let name = match camera.prefix.trim_end_matches('/') {
             "" => format!("receive-{}", camera.index),
             prefix => format!("receive-{prefix}"),
         };
-        let stage = Stage::spawn(name, ended, move || {
-            block_on(receive(camera, topics, images, infos, stopped, on_frame, on_refused))
-        })?;
+        let stage =
+            Stage::spawn(name, ended, move || block_on(receive(camera, topics, reading, hearing, stopped)))?;
         Ok(Self { stop, stage })
     }
 
@@ -153,21 +170,20 @@ impl Receiving {
     }
 }
 
-async fn receive(
+async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
     camera: Camera,
     topics: CameraTopics,
-    images: Subscription<Sample>,
-    infos: Subscription<CameraInfo>,
+    reading: Reading,
+    mut hearing: Hearing<F, R, Q>,
     stopped: oneshot::Receiver<()>,
-    mut on_frame: impl FnMut(Frame),
-    mut on_refused: impl FnMut(&str),
 ) -> anyhow::Result<()> {
+    let Reading { images, infos, queries } = reading;
     let samples = images.async_stream_seed(CopyOut { transport: camera.transport, pool: camera.pool });
-    let infos = infos.async_stream();
+    let (infos, queries) = (infos.async_stream(), queries.async_stream());
     let mut stopped = stopped.fuse();
-    pin_mut!(samples, infos);
+    pin_mut!(samples, infos, queries);
     let mut newest_info = None;
-    let bad_info = Throttle::new(BETWEEN_WARNINGS);
+    let (bad_info, bad_query) = (Throttle::new(BETWEEN_WARNINGS), Throttle::new(BETWEEN_WARNINGS));
     let mut buffers = Buffers::default();
     loop {
         // Calibration first: a frame gets what was sent before it.
@@ -182,10 +198,19 @@ async fn receive(
                 }
                 Err(err) => bail!("{}: {err}", topics.camera_info),
             },
+            query = queries.select_next_some() => match query {
+                Ok((PointStamped { point, .. }, _)) => (hearing.on_query)([point.x, point.y]),
+                Err(ReadError::Deserialization { reason }) => {
+                    if bad_query.admit().is_some() {
+                        tracing::warn!("query: not a PointStamped message: {reason}");
+                    }
+                }
+                Err(err) => bail!("query: {err}"),
+            },
             sample = samples.select_next_some() => match sample {
                 Ok((sample, _)) => {
                     buffers.check(&topics.image, sample.picture.n_bytes());
-                    on_frame(Frame {
+                    (hearing.on_frame)(Frame {
                         header: sample.header,
                         camera: camera.index,
                         received: sample.received,
@@ -193,7 +218,7 @@ async fn receive(
                         intrinsics: newest_info.clone(),
                     });
                 }
-                Err(ReadError::Deserialization { reason }) => on_refused(&reason),
+                Err(ReadError::Deserialization { reason }) => (hearing.on_refused)(&reason),
                 Err(err) => bail!("{}: {err}", topics.image),
             },
         }

@@ -9,7 +9,7 @@ use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
 use ros2_client::{Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher};
 use serde::Serialize;
 
-use super::camera::{Camera, CameraTopics, Receiving};
+use super::camera::{Camera, CameraTopics, Hearing, Reading, Receiving};
 use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
@@ -19,7 +19,7 @@ use super::publishers::{
 use super::rosout::Rosout;
 use super::watch::{End, Ends, Graph, Role, camera_publishers, watch};
 use super::{context, discovery, qos};
-use crate::config::{ImageTransport, Reliability};
+use crate::config::{DepthResolution, ImageTransport, Reliability};
 use crate::heads::Class;
 use crate::logging::Record;
 use crate::runtime::thread::Stage;
@@ -45,8 +45,8 @@ pub struct Options {
 /// Which heads there are.
 #[derive(Clone, Debug, Default)]
 pub struct Made {
-    /// Whether depth is made.
-    pub depth: bool,
+    /// The pixels of the depth; `None` makes none.
+    pub depth: Option<DepthResolution>,
     /// The classes of the segmentation; `None` makes none.
     pub classes: Option<Vec<Class>>,
 }
@@ -136,7 +136,8 @@ impl Edge {
                 pca_compressed: self.publisher(prefix, Topic::PcaCompressed, &qos)?,
                 grid_info: self.publisher(prefix, Topic::GridInfo, &qos)?,
                 embedding: self.publisher(prefix, Topic::Embedding, &qos)?,
-                depth: made.depth.then(|| self.depth_outputs(prefix, &qos)).transpose()?,
+                similarity: self.publisher(prefix, Topic::Similarity, &qos)?,
+                depth: made.depth.map(|pixels| self.depth_outputs(prefix, pixels, &qos)).transpose()?,
                 segmentation: made
                     .classes
                     .as_deref()
@@ -150,10 +151,13 @@ impl Edge {
     fn depth_outputs(
         &mut self,
         prefix: &str,
+        pixels: DepthResolution,
         qos: &impl Fn(Topic) -> QosPolicies,
     ) -> anyhow::Result<DepthOutputs> {
+        // A raw picture of a camera's size is more than DDS carries well.
+        let has_raw = pixels == DepthResolution::Model;
         Ok(DepthOutputs {
-            image: self.publisher(prefix, Topic::Depth, qos)?,
+            image: has_raw.then(|| self.publisher(prefix, Topic::Depth, qos)).transpose()?,
             compressed: self.publisher(prefix, Topic::DepthCompressed, qos)?,
             info: self.publisher(prefix, Topic::DepthInfo, qos)?,
             color: self.publisher(prefix, Topic::DepthColor, qos)?,
@@ -220,8 +224,8 @@ impl Edge {
         Ok(())
     }
 
-    /// Subscribes to a camera. `on_frame` gets every picture on a thread of the camera's own;
-    /// `on_refused` the reason for each message that is not what its type says.
+    /// Subscribes to a camera. `on_frame` gets every picture on a thread of the camera's own; `on_refused` the reason
+    /// for each message that is not what its type says; `on_query` the x and y of every pixel that somebody points at.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources or threads.
@@ -230,6 +234,7 @@ impl Edge {
         camera: Camera,
         on_frame: impl FnMut(Frame) + Send + 'static,
         on_refused: impl FnMut(&str) + Send + 'static,
+        on_query: impl FnMut([f64; 2]) + Send + 'static,
     ) -> anyhow::Result<CameraTopics> {
         let topics = CameraTopics::resolve(&self.names, &camera.prefix, camera.transport)?;
         let message = match camera.transport {
@@ -238,17 +243,29 @@ impl Edge {
         };
         let image_qos = qos::camera(camera.reliability);
         let images = self
-            .topic(&topics.image, ("sensor_msgs", message), &image_qos, Role::Camera)
+            .topic(&topics.image, ("sensor_msgs", message), &image_qos, Role::Input)
             .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
             .with_context(|| format!("cannot subscribe to {}", topics.image))?;
         // Best effort fits every publisher, and the next calibration replaces a lost one.
         let info_qos = qos::camera(Reliability::BestEffort);
         let infos = self
-            .topic(&topics.camera_info, ("sensor_msgs", "CameraInfo"), &info_qos, Role::Camera)
+            .topic(&topics.camera_info, ("sensor_msgs", "CameraInfo"), &info_qos, Role::Input)
             .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
             .with_context(|| format!("cannot subscribe to {}", topics.camera_info))?;
+        let query = self.names.resolve(&format!("~/{}query", camera.prefix))?;
+        let queries = self
+            .topic(
+                &query,
+                ("geometry_msgs", "PointStamped"),
+                &qos::camera(Reliability::BestEffort),
+                Role::Input,
+            )
+            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
+            .with_context(|| format!("cannot subscribe to {query}"))?;
         let ended = self.ended.clone();
-        let receiving = Receiving::start(camera, topics.clone(), images, infos, on_frame, on_refused, ended)?;
+        let reading = Reading { images, infos, queries };
+        let hearing = Hearing { on_frame, on_refused, on_query };
+        let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
         self.receiving.push(receiving);
         Ok(topics)
     }

@@ -120,6 +120,26 @@ pub struct CameraInfo {
     pub roi: RegionOfInterest,
 }
 
+/// `geometry_msgs/Point`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Columns, where it is one of a picture; metres elsewhere, here and below.
+    pub x: f64,
+    /// Rows.
+    pub y: f64,
+    /// Not used in a picture.
+    pub z: f64,
+}
+
+/// `geometry_msgs/PointStamped`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointStamped {
+    /// Stamp and frame.
+    pub header: Header,
+    /// Where.
+    pub point: Point,
+}
+
 /// `sensor_msgs/PointField`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PointField {

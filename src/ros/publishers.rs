@@ -45,13 +45,14 @@ pub(super) struct CameraOutputs {
     pub(super) pca_compressed: Out<CompressedImage>,
     pub(super) grid_info: Out<CameraInfo>,
     pub(super) embedding: Out<Embedding>,
+    pub(super) similarity: Out<Image>,
     pub(super) depth: Option<DepthOutputs>,
     pub(super) segmentation: Option<SegmentationOutputs>,
 }
 
 /// Publishers of a camera's depth.
 pub(super) struct DepthOutputs {
-    pub(super) image: Out<Image>,
+    pub(super) image: Option<Out<Image>>,
     pub(super) compressed: Out<CompressedImage>,
     pub(super) info: Out<CameraInfo>,
     pub(super) color: Out<CompressedImage>,
@@ -73,9 +74,12 @@ pub(super) struct SegmentationOutputs {
 pub(super) fn message_type(topic: Topic) -> (&'static str, &'static str) {
     match topic {
         Topic::Features => ("pixio_node", "PatchFeatures"),
-        Topic::Reduced | Topic::Pca | Topic::Depth | Topic::Labels | Topic::Confidence => {
-            ("sensor_msgs", "Image")
-        }
+        Topic::Reduced
+        | Topic::Pca
+        | Topic::Depth
+        | Topic::Labels
+        | Topic::Confidence
+        | Topic::Similarity => ("sensor_msgs", "Image"),
         Topic::PcaCompressed
         | Topic::DepthCompressed
         | Topic::DepthColor
@@ -123,7 +127,7 @@ impl Sink for Publishers {
     fn send(&mut self, output: Output, encoded: Encoded) -> Sent {
         let mut sent = Sent::default();
         let Some(topics) = self.0.get_mut(output.camera) else { return sent };
-        let Output { header, card, geometry, wanted, input_info, .. } = output;
+        let Output { header, card, geometry, wanted, .. } = output;
         let header = Header::from(header);
         let stamped = || header.clone();
         let file = |format: &str, file: Option<Vec<u8>>| {
@@ -132,10 +136,6 @@ impl Sink for Publishers {
                 format: format.to_owned(),
                 data: ByteBuf::from(file),
             })
-        };
-        let info = |topic: Topic| {
-            let info = input_info.clone().filter(|_| wanted.contains(topic));
-            info.map(|info| camera_info(stamped(), info))
         };
         let features = output.features.map(|map| patch_features(stamped(), &card, &geometry, map));
         let embedding = output.embedding.map(|embedding| Embedding {
@@ -154,16 +154,20 @@ impl Sink for Publishers {
         topics.pca_compressed.send(file(PNG_OF_RGB8, encoded.pca), &mut sent);
         topics.grid_info.send(output.grid_info.map(|grid| camera_info(stamped(), grid)), &mut sent);
         topics.embedding.send(embedding, &mut sent);
+        topics.similarity.send(output.similarity.map(|map| float_image(stamped(), map)), &mut sent);
         if let Some(topics) = &mut topics.depth {
-            topics.info.send(info(Topic::DepthInfo), &mut sent);
+            topics.info.send(output.depth_info.map(|info| camera_info(stamped(), info)), &mut sent);
             let depth = output.depth.filter(|_| wanted.contains(Topic::Depth));
-            topics.image.send(depth.map(|map| depth_image(stamped(), &map)), &mut sent);
+            if let Some(topic) = &mut topics.image {
+                topic.send(depth.map(|map| depth_image(stamped(), &map)), &mut sent);
+            }
             topics.compressed.send(file(encode::COMPRESSED_DEPTH, encoded.depth), &mut sent);
             topics.color.send(file(PNG_OF_RGB8, encoded.depth_color), &mut sent);
             topics.points.send(encoded.points.map(|cloud| point_cloud(stamped(), cloud)), &mut sent);
         }
         if let Some(topics) = &mut topics.segmentation {
-            topics.info.send(info(Topic::LabelsInfo), &mut sent);
+            let info = output.input_info.filter(|_| wanted.contains(Topic::LabelsInfo));
+            topics.info.send(info.map(|info| camera_info(stamped(), info)), &mut sent);
             topics.compressed.send(file(PNG_OF_MONO8, encoded.labels), &mut sent);
             topics.overlay.send(file(PNG_OF_RGB8, encoded.overlay), &mut sent);
             let (labels, confidence) = label_images(&header, output.labels, wanted);

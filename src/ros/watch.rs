@@ -45,8 +45,8 @@ pub(super) enum Role {
     Output(Topic),
     /// We said something once, for all who come.
     Latched,
-    /// We subscribe to a camera.
-    Camera,
+    /// We subscribe.
+    Input,
 }
 
 /// Our ends, filled as they are created.
@@ -101,7 +101,7 @@ pub(super) fn camera_publishers(
     topic: &str,
 ) -> Vec<Result<(), String>> {
     let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(end) = ends.iter().find(|end| end.role == Role::Camera && end.topic == topic) else {
+    let Some(end) = ends.iter().find(|end| end.role == Role::Input && end.topic == topic) else {
         return Vec::new();
     };
     let verdict = |peer: Peer| {
@@ -135,21 +135,21 @@ impl Peers {
         for end in ends.iter() {
             let peers = match end.role {
                 Role::Output(_) | Role::Latched => &readers,
-                Role::Camera => &writers,
+                Role::Input => &writers,
             };
             for peer in
                 peers.iter().filter(|peer| peer.topic == end.dds_topic && peer.dds_type == end.dds_type)
             {
                 let misfit = match end.role {
                     Role::Output(_) | Role::Latched => mismatch(&end.qos, &peer.qos),
-                    Role::Camera => mismatch(&peer.qos, &end.qos),
+                    Role::Input => mismatch(&peer.qos, &end.qos),
                 };
                 match (misfit, end.role) {
                     (Some(misfit), _) => {
                         misfits.insert(peer.gid, self.tell(peer.gid, end, &misfit));
                     }
                     (None, Role::Output(topic)) => wanted.push(topic),
-                    (None, Role::Camera | Role::Latched) => {}
+                    (None, Role::Input | Role::Latched) => {}
                 }
             }
         }
@@ -198,7 +198,7 @@ fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
                 "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for {offer}{here}"
             )
         }
-        Role::Camera => {
+        Role::Input => {
             let here =
                 if *is_reliability { "; start this node with -p image_reliability:=best_effort" } else { "" };
             format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no picture comes{here}")
@@ -272,7 +272,7 @@ mod tests {
         );
         check(
             "/camera/image_raw",
-            Role::Camera,
+            Role::Input,
             "reliable",
             "best_effort",
             true,

@@ -1,10 +1,11 @@
 //! What every stage needs from a runtime: the latest-value slot, named and joined threads, a
-//! buffer pool, the set of wanted outputs, the accounting and the latencies.
+//! buffer pool, the set of wanted outputs, what was pointed at, the accounting and the latencies.
 
 pub mod cache;
 pub mod latest;
 pub mod pace;
 pub mod pool;
+pub mod query;
 pub mod rate;
 pub mod statistics;
 pub mod tensor;

@@ -38,6 +38,8 @@ pub enum Topic {
     LabelsInfo = 1 << 14,
     /// `~/segmentation/overlay/compressed`.
     Overlay = 1 << 15,
+    /// `~/similarity`.
+    Similarity = 1 << 16,
 }
 
 impl Topic {
@@ -60,6 +62,7 @@ impl Topic {
             Self::Confidence => "segmentation/confidence",
             Self::LabelsInfo => "segmentation/camera_info",
             Self::Overlay => "segmentation/overlay/compressed",
+            Self::Similarity => "similarity",
         }
     }
 }

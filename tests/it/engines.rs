@@ -25,11 +25,21 @@ fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
     let source = Source::resolve(model).unwrap();
     let pixio = Pixio::load(&source, Device::Cpu, arithmetic.kind()).unwrap();
     let (taps, sizes) = (TAPS.to_vec(), sizes.to_vec());
-    Task { source, pixio, device: Device::Cpu, arithmetic, taps, sizes, batch: 1, launch: Launch::Plain }
+    Task {
+        source,
+        pixio,
+        device: Device::Cpu,
+        arithmetic,
+        taps,
+        sizes,
+        batch: 1,
+        launch: Launch::Plain,
+        heads: vec![],
+    }
 }
 
 fn plan(task: Task, out: PathBuf) -> Plan {
-    Plan { task, batches: vec![1, 4], python: None, out, is_background: false }
+    Plan { task, heads: vec![], batches: vec![1, 4], python: None, out, is_background: false }
 }
 
 /// A folder for this run, on the disk of the build: engines are machine code, and /tmp may not run any.

@@ -1,6 +1,7 @@
 //! Engines on a GPU. These tests run where PIXIO_GPU_TESTS is set, which `scripts/bench-gpu --tests` does, and one after
 //! the other (`--test-threads=1`), for one of them fills the GPU.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use pixio_node::config;
@@ -11,9 +12,11 @@ use pixio_node::engine::ffi::cuda;
 use pixio_node::engine::ffi::package::{Package, Signature};
 use pixio_node::engine::folder::Folder;
 use pixio_node::engine::graph::Launch;
+use pixio_node::engine::head::HeadEngine;
 use pixio_node::engine::swap::Swap;
 use pixio_node::engine::{Engine, device};
 use pixio_node::geometry::Size;
+use pixio_node::heads::Head;
 use pixio_node::pixio::{Pixio, Source};
 use tch::{Device, Kind, Tensor};
 
@@ -36,7 +39,25 @@ fn task(launch: Launch) -> Task {
     let source = Source::resolve("random:tiny").unwrap();
     let arithmetic = Arithmetic::Bfloat16;
     let pixio = Pixio::load(&source, GPU, arithmetic.kind()).unwrap();
-    Task { source, pixio, device: GPU, arithmetic, taps: vec![2, 4], sizes: vec![SIZE], batch: 1, launch }
+    Task {
+        source,
+        pixio,
+        device: GPU,
+        arithmetic,
+        taps: vec![2, 4],
+        sizes: vec![SIZE],
+        batch: 1,
+        launch,
+        heads: vec![],
+    }
+}
+
+/// Those of models/pixio-tiny, whose tokens are as wide as the model's.
+fn heads() -> Vec<Head> {
+    let folder =
+        std::env::var_os("PIXIO_TINY").map_or_else(|| PathBuf::from("models/pixio-tiny"), PathBuf::from);
+    let load = |task| Head::load(&folder.join(format!("{task}.safetensors")), GPU, Kind::BFloat16).unwrap();
+    vec![load("depth"), load("segmentation")]
 }
 
 /// One engine for all tests.
@@ -45,7 +66,7 @@ fn folder() -> &'static Folder {
     FOLDER.get_or_init(|| {
         let (task, out) = (task(Launch::Graph), std::env::temp_dir().join("pixio-gpu-tests"));
         let python = std::env::var_os("PYTHON").map(Into::into);
-        let plan = Plan { task, batches: vec![1, 2], python, out, is_background: false };
+        let plan = Plan { task, heads: heads(), batches: vec![1, 2], python, out, is_background: false };
         build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder
     })
 }
@@ -83,6 +104,40 @@ fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
             for (found, expect) in found.iter().zip(&expect) {
                 let error = error(found, expect);
                 assert!(error < 1e-2, "{} turn {turn}: {error:.1e}", graph.kind());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_gives_the_same_compiled_and_replayed_as_kernel_by_kernel() {
+    if !is_here("heads") {
+        return;
+    }
+    let taps = |turn: i64| -> Vec<Tensor> {
+        (0..4).map(|_| Tensor::randn([1, 264, 192], (Kind::BFloat16, GPU)) + turn as f64 * 0.01).collect()
+    };
+    let (graph, plain) = (task(Launch::Graph), task(Launch::Plain));
+    let engines = |task: &Task| {
+        heads().into_iter().map(|head| HeadEngine::new(head, task).unwrap()).collect::<Vec<_>>()
+    };
+    for ((mut compiled, mut eager), mut plain) in
+        engines(&graph).into_iter().zip(engines(&graph)).zip(engines(&plain))
+    {
+        assert!(compiled.take_packages(folder(), &graph).unwrap());
+        // Where they lie stays, what lies there changes, as with an engine's tokens.
+        let here = taps(0);
+        for turn in 0..20 {
+            for (mut here, new) in here.iter().map(Tensor::shallow_clone).zip(taps(turn)) {
+                here.copy_(&new);
+            }
+            // One stream ends before another reads.
+            let _synchronised = here[0].to_device(Device::Cpu);
+            let on_cpu = |maps: Tensor| maps.to_kind(Kind::Float).to_device(Device::Cpu);
+            let expect = on_cpu(plain.run(&here, SIZE).unwrap());
+            for other in [&mut compiled, &mut eager] {
+                let error = error(&on_cpu(other.run(&here, SIZE).unwrap()), &expect);
+                assert!(error < 5e-2, "turn {turn}: {error:.1e}");
             }
         }
     }

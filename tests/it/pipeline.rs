@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use pixio_node::cli;
-use pixio_node::config::{FeaturesDtype, Fit, Live, ResizeFilter, Values};
+use pixio_node::config::{DepthResolution, FeaturesDtype, Fit, Live, ResizeFilter, Values};
 use pixio_node::engine::{Engine, EngineError, Tokens};
 use pixio_node::geometry::Size;
 use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared};
@@ -79,6 +79,7 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
         basis_path: None,
         taps: vec![1],
         dense: Dense::default(),
+        depth_resolution: DepthResolution::default(),
     };
     let (stamps, n_runs) = (Arc::default(), Arc::default());
     let engine = Staged { delay, n_left, n_runs: Arc::clone(&n_runs) };

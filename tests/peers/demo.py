@@ -1,9 +1,7 @@
-"""The main job on real pictures: a camera that wanders over photographs, the node, and what comes back. Start it by scripts/demo.
-
-The photographs come with scikit-image: astronaut (NASA) and rocket (SpaceX) are in the public domain, coffee and chelsea are CC0.
-"""
+"""The main job: a camera that shows a clip, the node, and what comes back. Start it by scripts/demo."""
 
 import argparse
+import io
 import sys
 import time
 from pathlib import Path
@@ -11,146 +9,156 @@ from pathlib import Path
 import messages  # noqa: F401  (pixio_node.msg)
 import numpy as np
 import pictures
+from clip import Clip
 from decode import features_from_message
 from node_process import ROOT, Node, NodeError
-from peer import Peer, nanos, until
+from peer import Inbox, Peer, nanos, until
 from PIL import Image as Pillow
-from pixio_node.msg import Embedding, PatchFeatures
-from sensor_msgs.msg import Image
+from pixio_node.msg import PatchFeatures
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from training.metrics import in_words
 
+TINY = ROOT / "models" / "pixio-tiny"
 RATE_HZ = 10
-WIDTH, HEIGHT = 640, 480
+OUTPUTS = {"features": PatchFeatures, "features/pca": Image}
+DEPTH = {"depth/image": Image, "depth/color/compressed": CompressedImage, "points": PointCloud2}
+SEGMENTATION = {"segmentation/image": Image, "segmentation/overlay/compressed": CompressedImage}
+# The pictures that are saved have panels of this size.
+PANEL = (480, 360)
+GAP = 8
 
 
-def view(photograph: Pillow.Image, progress: float) -> np.ndarray:
-    """What the camera sees at `progress` 0 to 1: a window that pans and zooms in. uint8 [HEIGHT, WIDTH, 3], RGB."""
-    width, height = photograph.size
-    zoom = 1.0 - 0.4 * progress
-    window_width = min(width, height * WIDTH / HEIGHT) * zoom
-    window_height = window_width * HEIGHT / WIDTH
-    # Rounding may leave a hair less than nothing.
-    left = max(width - window_width, 0) * (0.5 + 0.4 * np.sin(2 * np.pi * progress))
-    top = max(height - window_height, 0) * (0.5 - 0.4 * np.sin(np.pi * progress))
-    box = (left, top, min(left + window_width, width), min(top + window_height, height))
-    return np.asarray(photograph.resize((WIDTH, HEIGHT), Pillow.Resampling.BICUBIC, box=box))
+def film(clip: Clip, seconds: float) -> list[int]:
+    """Number of the picture of every frame: to the end of the clip and back, as often as it takes."""
+    there_and_back = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
+    return [there_and_back[i % len(there_and_back)] for i in range(max(2, round(seconds * RATE_HZ)))]
 
 
-def film(seconds: float) -> list[tuple[str, np.ndarray]]:
-    """Name of the photograph and picture of every frame."""
-    n_frames = max(int(seconds * RATE_HZ / len(pictures.NAMES)), 2)
-    frames = []
-    for name in pictures.NAMES:
-        photograph = Pillow.fromarray(getattr(pictures.photographs, name)())
-        frames += [(name, view(photograph, i / (n_frames - 1))) for i in range(n_frames)]
-    return frames
-
-
-def show(peer: Peer, node: Node, frames, inboxes) -> dict[int, int]:
-    """Publishes the film; the number of the frame behind each stamp."""
-    camera = peer.publisher(Image, "/camera/image_raw")
+def show(peer: Peer, clip: Clip, frames: list[int], inboxes) -> dict[int, int]:
+    """Publishes the frames; the number of the frame behind each stamp."""
+    camera, info = peer.publisher(Image, "/camera/image_raw"), peer.publisher(CameraInfo, "/camera/camera_info")
     until(lambda: camera.get_subscription_count() and all(inbox.matched() for inbox in inboxes), 15, "the node's topics")
     # The node looks for subscribers several times a second.
     time.sleep(0.5)
     frame_of, start = {}, time.monotonic()
-    for i, (_, rgb) in enumerate(frames):
+    for i, picture in enumerate(frames):
         time.sleep(max(0.0, start + i / RATE_HZ - time.monotonic()))
-        message = pictures.image(rgb, peer.stamp())
+        message = pictures.image(clip.rgb[picture], peer.stamp())
         frame_of[nanos(message.header.stamp)] = i
+        if calibration := clip.camera_info(message.header.stamp):
+            info.publish(calibration)
         camera.publish(message)
     # The last answers are still on their way.
     time.sleep(1.5)
     return frame_of
 
 
-def by_frame(inbox, frame_of) -> dict:
+def by_frame(inbox: Inbox, frame_of) -> dict:
     """Messages by the number of their frame."""
     stamps = [nanos(message.header.stamp) for message in inbox.messages]
     return {frame_of[stamp]: message for stamp, message in zip(stamps, inbox.messages) if stamp in frame_of}
 
 
-def save_pairs(folder: Path, frames, colours) -> list[Path]:
-    """Camera and principal components side by side, one file a photograph."""
+def panels(clip: Clip, picture: int, i: int, found: dict[str, dict]) -> Pillow.Image:
+    """Camera and what the node says of it, side by side."""
+    shown = [clip.rgb[picture]]
+    for topic in ("features/pca", "depth/color/compressed", "segmentation/overlay/compressed"):
+        if message := found.get(topic, {}).get(i):
+            raw = topic == "features/pca"
+            shown.append(np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3) if raw
+                         else np.asarray(Pillow.open(io.BytesIO(bytes(message.data)))))
+    columns = 2
+    rows = -(-len(shown) // columns)
+    width, height = PANEL
+    sheet = Pillow.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
+    for n, panel in enumerate(shown):
+        corner = (n % columns * (width + GAP), n // columns * (height + GAP))
+        sheet.paste(Pillow.fromarray(panel).resize(PANEL, Pillow.Resampling.BICUBIC), corner)
+    return sheet
+
+
+def save(folder: Path, clip: Clip, frames: list[int], found: dict[str, dict]) -> list[Path]:
+    """One picture of the middle, and all of them moving."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name in pictures.NAMES:
-        shown = [i for i in sorted(colours) if frames[i][0] == name]
-        if not shown:
-            continue
-        i = shown[len(shown) // 2]
-        message = colours[i]
-        components = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-        pair = Pillow.new("RGB", (2 * WIDTH + 8, HEIGHT), "white")
-        pair.paste(Pillow.fromarray(frames[i][1]), (0, 0))
-        pair.paste(Pillow.fromarray(components).resize((WIDTH, HEIGHT), Pillow.Resampling.BICUBIC), (WIDTH + 8, 0))
-        paths.append(folder / f"{name}.png")
-        pair.save(paths[-1])
-    return paths
+    complete = sorted(set.intersection(*(set(answers) for topic, answers in found.items() if topic != "points")))
+    if not complete:
+        return []
+    sheets = {i: panels(clip, frames[i], i, found) for i in complete}
+    still, moving = folder / "demo.png", folder / "demo.webp"
+    first, *others = sheets.values()
+    sheets[complete[len(complete) // 2]].save(still)
+    first.save(moving, save_all=True, append_images=others, duration=1000 // RATE_HZ, loop=0, quality=70, method=0)
+    return [still, moving]
 
 
-def similarity(frames, embeddings) -> str:
-    """Mean cosine of the pooled class tokens between views of one photograph and between photographs, as a table."""
-    def normed(i):
-        pooled = np.array(embeddings[i].pooled, np.float64)
-        return pooled / np.linalg.norm(pooled)
-
-    of = {name: [normed(i) for i in embeddings if frames[i][0] == name] for name in pictures.NAMES}
-    rows = [f"{'':>12}" + "".join(f"{name:>11}" for name in pictures.NAMES)]
-    for a in pictures.NAMES:
-        cells = []
-        for b in pictures.NAMES:
-            pairs = [x @ y for i, x in enumerate(of[a]) for j, y in enumerate(of[b]) if a != b or i != j]
-            cells.append(f"{np.mean(pairs):11.3f}" if pairs else f"{'-':>11}")
-        rows.append(f"{a:>12}" + "".join(cells))
-    return "\n".join(rows)
-
-
-def summary(frames, frame_of, features, colours, embeddings, inbox) -> str:
-    first = next(iter(features.values()))
+def summary(clip: Clip, frames: list[int], frame_of, found: dict[str, dict], inbox: Inbox) -> list[str]:
+    first = next(iter(found["features"].values()))
+    tokens = features_from_message(first)
     millis = [(at - nanos(message.header.stamp)) / 1e6 for message, at in zip(inbox.messages, inbox.received_nanos)
               if nanos(message.header.stamp) in frame_of]
     span = (inbox.received_nanos[-1] - inbox.received_nanos[0]) / 1e9
-    tokens = features_from_message(first)
+    height, width = clip.rgb[0].shape[:2]
     lines = [
-        f"model            {first.model}, revision {first.revision}, block {first.layer}",
-        f"camera           {len(frames)} frames of {WIDTH}x{HEIGHT} at {RATE_HZ} Hz",
-        f"features         {len(features)} received, {(len(millis) - 1) / max(span, 1e-9):.1f} Hz; {tokens.shape[1]}x{tokens.shape[0]} patches of "
-        f"{tokens.shape[2]} {first.dtype}, {len(first.data) / 1000:.0f} kB each",
-        f"latency          p50 {np.percentile(millis, 50):.1f} ms, p99 {np.percentile(millis, 99):.1f} ms from the camera's stamp to our callback",
-        f"PCA pictures     {len(colours)} received (the first frames go into the estimate of the components)",
-        f"embeddings       {len(embeddings)} received; mean cosine between views:",
-        similarity(frames, embeddings),
+        f"model         {first.model}, revision {first.revision}, block {first.layer}",
+        f"camera        {len(frames)} frames of {width}x{height} at {RATE_HZ} Hz",
+        f"features      {len(found['features'])} received, {(len(millis) - 1) / max(span, 1e-9):.1f} Hz; {tokens.shape[1]}x{tokens.shape[0]} "
+        f"patches of {tokens.shape[2]} {first.dtype}, {len(first.data) / 1000:.0f} kB each",
+        f"latency       p50 {np.percentile(millis, 50):.1f} ms, p99 {np.percentile(millis, 99):.1f} ms from the camera's stamp to our callback",
+        f"PCA           {len(found['features/pca'])} received (the first frames go into the estimate of the components)",
     ]
-    return "\n".join(lines)
+    for name, topic, figures in (("depth", "depth/image", clip.depth_figures),
+                                 ("segmentation", "segmentation/image", clip.label_figures)):
+        if answers := found.get(topic):
+            error = figures({frames[i]: message for i, message in answers.items()})
+            against = f"; against the truth: {in_words(error)}" if error else ""
+            lines.append(f"{name:<13} {len(answers)} received{against}")
+    if clouds := found.get("points"):
+        cloud = next(iter(clouds.values()))
+        lines.append(f"points        {len(clouds)} received; {cloud.width}x{cloud.height} each")
+    return lines
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="random:tiny", help="model folder, cached Hugging Face id or random:NAME (default random:tiny)")
+    parser.add_argument("--model", default=str(TINY), help="model folder, cached Hugging Face id or random:NAME (default: models/pixio-tiny); "
+                        "depth.safetensors and segmentation.safetensors of a folder are its heads")
+    parser.add_argument("--pictures", type=Path, default=ROOT / "models" / "clip", help="folder of JPEG or PNG pictures of one size (default: models/clip)")
     parser.add_argument("--size", default="256x256", help="model input (default 256x256)")
     parser.add_argument("--seconds", type=float, default=10, help="length of the film (default 10)")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo", help="folder for the pictures (default out/demo)")
     options = parser.parse_args()
 
-    frames = film(options.seconds)
+    heads = {task: Path(options.model) / f"{task}.safetensors" for task in ("depth", "segmentation")}
+    heads = {task: file for task, file in heads.items() if file.exists()}
+    topics = OUTPUTS | (DEPTH if "depth" in heads else {}) | (SEGMENTATION if "segmentation" in heads else {})
+    try:
+        clip = Clip.open(options.pictures)
+    except OSError as err:
+        print(f"error: {err}", file=sys.stderr)
+        return 1
+    if clip.camera is None:
+        topics.pop("points", None)
+    frames = film(clip, options.seconds)
     peer = Peer("demo")
     try:
-        with Node(model=options.model, size=options.size) as node:
-            inboxes = [peer.inbox(kind, f"{node.name}/{topic}") for kind, topic in
-                       ((PatchFeatures, "features"), (Image, "features/pca"), (Embedding, "embedding"))]
-            print(f"the node is ready; showing it {', '.join(pictures.NAMES)} for {len(frames) / RATE_HZ:.0f} s", flush=True)
-            frame_of = show(peer, node, frames, inboxes)
-            features, colours, embeddings = (by_frame(inbox, frame_of) for inbox in inboxes)
+        arguments = [text for task, file in heads.items() for text in (f"--{task}-head", str(file))]
+        with Node(model=options.model, size=options.size, options=arguments) as node:
+            inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
+            print(f"the node is ready; showing it {options.pictures} for {len(frames) / RATE_HZ:.0f} s", flush=True)
+            frame_of = show(peer, clip, frames, inboxes.values())
+            found = {topic: by_frame(inbox, frame_of) for topic, inbox in inboxes.items()}
             code = node.stop()
-            if not (features and colours and embeddings) or code != 0:
-                print(f"error: {len(features)} features, {len(colours)} PCA pictures and {len(embeddings)} embeddings came back, "
-                      f"the node ended with code {code}; its log ends with\n{node.tail()}", file=sys.stderr)
+            missing = [topic for topic, answers in found.items() if not answers]
+            if missing or code != 0:
+                print(f"error: nothing came back on {', '.join(missing) or 'no topic'}, the node ended with code {code}; its log ends "
+                      f"with\n{node.tail()}", file=sys.stderr)
                 return 1
-            print(summary(frames, frame_of, features, colours, embeddings, inboxes[0]))
-            print(f"the node's books {node.books()}")
-            for path in save_pairs(options.out, frames, colours):
-                print(f"camera and PCA   {path}")
+            print("\n".join(summary(clip, frames, frame_of, found, inboxes["features"])))
+            print(f"books         {node.books()}")
+            for path in save(options.out, clip, frames, found):
+                print(f"picture       {path}")
             if options.model.startswith("random:"):
-                print("random weights: this shows the way of the data, not what Pixio sees; give --model for that")
+                print("random weights: this shows the way of the data, not what Pixio sees")
             return 0
     except (NodeError, AssertionError) as err:
         print(f"error: {err}", file=sys.stderr)

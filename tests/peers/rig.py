@@ -21,6 +21,7 @@ OUTPUTS = {
     "depth/camera_info": CameraInfo,
     "depth/color/compressed": CompressedImage,
     "points": PointCloud2,
+    "similarity": Image,
     "segmentation/image": Image,
     "segmentation/image/compressed": CompressedImage,
     "segmentation/confidence": Image,

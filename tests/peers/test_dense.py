@@ -8,6 +8,8 @@ import head_files
 import numpy as np
 import pictures
 import pytest
+from decode import features_from_message
+from geometry_msgs.msg import PointStamped
 from node_process import run
 from offline import infer, largest_difference
 from peer import until
@@ -133,6 +135,63 @@ def test_all_of_one_frame_fit_together(rig, heads):
     packed = cloud["rgb"].copy().view(np.uint32)
     rgb = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], -1).astype(int)
     assert np.abs(rgb - small[rows, columns]).max() <= 1
+
+
+def test_depth_at_the_cameras_resolution(rig, heads):
+    node = rig(listen=("depth/image/compressedDepth", "depth/camera_info", "points"),
+               options=(*heads, "--depth-resolution", "camera"), namespace="/at_camera")
+    found = calibrated(node)
+    info = found["depth/camera_info"]
+    assert (info.width, info.height) == (640, 480) and np.allclose([info.k[0], info.k[4]], [600, 580])
+    assert (found["points"].width, found["points"].height) == (64, 64)
+    data = bytes(found["depth/image/compressedDepth"].data)
+    _, a, b = struct.unpack("<iff", data[:12])
+    inverse = np.asarray(Pillow.open(io.BytesIO(data[12:]))).astype(np.float64)
+    assert inverse.shape == (480, 640)
+    # As Pillow brings infer's depth to the camera's pixels: both pass between pixel centres.
+    scale = np.sqrt(600 * 256 / 640 * 580 * 256 / 480) / 200
+    small = infer(PHOTOGRAPH, *heads)["depth"] * scale
+    expected = np.asarray(Pillow.fromarray(small).resize((640, 480), Pillow.Resampling.BILINEAR)).astype(np.float64)
+    fits = expected > 0.2
+    error = np.abs(a / (inverse - b) - expected)[fits]
+    assert fits.mean() > 0.2 and error.max() < 1e-3 + (expected[fits] ** 2 / a).max()
+    # Nobody offers the raw twin, which best effort would not carry well.
+    assert not node.peer.node.get_publishers_info_by_topic(f"{node.node.name}/depth/image")
+
+
+def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
+    node = rig(listen=("features", "similarity"), options=("--features-dtype", "float32"))
+    query = node.peer.publisher(PointStamped, f"{node.node.name}/query")
+    until(query.get_subscription_count, 10, "the node's subscription to queries")
+
+    def ask(x, y):
+        point = PointStamped()
+        point.point.x, point.point.y = float(x), float(y)
+        query.publish(point)
+
+    def cosines(features, reference):
+        tokens = features_from_message(features).astype(np.float64)
+        return tokens @ reference / (np.linalg.norm(tokens, axis=-1) * np.linalg.norm(reference))
+
+    def answered(picture):
+        stamp = node.send(picture)
+        return node.inboxes["features"].answer(stamp, 5), node.inboxes["similarity"].answer(stamp, 1)
+
+    # Nothing was asked: nothing is said.
+    assert answered(PHOTOGRAPH)[1] is None
+    ask(215, 100)
+    features, similarity = until(lambda: (lambda pair: all(pair) and pair)(answered(PHOTOGRAPH)), 10, "similarity")
+    assert (similarity.encoding, similarity.width, similarity.height) == ("32FC1", 16, 16)
+    # 40 x 30 pixels of the camera are a patch.
+    reference = features_from_message(features)[3, 5].astype(np.float64)
+    found = pixels(similarity, np.dtype("<f4"))
+    assert np.abs(found - cosines(features, reference)).max() < 1e-5 and found[3, 5] == pytest.approx(1, abs=1e-6)
+    assert similarity.header == features.header
+    # What was pointed at stays, also in another picture and after a point outside.
+    ask(-5, 100)
+    features, similarity = answered(PHOTOGRAPH[:, ::-1])
+    assert np.abs(pixels(similarity, np.dtype("<f4")) - cosines(features, reference)).max() < 1e-5
+    until(lambda: answered(PHOTOGRAPH) and "the model sees nothing at (-5, 100)" in node.node.tail(), 10, "the warning")
 
 
 def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import head_files
 import numpy as np
 import offline
 import pictures
@@ -58,6 +59,60 @@ def test_infer_gives_the_same_with_an_engine_and_without(tmp_path, engine):
         assert ("engine compiled from" in done.stderr) == (name != "eager"), done.stderr
     for name in ("folder", "auto"):
         assert 0 < offline.largest_difference(tokens[name], tokens["eager"]) <= 1e-5, name
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory) -> tuple:
+    """Options that give the node both heads."""
+    folder = tmp_path_factory.mktemp("heads")
+    return ("--depth-head", head_files.write(folder / "depth.safetensors", "depth"),
+            "--segmentation-head", head_files.write(folder / "segmentation.safetensors", "segmentation", head="linear"))
+
+
+@pytest.fixture(scope="module")
+def engine_with_heads(tmp_path_factory, heads) -> Path:
+    out = tmp_path_factory.mktemp("engine") / "with-heads"
+    done = build(*heads, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert all(re.search(rf"^{part}-64x64\.pt2 +1 +(1\.0|0\.9999)", done.stdout, re.M) for part in ("depth", "segmentation")), done.stdout
+    return out
+
+
+def written(tmp_path, *options: str) -> tuple[str, dict]:
+    """What `infer` says and writes about a photograph."""
+    tmp_path.mkdir()
+    done, _ = infer(tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    return done.stderr, load_file(tmp_path / "out" / "coffee.safetensors")
+
+
+def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engine_with_heads, heads):
+    said, compiled = written(tmp_path / "compiled", "--engine", engine_with_heads, *heads)
+    assert all(f"{task} compiled, from {engine_with_heads}" in said for task in ("depth", "segmentation")), said
+    said, eager = written(tmp_path / "eager", "--engine", "eager", *heads)
+    assert "compiled" not in said, said
+    assert offline.largest_difference(compiled["depth"], eager["depth"]) < 1e-4
+    assert (compiled["labels"] == eager["labels"]).mean() > 0.999
+
+
+def test_an_engine_without_the_head_runs_it_eagerly_and_says_so(tmp_path, engine_with_heads, heads):
+    other = head_files.write(tmp_path / "other.safetensors", "depth", head="linear")
+    said, _ = written(tmp_path / "other", "--engine", engine_with_heads, "--depth-head", other)
+    assert "depth runs eagerly" in said and "--depth-head" in said, said
+
+
+def test_a_spoilt_package_of_a_head_is_refused_and_auto_runs_it_eagerly(tmp_path, engine_with_heads, heads):
+    cache = tmp_path / "cache"
+    folder = cache / "engines" / "spoilt"
+    shutil.copytree(engine_with_heads, folder)
+    with open(folder / "depth-64x64.pt2", "ab") as file:
+        file.write(b"!")
+    done, tokens = infer(tmp_path, "--engine", folder, *heads)
+    errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
+    assert done.returncode == 2 and tokens is None and len(errors) == 1 and "depth-64x64.pt2" in errors[0], done.stderr
+    done, tokens = infer(tmp_path, "--engine-cache", cache, *heads)
+    assert done.returncode == 0 and tokens is not None, done.stderr
+    assert "depth runs eagerly: " in done.stderr and "segmentation compiled" in done.stderr, done.stderr
 
 
 def test_bench_puts_engines_side_by_side(tmp_path, engine):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -90,7 +90,7 @@ def write(network: Tiny, out: Path, tasks: dict[str, dict], about: dict) -> None
     """The folder: config.json, model.safetensors and a head file for each of `tasks`; float16."""
     out.mkdir(parents=True, exist_ok=True)
     tensors = half(hub_tensors(network.encoder))
-    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    head_file.write_whole(out / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     config = derive_config(tensors, ARCHITECTURE.num_attention_heads)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     backbone = Checkpoint.find(str(out)).card()

@@ -3,9 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Upsampling;
+use crate::engine::head::HeadEngine;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
-use crate::heads::{self, Card, Head};
+use crate::heads::{self, Card};
 use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
 
@@ -44,28 +45,31 @@ pub struct Dense {
 
 #[derive(Debug)]
 struct Tapped {
-    head: Head,
+    engine: HeadEngine,
     /// Ascending.
     taps: Vec<usize>,
 }
 
 impl Tapped {
     /// `None` when the engine lacks one of the head's blocks.
-    fn new(head: Head, engine_taps: &[usize]) -> Option<Self> {
+    fn new(engine: HeadEngine, engine_taps: &[usize]) -> Option<Self> {
         let position = |block: &usize| engine_taps.iter().position(|tap| tap == block);
-        let taps = head.card().taps.iter().map(position).collect::<Option<_>>()?;
-        Some(Self { head, taps })
+        let taps = engine.head().card().taps.iter().map(position).collect::<Option<_>>()?;
+        Some(Self { engine, taps })
     }
 
     fn n_taps(&self) -> usize {
         self.taps.last().map_or(0, |tap| tap + 1)
     }
 
-    /// Raw maps `[B, n, h, w]`.
-    fn run(&self, tokens: &Tokens, grid: Size) -> Result<Tensor, EngineError> {
+    fn card(&self) -> &Card {
+        self.engine.head().card()
+    }
+
+    /// Raw maps `[B, n, h, w]` of what the model has seen at once.
+    fn run(&mut self, tokens: &Tokens, pass: Size) -> Result<Tensor, EngineError> {
         let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap).map(Tensor::shallow_clone));
-        let taps: Vec<Tensor> = taps.collect();
-        Ok(self.head.run(&taps, grid.sides())?)
+        self.engine.run(&taps.collect::<Vec<_>>(), pass)
     }
 }
 
@@ -75,13 +79,12 @@ impl Dense {
     /// # Errors
     /// A head reads a block that is not among them.
     pub fn new(
-        depth: Option<Head>,
-        segmentation: Option<Head>,
+        [depth, segmentation]: [Option<HeadEngine>; 2],
         upsampling: Upsampling,
         engine_taps: &[usize],
     ) -> Result<Self, EngineError> {
-        let tapped = |head: Head| {
-            let blocks = head.card().taps.clone();
+        let tapped = |head: HeadEngine| {
+            let blocks = head.head().card().taps.clone();
             let message =
                 || format!("a head reads the blocks {blocks:?}, the engine returns {engine_taps:?}");
             Tapped::new(head, engine_taps).ok_or_else(|| EngineError { message: message() })
@@ -91,11 +94,6 @@ impl Dense {
             segmentation: segmentation.map(tapped).transpose()?,
             upsampling,
         })
-    }
-
-    /// The cards of the heads that there are: depth, segmentation.
-    pub fn cards(&self) -> [Option<&Card>; 2] {
-        [&self.depth, &self.segmentation].map(|one| one.as_ref().map(|tapped| tapped.head.card()))
     }
 
     /// How many of the engine's taps `wanted` needs.
@@ -125,7 +123,7 @@ impl Dense {
     }
 
     fn trained_focal_length(&self) -> Option<f64> {
-        match self.depth.as_ref()?.head.card().task {
+        match self.depth.as_ref()?.card().task {
             heads::Task::Depth { focal_length, .. } => focal_length,
             heads::Task::Segmentation { .. } => None,
         }
@@ -136,21 +134,22 @@ impl Dense {
     /// # Errors
     /// libtorch's own.
     pub fn depth(
-        &self,
+        &mut self,
         tokens: &Tokens,
         geometry: &Geometry,
         calibration: Option<&Intrinsics>,
         wanted: Topics,
     ) -> Result<Option<DepthMap>, EngineError> {
-        let Some(tapped) = self.depth.as_ref().filter(|_| self.wants_depth(wanted)) else { return Ok(None) };
-        let raw = tapped.run(tokens, geometry.grid())?;
-        let Some(depth) = tapped.head.depth(&raw, picture(geometry))? else { return Ok(None) };
-        let max_depth = match tapped.head.card().task {
+        let (wants, trained) = (self.wants_depth(wanted), self.trained_focal_length());
+        let Some(tapped) = self.depth.as_mut().filter(|_| wants) else { return Ok(None) };
+        let raw = tapped.run(tokens, geometry.pass())?;
+        let Some(depth) = tapped.engine.head().depth(&raw, picture(geometry))? else { return Ok(None) };
+        let max_depth = match tapped.card().task {
             heads::Task::Depth { max_depth, .. } => max_depth,
             heads::Task::Segmentation { .. } => return Ok(None),
         };
         // A camera of twice the focal length shows the same picture of things twice as far away.
-        let scale = match (self.trained_focal_length(), calibration) {
+        let scale = match (trained, calibration) {
             (Some(trained), Some(camera)) => camera.focal_length() / trained,
             _ => 1.0,
         };
@@ -164,15 +163,15 @@ impl Dense {
     /// # Errors
     /// libtorch's own.
     pub fn labels(
-        &self,
+        &mut self,
         tokens: &Tokens,
         geometry: &Geometry,
         wanted: Topics,
     ) -> Result<Option<LabelMap>, EngineError> {
         let wants = self.wants_labels(wanted);
-        let Some(tapped) = self.segmentation.as_ref().filter(|_| wants) else { return Ok(None) };
-        let raw = tapped.run(tokens, geometry.grid())?;
-        let Some(labels) = tapped.head.labels(&raw, picture(geometry), self.upsampling)? else {
+        let Some(tapped) = self.segmentation.as_mut().filter(|_| wants) else { return Ok(None) };
+        let raw = tapped.run(tokens, geometry.pass())?;
+        let Some(labels) = tapped.engine.head().labels(&raw, picture(geometry), self.upsampling)? else {
             return Ok(None);
         };
         let confidence = labels.confidence.f_mul_scalar(255.0)?.f_round()?;

@@ -1,6 +1,7 @@
 //! Heads: what is computed from the tokens of one frame, and only what somebody listens to.
 
 mod dense;
+mod similarity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::config::FeaturesDtype;
+use crate::config::{DepthResolution, FeaturesDtype};
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
 use crate::logging::Throttle;
@@ -18,6 +19,7 @@ use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::Header;
 use crate::stages::forward::Input;
+use similarity::Similarity;
 
 pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
@@ -96,12 +98,16 @@ pub struct Output {
     pub grid_info: Option<Intrinsics>,
     /// For `~/embedding`.
     pub embedding: Option<Embedding>,
+    /// For `~/similarity`; always one channel of float32.
+    pub similarity: Option<FeatureMap>,
     /// For `~/depth/image` and all that is made of it.
     pub depth: Option<DepthMap>,
     /// For `~/segmentation/image` and all that is made of it.
     pub labels: Option<LabelMap>,
-    /// The calibration of the model input, for `camera_info` of depth and segmentation and for points.
+    /// The calibration of the model input, for `~/segmentation/camera_info` and for points.
     pub input_info: Option<Intrinsics>,
+    /// For `~/depth/camera_info`: that of the depth's pixels.
+    pub depth_info: Option<Intrinsics>,
 }
 
 /// Side of a patch in `~/features/pca`, pixels.
@@ -129,6 +135,8 @@ pub struct HeadsConfig {
     pub taps: Vec<usize>,
     /// Depth and segmentation.
     pub dense: Dense,
+    /// At which pixels depth is told.
+    pub depth_resolution: DepthResolution,
 }
 
 /// Turns tokens into outputs.
@@ -145,6 +153,8 @@ pub struct Heads {
     feature_tap: usize,
     last_tap: usize,
     dense: Dense,
+    depth_resolution: DepthResolution,
+    similarity: Similarity,
     no_calibration: Throttle,
 }
 
@@ -165,6 +175,8 @@ impl Heads {
             feature_tap: feature_tap(&config.taps, config.card.layer),
             last_tap: config.taps.len().saturating_sub(1),
             dense: config.dense,
+            depth_resolution: config.depth_resolution,
+            similarity: Similarity::default(),
             card: Arc::new(config.card),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
@@ -175,14 +187,20 @@ impl Heads {
         }
     }
 
-    /// How many of the engine's taps `wanted` needs, counted from the first: none where nothing is computed from tokens.
+    /// Compares every patch of `camera` with the one under `pixel`, x and y in the camera's picture, of its next frame.
+    pub fn ask(&mut self, camera: usize, pixel: [f64; 2]) {
+        self.similarity.ask(camera, pixel);
+    }
+
+    /// How many of the engine's taps `wanted` of a camera needs, counted from the first: none where nothing is computed from tokens.
     /// Windows have no patches in common, so there are no features of a picture seen by windows.
-    pub fn n_taps(&self, wanted: Topics, geometry: &Geometry) -> usize {
+    pub fn n_taps(&self, wanted: Topics, camera: usize, geometry: &Geometry) -> usize {
         if geometry.is_windowed {
             return self.dense.n_taps(wanted);
         }
         let can_project = !matches!(self.basis, BasisState::Failed);
         let for_features = wanted.contains(Topic::Features)
+            || wanted.contains(Topic::Similarity) && self.similarity.is_asked(camera)
             || can_project && wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed]);
         let features = if for_features { self.feature_tap + 1 } else { 0 };
         let embedding = if wanted.contains(Topic::Embedding) { self.last_tap + 1 } else { 0 };
@@ -198,6 +216,10 @@ impl Heads {
         let under = |transform, size| calibration.map(|found| found.under(&transform, size));
         let Input { geometry, .. } = &input;
         let input_info = under(geometry.model_from_camera, geometry.model);
+        let depth_info = match self.depth_resolution {
+            DepthResolution::Model => input_info.clone(),
+            DepthResolution::Camera => calibration.cloned(),
+        };
         let has_grid = !geometry.is_windowed;
         let grid_info = under(geometry.grid_from_camera(), geometry.grid()).filter(|_| has_grid);
         let depth = self.dense.depth(tokens, geometry, input_info.as_ref(), wanted)?;
@@ -215,9 +237,11 @@ impl Heads {
             pca: None,
             grid_info: grid_info.filter(|_| wanted.contains(Topic::GridInfo)),
             embedding: None,
+            similarity: None,
             depth,
             labels,
             input_info,
+            depth_info: depth_info.filter(|_| wanted.contains(Topic::DepthInfo)),
         };
         if !has_grid {
             return Ok(output);
@@ -238,6 +262,11 @@ impl Heads {
         let patches = tap.f_get(0)?.f_narrow(0, self.card.n_cls_tokens as i64, n_patches)?;
         if wanted.contains(Topic::Features) {
             output.features = Some(feature_map(&patches, grid, self.features_dtype)?);
+        }
+        if wanted.contains(Topic::Similarity) {
+            let cosines = self.similarity.of(output.camera, &patches, &output.geometry)?;
+            let map = cosines.map(|cosines| feature_map(&cosines, grid, FeaturesDtype::Float32));
+            output.similarity = map.transpose()?;
         }
         let wants_reduced = wanted.contains(Topic::Reduced);
         let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);

@@ -1,10 +1,12 @@
 //! Publish: the last stage makes one frame's outputs ready for the wire and hands them to whoever
 //! carries them away.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use image::ImageError;
 
+use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
 use crate::geometry::{Intrinsics, Projection, RaysError, Size, rays};
 use crate::logging::Throttle;
@@ -51,6 +53,8 @@ pub struct EncoderConfig {
     pub palette: Vec<[u8; 3]>,
     /// How much of the picture the overlay's colours hide, 0 to 1.
     pub overlay_opacity: f32,
+    /// At which pixels `~/depth/image/compressedDepth` tells depth.
+    pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
     pub points_stride: Option<u32>,
     /// Whether the camera's pictures are rectified.
@@ -67,11 +71,12 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Encoder {
     config: EncoderConfig,
-    rays: Option<Rays>,
+    /// By camera.
+    rays: BTreeMap<usize, Rays>,
     no_points: Throttle,
 }
 
-/// The rays of the last calibration, which seldom changes.
+/// The rays of a camera's last calibration, which seldom changes.
 #[derive(Debug)]
 struct Rays {
     of: Intrinsics,
@@ -81,7 +86,7 @@ struct Rays {
 impl Encoder {
     /// One for all cameras of a node.
     pub fn new(config: EncoderConfig) -> Self {
-        Self { config, rays: None, no_points: Throttle::new(BETWEEN_WARNINGS) }
+        Self { config, rays: BTreeMap::new(), no_points: Throttle::new(BETWEEN_WARNINGS) }
     }
 
     /// Encodes what of `output` is wanted encoded.
@@ -96,7 +101,13 @@ impl Encoder {
             let opacity = self.config.overlay_opacity;
             encode::rgb8(&encode::overlay(&output.pixels, &map.classes, palette, opacity), map.size)
         };
-        let compressed = |map: &DepthMap| encode::compressed_depth(&map.meters, map.size, map.max_meters);
+        let compressed = |map: &DepthMap| match self.config.depth_resolution {
+            DepthResolution::Model => encode::compressed_depth(&map.meters, map.size, map.max_meters),
+            DepthResolution::Camera => {
+                let meters = encode::at_camera(&map.meters, &output.geometry);
+                encode::compressed_depth(&meters, output.geometry.camera, map.max_meters)
+            }
+        };
         let mut encoded = Encoded {
             pca: pca.filter(|_| wants(Topic::PcaCompressed)).map(png).transpose()?,
             depth: depth.filter(|_| wants(Topic::DepthCompressed)).map(compressed).transpose()?,
@@ -116,10 +127,11 @@ impl Encoder {
 
     fn points(&mut self, output: &Output, depth: &DepthMap, info: &Intrinsics) -> Option<Cloud> {
         let stride = points_stride(self.config.points_stride, depth.size);
-        let known = self.rays.take().filter(|rays| rays.of == *info);
-        let rays = known
-            .unwrap_or_else(|| Rays { of: info.clone(), found: rays(info, self.config.projection, stride) });
-        let Rays { found, .. } = self.rays.insert(rays);
+        if self.rays.get(&output.camera).is_none_or(|rays| rays.of != *info) {
+            let found = rays(info, self.config.projection, stride);
+            self.rays.insert(output.camera, Rays { of: info.clone(), found });
+        }
+        let Some(Rays { found, .. }) = self.rays.get(&output.camera) else { return None };
         match found {
             Ok(rays) => {
                 let surface = Surface {

@@ -1,0 +1,217 @@
+//! A head's network where it runs: compiled where the engine folder has it for the size, else operation by operation, and
+//! on a GPU recorded once and replayed as a CUDA graph.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::EngineError;
+use super::arithmetic::Arithmetic;
+use super::choose::Task;
+use super::compiled::{LoadError, Loaded};
+use super::ffi::package::{Package, Signature};
+use super::ffi::{
+    ShimError,
+    cuda::{self, Graph, Stream},
+};
+use super::folder::Folder;
+use super::graph::{Launch, WARM_UP_RUNS};
+use super::manifest::{self, Parity};
+use super::proof;
+use crate::geometry::{PATCH, Size};
+use crate::heads::Head;
+
+/// A head and what runs its network.
+#[derive(Debug)]
+pub struct HeadEngine {
+    head: Head,
+    packages: Packages,
+    /// `None` runs it kernel by kernel.
+    graphs: Option<Graphs>,
+}
+
+/// A head's compiled network, by size and batch.
+#[derive(Debug, Default)]
+struct Packages(Vec<Loaded>);
+
+/// Recorded work, by where the tokens lie that it reads.
+#[derive(Debug)]
+struct Graphs {
+    // Recorded graphs go before what they refer to.
+    recorded: HashMap<Vec<usize>, Option<(Graph, Tensor)>>,
+    stream: Stream,
+}
+
+impl HeadEngine {
+    /// Runs `head` operation by operation, on a GPU as `task` runs its model there.
+    ///
+    /// # Errors
+    /// CUDA's own.
+    pub fn new(head: Head, task: &Task) -> Result<Self, EngineError> {
+        let graphs = match task.device {
+            Device::Cuda(index) if task.launch == Launch::Graph => {
+                let stream = cuda::load().map_err(ShimError::from)?.stream(index)?;
+                Some(Graphs { recorded: HashMap::new(), stream })
+            }
+            _ => None,
+        };
+        Ok(Self { head, packages: Packages::default(), graphs })
+    }
+
+    /// Takes the packages that `folder` has for the head, each proven against the head itself. Returns whether there are
+    /// any; after an error there are none.
+    ///
+    /// # Errors
+    /// A package that is not whole or does not agree.
+    pub fn take_packages(&mut self, folder: &Folder, task: &Task) -> Result<bool, LoadError> {
+        let (packages, _) = Packages::load(&self.head, folder, task)?;
+        self.packages = packages;
+        Ok(!self.packages.0.is_empty())
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Raw maps as of [`Head::run`]; `pass` is the size of what the model has seen at once. They may lie where the next
+    /// run puts its own. The tokens must be there already.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn run(&mut self, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
+        let _no_grad = tch::no_grad_guard();
+        let Self { head, packages, graphs } = self;
+        let Some(Graphs { recorded, stream }) = graphs else { return packages.run(head, taps, pass) };
+        // It stays this thread's current stream: what is done with the maps is queued behind them.
+        stream.use_here()?;
+        let key = taps.iter().map(|tap| tap.data_ptr() as usize).collect::<Vec<_>>();
+        if !recorded.contains_key(&key) {
+            for _ in 0..WARM_UP_RUNS {
+                packages.run(head, taps, pass).map(drop)?;
+            }
+            stream.wait()?;
+            let found = stream.record(|| packages.run(head, taps, pass));
+            let found = found.inspect_err(|EngineError { message }| {
+                let name = head.card().task.name();
+                tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
+            });
+            recorded.insert(key.clone(), found.ok());
+        }
+        match recorded.get(&key) {
+            Some(Some((graph, maps))) => {
+                graph.replay()?;
+                Ok(maps.shallow_clone())
+            }
+            _ => packages.run(head, taps, pass),
+        }
+    }
+}
+
+/// The packages that `folder` has for `head`, by file, and how well each agrees with it.
+///
+/// # Errors
+/// As [`HeadEngine::take_packages`].
+pub fn proven(head: &Head, folder: &Folder, task: &Task) -> Result<Vec<(String, Parity)>, LoadError> {
+    Ok(Packages::load(head, folder, task)?.1)
+}
+
+impl Packages {
+    /// Loads and proves what `folder` has; also returns their files and how well they agree.
+    fn load(head: &Head, folder: &Folder, task: &Task) -> Result<(Self, Vec<(String, Parity)>), LoadError> {
+        let (mut packages, mut proven) = (Self::default(), Vec::new());
+        let constants = head.constants();
+        for entry in folder.manifest.parts(head.card().task.name()) {
+            let failed = |reason: String| LoadError::of(folder, entry, reason);
+            let size = entry.size().map_err(failed)?;
+            if !task.sizes.contains(&size) || !fits(entry, &constants) {
+                continue;
+            }
+            let package = open(head, &folder.file(entry)?, entry, size, task.device);
+            let package = package.map_err(|err| failed(err.message))?;
+            packages.0.push(Loaded { size, batch: entry.batch, package });
+            let parity = packages.prove(head, size, entry.batch[0], task.arithmetic);
+            proven.push((entry.file.clone(), parity.map_err(|err| failed(err.message))?));
+        }
+        Ok((packages, proven))
+    }
+
+    fn run(&mut self, head: &Head, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
+        let batch = taps.first().map_or(0, |tap| tap.size()[0]);
+        let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch)) else {
+            return Ok(head.run(taps, grid(pass))?);
+        };
+        let found = loaded.package.run(&Tensor::f_stack(taps, 1)?)?.into_iter().next();
+        found.ok_or_else(|| EngineError { message: "the package returned nothing".into() })
+    }
+
+    /// Compares the compiled network with the head itself on one batch of tokens.
+    fn prove(
+        &mut self,
+        head: &Head,
+        size: Size,
+        batch: i64,
+        arithmetic: Arithmetic,
+    ) -> Result<Parity, EngineError> {
+        let like = head.constants().swap_remove(0).1;
+        let shape = tokens(head, size, batch);
+        // Spread like normalised tokens, the same every time.
+        let waves = Tensor::f_arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu))?;
+        let waves = waves.f_mul_scalar(0.737)?.f_sin()?.f_mul_scalar(1.4)?.f_reshape(shape)?;
+        let taps = waves.f_to_kind(like.f_kind()?)?.f_to_device(like.device())?.f_unbind(1)?;
+        let expected = head.run(&taps, grid(size))?;
+        let found = self.run(head, &taps, size)?;
+        let (cosine, largest_difference) =
+            proof::compare(&proof::vector(&found)?, &proof::vector(&expected)?)?;
+        let least = arithmetic.least_cosine();
+        if cosine.is_nan() || cosine < least {
+            let message = format!(
+                "its maps have a cosine of {cosine:.6} with the eager head's, at least {least} is asked for"
+            );
+            return Err(EngineError { message });
+        }
+        Ok(Parity { batch, cosine, largest_difference })
+    }
+}
+
+fn open(
+    head: &Head,
+    file: &Path,
+    entry: &manifest::Package,
+    size: Size,
+    device: Device,
+) -> Result<Package, EngineError> {
+    let constants = head.constants();
+    let kind = constants.first().map_or(Ok(Kind::Float), |(_, tensor)| tensor.f_kind())?;
+    let [_, shape @ ..] = tokens(head, size, 1);
+    let batch = entry.batch[0]..=entry.batch[1];
+    let mut package = Package::open(file, Signature { kind, batch, shape: shape.to_vec(), device })?;
+    package.give_constants(constants, |name| {
+        let expected = entry.constants.get(name)?;
+        Some((expected.kind()?, expected.shape.clone()))
+    })?;
+    Ok(package)
+}
+
+/// Shape of the tokens of all of a head's taps: `[batch, n_taps, n_cls + P, D]`.
+fn tokens(head: &Head, size: Size, batch: i64) -> [i64; 4] {
+    let card = head.card();
+    let [rows, columns] = grid(size);
+    let n_tokens = card.backbone.n_cls_tokens as i64 + rows * columns;
+    [batch, card.taps.len() as i64, n_tokens, card.backbone.hidden_size as i64]
+}
+
+/// Rows and columns of patches.
+fn grid(size: Size) -> [i64; 2] {
+    [size.height, size.width].map(|side| i64::from(side / PATCH))
+}
+
+/// Whether a package was compiled for a head with these parameters, whatever their values.
+fn fits(entry: &manifest::Package, constants: &[(String, Tensor)]) -> bool {
+    let is_wanted = |(name, tensor): &(String, Tensor)| {
+        let wanted = entry.constants.get(name);
+        wanted.is_some_and(|wanted| wanted.kind() == Some(tensor.kind()) && wanted.shape == tensor.size())
+    };
+    entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
+}

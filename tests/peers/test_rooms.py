@@ -1,0 +1,156 @@
+"""Rendered rooms, and the small model that learns from nothing but them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rooms_data
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from training_data import read_card
+from transformers import PixioModel
+
+from rooms.draw import SPLITS, Draw  # noqa: I001
+from rooms.textures import PATTERNS
+from training.dataset import Dataset, read_camera
+
+FLOOR, WALL, CEILING = 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory) -> Path:
+    return rooms_data.render(tmp_path_factory.mktemp("rooms") / "rooms", "--scenes", 12, "--frames", 5, "--seed", 9)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_the_same_arguments_give_the_same_bytes(tmp_path, rooms):
+    again = rooms_data.render(tmp_path / "again", "--scenes", 2, "--frames", 5, "--seed", 9, "--workers", 1)
+    expected = files(rooms)
+    assert all(expected[name] == content for name, content in files(again).items())
+    # An interrupted run goes on where it stopped.
+    for part in ("rgb", "depth", "labels"):
+        for file in (again / part).glob("scene0001_*"):
+            file.unlink()
+    rooms_data.render(again, "--scenes", 2, "--frames", 5, "--seed", 9)
+    assert all(expected[name] == content for name, content in files(again).items())
+    other = rooms_data.render(tmp_path / "other", "--scenes", 1, "--frames", 1, "--seed", 10)
+    assert files(other)["rgb/scene0000_frame0000.jpg"] != expected["rgb/scene0000_frame0000.jpg"]
+
+
+def test_floors_and_ceilings_are_planes_at_their_true_depth(rooms):
+    camera, n_judged = read_camera(rooms / "camera.yaml"), 0
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    rays = np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], -1)
+    pictures = zip(Dataset.open(rooms, "depth").pictures, Dataset.open(rooms, "segmentation").pictures, strict=True)
+    for with_depth, with_labels in pictures:
+        depth, labels = with_depth.depth(), with_labels.labels()
+        normals = []
+        for label in (FLOOR, CEILING):
+            points = (rays * depth[..., None])[labels == label]
+            if len(points) < 3000:
+                continue
+            middle = points.mean(0)
+            normal = np.linalg.svd(points - middle, full_matrices=False)[2][2]
+            away = np.abs((points - middle) @ normal)
+            # Depth is kept in whole millimetres.
+            assert np.percentile(away, 99) < 0.004, with_depth.name
+            height = abs(middle @ normal)
+            assert 0.85 < height < 1.95 and abs(normal[1]) > 0.9, (with_depth.name, height)
+            normals.append(normal)
+            n_judged += 1
+        if len(normals) == 2:
+            assert abs(normals[0] @ normals[1]) > 0.9999
+    assert n_judged > 20
+
+
+def test_the_splits_share_neither_patterns_nor_lengths():
+    assert not set(PATTERNS["train"]) & set(PATTERNS["held-out"])
+    bands = [{int(Draw(3, split, scene).length(0, 8)) for scene in range(200)} for split in SPLITS]
+    assert bands == [{0, 1, 3, 4, 6, 7}, {2, 5}]
+
+
+def trained(rooms: Path, work: Path, *options) -> str:
+    command = [sys.executable, rooms_data.ROOT / "tools" / "train_tiny.py", rooms, rooms, work / "model", "--work", work / "work", *options]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def delta1(said: str) -> float:
+    return float(said.split("delta1 ")[-1].split()[0])
+
+
+def test_a_minute_of_training_makes_a_model_that_every_peer_reads(tmp_path, rooms):
+    before, said = (trained(rooms, tmp_path / minutes, "--minutes", minutes) for minutes in "01")
+    # It is judged by the pictures that it has seen: it must have begun to learn them.
+    assert delta1(said) > delta1(before) + 0.1, (before, said)
+    # What is finished is not trained again.
+    assert delta1(trained(rooms, tmp_path / "1", "--minutes", "1")) == delta1(said)
+    check_reads_the_same(tmp_path / "1" / "model", rooms / "rgb/scene0000_frame0000.jpg")
+    for task in ("depth", "segmentation"):
+        card = read_card(tmp_path / "1" / "model" / f"{task}.safetensors")
+        assert card["task"]["kind"] == task and card["taps"] == [2, 4, 6, 8]
+
+
+def check_reads_the_same(model: Path, picture: Path) -> None:
+    """transformers and the node make the same tokens of a picture, and the node's heads read them."""
+    from node_process import run
+
+    with Image.open(picture) as image:
+        pixels = np.asarray(image.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC))
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    images = ((torch.from_numpy(pixels.copy()) / 255 - mean) / deviation).permute(2, 0, 1)[None]
+    theirs = PixioModel.from_pretrained(model).eval()
+    with torch.no_grad():
+        expected = theirs(images).last_hidden_state[0]
+    out = picture.parent / "out"
+    done = run("infer", "--model", model, "--device", "cpu", "--image", picture, "--out", out, "--depth-head", model / "depth.safetensors",
+               "--segmentation-head", model / "segmentation.safetensors", timeout_secs=60)
+    assert done.returncode == 0, done.stderr
+    found = load_file(out / f"{picture.stem}.safetensors")
+    tokens = torch.cat([found["class_tokens"], found["patch_tokens"].flatten(0, 1)])
+    assert (tokens - expected).abs().max() / expected.abs().max() < 1e-3
+    assert found["depth"].shape == found["labels"].shape == (256, 256)
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    source = sorted((rooms_data.CLIP / "rgb").iterdir())[0]
+    copy = tmp_path / source.name
+    copy.write_bytes(source.read_bytes())
+    return copy
+
+
+def test_the_models_folder_is_read_the_same_by_transformers(picture):
+    check_reads_the_same(rooms_data.TINY, picture)
+
+
+def test_what_ships_is_small():
+    def megabytes(folder):
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+    assert megabytes(rooms_data.TINY) < 12 and megabytes(rooms_data.CLIP) < 3
+
+
+@pytest.mark.parametrize("task", ("depth", "segmentation"))
+def test_the_model_does_what_its_card_says(tmp_path, task):
+    head = rooms_data.TINY / f"{task}.safetensors"
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, rooms_data.ROOT / "tools" / "evaluate_head.py", head, rooms_data.TINY, rooms_data.held_out(), "--json", figures,
+               "--device", "cpu"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    measured, told = json.loads(figures.read_text()), read_card(head)["held_out"]
+    # Another graphics library may round a pixel the other way.
+    names = ("abs_rel", "rmse_m", "delta1") if task == "depth" else ("miou", "accuracy")
+    assert {name: measured[name] for name in names} == pytest.approx({name: told[name] for name in names}, rel=0.01)
+    card = (rooms_data.TINY / "README.md").read_text()
+    assert all(f"{told[name]:.3f}" in card for name in names), told

@@ -1,0 +1,95 @@
+"""models/pixio-tiny through the running node: what the topics say of rooms that it has never seen, against the truth."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rooms_data
+import torch
+from clip import Clip
+from peer import nanos, until
+from test_dense import points
+
+HEADS = ("--depth-head", str(rooms_data.TINY / "depth.safetensors"), "--segmentation-head", str(rooms_data.TINY / "segmentation.safetensors"))
+TOPICS = ("depth/image", "segmentation/image", "points")
+# Every tenth of the held-out pictures: forty, of all rooms.
+STEP = 10
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Clip:
+    """A data set of its own, so that the tools judge the same pictures."""
+    whole, some = rooms_data.held_out(), tmp_path_factory.mktemp("held-out")
+    for part in ("rgb", "depth", "labels"):
+        (some / part).mkdir()
+        for file in sorted((whole / part).iterdir())[::STEP]:
+            (some / part / file.name).symlink_to(file)
+    for name in ("camera.yaml", "classes.yaml"):
+        (some / name).symlink_to(whole / name)
+    return Clip.open(some)
+
+
+@pytest.fixture(scope="module")
+def answers(peer, clip) -> dict[str, dict]:
+    """By topic and number of the picture."""
+    from rig import Rig
+
+    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=HEADS)
+    try:
+        def calibrated():
+            node.camera_info.publish(clip.camera_info(peer.stamp()))
+            time.sleep(0.1)
+            return node.inboxes["points"].answer(node.send(clip.rgb[0]), 1)
+        until(calibrated, 15, f"points\n{node.node.tail()}")
+        found = {topic: {} for topic in TOPICS}
+        for i, rgb in enumerate(clip.rgb):
+            stamp = node.send(rgb)
+            for topic in TOPICS:
+                found[topic][i] = node.inboxes[topic].answer(stamp, 10)
+                assert found[topic][i] is not None and nanos(found[topic][i].header.stamp) == nanos(stamp), (topic, i, node.node.tail())
+        return found
+    finally:
+        node.close()
+
+
+def offline(clip: Clip, task: str, out) -> dict:
+    command = [sys.executable, rooms_data.ROOT / "tools" / "evaluate_head.py", rooms_data.TINY / f"{task}.safetensors", rooms_data.TINY,
+               clip.folder, "--json", out, "--device", "cpu"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+def test_depth_from_the_topic_is_as_good_as_the_tools_say(clip, answers, tmp_path):
+    found, told = clip.depth_figures(answers["depth/image"]), offline(clip, "depth", tmp_path / "figures.json")
+    assert found["pixels"] == told["pixels"] > 2_000_000
+    assert [found["abs_rel"], found["delta1"]] == pytest.approx([told["abs_rel"], told["delta1"]], rel=0.02)
+
+
+def test_labels_from_the_topic_are_as_good_as_the_tools_say(clip, answers, tmp_path):
+    found, told = clip.label_figures(answers["segmentation/image"]), offline(clip, "segmentation", tmp_path / "figures.json")
+    assert found["pixels"] == told["pixels"] > 2_000_000
+    assert found["miou"] == pytest.approx(told["miou"], rel=0.02)
+
+
+def test_points_lie_on_the_surfaces_of_the_scene(clip, answers):
+    camera = clip.camera
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    rays = np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], -1)
+    away, range_m = [], []
+    for i, message in answers["points"].items():
+        cloud = points(message)
+        found = np.stack([cloud["x"], cloud["y"], cloud["z"]], -1).reshape(-1, 3)
+        assert np.isfinite(found).all()
+        surface = (rays * clip.depth(i)[..., None])[::2, ::2].reshape(-1, 3)
+        nearest = torch.cdist(torch.from_numpy(found).double(), torch.from_numpy(surface)).min(1).values.numpy()
+        away.append(nearest)
+        range_m.append(found[:, 2])
+    away, range_m = np.concatenate(away), np.concatenate(range_m)
+    # As far off as the depth is wrong, and no farther: wrong rays would add to it.
+    relative = away / range_m
+    assert np.median(relative) < 0.08 and np.percentile(relative, 90) < 0.3, (np.median(relative), np.percentile(relative, 90))
