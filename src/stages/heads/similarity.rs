@@ -100,7 +100,7 @@ mod tests {
         let mut first = [1.0f32; 16];
         first[2..4].copy_from_slice(&[0.0, 3.0]);
         let mut similarity = Similarity::default();
-        let mut of = |similarity: &mut Similarity, rows: &[f32]| {
+        let of = |similarity: &mut Similarity, rows: &[f32]| {
             let found = similarity.of(0, &patches(rows), &geometry).unwrap()?;
             Some(Vec::<f32>::try_from(found.flatten(0, -1)).unwrap())
         };
