@@ -131,7 +131,7 @@ impl Encoder {
             let found = rays(info, self.config.projection, stride);
             self.rays.insert(output.camera, Rays { of: info.clone(), found });
         }
-        let Some(Rays { found, .. }) = self.rays.get(&output.camera) else { return None };
+        let Rays { found, .. } = self.rays.get(&output.camera)?;
         match found {
             Ok(rays) => {
                 let surface = Surface {
