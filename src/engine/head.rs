@@ -35,12 +35,20 @@ pub struct HeadEngine {
 #[derive(Debug, Default)]
 struct Packages(Vec<Loaded>);
 
-/// Recorded work, by where the tokens lie that it reads.
+/// Recorded work, by what the model has seen at once and the batch.
 #[derive(Debug)]
 struct Graphs {
     // Recorded graphs go before what they refer to.
-    recorded: HashMap<Vec<usize>, Option<(Graph, Tensor)>>,
+    recorded: HashMap<(Size, i64), Option<Recorded>>,
     stream: Stream,
+}
+
+/// It reads `taps` and leaves its result in `maps`.
+#[derive(Debug)]
+struct Recorded {
+    graph: Graph,
+    taps: Vec<Tensor>,
+    maps: Tensor,
 }
 
 impl HeadEngine {
@@ -86,27 +94,39 @@ impl HeadEngine {
         let Some(Graphs { recorded, stream }) = graphs else { return packages.run(head, taps, pass) };
         // It stays this thread's current stream: what is done with the maps is queued behind them.
         stream.use_here()?;
-        let key = taps.iter().map(|tap| tap.data_ptr() as usize).collect::<Vec<_>>();
+        let key = (pass, batch(taps));
         if !recorded.contains_key(&key) {
-            for _ in 0..WARM_UP_RUNS {
-                packages.run(head, taps, pass).map(drop)?;
-            }
-            stream.wait()?;
-            let found = stream.record(|| packages.run(head, taps, pass));
+            let found = record(stream, taps, |taps| packages.run(head, taps, pass));
             let found = found.inspect_err(|EngineError { message }| {
                 let name = head.card().task.name();
                 tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
             });
-            recorded.insert(key.clone(), found.ok());
+            recorded.insert(key, found.ok());
         }
-        match recorded.get(&key) {
-            Some(Some((graph, maps))) => {
-                graph.replay()?;
-                Ok(maps.shallow_clone())
-            }
-            _ => packages.run(head, taps, pass),
+        let Some(Some(Recorded { graph, taps: inputs, maps })) = recorded.get(&key) else {
+            return packages.run(head, taps, pass);
+        };
+        for (input, tap) in inputs.iter().zip(taps) {
+            stream.copy(input, tap)?;
         }
+        graph.replay()?;
+        Ok(maps.shallow_clone())
     }
+}
+
+/// Records `work` on taps of its own that are like `taps`.
+fn record(
+    stream: &Stream,
+    taps: &[Tensor],
+    mut work: impl FnMut(&[Tensor]) -> Result<Tensor, EngineError>,
+) -> Result<Recorded, EngineError> {
+    let taps = taps.iter().map(Tensor::f_zeros_like).collect::<Result<Vec<_>, _>>()?;
+    for _ in 0..WARM_UP_RUNS {
+        work(&taps).map(drop)?;
+    }
+    stream.wait()?;
+    let (graph, maps) = stream.record(|| work(&taps))?;
+    Ok(Recorded { graph, taps, maps })
 }
 
 /// The packages that `folder` has for `head`, by file, and how well each agrees with it.
@@ -138,8 +158,7 @@ impl Packages {
     }
 
     fn run(&mut self, head: &Head, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
-        let batch = taps.first().map_or(0, |tap| tap.size()[0]);
-        let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch)) else {
+        let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch(taps))) else {
             return Ok(head.run(taps, grid(pass))?);
         };
         let found = loaded.package.run(&Tensor::f_stack(taps, 1)?)?.into_iter().next();
@@ -200,6 +219,11 @@ fn tokens(head: &Head, size: Size, batch: i64) -> [i64; 4] {
     let [rows, columns] = grid(size);
     let n_tokens = card.backbone.n_cls_tokens as i64 + rows * columns;
     [batch, card.taps.len() as i64, n_tokens, card.backbone.hidden_size as i64]
+}
+
+/// Pictures whose tokens these are.
+fn batch(taps: &[Tensor]) -> i64 {
+    taps.first().map_or(0, |tap| tap.size()[0])
 }
 
 /// Rows and columns of patches.
