@@ -2,6 +2,7 @@
 //! on a GPU recorded once and replayed as a CUDA graph.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -94,16 +95,18 @@ impl HeadEngine {
         let Some(Graphs { recorded, stream }) = graphs else { return packages.run(head, taps, pass) };
         // It stays this thread's current stream: what is done with the maps is queued behind them.
         stream.use_here()?;
-        let key = (pass, batch(taps));
-        if !recorded.contains_key(&key) {
-            let found = record(stream, taps, |taps| packages.run(head, taps, pass));
-            let found = found.inspect_err(|EngineError { message }| {
-                let name = head.card().task.name();
-                tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
-            });
-            recorded.insert(key, found.ok());
-        }
-        let Some(Some(Recorded { graph, taps: inputs, maps })) = recorded.get(&key) else {
+        let recorded = match recorded.entry((pass, batch(taps))) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let found = record(stream, taps, |taps| packages.run(head, taps, pass));
+                let found = found.inspect_err(|EngineError { message }| {
+                    let name = head.card().task.name();
+                    tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
+                });
+                entry.insert(found.ok())
+            }
+        };
+        let Some(Recorded { graph, taps: inputs, maps }) = recorded else {
             return packages.run(head, taps, pass);
         };
         for (input, tap) in inputs.iter().zip(taps) {
