@@ -83,7 +83,8 @@ def main() -> None:
     focal_length = dataset.camera and dataset.camera.focal_length(args.size if args.fit == "stretch" else None)
     card = head_file.card(task.card(focal_length), head, encoder.card, taps, args.size, fit=args.fit,
                           held_out=best.best)
-    head_file.write(args.out, best.best_weights, card)
+    weights = {name: value.half() if args.float16 else value for name, value in best.best_weights.items()}
+    head_file.write(args.out, weights, card)
     beside.unlink(missing_ok=True)
     print(f"{args.out}: epoch {best.best_epoch}, {best.seconds / 60:.1f} minutes; on {len(held_out)} held-out "
           f"pictures\n{table(best.best)}")
@@ -106,6 +107,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=options.count, help="take this many pictures, spread over the data set")
     parser.add_argument("--max-depth", type=options.positive, default=10.0,
                         help="the largest depth the head can say, m (10)")
+    parser.add_argument("--float16", action="store_true", help="write half the bytes")
     parser.add_argument("--size", type=options.size, default=(256, 256), metavar="WxH", help="model input (256x256)")
     parser.add_argument("--fit", choices=("stretch", "crop"), default="stretch")
     parser.add_argument("--crops", type=options.count, default=4, help="windows per picture with --fit crop (4)")

@@ -104,18 +104,21 @@ def check_reads_the_same(model: Path, picture: Path) -> None:
     """transformers and the node make the same tokens of a picture, and the node's heads read them."""
     from node_process import run
 
+    # Both get the same pixels: nothing is left to resize.
     with Image.open(picture) as image:
-        pixels = np.asarray(image.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC))
+        small = image.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
+    out, pixels = picture.parent / "out", np.asarray(small)
+    out.mkdir()
+    small.save(out / "small.png")
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     images = ((torch.from_numpy(pixels.copy()) / 255 - mean) / deviation).permute(2, 0, 1)[None]
-    theirs = PixioModel.from_pretrained(model).eval()
+    theirs = PixioModel.from_pretrained(model, dtype=torch.float32).eval()
     with torch.no_grad():
         expected = theirs(images).last_hidden_state[0]
-    out = picture.parent / "out"
-    done = run("infer", "--model", model, "--device", "cpu", "--image", picture, "--out", out, "--depth-head", model / "depth.safetensors",
+    done = run("infer", "--model", model, "--device", "cpu", "--image", out / "small.png", "--out", out, "--depth-head", model / "depth.safetensors",
                "--segmentation-head", model / "segmentation.safetensors", timeout_secs=60)
     assert done.returncode == 0, done.stderr
-    found = load_file(out / f"{picture.stem}.safetensors")
+    found = load_file(out / "small.safetensors")
     tokens = torch.cat([found["class_tokens"], found["patch_tokens"].flatten(0, 1)])
     assert (tokens - expected).abs().max() / expected.abs().max() < 1e-3
     assert found["depth"].shape == found["labels"].shape == (256, 256)
