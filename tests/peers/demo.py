@@ -91,7 +91,7 @@ def save(folder: Path, clip: Clip, frames: list[int], found: dict[str, dict]) ->
     return [still, moving]
 
 
-def shown(path: Path) -> Path:
+def short(path: Path) -> Path:
     """As short as it can be told from the project's folder."""
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
@@ -149,7 +149,7 @@ def main() -> int:
         arguments = [text for task, file in heads.items() for text in (f"--{task}-head", str(file))]
         with Node(model=options.model, size=options.size, options=arguments) as node:
             inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
-            print(f"the node is ready; showing it {shown(options.pictures)} for {len(frames) / RATE_HZ:.0f} s", flush=True)
+            print(f"the node is ready; showing it {short(options.pictures)} for {len(frames) / RATE_HZ:.0f} s", flush=True)
             frame_of = show(peer, clip, frames, inboxes.values())
             found = {topic: by_frame(inbox, frame_of) for topic, inbox in inboxes.items()}
             code = node.stop()
@@ -161,7 +161,7 @@ def main() -> int:
             print("\n".join(summary(clip, frames, frame_of, found, inboxes["features"])))
             print(f"books         {node.books()}")
             for path in save(options.out, clip, frames, found):
-                print(f"picture       {shown(path)}")
+                print(f"picture       {short(path)}")
             if options.model.startswith("random:"):
                 print("random weights: this shows the way of the data, not what Pixio sees")
             return 0
