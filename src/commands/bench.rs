@@ -15,6 +15,7 @@ use crate::commands::measure::{self, Contender, measure, reserved_mb};
 use crate::commands::model::{Model, fitter, head_files, input_size, load_engine};
 use crate::config::{Config, Engine, Live, Values};
 use crate::engine::choose::Task;
+use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
 use crate::geometry::{Projection, Size};
@@ -72,10 +73,13 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     // Nothing but the weights is there yet.
     let weights_mb = reserved_mb(model.task.device);
     model.warm(config).map_err(|err| Failure::Running(err.into()))?;
-    let (mut contenders, mut failed) = (Vec::new(), Vec::new());
+    let (mut contenders, mut ways, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (name, launch) in named(config, &model, options) {
         match load(config, &model.task, options, (name, launch), weights_mb) {
-            Ok(contender) => contenders.push(contender),
+            Ok((contender, folder)) => {
+                contenders.push(contender);
+                ways.push((folder, launch));
+            }
             Err(err) => {
                 tracing::error!("{err:#}");
                 failed.push(json!({"engine": name, "error": format!("{err:#}")}));
@@ -97,7 +101,10 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     measure::print(&figures);
 
     let mut found = Vec::new();
-    for (Contender { name, engine, .. }, figures) in contenders.into_iter().zip(figures) {
+    for ((Contender { name, engine, .. }, (folder, launch)), figures) in
+        contenders.into_iter().zip(ways).zip(figures)
+    {
+        model.run_heads_as(folder, launch);
         let mut entry = json!(figures);
         entry["engine"] = json!(name);
         // The frame path runs pictures one by one.
@@ -143,11 +150,17 @@ fn load(
     options: &Options,
     (name, launch): (&str, Launch),
     weights_mb: Option<f64>,
-) -> anyhow::Result<Contender> {
+) -> anyhow::Result<(Contender, Option<Folder>)> {
     let task = Task { launch, batch: options.batch, ..task.shallow_clone() };
     let config = Config { engine: Engine::from_text(name), ..config.clone() };
     let images = proof::pictures(input_size(&config), options.batch)?;
-    Contender::load(name, task.device, weights_mb, &images, || Ok(load_engine(&config, &task)?.0))
+    let mut folder = None;
+    let contender = Contender::load(name, task.device, weights_mb, &images, || {
+        let (engine, found) = load_engine(&config, &task)?;
+        folder = found;
+        Ok(engine)
+    });
+    Ok((contender?, folder))
 }
 
 /// Latencies of every span, frames per second of the whole pipeline and what each head adds.

@@ -158,6 +158,12 @@ impl Model {
         read_heads(config, pixio, *device, *arithmetic)
     }
 
+    /// Has the heads run as those of another engine of this model: with the packages of its folder, launched like it.
+    pub fn run_heads_as(&mut self, folder: Option<Folder>, launch: Launch) {
+        self.folder = folder;
+        self.task.launch = launch;
+    }
+
     fn head_engine(&self, config: &Config, head: Head) -> anyhow::Result<HeadEngine> {
         let name = head.card().task.name();
         let mut engine = HeadEngine::new(head, &self.task)?;

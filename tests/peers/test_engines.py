@@ -95,6 +95,15 @@ def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engi
     assert (compiled["labels"] == eager["labels"]).mean() > 0.999
 
 
+def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_heads, heads):
+    file = tmp_path / "figures.json"
+    done = run("bench", *MODEL, *heads, "--engine", f"eager,{engine_with_heads}", "--frames", "3", "--picture", "320x240", "--json", file,
+               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"compiled, from {engine_with_heads}") == 2, done.stderr
+    assert [[head["name"] for head in one["heads"]] for one in json.loads(file.read_text())["engines"]] == 2 * [["depth", "segmentation"]]
+
+
 def test_an_engine_without_the_head_runs_it_eagerly_and_says_so(tmp_path, engine_with_heads, heads):
     other = head_files.write(tmp_path / "other.safetensors", "depth", head="linear")
     said, _ = written(tmp_path / "other", "--engine", engine_with_heads, "--depth-head", other)
