@@ -83,7 +83,8 @@ def main() -> None:
     focal_length = dataset.camera and dataset.camera.focal_length(args.size if args.fit == "stretch" else None)
     card = head_file.card(task.card(focal_length), head, encoder.card, taps, args.size, fit=args.fit,
                           held_out=best.best)
-    weights = {name: value.half() if args.float16 else value for name, value in best.best_weights.items()}
+    weights = {name: value.half() if args.float16 and value.is_floating_point() else value
+               for name, value in best.best_weights.items()}
     head_file.write(args.out, weights, card)
     beside.unlink(missing_ok=True)
     print(f"{args.out}: epoch {best.best_epoch}, {best.seconds / 60:.1f} minutes; on {len(held_out)} held-out "

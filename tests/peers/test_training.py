@@ -279,6 +279,17 @@ def test_the_time_can_be_bounded(tmp_path, model, data, capsys):
     assert "epoch 1/1000000" in capsys.readouterr().out
 
 
+def test_a_head_may_be_written_in_half(tmp_path, model, data, capsys):
+    options = ("--task", "depth", "--head", "linear", *SIZE, "--epochs", "1", "--no-cache", "--held-out", data)
+    whole, _ = train(model, data, tmp_path / "whole.safetensors", *options)
+    train(model, data, tmp_path / "half.safetensors", *options, "--float16")
+    tensors = load_file(tmp_path / "half.safetensors")
+    assert all(tensor.dtype == torch.float16 for tensor in tensors.values() if tensor.is_floating_point())
+    assert tensors["norm.num_batches_tracked"].dtype == torch.int64
+    tool("evaluate_head", tmp_path / "half.safetensors", model, data, "--device", "cpu", "--json", tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text())["abs_rel"] == pytest.approx(whole["abs_rel"], rel=0.01)
+
+
 def test_the_focal_length_is_that_of_the_model_input(tmp_path, model, data):
     folder = data_folder(tmp_path / "data", n=4)
     (folder / "camera.yaml").write_text("{width: 96, height: 64, fx: 90.0, fy: 80.0, cx: 47.5, cy: 31.5}\n")
