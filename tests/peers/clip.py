@@ -72,26 +72,24 @@ class Clip:
         return message
 
     def depth_figures(self, answers: dict[int, Image], max_depth: float = 10.0) -> dict | None:
-        """Of depth/image messages by number of the frame; None without truth."""
-        figures = DepthFigures(max_depth)
-        for i, message in answers.items():
-            truth = self.depth(i)
-            if truth is None:
-                return None
-            found = Pillow.fromarray(meters(message)).resize(truth.shape[::-1], Pillow.Resampling.BILINEAR)
-            figures.add(torch.from_numpy(np.array(found)), torch.from_numpy(truth))
-        return figures.result()
+        """Of depth/image messages by number of the picture; None without truth."""
+        return figures(DepthFigures(max_depth), answers, self.depth, meters, Pillow.Resampling.BILINEAR)
 
     def label_figures(self, answers: dict[int, Image]) -> dict | None:
-        """Of segmentation/image messages by number of the frame; None without truth."""
-        figures = SegmentationFigures([entry["name"] for entry in self.classes])
-        for i, message in answers.items():
-            truth = self.labels(i)
-            if truth is None:
-                return None
-            found = Pillow.fromarray(classes(message)).resize(truth.shape[::-1], Pillow.Resampling.NEAREST)
-            figures.add(torch.from_numpy(np.array(found)), torch.from_numpy(truth))
-        return figures.result()
+        """Of segmentation/image messages by number of the picture; None without truth."""
+        names = [entry["name"] for entry in self.classes]
+        return figures(SegmentationFigures(names), answers, self.labels, classes, Pillow.Resampling.NEAREST)
+
+
+def figures(judge, answers: dict[int, Image], truth_of, array_of, resampling) -> dict | None:
+    """What `judge` finds at the size of the truth."""
+    for i, message in answers.items():
+        truth = truth_of(i)
+        if truth is None:
+            return None
+        found = Pillow.fromarray(array_of(message)).resize(truth.shape[::-1], resampling)
+        judge.add(torch.from_numpy(np.array(found)), torch.from_numpy(truth))
+    return judge.result()
 
 
 def meters(message: Image) -> np.ndarray:

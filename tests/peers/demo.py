@@ -38,8 +38,16 @@ def show(peer: Peer, clip: Clip, frames: list[int], inboxes) -> dict[int, int]:
     """Publishes the frames; the number of the frame behind each stamp."""
     camera, info = peer.publisher(Image, "/camera/image_raw"), peer.publisher(CameraInfo, "/camera/camera_info")
     until(lambda: camera.get_subscription_count() and all(inbox.matched() for inbox in inboxes), 15, "the node's topics")
-    # The node looks for subscribers several times a second.
+
+    def answered():
+        camera.publish(pictures.image(clip.rgb[frames[0]], peer.stamp()))
+        time.sleep(0.1)
+        return len(inboxes[0])
+    # Each side finds the other in its own time, and the node looks for subscribers several times a second.
+    until(answered, 15, "an answer to the first frames")
     time.sleep(0.5)
+    for inbox in inboxes:
+        inbox.clear()
     frame_of, start = {}, time.monotonic()
     for i, picture in enumerate(frames):
         time.sleep(max(0.0, start + i / RATE_HZ - time.monotonic()))
@@ -150,7 +158,7 @@ def main() -> int:
         with Node(model=options.model, size=options.size, options=arguments) as node:
             inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
             print(f"the node is ready; showing it {short(options.pictures)} for {len(frames) / RATE_HZ:.0f} s", flush=True)
-            frame_of = show(peer, clip, frames, inboxes.values())
+            frame_of = show(peer, clip, frames, list(inboxes.values()))
             found = {topic: by_frame(inbox, frame_of) for topic, inbox in inboxes.items()}
             code = node.stop()
             missing = [topic for topic, answers in found.items() if not answers]
