@@ -12,7 +12,7 @@ use super::int8::quantized;
 use super::machine::Machine;
 use super::manifest::{BACKBONE, Manifest};
 use super::{Engine, EngineError, Tokens, manifest};
-use crate::geometry::{PATCH, Size};
+use crate::geometry::Size;
 use crate::pixio::Pixio;
 
 /// Runs the packages of an engine folder on the weights of a model, and other sizes eagerly.
@@ -136,8 +136,7 @@ struct Weights<'a> {
 impl Weights<'_> {
     /// For pictures of `size`.
     fn constants(&mut self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
-        let grid = [size.height, size.width].map(|side| i64::from(side / PATCH));
-        let constants = self.pixio.constants(grid)?;
+        let constants = self.pixio.constants(size.patches())?;
         if self.precision != Arithmetic::Int8 {
             return Ok(constants);
         }
@@ -167,10 +166,7 @@ fn load(
     let wanted = package.constant_names()?;
     // The norm of a tap before the last block and the blocks after it may not be in the package.
     let constants = weights.constants(size)?.into_iter().filter(|(name, _)| wanted.contains(name));
-    package.give_constants(constants.collect(), |name| {
-        let expected = entry.constants.get(name)?;
-        Some((expected.kind()?, expected.shape.clone()))
-    })?;
+    package.give_constants(constants.collect(), |name| entry.expected(name))?;
     Ok(package)
 }
 

@@ -20,7 +20,7 @@ use super::folder::Folder;
 use super::graph::{Launch, WARM_UP_RUNS};
 use super::manifest::{self, Parity};
 use super::proof;
-use crate::geometry::{PATCH, Size};
+use crate::geometry::Size;
 use crate::heads::Head;
 
 /// A head and what runs its network.
@@ -162,7 +162,7 @@ impl Packages {
 
     fn run(&mut self, head: &Head, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
         let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch(taps))) else {
-            return Ok(head.run(taps, grid(pass))?);
+            return Ok(head.run(taps, pass.patches())?);
         };
         let found = loaded.package.run(&Tensor::f_stack(taps, 1)?)?.into_iter().next();
         found.ok_or_else(|| EngineError { message: "the package returned nothing".into() })
@@ -182,7 +182,7 @@ impl Packages {
         let waves = Tensor::f_arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu))?;
         let waves = waves.f_mul_scalar(0.737)?.f_sin()?.f_mul_scalar(1.4)?.f_reshape(shape)?;
         let taps = waves.f_to_kind(like.f_kind()?)?.f_to_device(like.device())?.f_unbind(1)?;
-        let expected = head.run(&taps, grid(size))?;
+        let expected = head.run(&taps, size.patches())?;
         let found = self.run(head, &taps, size)?;
         let (cosine, largest_difference) =
             proof::compare(&proof::vector(&found)?, &proof::vector(&expected)?)?;
@@ -209,17 +209,14 @@ fn open(
     let [_, shape @ ..] = tokens(head, size, 1);
     let batch = entry.batch[0]..=entry.batch[1];
     let mut package = Package::open(file, Signature { kind, batch, shape: shape.to_vec(), device })?;
-    package.give_constants(constants, |name| {
-        let expected = entry.constants.get(name)?;
-        Some((expected.kind()?, expected.shape.clone()))
-    })?;
+    package.give_constants(constants, |name| entry.expected(name))?;
     Ok(package)
 }
 
 /// Shape of the tokens of all of a head's taps: `[batch, n_taps, n_cls + P, D]`.
 fn tokens(head: &Head, size: Size, batch: i64) -> [i64; 4] {
     let card = head.card();
-    let [rows, columns] = grid(size);
+    let [rows, columns] = size.patches();
     let n_tokens = card.backbone.n_cls_tokens as i64 + rows * columns;
     [batch, card.taps.len() as i64, n_tokens, card.backbone.hidden_size as i64]
 }
@@ -229,16 +226,9 @@ fn batch(taps: &[Tensor]) -> i64 {
     taps.first().map_or(0, |tap| tap.size()[0])
 }
 
-/// Rows and columns of patches.
-fn grid(size: Size) -> [i64; 2] {
-    [size.height, size.width].map(|side| i64::from(side / PATCH))
-}
-
 /// Whether a package was compiled for a head with these parameters, whatever their values.
 fn fits(entry: &manifest::Package, constants: &[(String, Tensor)]) -> bool {
-    let is_wanted = |(name, tensor): &(String, Tensor)| {
-        let wanted = entry.constants.get(name);
-        wanted.is_some_and(|wanted| wanted.kind() == Some(tensor.kind()) && wanted.shape == tensor.size())
-    };
+    let is_wanted =
+        |(name, tensor): &(String, Tensor)| entry.expected(name) == Some((tensor.kind(), tensor.size()));
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
 }

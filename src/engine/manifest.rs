@@ -243,6 +243,12 @@ impl Constant {
 }
 
 impl Package {
+    /// Element type and shape that the constant `name` must have; `None` where the package has no such constant.
+    pub fn expected(&self, name: &str) -> Option<(Kind, Vec<i64>)> {
+        let constant = self.constants.get(name)?;
+        Some((constant.kind()?, constant.shape.clone()))
+    }
+
     /// Size of the model input.
     ///
     /// # Errors

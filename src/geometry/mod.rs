@@ -29,6 +29,11 @@ impl Size {
     pub fn sides(self) -> [i64; 2] {
         [i64::from(self.height), i64::from(self.width)]
     }
+
+    /// Rows and columns of patches of a model input of this size.
+    pub fn patches(self) -> [i64; 2] {
+        self.sides().map(|side| side / i64::from(PATCH))
+    }
 }
 
 /// Side of a patch in pixels of the model input.

@@ -1,9 +1,12 @@
 """Rendered rooms for tests: the same arguments of tools/render_rooms.py give the same pictures."""
 
+import json
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "models" / "pixio-tiny"
@@ -15,6 +18,21 @@ def render(out: Path, *options) -> Path:
     command = [sys.executable, ROOT / "tools" / "render_rooms.py", out, *options]
     subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, timeout=300)
     return out
+
+
+def evaluated(task: str, folder: Path, out: Path) -> dict:
+    """What tools/evaluate_head.py finds of models/pixio-tiny; `out` is a file to write."""
+    command = [sys.executable, ROOT / "tools" / "evaluate_head.py", TINY / f"{task}.safetensors", TINY, folder, "--json", out, "--device", "cpu"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+def rays(camera) -> np.ndarray:
+    """[height, width, 3]: where a pinhole camera's pixels look, one metre along the optical axis."""
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height) - camera.cy) / camera.fy
+    return np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], -1)
 
 
 @cache

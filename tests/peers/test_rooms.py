@@ -1,6 +1,5 @@
 """Rendered rooms, and the small model that learns from nothing but them."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -45,10 +44,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path, rooms):
 
 
 def test_floors_and_ceilings_are_planes_at_their_true_depth(rooms):
-    camera, n_judged = read_camera(rooms / "camera.yaml"), 0
-    x = (np.arange(camera.width) - camera.cx) / camera.fx
-    y = (np.arange(camera.height) - camera.cy) / camera.fy
-    rays = np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], -1)
+    rays, n_judged = rooms_data.rays(read_camera(rooms / "camera.yaml")), 0
     pictures = zip(Dataset.open(rooms, "depth").pictures, Dataset.open(rooms, "segmentation").pictures, strict=True)
     for with_depth, with_labels in pictures:
         depth, labels = with_depth.depth(), with_labels.labels()
@@ -94,21 +90,20 @@ def test_a_minute_of_training_makes_a_model_that_every_peer_reads(tmp_path, room
     assert abs_rel(said) < 0.9 * abs_rel(before), (before, said)
     # What is finished is not trained again.
     assert abs_rel(trained(rooms, tmp_path / "1", "--minutes", "1")) == abs_rel(said)
-    check_reads_the_same(tmp_path / "1" / "model", rooms / "rgb/scene0000_frame0000.jpg")
+    check_reads_the_same(tmp_path / "1" / "model", rooms / "rgb/scene0000_frame0000.jpg", tmp_path)
     for task in ("depth", "segmentation"):
         card = read_card(tmp_path / "1" / "model" / f"{task}.safetensors")
         assert card["task"]["kind"] == task and card["taps"] == [2, 4, 6, 8]
 
 
-def check_reads_the_same(model: Path, picture: Path) -> None:
+def check_reads_the_same(model: Path, picture: Path, out: Path) -> None:
     """transformers and the node make the same tokens of a picture, and the node's heads read them."""
     from node_process import run
 
     # Both get the same pixels: nothing is left to resize.
     with Image.open(picture) as image:
         small = image.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
-    out, pixels = picture.parent / "out", np.asarray(small)
-    out.mkdir()
+    pixels = np.asarray(small)
     small.save(out / "small.png")
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     images = ((torch.from_numpy(pixels.copy()) / 255 - mean) / deviation).permute(2, 0, 1)[None]
@@ -124,16 +119,8 @@ def check_reads_the_same(model: Path, picture: Path) -> None:
     assert found["depth"].shape == found["labels"].shape == (256, 256)
 
 
-@pytest.fixture
-def picture(tmp_path) -> Path:
-    source = sorted((rooms_data.CLIP / "rgb").iterdir())[0]
-    copy = tmp_path / source.name
-    copy.write_bytes(source.read_bytes())
-    return copy
-
-
-def test_the_models_folder_is_read_the_same_by_transformers(picture):
-    check_reads_the_same(rooms_data.TINY, picture)
+def test_the_models_folder_is_read_the_same_by_transformers(tmp_path):
+    check_reads_the_same(rooms_data.TINY, min((rooms_data.CLIP / "rgb").iterdir()), tmp_path)
 
 
 def test_what_ships_is_small():
@@ -145,13 +132,7 @@ def test_what_ships_is_small():
 
 @pytest.mark.parametrize("task", ("depth", "segmentation"))
 def test_the_model_does_what_its_card_says(tmp_path, task):
-    head = rooms_data.TINY / f"{task}.safetensors"
-    figures = tmp_path / "figures.json"
-    command = [sys.executable, rooms_data.ROOT / "tools" / "evaluate_head.py", head, rooms_data.TINY, rooms_data.held_out(), "--json", figures,
-               "--device", "cpu"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    measured, told = json.loads(figures.read_text()), read_card(head)["held_out"]
+    measured, told = rooms_data.evaluated(task, rooms_data.held_out(), tmp_path / "figures.json"), read_card(rooms_data.TINY / f"{task}.safetensors")["held_out"]
     # Another graphics library may round a pixel the other way.
     names = ("abs_rel", "rmse_m", "delta1") if task == "depth" else ("miou", "accuracy")
     assert {name: measured[name] for name in names} == pytest.approx({name: told[name] for name in names}, rel=0.01)

@@ -1,8 +1,5 @@
 """models/pixio-tiny through the running node: what the topics say of rooms that it has never seen, against the truth."""
 
-import json
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -55,31 +52,20 @@ def answers(peer, clip) -> dict[str, dict]:
         node.close()
 
 
-def offline(clip: Clip, task: str, out) -> dict:
-    command = [sys.executable, rooms_data.ROOT / "tools" / "evaluate_head.py", rooms_data.TINY / f"{task}.safetensors", rooms_data.TINY,
-               clip.folder, "--json", out, "--device", "cpu"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(out.read_text())
-
-
 def test_depth_from_the_topic_is_as_good_as_the_tools_say(clip, answers, tmp_path):
-    found, told = clip.depth_figures(answers["depth/image"]), offline(clip, "depth", tmp_path / "figures.json")
+    found, told = clip.depth_figures(answers["depth/image"]), rooms_data.evaluated("depth", clip.folder, tmp_path / "figures.json")
     assert found["pixels"] == told["pixels"] > 2_000_000
     assert [found["abs_rel"], found["delta1"]] == pytest.approx([told["abs_rel"], told["delta1"]], rel=0.02)
 
 
 def test_labels_from_the_topic_are_as_good_as_the_tools_say(clip, answers, tmp_path):
-    found, told = clip.label_figures(answers["segmentation/image"]), offline(clip, "segmentation", tmp_path / "figures.json")
+    found, told = clip.label_figures(answers["segmentation/image"]), rooms_data.evaluated("segmentation", clip.folder, tmp_path / "figures.json")
     assert found["pixels"] == told["pixels"] > 2_000_000
     assert found["miou"] == pytest.approx(told["miou"], rel=0.02)
 
 
 def test_points_lie_on_the_surfaces_of_the_scene(clip, answers):
-    camera = clip.camera
-    x = (np.arange(camera.width) - camera.cx) / camera.fx
-    y = (np.arange(camera.height) - camera.cy) / camera.fy
-    rays = np.stack([*np.meshgrid(x, y), np.ones((camera.height, camera.width))], -1)
+    rays = rooms_data.rays(clip.camera)
     away, range_m = [], []
     for i, message in answers["points"].items():
         cloud = points(message)
