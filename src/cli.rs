@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
 use crate::config::{
-    Choice, ConfigError, LogLevel, Origin, Place, Settings, Value, files, model_size_from_text,
+    Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text,
 };
 use crate::geometry::Size;
 use crate::ros::args::{self, Piece, RosArg, RosArgError};
@@ -200,7 +200,7 @@ fn settings(
         match given {
             Given::Option(parameter, text) => {
                 let origin = Origin::Option(option(parameter));
-                settings.set(parameter, parameter.value_from_text(text), origin);
+                settings.set(parameter.name, parameter.value_from_text(text), origin);
             }
             Given::Ros(RosArg::ParamsFile(path)) => {
                 files::read(path, &names.fully_qualified(), &mut settings, warnings)?;
@@ -211,7 +211,7 @@ fn settings(
                     files::add(name, value, &origin, &mut settings, warnings)?;
                 }
             }
-            Given::Ros(RosArg::LogLevel { logger: None, level }) => set_log_level(&mut settings, *level)?,
+            Given::Ros(RosArg::LogLevel { logger: None, level }) => set_log_level(&mut settings, *level),
             Given::Ros(RosArg::LogLevel { logger: Some(logger), level }) => {
                 if is_this_logger(logger, names) {
                     own_log_level = Some(*level);
@@ -220,16 +220,15 @@ fn settings(
             Given::Ros(RosArg::Remap(_)) => {}
         }
     }
-    own_log_level.map_or(Ok(()), |level| set_log_level(&mut settings, level))?;
+    if let Some(level) = own_log_level {
+        set_log_level(&mut settings, level);
+    }
     Ok(settings)
 }
 
-fn set_log_level(settings: &mut Settings, level: LogLevel) -> Result<(), ConfigError> {
+fn set_log_level(settings: &mut Settings, level: LogLevel) {
     let origin = Origin::RosArgument("--log-level".into());
-    if let Place::Ours(parameter) = Settings::place("log_level", &origin)? {
-        settings.set(parameter, Value::String(level.word().into()), origin);
-    }
-    Ok(())
+    settings.set("log_level", Value::String(level.word().into()), origin);
 }
 
 fn is_this_node(pattern: &str, names: &Names) -> bool {

@@ -13,6 +13,7 @@
 //! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`], [`encode`] and [`heads`] are pure.
+//! - [`diagnostics`] reads what the others leave, and changes nothing.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
 //!   dropped. Until a stage fails, every frame that does not come out is counted where it ends.
 //! - No stage touches what it has sent on.
@@ -21,6 +22,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod diagnostics;
 pub mod encode;
 pub mod engine;
 pub mod geometry;

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Err(err) => return UsageError::from(err).report(),
     };
     let log = logging::init(&names.logger(), config.log_level);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings.iter().chain(values.passed_over()).for_each(|warning| tracing::warn!("{warning}"));
 
     let outcome = match command {
         Command::Run => run(Launch { config, values, names, environment, log }),

@@ -183,9 +183,14 @@ impl Estimator {
         Ok(())
     }
 
+    /// Frames gathered so far.
+    pub fn n_frames(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Whether [`N_FRAMES`] are there.
     pub fn is_full(&self) -> bool {
-        N_FRAMES <= self.frames.len()
+        N_FRAMES <= self.n_frames()
     }
 
     /// The basis of what was gathered so far; nothing when that is nothing.

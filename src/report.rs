@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde_json::json;
 
 use crate::pipeline::Shared;
-use crate::runtime::statistics::{Counts, Percentiles, Span, spans_json};
+use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_json};
 
 /// Opens the file for reports.
 ///
@@ -20,6 +20,8 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.with_context(|| format!("stats_file: cannot write {}", path.display()))
 }
+
+type Spans = [(Span, Percentiles); Span::ALL.len()];
 
 /// Shorter periods would be all that the log holds.
 const SHORTEST_PERIOD_SECS: f64 = 0.1;
@@ -60,26 +62,27 @@ impl Reporter {
 
     fn report(&mut self, at_end: bool) {
         let counts: Vec<Counts> = self.shared.accounting.iter().map(|camera| camera.snapshot()).collect();
-        let spans = self.shared.latencies.take();
+        let spans: Vec<_> = self.shared.latencies.iter().map(Latencies::take).collect();
         let elapsed = self.last.0.elapsed();
-        for ((name, now), before) in self.cameras.iter().zip(&counts).zip(&self.last.1) {
+        for (((name, now), before), spans) in self.cameras.iter().zip(&counts).zip(&self.last.1).zip(&spans) {
             if at_end {
                 tracing::info!("{name}: {now}");
             } else {
                 let rate = |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64();
                 let (rate_in, rate_out) =
                     (rate(now.received, before.received), rate(now.published, before.published));
-                tracing::info!("{name}: {rate_in:.1} Hz in, {rate_out:.1} Hz out; {now}; {}", line(&spans));
+                tracing::info!("{name}: {rate_in:.1} Hz in, {rate_out:.1} Hz out; {now}; {}", line(spans));
             }
         }
         if let Some(file) = &mut self.file {
-            let cameras: Vec<_> = self.cameras.iter().zip(&counts).collect();
-            let cameras: Vec<_> =
-                cameras.iter().map(|(name, counts)| json!({"name": name, "counts": counts})).collect();
+            let of_camera = |((name, counts), spans): ((&String, &Counts), &Spans)| {
+                json!({"name": name, "counts": counts, "spans": spans_json(spans)})
+            };
+            let cameras: Vec<_> = self.cameras.iter().zip(&counts).zip(&spans).map(of_camera).collect();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let report = json!({
                 "time": now, "period_secs": elapsed.as_secs_f64(), "final": at_end,
-                "cameras": cameras, "spans": spans_json(&spans),
+                "cameras": cameras, "batches": self.shared.batches.snapshot(),
             });
             // A full disk is no reason to stop serving.
             if let Err(err) = writeln!(file, "{report}") {

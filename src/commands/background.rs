@@ -31,8 +31,13 @@ impl Background {
         heads: HeadPair,
         better: Sender<Box<dyn Engine>>,
     ) -> anyhow::Result<Self> {
-        // The frame path runs pictures one by one; on a CPU more cost nothing.
-        let batches = if task.device.is_cuda() { vec![1] } else { DEFAULT_BATCHES.to_vec() };
+        let mut batches = task.batches.clone();
+        if !task.device.is_cuda() {
+            // There one package serves them all.
+            batches.extend(DEFAULT_BATCHES);
+            batches.sort_unstable();
+            batches.dedup();
+        }
         let out = cached(&task, &heads, &batches, config)?;
         let heads = heads.into_iter().flatten().collect();
         let plan = Plan { task, heads, batches, python: None, out, is_background: true };

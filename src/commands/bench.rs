@@ -20,11 +20,12 @@ use crate::engine::graph::Launch;
 use crate::engine::proof;
 use crate::geometry::{Projection, Size};
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
+use crate::runtime::clock::Clock;
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
-use crate::runtime::wanted::Topic;
+use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
 use crate::stages::heads::Output;
-use crate::stages::publish::{Encoded, Sent, Sink};
+use crate::stages::publish::{Encoded, Sent, Sink, Times};
 
 /// What `bench` measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ impl Sink for Nowhere {
         let _untold = self.0.try_send(());
         Sent { n_sent: 1, n_failed: 0 }
     }
+
+    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: Times) {}
 }
 
 /// Measures forward passes of every engine in turn, then, for batches of one, each in the whole pipeline without ROS:
@@ -151,14 +154,14 @@ fn load(
     (name, launch): (&str, Launch),
     weights_mb: Option<f64>,
 ) -> anyhow::Result<(Contender, Option<Folder>)> {
-    let task = Task { launch, batch: options.batch, ..task.shallow_clone() };
+    let task = Task { launch, batches: vec![options.batch], ..task.shallow_clone() };
     let config = Config { engine: Engine::from_text(name), ..config.clone() };
     let images = proof::pictures(input_size(&config), options.batch)?;
     let mut folder = None;
     let contender = Contender::load(name, task.device, weights_mb, &images, || {
-        let (engine, found) = load_engine(&config, &task)?;
-        folder = found;
-        Ok(engine)
+        let chosen = load_engine(&config, &task)?;
+        folder = chosen.folder;
+        Ok(chosen.engine)
     });
     Ok((contender?, folder))
 }
@@ -171,19 +174,21 @@ fn pipeline(
     engine: Box<dyn crate::engine::Engine>,
     model: &mut Model,
 ) -> Result<Found, Failure> {
-    let shared = Shared::new(1, Arc::new(Live::new(values.clone(), |_level| ())));
+    let live = Arc::new(Live::new(values.clone(), |_level| ()));
+    let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
     let wants = |more: &[Topic]| {
         let always = [Topic::Features, Topic::Embedding];
-        shared.wanted.set(always.iter().chain(more).copied().collect());
+        shared.subscribed[0].set(always.iter().chain(more).copied().collect());
     };
     wants(&[]);
     let (ended, end) = mpsc::channel();
     // Looking for outputs in short intervals would take the processor from the model.
     let (told, outputs) = crossbeam_channel::bounded(1);
     let camera = Camera { name: "bench".into(), fitter: fitter(config) };
-    let heads = model.heads(config).map_err(Failure::Setup)?;
-    let publishing = (model.encoder(config, Projection::Raw), Box::new(Nowhere(told)) as Box<dyn Sink>);
-    let started = Pipeline::start(vec![camera], engine, heads, publishing, &shared, &ended);
+    let basis = model.basis_keeper();
+    let heads = model.heads(config, basis).map_err(Failure::Setup)?;
+    let publishing = (model.encoder(config, vec![Projection::Raw]), Box::new(Nowhere(told)) as Box<dyn Sink>);
+    let started = Pipeline::start(vec![camera], (engine, 1), heads, publishing, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.pop().context("no camera").and_then(|mut intake| {
@@ -202,9 +207,9 @@ fn pipeline(
         };
         let mut percentiles = |intake: &mut Intake| {
             (0..3).try_for_each(|_| serve_one(intake))?;
-            shared.latencies.take();
+            shared.latencies[0].take();
             (0..options.n_frames).try_for_each(|_| serve_one(intake))?;
-            anyhow::Ok(shared.latencies.take())
+            anyhow::Ok(shared.latencies[0].take())
         };
         let spans = percentiles(&mut intake)?;
         let mut heads = Vec::new();

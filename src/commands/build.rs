@@ -74,7 +74,7 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     let in_range = taps.iter().all(|tap| (1..=n_layers).contains(tap));
     ensure!(in_range, "--layers: {taps:?} were asked for, {} has blocks 1 to {n_layers}", loaded.name());
     let mut task = loaded.task(config, taps);
-    task.batch = options.batches[0];
+    task.batches = options.batches.clone();
     if !options.sizes.is_empty() {
         task.sizes = options.sizes;
     }

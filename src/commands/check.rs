@@ -1,22 +1,27 @@
 //! `check`: everything that the node would need, tried once, as a table.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
 use crate::commands::model::{Model, fitter, head_files};
-use crate::commands::run::{Launch, address, message_bytes, parameters};
-use crate::config::{Config, Fit};
+use crate::commands::run::{Launch, address, board, message_bytes, parameters};
+use crate::config::{CameraConfig, Config, DepthLimits, Fit};
+use crate::diagnostics::{Board, CameraFacts, Level, Status};
 use crate::geometry::Size;
+use crate::pipeline::Shared;
 use crate::report;
 use crate::ros::checks::ReceiveBuffers;
-use crate::ros::{Camera, Edge, Options};
+use crate::ros::{Camera, CameraTopics, Edge, Options};
+use crate::runtime::clock::Clock;
+use crate::runtime::monitor::Monitor;
 use crate::runtime::pool::Pool;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 use crate::stages::forward::{Input, forward};
+use crate::stages::heads::{BasisKeeper, usable};
 
 /// How long `check` listens for cameras and pictures.
 const LISTEN: Duration = Duration::from_secs(3);
@@ -80,9 +85,12 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
                 model.place()
             ),
         );
-        match model.lacks_engine {
-            true => table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command())),
-            false => table.ok("engine", model.engine.kind()),
+        match (&model.fell_back, model.lacks_engine) {
+            (Some(why), _) => table.warn("engine", format!("fell back to eager: {why}")),
+            (None, true) => {
+                table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command()))
+            }
+            (None, false) => table.ok("engine", model.engine.kind()),
         }
         match (&model.basis, &model.basis_path) {
             (Some(basis), Some(path)) => {
@@ -93,7 +101,8 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         for (name, file, _) in head_files(&launch.config) {
             table.ok(name, format!("head {}", file.display()));
         }
-        let tried = frame_path(&mut model, &launch.config);
+        let basis = model.basis_keeper();
+        let tried = frame_path(&mut model, &launch.config, &basis);
         if let Some(text) = table.pass("frame path", tried) {
             table.ok("frame path", text);
         }
@@ -104,7 +113,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
 }
 
 /// One synthetic picture through fit, model and heads.
-fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
+fn frame_path(model: &mut Model, config: &Config, basis: &Arc<BasisKeeper>) -> anyhow::Result<String> {
     let forward_time = model.warm(config)?;
     let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
@@ -130,8 +139,9 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let input = Input::new(frame, pixels, geometry);
     let wanted: Topics =
         [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
-    let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
-    let output = model.heads(config)?.run(input, &tokens, wanted)?;
+    let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
+    let mut heads = model.heads(config, Arc::clone(basis))?;
+    let output = heads.run(input, &tokens, wanted, DepthLimits::default())?;
     if let Some(depth) = &output.depth {
         ensure!(
             depth.meters.iter().any(|meters| meters.is_finite()),
@@ -171,66 +181,79 @@ fn network(table: &mut Table, model: &Model, launch: Launch) {
     table.ok("network", format!("{address}, ROS domain {}", environment.domain_id));
 
     let (ended, _end) = mpsc::channel();
-    let parameters = parameters(&values, log).0;
+    let (parameters, live) = parameters(&values, log);
+    let shared = Shared::new(config.cameras.len(), live, Arc::new(Clock::new(config.use_sim_time)));
+    let board = Arc::new(board(&config, &shared, address, environment.domain_id));
     let full_name = names.fully_qualified();
     let options =
         Options { names, domain_id: environment.domain_id, address, parameters, records: None, ended };
-    let listened =
-        Edge::open(options).and_then(|mut edge| listen(table, &mut edge, model, &config).map(|()| edge));
+    let listened = Edge::open(options)
+        .and_then(|mut edge| listen(table, &mut edge, (model, &config), (&shared, &board)).map(|()| edge));
     let left = listened.and_then(Edge::close);
     if table.pass("node", left).is_some() {
         table.ok("node", format!("{full_name} joined and left the graph"));
     }
 }
 
-/// What the cameras publish, and whether it comes.
-fn listen(table: &mut Table, edge: &mut Edge, model: &Model, config: &Config) -> anyhow::Result<()> {
+/// The last frame of each camera.
+type Frames = Arc<[Mutex<Option<Frame>>]>;
+
+/// Has the node in the graph for a while, as it would be, and prints what diagnostics find.
+fn listen(
+    table: &mut Table,
+    edge: &mut Edge,
+    (model, config): (&Model, &Config),
+    (shared, board): (&Shared, &Arc<Board>),
+) -> anyhow::Result<()> {
     let bytes = |topic| message_bytes(topic, config, model);
-    let publishers = edge.publishers(&[String::new()], &model.made, config.output_reliability, bytes)?;
-    let (arrived, arrivals) = mpsc::channel();
-    let camera = Camera {
-        index: 0,
-        prefix: String::new(),
-        transport: config.image_transport,
-        reliability: config.image_reliability,
-        pool: Pool::default(),
-    };
-    let note = move |frame: Frame| {
-        // At the end nobody counts any more.
-        let _uncounted = arrived.send(frame.received);
-    };
-    let topics = edge.subscribe(camera, note, |_why| (), |_pixel| ())?;
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes)?;
+    edge.watch(Arc::clone(&shared.subscribed), Arc::clone(board))?;
+    if config.use_sim_time {
+        edge.follow_time(Arc::clone(&shared.clock))?;
+    }
+    let last: Frames = config.cameras.iter().map(|_| Mutex::default()).collect();
+    for (index, camera) in config.cameras.iter().enumerate() {
+        let (shared, last) = (shared.clone(), Arc::clone(&last));
+        let note = move |frame: Frame| {
+            let (stamp, now) = (frame.header.stamp.nanos(), shared.clock.now_nanos());
+            shared.monitors[index].arrived(frame.received, stamp, now, frame.picture.n_bytes());
+            *last[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
+        };
+        let CameraTopics { image, camera_info } =
+            edge.subscribe(Camera::new(index, camera), note, |_why| (), |_pixel| ())?;
+        board.add_camera(CameraFacts { topic: image, camera_info, subscribed: Instant::now() });
+    }
     std::thread::sleep(LISTEN);
-    let (mut n_publishers, mut n_fitting) = (0, 0);
-    for found in edge.camera_publishers(&topics.image) {
-        n_publishers += 1;
-        match found {
-            Ok(()) => n_fitting += 1,
-            Err(why) => table.warn("camera", why),
+    for (camera, (monitor, last)) in config.cameras.iter().zip(shared.monitors.iter().zip(last.iter())) {
+        if let Some(frame) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            read(table, camera, config, monitor, &frame);
         }
     }
-    let arrivals: Vec<Instant> = arrivals.try_iter().collect();
-    let topic = &topics.image;
-    match (n_publishers, arrivals.len()) {
-        (0, 0) => {
-            table.warn("camera", format!("nobody publishes {topic} now: remap `image` or start the camera"))
+    for Status { level, name, message, .. } in board.statuses(Instant::now()) {
+        // The model and its engine have had rows of their own.
+        if name.starts_with("camera") || name == "transport" {
+            match level {
+                Level::Ok => table.ok(&name, message),
+                Level::Warn => table.warn(&name, message),
+                Level::Error => drop(table.pass::<()>(&name, Err(anyhow::anyhow!(message)))),
+            }
         }
-        (_, 0) if 0 < n_fitting => {
-            table.warn(
-                "camera",
-                format!("{topic}: {n_fitting} publishers fit, yet no picture came in {LISTEN:?}"),
-            );
-        }
-        (_, 0) => (),
-        _ => table.ok("camera", format!("{topic}: {:.1} Hz", rate(&arrivals))),
     }
     drop(publishers);
     edge.unsubscribe()
 }
 
-/// Frames per second from the first arrival to the last; zero for a single one.
-fn rate(arrivals: &[Instant]) -> f64 {
-    let (Some(first), Some(last)) = (arrivals.first(), arrivals.last()) else { return 0.0 };
-    let secs = last.duration_since(*first).as_secs_f64();
-    if secs == 0.0 { 0.0 } else { (arrivals.len() - 1) as f64 / secs }
+/// Whether a camera's picture can be read and has a calibration.
+fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Monitor, frame: &Frame) {
+    let name = format!("{}camera_info", camera.prefix());
+    match fitter(config).fit(frame, &mut Vec::new()) {
+        Err(err) => monitor.refused(Instant::now(), err.to_string()),
+        Ok(geometry) => match usable(frame.intrinsics.as_deref(), geometry.camera) {
+            Ok(found) => table.ok(&name, format!("focal length {:.1} pixels", found.focal_length())),
+            Err(why) if config.depth_head.is_some() => {
+                table.warn(&name, format!("{why}: no points, and depth is not scaled to this camera"));
+            }
+            Err(why) => table.ok(&name, format!("{why}: no camera_info of features")),
+        },
+    }
 }

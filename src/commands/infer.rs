@@ -147,7 +147,7 @@ fn encode(
     let mut pixels = Pool::default().lease();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let input = Input::new(frame, pixels, geometry);
-    let tokens = forward(&mut *model.engine, &input, usize::MAX)?;
+    let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
     let (Some(tap), Some(last)) = (tokens.taps.get(model.feature_tap()), tokens.taps.last()) else {
         bail!("the engine returned no tokens")
     };

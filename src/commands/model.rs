@@ -1,6 +1,7 @@
 //! Loads the model that the configuration names, on the device that is there, and the engine that runs it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -21,8 +22,8 @@ use crate::ros::Made;
 use crate::runtime::cache;
 use crate::runtime::wanted::Topic;
 use crate::stages::fit::Fitter;
-use crate::stages::forward::{MOST_WINDOWS, warm_up};
-use crate::stages::heads::{Dense, Heads, HeadsConfig, ModelCard, feature_tap};
+use crate::stages::forward::{MOST_WINDOWS, largest_batch, warm_up};
+use crate::stages::heads::{BasisKeeper, Dense, Heads, HeadsConfig, ModelCard, feature_tap};
 use crate::stages::publish::{Encoder, EncoderConfig};
 
 /// A model that is ready to be used.
@@ -34,6 +35,8 @@ pub struct Model {
     pub engine: Box<dyn Engine>,
     /// Whether a compiled engine was looked for in the cache and none was there.
     pub lacks_engine: bool,
+    /// Why engines of the cache that should serve do not.
+    pub fell_back: Option<String>,
     /// As messages name it.
     pub card: ModelCard,
     /// The basis that was saved or given, if any.
@@ -76,10 +79,10 @@ impl Model {
         let task = pixio.task(config, taps(layer, n_layers, &heads));
         let made = made(config, &heads);
         let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
-        let (engine, folder) = load_engine(config, &task)?;
+        let Chosen { engine, folder, fell_back } = load_engine(config, &task)?;
         let lacks_engine = folder.is_none() && config.engine == config::Engine::Auto;
         let heads = Some(heads);
-        Ok(Self { task, engine, lacks_engine, card, basis, basis_path, made, heads, folder })
+        Ok(Self { task, engine, lacks_engine, fell_back, card, basis, basis_path, made, heads, folder })
     }
 
     /// The encoder.
@@ -92,7 +95,7 @@ impl Model {
         format!("{} on {:?}", self.task.arithmetic, self.task.device)
     }
 
-    /// Runs the engine until it is warm, with as many CPU threads as measurement finds best unless
+    /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as measurement finds best unless
     /// `config` says how many. Returns the time of a forward pass.
     ///
     /// # Errors
@@ -116,6 +119,7 @@ impl Model {
                 (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
             }
         }
+        self.task.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch))?;
         let millis = current.as_secs_f64() * 1e3;
         let threads = match n_threads {
             _ if !is_on_cpu => String::new(),
@@ -181,32 +185,36 @@ impl Model {
         Ok(engine)
     }
 
-    /// Heads for this model; takes the basis along.
+    /// Who keeps the basis; takes it along.
+    pub fn basis_keeper(&mut self) -> Arc<BasisKeeper> {
+        Arc::new(BasisKeeper::new(self.basis.take(), self.card.clone(), self.basis_path.clone()))
+    }
+
+    /// Heads for this model with `basis`.
     ///
     /// # Errors
     /// As [`Model::dense`].
-    pub fn heads(&mut self, config: &Config) -> anyhow::Result<Heads> {
+    pub fn heads(&mut self, config: &Config, basis: Arc<BasisKeeper>) -> anyhow::Result<Heads> {
         let heads = HeadsConfig {
             card: self.card.clone(),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
-            basis_path: self.basis_path.clone(),
+            basis,
             taps: self.task.taps.clone(),
             dense: self.dense(config)?,
             depth_resolution: config.depth_resolution,
         };
-        Ok(Heads::new(heads, self.basis.take()))
+        Ok(Heads::new(heads))
     }
 
-    /// What encodes this model's outputs; `projection` is the cameras'.
-    pub fn encoder(&self, config: &Config, projection: Projection) -> Encoder {
+    /// What encodes this model's outputs; `projections` are the cameras'.
+    pub fn encoder(&self, config: &Config, projections: Vec<Projection>) -> Encoder {
         let classes = self.made.classes.iter().flatten();
         Encoder::new(EncoderConfig {
             palette: classes.map(|class| class.color).collect(),
-            overlay_opacity: config.overlay_opacity,
             depth_resolution: config.depth_resolution,
             points_stride: config.points_stride,
-            projection,
+            projections,
         })
     }
 }
@@ -287,10 +295,14 @@ impl Loaded {
     pub fn task(self, config: &Config, taps: Vec<usize>) -> Task {
         let Self { source, pixio, device, arithmetic } = self;
         let launch = if config.cuda_graph { Launch::Graph } else { Launch::Plain };
-        // The frame path runs pictures one by one, or the windows of one.
-        let batch = if config.fit == config::Fit::Window { MOST_WINDOWS } else { 1 };
+        // The frame path runs one picture of every camera at once, or the windows of one.
+        let n_most = match config.fit {
+            config::Fit::Window => MOST_WINDOWS,
+            _ => i64::try_from(config.cameras.len().min(config.batch_max)).unwrap_or(1),
+        };
+        let batches = (1..=n_most).filter(|&n| largest_batch(n, n) == n).collect();
         let heads = head_files(config).map(|(name, file, _)| (name, file.clone())).collect();
-        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batch, launch, heads }
+        Task { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batches, launch, heads }
     }
 }
 
@@ -324,23 +336,34 @@ pub fn load_pixio(config: &Config) -> anyhow::Result<Loaded> {
     Ok(Loaded { source, pixio, device, arithmetic })
 }
 
-/// The engine that `config` asks for, and the folder that it is from; none for the eager one.
+/// The engine that was chosen.
+pub struct Chosen {
+    /// It.
+    pub engine: Box<dyn Engine>,
+    /// The folder that it is from; none for the eager one.
+    pub folder: Option<Folder>,
+    /// Why those that should serve do not.
+    pub fell_back: Option<String>,
+}
+
+/// The engine that `config` asks for.
 ///
 /// # Errors
 /// A folder that was asked for does not serve, or the eager engine's own.
-pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engine>, Option<Folder>)> {
+pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<Chosen> {
+    let mut refused = Vec::new();
     match &config.engine {
         config::Engine::Folder(path) => {
             let folder = Folder::open(path)?;
             let engine = task.load(&folder)?;
             tracing::info!("engine {} from {}", engine.kind(), path.display());
-            return Ok((engine, Some(folder)));
+            return Ok(Chosen { engine, folder: Some(folder), fell_back: None });
         }
         config::Engine::Auto => {
-            let served = engine_cache(config).and_then(|cache| from_cache(task, &cache));
+            let served = engine_cache(config).and_then(|cache| from_cache(task, &cache, &mut refused));
             if let Some((engine, folder)) = served {
                 tracing::info!("engine {} from {}", engine.kind(), folder.path().display());
-                return Ok((engine, Some(folder)));
+                return Ok(Chosen { engine, folder: Some(folder), fell_back: None });
             }
         }
         config::Engine::Eager => (),
@@ -353,7 +376,8 @@ pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<(Box<dyn Engi
     } else if config.engine == config::Engine::Auto {
         tracing::info!("engine eager; `{command}` compiles one");
     }
-    Ok((task.eager()?, None))
+    let fell_back = (!refused.is_empty()).then(|| refused.join("; "));
+    Ok(Chosen { engine: task.eager()?, folder: None, fell_back })
 }
 
 /// The folder above the cached engines.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -10,21 +11,27 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::commands::Failure;
 use crate::commands::background::Background;
-use crate::commands::model::{Model, fitter, input_size};
-use crate::config::{Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values};
+use crate::commands::measure::reserved_mb;
+use crate::commands::model::{Model, fitter, head_files, input_size};
+use crate::config::{
+    CameraConfig, Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values,
+};
+use crate::diagnostics::{Board, CameraFacts, EngineFacts, ModelFacts, Teller, TransportFacts};
+use crate::engine::Engine;
 use crate::engine::swap::Swap;
 use crate::geometry::{PATCH, Projection, Size};
 use crate::logging::Log;
-use crate::pipeline::{self, Pipeline, Shared};
+use crate::pipeline::{self, Intake, Pipeline, Shared};
 use crate::report::{self, Reporter};
+use crate::ros::checks::{ReceiveBuffers, receive_buffer_advice};
 use crate::ros::environment::{Discovery, Environment};
 use crate::ros::interface::{self, InterfaceError};
-use crate::ros::names::Names;
-use crate::ros::{Camera, Edge, Options, Parameters};
-use crate::runtime::pool::Pool;
+use crate::ros::names::{NameError, Names};
+use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters, Services};
+use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
 use crate::runtime::wanted::Topic;
-use crate::stages::heads::{pca_size, reduced_channels};
+use crate::stages::heads::{BasisKeeper, pca_size, reduced_channels};
 use crate::stages::publish::points_stride;
 
 /// What the command line and the environment said.
@@ -54,69 +61,64 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
     let stats_file = config.stats_file.as_deref().map(report::open).transpose().map_err(Failure::Setup)?;
 
+    let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
+    let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
+    log.forward_to(records);
+    let (parameters, live) = parameters(&values, log.clone());
+    let clock = Arc::new(Clock::new(config.use_sim_time));
+    let shared = Shared::new(config.cameras.len(), Arc::clone(&live), clock);
+    let domain_id = environment.domain_id;
+    let (records, for_edge) = (Some(said), ended.clone());
+    let options = Options { names: names.clone(), domain_id, address, parameters, records, ended: for_edge };
+    let mut edge = Edge::open(options).map_err(Failure::Running)?;
+    let board = Arc::new(board(&config, &shared, address, domain_id));
+    let statuses = edge.diagnostics().map_err(Failure::Setup)?;
+    let tell = move |found| statuses.send(found);
+    let teller = Teller::start(Arc::clone(&board), tell, ended.clone()).map_err(Failure::Running)?;
+    if config.use_sim_time {
+        edge.follow_time(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
+    }
+
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
     // Loading and warming can take a minute, and a launch file waits for five seconds.
     if end.try_recv().is_ok() {
         return Ok(());
     }
-    model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
+    let forward_time = model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
     if end.try_recv().is_ok() {
         return Ok(());
     }
 
-    let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
-    let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
-    log.forward_to(records);
-    let (parameters, live) = parameters(&values, log.clone());
-    let shared = Shared::new(1, live);
-    let options = Options {
-        names: names.clone(),
-        domain_id: environment.domain_id,
-        address,
-        parameters,
-        records: Some(said),
-        ended: ended.clone(),
-    };
-    let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let bytes = |topic| message_bytes(topic, &config, &model);
-    let publishers = edge.publishers(&[String::new()], &model.made, config.output_reliability, bytes);
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes);
     let sink = Box::new(publishers.map_err(Failure::Setup)?);
-    edge.watch(Arc::clone(&shared.wanted)).map_err(Failure::Running)?;
+    edge.watch(Arc::clone(&shared.subscribed), Arc::clone(&board)).map_err(Failure::Running)?;
+    let basis = model.basis_keeper();
+    edge.serve(services(&live, &basis)).map_err(Failure::Setup)?;
+    describe(&board, &config, &model, &basis, forward_time);
 
-    let heads = model.heads(&config).map_err(Failure::Setup)?;
-    let image = names.resolve("image").map_err(|err| Failure::Setup(err.into()))?;
-    let encoder = model.encoder(&config, Projection::of_topic(&image));
+    let heads = model.heads(&config, basis).map_err(Failure::Setup)?;
+    let projection = |camera: &CameraConfig| {
+        Ok(Projection::of_topic(&names.resolve(&format!("{}image", camera.prefix()))?))
+    };
+    let projections = config.cameras.iter().map(projection).collect::<Result<_, NameError>>();
+    let encoder = model.encoder(&config, projections.map_err(|err| Failure::Setup(err.into()))?);
     let (better, engines) = crossbeam_channel::bounded(1);
     let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
     let build = || Background::start(&config, model.task.shallow_clone(), model.read_heads(&config)?, better);
     let background = builds.then(build).transpose().map_err(Failure::Setup)?;
-    let engine = Box::new(Swap::new(model.engine, engines));
-    let camera = pipeline::Camera { name: "image".into(), fitter: fitter(&config) };
-    let started = Pipeline::start(vec![camera], engine, heads, (encoder, sink), &shared, &ended);
+    let swapped = Arc::clone(&board);
+    let engine = Box::new(Swap::new(model.engine, engines, move |kind| swapped.swapped(kind)));
+    let cameras = config.cameras.iter().map(|camera| pipeline::Camera {
+        name: if camera.name.is_empty() { "image".to_owned() } else { camera.name.clone() },
+        fitter: fitter(&config),
+    });
+    let engine = (engine as Box<dyn Engine>, config.batch_max);
+    let started = Pipeline::start(cameras.collect(), engine, heads, (encoder, sink), &shared, &ended);
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
     let mut edge = edge;
-    let mut topics = Vec::new();
-    for (index, mut intake) in intakes.into_iter().enumerate() {
-        let camera = Camera {
-            index,
-            prefix: String::new(),
-            transport: config.image_transport,
-            reliability: config.image_reliability,
-            pool: Pool::default(),
-        };
-        let (mut refusals, queries) = (intake.refusals(), Arc::clone(&shared.queries));
-        let subscribed = edge.subscribe(
-            camera,
-            move |frame| {
-                // Main hears from the stage itself that the pipeline has ended.
-                let _ended = intake.push(frame);
-            },
-            move |why| refusals.refuse(why),
-            move |pixel| queries[index].ask(pixel),
-        );
-        topics.push(subscribed.map_err(Failure::Setup)?.image);
-    }
+    let topics = subscribe(&mut edge, &config.cameras, intakes, &shared, &board).map_err(Failure::Setup)?;
     tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
     let (reports, stop) = crossbeam_channel::bounded(0);
     let reporter = Reporter::new(shared, topics, config.stats_period_secs, stats_file);
@@ -131,6 +133,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let unsubscribed = edge.unsubscribe();
     drop(background);
     let stopped = pipeline.stop();
+    drop(teller);
     drop(reports);
     let reported = reporter.join();
     if 0 < log.n_lost() {
@@ -139,6 +142,100 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let closed = edge.close();
     drop(signals);
     thread::all([unsubscribed, stopped, reported, closed]).map_err(Failure::Running)
+}
+
+/// Subscribes to every camera. Returns the names of their pictures' topics.
+fn subscribe(
+    edge: &mut Edge,
+    cameras: &[CameraConfig],
+    intakes: Vec<Intake>,
+    shared: &Shared,
+    board: &Board,
+) -> anyhow::Result<Vec<String>> {
+    let mut topics = Vec::new();
+    for (index, (config, mut intake)) in cameras.iter().zip(intakes).enumerate() {
+        let (mut refusals, queries) = (intake.refusals(), Arc::clone(&shared.queries));
+        let found = edge.subscribe(
+            Camera::new(index, config),
+            move |frame| {
+                // Main hears from the stage itself that the pipeline has ended.
+                let _ended = intake.push(frame);
+            },
+            move |why| refusals.refuse(why),
+            move |pixel| queries[index].ask(pixel),
+        )?;
+        let CameraTopics { image, camera_info } = found;
+        topics.push(image.clone());
+        board.add_camera(CameraFacts { topic: image, camera_info, subscribed: Instant::now() });
+    }
+    Ok(topics)
+}
+
+/// What the services do.
+fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
+    let (live, saves, resets) = (Arc::clone(live), Arc::clone(basis), Arc::clone(basis));
+    let told = |done: anyhow::Result<String>| {
+        done.inspect(|text| tracing::info!("{text}")).map_err(|err| format!("{err:#}"))
+    };
+    Services {
+        set_enabled: Box::new(move |is_enabled| {
+            live.set_enabled(is_enabled);
+            let text = if is_enabled { "enabled" } else { "not enabled: frames are counted as unwanted" };
+            tracing::info!("set_enabled: {text}");
+            Ok(text.to_owned())
+        }),
+        save_pca_basis: Box::new(move || told(saves.save())),
+        reset_pca_basis: Box::new(move || told(resets.reset())),
+    }
+}
+
+/// What diagnostics are made of, before there is a model.
+pub(super) fn board(config: &Config, shared: &Shared, address: IpAddr, domain_id: u16) -> Board {
+    let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
+    let board = Board::new(shared.clone(), cameras.collect(), receive_buffer_advice);
+    let rmem_max = ReceiveBuffers::of_this_machine().max;
+    let values = [
+        ("ROS domain", domain_id.to_string()),
+        ("address", address.to_string()),
+        ("net.core.rmem_max", rmem_max.map_or_else(|| "unknown".into(), |bytes| bytes.to_string())),
+    ];
+    let values = values.map(|(key, value)| (key.to_owned(), value)).into();
+    board.set_transport(TransportFacts { values });
+    board
+}
+
+/// Tells `board` of the model and its engine.
+pub(super) fn describe(
+    board: &Board,
+    config: &Config,
+    model: &Model,
+    basis: &Arc<BasisKeeper>,
+    forward_time: Duration,
+) {
+    let card = &model.card;
+    let Size { width, height } = input_size(config);
+    let heads: Vec<_> = head_files(config).map(|(name, file, _)| format!("{name} {}", file.display())).collect();
+    let values = [
+        ("model", card.name.clone()),
+        ("revision", card.revision.clone()),
+        ("layer", card.layer.to_string()),
+        ("model input", format!("{width}x{height}")),
+        ("heads", if heads.is_empty() { "none".into() } else { heads.join(", ") }),
+    ];
+    let values = values.map(|(key, value)| (key.to_owned(), value)).into();
+    let summary = format!("{} revision {}, block {}", card.name, card.revision, card.layer);
+    let basis = Arc::clone(basis);
+    board.set_model(ModelFacts { summary, values }, move || basis.summary());
+    let hint = model.lacks_engine.then(|| format!("{} compiles an engine", model.task.build_command()));
+    let facts = EngineFacts {
+        kind: model.engine.kind(),
+        place: model.place(),
+        forward_millis: forward_time.as_secs_f64() * 1e3,
+        fell_back: model.fell_back.clone(),
+        hint,
+    };
+    let device = model.task.device;
+    board.set_engine(facts, move || reserved_mb(device));
 }
 
 /// The address that DDS uses; warns where the environment asks for what cannot be had.
@@ -187,6 +284,7 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
         // The compressed twin is smaller than this by an amount that the picture decides.
         Topic::Pca | Topic::PcaCompressed => pixels(pca_size(grid)) * 3,
         Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => 512,
+        Topic::PipelineLatency | Topic::ProcessingTime => 8,
         // Compressed twins are smaller than their bounds here by an amount that the picture decides.
         Topic::Depth => pixels(input) * 4,
         Topic::DepthCompressed => match config.depth_resolution {

@@ -24,7 +24,18 @@ pub enum ConfigError {
         /// The name.
         name: String,
         /// The parameter that was probably meant.
-        nearest: &'static str,
+        nearest: String,
+    },
+
+    /// A parameter of a camera that does not exist.
+    #[error("{origin}: `{name}` is for a camera that `cameras` does not name: {}", named(cameras))]
+    NoCamera {
+        /// Who said it.
+        origin: Origin,
+        /// As it was given.
+        name: String,
+        /// The cameras that there are.
+        cameras: Vec<String>,
     },
 
     /// A parameter cannot have this value.
@@ -33,7 +44,7 @@ pub enum ConfigError {
         /// Who said it.
         origin: Origin,
         /// The parameter.
-        name: &'static str,
+        name: String,
         /// What was given.
         given: Value,
         /// Why not, and what is valid.
@@ -79,4 +90,8 @@ pub enum ConfigError {
         /// What is amiss.
         reason: String,
     },
+}
+
+fn named(cameras: &[String]) -> String {
+    if cameras.is_empty() { "it is []".into() } else { format!("they are {}", cameras.join(", ")) }
 }

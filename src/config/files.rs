@@ -59,10 +59,10 @@ pub fn add(
     match Settings::place(name, origin)? {
         Place::Ignored => {}
         Place::Foreign(warning) => warnings.push(warning),
-        Place::Ours(parameter) => {
+        Place::Ours => {
             let no_value =
                 |reason| ConfigError::NoValue { origin: origin.clone(), name: name.into(), reason };
-            settings.set(parameter, Value::from_yaml(value).map_err(no_value)?, origin.clone());
+            settings.set(name, Value::from_yaml(value).map_err(no_value)?, origin.clone());
         }
     }
     Ok(())

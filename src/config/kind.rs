@@ -1,6 +1,7 @@
 //! What a parameter may be: the check of a value, and the words for it in errors and help.
 
 use super::parameters::Parameter;
+use super::token::check_token;
 use super::value::Value;
 
 /// What a parameter may be.
@@ -18,6 +19,8 @@ pub enum Kind {
     Text(&'static str, &'static str, fn(&str) -> Result<(), String>),
     /// The word, or a whole number from the bound upwards.
     WordOrInteger(&'static str, i64),
+    /// Names that ROS allows, each once; what stands for them in the help.
+    Names(&'static str),
 }
 
 impl Parameter {
@@ -48,6 +51,12 @@ impl Parameter {
             },
             (Kind::WordOrInteger(word, _), Value::String(text)) if text == word => Ok(value.clone()),
             (Kind::WordOrInteger(_, min), Value::Integer(n)) if n >= min => Ok(value.clone()),
+            (Kind::Names(_), Value::StringArray(names)) => names_of(names)
+                .map(Value::StringArray)
+                .map_err(|reason| format!("{reason}; valid is {}", self.valid())),
+            (Kind::Names(_), Value::String(text)) => {
+                self.check(&Value::StringArray(text.split(',').map(|name| name.trim().to_owned()).collect()))
+            }
             _ => wrong(),
         }
     }
@@ -65,6 +74,7 @@ impl Parameter {
             },
             Kind::Text(_, valid, _) => (*valid).into(),
             Kind::WordOrInteger(word, min) => format!("{word} or a whole number from {min}"),
+            Kind::Names(_) => "a list of names of letters, digits and single underscores, each once".into(),
         }
     }
 
@@ -75,7 +85,7 @@ impl Parameter {
             Kind::Integer(..) | Kind::WordOrInteger(..) => "N".into(),
             Kind::Double(..) => "X".into(),
             Kind::Choice(words) => words().join("|"),
-            Kind::Text(name, ..) => name.into(),
+            Kind::Text(name, ..) | Kind::Names(name) => name.into(),
         }
     }
 
@@ -89,6 +99,10 @@ impl Parameter {
             }
             Kind::Double(..) => text.parse().map_or_else(|_| string(), Value::Double),
             Kind::Choice(_) | Kind::Text(..) => string(),
+            Kind::Names(_) => match text.trim_matches(['[', ']']) {
+                "" => Value::StringArray(Vec::new()),
+                names => Value::StringArray(names.split(',').map(|name| name.trim().to_owned()).collect()),
+            },
         }
     }
 
@@ -96,6 +110,19 @@ impl Parameter {
     pub fn default_value(&self) -> Option<Value> {
         self.default.map(|text| self.value_from_text(text))
     }
+}
+
+/// `names` when they can be parts of topic names and are all different. A launch file cannot say an empty list and says
+/// one of an empty name.
+fn names_of(names: &[String]) -> Result<Vec<String>, String> {
+    let names: Vec<String> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
+    for (index, name) in names.iter().enumerate() {
+        check_token(name)?;
+        if names[..index].contains(name) {
+            return Err(format!("`{name}` is there twice"));
+        }
+    }
+    Ok(names)
 }
 
 /// The words that ROS parameter files may use for booleans.

@@ -9,6 +9,7 @@ pub mod live;
 pub mod parameters;
 mod settings;
 mod sizes;
+mod token;
 mod value;
 
 use std::path::PathBuf;
@@ -20,9 +21,10 @@ pub use choices::{
     NetworkInterface, Precision, Reliability, ResizeFilter, Upsampling,
 };
 pub use error::ConfigError;
-pub use live::Live;
+pub use live::{DepthLimits, Live, Outputs};
 pub use settings::{Origin, Place, Settings, Values};
 pub use sizes::{model_size_from_text, size_from_text};
+pub use token::check_token;
 pub use value::Value;
 
 /// Everything that the node was told, checked.
@@ -62,18 +64,14 @@ pub struct Config {
     pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most 64 points in each.
     pub points_stride: Option<u32>,
-    /// How much of the picture the colours of the overlay hide, 0 to 1.
-    pub overlay_opacity: f32,
-    /// Raw or compressed camera topics.
-    pub image_transport: ImageTransport,
-    /// QoS of the camera subscriptions.
-    pub image_reliability: Reliability,
+    /// The cameras, one at least.
+    pub cameras: Vec<CameraConfig>,
+    /// Most pictures of several cameras that go through the model at once.
+    pub batch_max: usize,
     /// QoS of the outputs; `None` chooses by size.
     pub output_reliability: Option<Reliability>,
     /// Address that DDS uses.
     pub network_interface: NetworkInterface,
-    /// Upper bound of frames per second at start; `None` takes every frame. [`Live`] has it later.
-    pub max_rate: Option<f64>,
     /// Element type of `~/features`.
     pub features_dtype: FeaturesDtype,
     /// Channels of `~/features/reduced`, 1 to 64.
@@ -86,8 +84,42 @@ pub struct Config {
     pub stats_file: Option<PathBuf>,
     /// Least severity that is logged at start.
     pub log_level: LogLevel,
-    /// Taken because ROS tools set it on every node; stamps are the camera's, so nothing reads it.
+    /// Whether time is that of `/clock`.
     pub use_sim_time: bool,
+}
+
+/// What is told of one camera. Its `max_rate` is in [`Live`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraConfig {
+    /// As in `cameras`; empty for the one camera that has no name.
+    pub name: String,
+    /// Raw or compressed pictures.
+    pub transport: ImageTransport,
+    /// QoS of its subscriptions.
+    pub reliability: Reliability,
+    /// Frames per second that it should send.
+    pub expected_rate: Option<f64>,
+}
+
+impl CameraConfig {
+    /// Before the names of its topics: nothing, or such as `front/`.
+    pub fn prefix(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!("{}/", self.name) }
+    }
+
+    fn read(values: &Values, name: &str) -> Result<Self, ConfigError> {
+        let own = |parameter: &str| match name {
+            "" => parameter.to_owned(),
+            _ => format!("{name}.{parameter}"),
+        };
+        let expected_rate = values.read(&own("expected_rate"), double)?;
+        Ok(Self {
+            name: name.to_owned(),
+            transport: values.read(&own("image_transport"), choice)?,
+            reliability: values.read(&own("image_reliability"), choice)?,
+            expected_rate: (expected_rate > 0.0).then_some(expected_rate),
+        })
+    }
 }
 
 impl Config {
@@ -106,7 +138,10 @@ impl Config {
     pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let path = |text: &str| (!["", "auto"].contains(&text)).then(|| PathBuf::from(text));
         let head = |text: &str| (text != "none").then(|| PathBuf::from(text));
-        let max_rate = values.read("max_rate", double)?;
+        let cameras = match values.read("cameras", names)? {
+            [] => vec![CameraConfig::read(values, "")?],
+            names => names.iter().map(|name| CameraConfig::read(values, name)).collect::<Result<_, _>>()?,
+        };
         Ok(Self {
             model: values.read("model", text)?.into(),
             device: values.read("device", |value| Device::from_text(text(value)?))?,
@@ -125,13 +160,11 @@ impl Config {
             segmentation_upsampling: values.read("segmentation_upsampling", choice)?,
             depth_resolution: values.read("depth_resolution", choice)?,
             points_stride: values.read("points_stride", count)?.and_then(|stride| u32::try_from(stride).ok()),
-            overlay_opacity: values.read("overlay_opacity", double)? as f32,
-            image_transport: values.read("image_transport", choice)?,
-            image_reliability: values.read("image_reliability", choice)?,
+            cameras,
+            batch_max: values.read("batch_max", |value| count(value)?)?,
             output_reliability: values.read("output_reliability", choice)?,
             network_interface: values
                 .read("network_interface", |value| NetworkInterface::from_text(text(value)?))?,
-            max_rate: (max_rate > 0.0).then_some(max_rate),
             features_dtype: values.read("features_dtype", choice)?,
             reduced_channels: values.read("reduced_channels", |value| count(value)?)?,
             pca_basis: values.read("pca_basis", text).map(path)?,
@@ -145,6 +178,10 @@ impl Config {
 
 fn text(value: &Value) -> Option<&str> {
     if let Value::String(text) = value { Some(text) } else { None }
+}
+
+fn names(value: &Value) -> Option<&[String]> {
+    if let Value::StringArray(names) = value { Some(names) } else { None }
 }
 
 fn flag(value: &Value) -> Option<bool> {

@@ -24,6 +24,8 @@ pub struct Parameter {
     pub at_run_time: bool,
     /// Whether `infer` has an option for it.
     pub offline: bool,
+    /// Whether each of several cameras may have its own, as in `front.max_rate`.
+    pub per_camera: bool,
     /// Heading in the help and in `config/pixio.yaml`.
     pub group: &'static str,
 }
@@ -43,7 +45,8 @@ const fn parameter(
     default: &'static str,
     doc: &'static str,
 ) -> Parameter {
-    Parameter { name, kind, default: Some(default), unit: "", doc, at_run_time: false, offline: true, group }
+    let (unit, at_run_time, offline, per_camera) = ("", false, true, false);
+    Parameter { name, kind, default: Some(default), unit, doc, at_run_time, offline, per_camera, group }
 }
 
 impl Parameter {
@@ -59,13 +62,17 @@ impl Parameter {
         Self { offline: false, ..self }
     }
 
+    const fn per_camera(self) -> Self {
+        Self { per_camera: true, ..self }
+    }
+
     const fn required(self) -> Self {
         Self { default: None, ..self }
     }
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 30] = [
+pub static TABLE: [Parameter; 40] = [
     parameter(
         MODEL,
         "model",
@@ -130,6 +137,15 @@ pub static TABLE: [Parameter; 30] = [
         "CPU threads of one forward pass. 0 takes what is fastest in a measurement at start, the fewest where it makes no difference.",
     )
     .in_unit("threads"),
+    parameter(
+        MODEL,
+        "batch_max",
+        Kind::Integer(1, 64),
+        "8",
+        "Most pictures of several cameras that go through the model at once.",
+    )
+    .in_unit("pictures")
+    .online_only(),
     parameter(
         MODEL,
         "layer",
@@ -205,10 +221,40 @@ pub static TABLE: [Parameter; 30] = [
     .online_only(),
     parameter(
         HEADS,
+        "min_depth",
+        Kind::Double(0.0, 1e6),
+        "0.0",
+        "Nearer depth is -inf in ~/depth/image and no point (REP 117). 0 has no limit.",
+    )
+    .in_unit("m")
+    .changeable()
+    .online_only(),
+    parameter(
+        HEADS,
+        "max_depth",
+        Kind::Double(0.0, 1e6),
+        "0.0",
+        "Farther depth is +inf in ~/depth/image and no point (REP 117). 0 has no limit.",
+    )
+    .in_unit("m")
+    .changeable()
+    .online_only(),
+    parameter(
+        HEADS,
         "overlay_opacity",
         Kind::Double(0.0, 1.0),
         "0.5",
         "How much of the picture the colours hide in ~/segmentation/overlay/compressed.",
+    )
+    .changeable()
+    .online_only(),
+    parameter(
+        TOPICS,
+        "cameras",
+        Kind::Names("NAME,NAME"),
+        "[]",
+        "Names of several cameras that share the model: front reads front/image and front/camera_info and writes \
+         ~/front/features and so on, and front.max_rate is its own max_rate. [] is one camera without a name.",
     )
     .online_only(),
     parameter(
@@ -219,6 +265,7 @@ pub static TABLE: [Parameter; 30] = [
         "raw reads sensor_msgs/Image from the topic image, compressed reads sensor_msgs/CompressedImage from \
          image/compressed.",
     )
+    .per_camera()
     .online_only(),
     parameter(
         TOPICS,
@@ -227,6 +274,7 @@ pub static TABLE: [Parameter; 30] = [
         "best_effort",
         "QoS of the camera subscriptions. best_effort receives from every publisher.",
     )
+    .per_camera()
     .online_only(),
     parameter(
         TOPICS,
@@ -253,6 +301,63 @@ pub static TABLE: [Parameter; 30] = [
         "Most frames per second that are taken from a camera. 0 takes all.",
     )
     .in_unit("Hz")
+    .changeable()
+    .per_camera()
+    .online_only(),
+    parameter(
+        TOPICS,
+        "max_age",
+        Kind::Double(0.0, 3600.0),
+        "1.0",
+        "A frame that has waited longer for the model counts as displaced. 0 serves it all the same.",
+    )
+    .in_unit("s")
+    .changeable()
+    .online_only(),
+    parameter(
+        TOPICS,
+        "expected_rate",
+        Kind::Double(0.0, 1000.0),
+        "0.0",
+        "Frames per second that a camera should send: /diagnostics warns of less than nine tenths. 0 expects nothing.",
+    )
+    .in_unit("Hz")
+    .per_camera()
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "publish_features",
+        Kind::Bool,
+        "true",
+        "Whether ~/features, its reduced forms and ~/similarity are made for those who subscribe.",
+    )
+    .changeable()
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "publish_embedding",
+        Kind::Bool,
+        "true",
+        "Whether ~/embedding is made for those who subscribe.",
+    )
+    .changeable()
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "publish_depth",
+        Kind::Bool,
+        "true",
+        "Whether ~/depth and ~/points are made for those who subscribe.",
+    )
+    .changeable()
+    .online_only(),
+    parameter(
+        OUTPUTS,
+        "publish_segmentation",
+        Kind::Bool,
+        "true",
+        "Whether ~/segmentation is made for those who subscribe.",
+    )
     .changeable()
     .online_only(),
     parameter(
@@ -310,16 +415,25 @@ pub static TABLE: [Parameter; 30] = [
         "use_sim_time",
         Kind::Bool,
         "false",
-        "Taken because ROS tools set it on every node. Stamps are taken from the camera, so the clock does \
-         not matter.",
+        "Whether ages are by the time on /clock, as of a bag or a simulator. Stamps are the camera's either way.",
     )
-    .changeable()
     .online_only(),
 ];
 
 /// The parameter of that name.
 pub fn find(name: &str) -> Option<&'static Parameter> {
     TABLE.iter().find(|parameter| parameter.name == name)
+}
+
+/// The camera and the parameter of it that a name such as `front.max_rate` means.
+pub fn find_of_camera(name: &str) -> Option<(&str, &'static Parameter)> {
+    let (camera, name) = name.split_once('.')?;
+    Some((camera, find(name).filter(|parameter| parameter.per_camera)?))
+}
+
+/// Those that each camera may have its own of.
+pub fn per_camera() -> impl Iterator<Item = &'static Parameter> {
+    TABLE.iter().filter(|parameter| parameter.per_camera)
 }
 
 fn anything(_: &str) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::error::ConfigError;
+use super::live;
 use super::parameters::{self, Parameter, TABLE};
 use super::value::Value;
 
@@ -49,13 +50,13 @@ impl Origin {
 
 /// What was given, by name; the last one given holds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings(BTreeMap<&'static str, (Value, Origin)>);
+pub struct Settings(BTreeMap<String, (Value, Origin)>);
 
 /// What became of a name.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// A parameter of this node.
-    Ours(&'static Parameter),
+    /// A parameter of this node, or one camera's.
+    Ours,
     /// Taken and not used: ROS tools set it on every node.
     Ignored,
     /// Most likely another node's; the text is for a warning.
@@ -68,8 +69,9 @@ impl Settings {
     /// # Errors
     /// [`ConfigError::Unknown`] when it is not a parameter and can hardly be another node's.
     pub fn place(name: &str, origin: &Origin) -> Result<Place, ConfigError> {
-        if let Some(parameter) = parameters::find(name) {
-            return Ok(Place::Ours(parameter));
+        // Which cameras there are is known when everything has been read.
+        if parameters::find(name).is_some() || parameters::find_of_camera(name).is_some() {
+            return Ok(Place::Ours);
         }
         if name.starts_with("qos_overrides.") {
             return Ok(Place::Ignored);
@@ -85,9 +87,9 @@ impl Settings {
         Err(ConfigError::Unknown { origin: origin.clone(), name: name.into(), nearest })
     }
 
-    /// Takes `value` for `parameter` in place of an earlier one. [`Values::new`] checks it.
-    pub fn set(&mut self, parameter: &'static Parameter, value: Value, origin: Origin) {
-        self.0.insert(parameter.name, (value, origin));
+    /// Takes `value` for the parameter `name` in place of an earlier one. [`Values::new`] checks both.
+    pub fn set(&mut self, name: &str, value: Value, origin: Origin) {
+        self.0.insert(name.to_owned(), (value, origin));
     }
 
     /// The value given for `name`, unchecked, and where.
@@ -97,60 +99,98 @@ impl Settings {
 }
 
 /// The parameter name with the fewest edits to `name`, and how many.
-fn nearest_name(name: &str) -> (usize, &'static str) {
-    let edits = |parameter: &Parameter| (strsim::damerau_levenshtein(name, parameter.name), parameter.name);
-    TABLE.iter().map(edits).min().unwrap_or_default()
+fn nearest_name(name: &str) -> (usize, String) {
+    let edits = |to: String| (strsim::damerau_levenshtein(name, &to), to);
+    let camera = name.split_once('.').map(|(camera, _)| camera);
+    let of_camera = camera.into_iter().flat_map(|camera| {
+        parameters::per_camera().map(move |parameter| format!("{camera}.{}", parameter.name))
+    });
+    let names = TABLE.iter().map(|parameter| parameter.name.to_owned());
+    names.chain(of_camera).map(edits).min().unwrap_or_default()
 }
 
-/// The value of every parameter, each in its type and within its bounds.
+/// The value of every parameter, each in its type and within its bounds; `front.max_rate` and the like for every camera
+/// that has a name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Values(BTreeMap<&'static str, (Value, Origin)>);
+pub struct Values {
+    values: BTreeMap<String, (Value, Origin)>,
+    passed_over: Vec<String>,
+}
 
 impl Values {
     /// Checks `settings` and adds the defaults.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] or [`ConfigError::NoModel`].
+    /// [`ConfigError::Invalid`], [`ConfigError::NoModel`] or [`ConfigError::NoCamera`].
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        let checked = TABLE.iter().map(|parameter| {
-            let (given, origin) = match (settings.0.get(parameter.name), parameter.default_value()) {
-                (Some(given), _) => given.clone(),
-                (None, Some(default)) => (default, Origin::Default),
-                (None, None) => return Err(ConfigError::NoModel),
-            };
-            let value = parameter.check(&given).map_err(|reason| ConfigError::Invalid {
-                origin: origin.clone(),
-                name: parameter.name,
-                given: given.clone(),
-                reason,
-            })?;
-            Ok((parameter.name, (value, origin)))
-        });
-        checked.collect::<Result<_, _>>().map(Self)
+        let (mut values, mut passed_over) = (BTreeMap::new(), Vec::new());
+        for parameter in &TABLE {
+            let given = settings.get(parameter.name).map(|(value, origin)| (value.clone(), origin.clone()));
+            let default = || parameter.default_value().map(|value| (value, Origin::Default));
+            let (given, origin) = given.or_else(default).ok_or(ConfigError::NoModel)?;
+            let value = checked(parameter, parameter.name, &given, &origin)?;
+            values.insert(parameter.name.to_owned(), (value, origin));
+        }
+        if let (Some((Value::Double(min), _)), Some((Value::Double(max), origin))) =
+            (values.get("min_depth"), values.get("max_depth"))
+        {
+            let range = live::depth_range(*min, *max);
+            range.map_err(|reason| invalid("max_depth", &Value::Double(*max), origin, reason))?;
+        }
+        let cameras = match values.get("cameras") {
+            Some((Value::StringArray(names), _)) => names.clone(),
+            _ => Vec::new(),
+        };
+        for camera in &cameras {
+            for parameter in parameters::per_camera() {
+                let name = format!("{camera}.{}", parameter.name);
+                let own = settings.get(&name).map(|(value, origin)| (value.clone(), origin.clone()));
+                let Some((given, origin)) = own.or_else(|| values.get(parameter.name).cloned()) else { continue };
+                let value = checked(parameter, &name, &given, &origin)?;
+                values.insert(name, (value, origin));
+            }
+        }
+        for (name, (_, origin)) in settings.0.iter().filter(|(name, _)| !values.contains_key(*name)) {
+            let error = ConfigError::NoCamera { origin: origin.clone(), name: name.clone(), cameras: cameras.clone() };
+            if !origin.is_shared() {
+                return Err(error);
+            }
+            passed_over.push(format!("passed over: {error}"));
+        }
+        Ok(Self { values, passed_over })
     }
 
     /// Every parameter and its value, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        self.0.iter().map(|(name, (value, _))| (*name, value))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(name, (value, _))| (name.as_str(), value))
     }
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).map(|(value, _)| value)
+        self.values.get(name).map(|(value, _)| value)
+    }
+
+    /// What was given in a file for many nodes and is for no camera here, for warnings.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The value of `name` as `read` understands it.
     pub(super) fn read<'a, T>(
         &'a self,
-        name: &'static str,
+        name: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let (value, origin) = self.0.get(name).ok_or(ConfigError::NoModel)?;
-        read(value).ok_or_else(|| ConfigError::Invalid {
-            origin: origin.clone(),
-            name,
-            given: value.clone(),
-            reason: parameters::find(name).map(Parameter::valid).unwrap_or_default(),
-        })
+        let (value, origin) = self.values.get(name).ok_or(ConfigError::NoModel)?;
+        let valid = || parameters::find(name).map(Parameter::valid).unwrap_or_default();
+        read(value).ok_or_else(|| invalid(name, value, origin, valid()))
     }
+}
+
+fn checked(parameter: &Parameter, name: &str, given: &Value, origin: &Origin) -> Result<Value, ConfigError> {
+    parameter.check(given).map_err(|reason| invalid(name, given, origin, reason))
+}
+
+fn invalid(name: &str, given: &Value, origin: &Origin, reason: String) -> ConfigError {
+    ConfigError::Invalid { origin: origin.clone(), name: name.to_owned(), given: given.clone(), reason }
 }

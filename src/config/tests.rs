@@ -6,10 +6,10 @@ use super::*;
 fn settings(given: &[(&str, Value)]) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in given {
-        let Ok(Place::Ours(parameter)) = Settings::place(name, &Origin::Default) else {
+        let Ok(Place::Ours) = Settings::place(name, &Origin::Default) else {
             panic!("{name} is no parameter");
         };
-        settings.set(parameter, value.clone(), Origin::Option(format!("--{name}")));
+        settings.set(name, value.clone(), Origin::Option(format!("--{name}")));
     }
     settings
 }
@@ -39,12 +39,15 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         segmentation_upsampling: Upsampling::Logits,
         depth_resolution: DepthResolution::Model,
         points_stride: None,
-        overlay_opacity: 0.5,
-        image_transport: ImageTransport::Raw,
-        image_reliability: Reliability::BestEffort,
+        cameras: vec![CameraConfig {
+            name: String::new(),
+            transport: ImageTransport::Raw,
+            reliability: Reliability::BestEffort,
+            expected_rate: None,
+        }],
+        batch_max: 8,
         output_reliability: None,
         network_interface: NetworkInterface::Auto,
-        max_rate: None,
         features_dtype: FeaturesDtype::Float16,
         reduced_channels: 16,
         pca_basis: None,
@@ -90,11 +93,12 @@ fn each_value_lands_in_its_field() {
     check("fit", string("letterbox"), "fit: Letterbox");
     check("resize_filter", string("linear"), "resize_filter: Linear");
     check("layer", Value::Integer(11), "layer: Some(11)");
-    check("image_transport", string("compressed"), "image_transport: Compressed");
-    check("image_reliability", string("reliable"), "image_reliability: Reliable");
+    check("image_transport", string("compressed"), "transport: Compressed");
+    check("image_reliability", string("reliable"), "reliability: Reliable");
+    check("expected_rate", Value::Double(15.0), "expected_rate: Some(15.0)");
+    check("batch_max", Value::Integer(4), "batch_max: 4");
     check("output_reliability", string("best_effort"), "output_reliability: Some(BestEffort)");
     check("network_interface", string("10.0.0.7"), "network_interface: Address(10.0.0.7)");
-    check("max_rate", Value::Integer(5), "max_rate: Some(5.0)");
     check("features_dtype", string("float32"), "features_dtype: Float32");
     check("reduced_channels", Value::Integer(64), "reduced_channels: 64");
     check("pca_basis", string("/b.safetensors"), "pca_basis: Some(\"/b.safetensors\")");
@@ -134,12 +138,70 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
     check("model", string(""), "it must not be empty");
     check("use_sim_time", Value::Integer(1), "valid is true or false");
     check("stats_file", Value::StringArray(vec![]), "cannot be [] (string_array)");
+    check("cameras", names(&["front", "2nd"]), "`2nd` begins with a digit; valid is a list of names");
+    check("cameras", names(&["front", "front"]), "`front` is there twice; valid is");
+    check("cameras", string("front/left"), "`/` is not a letter, a digit or `_`");
+    check("front.max_rate", Value::Double(1.0), "`front.max_rate` is for a camera that `cameras` does not name: it is []");
+    check("max_depth", Value::Double(-1.0), "valid is a number from 0 to 1000000 m");
+}
+
+fn names(names: &[&str]) -> Value {
+    Value::StringArray(names.iter().map(|&name| name.to_owned()).collect())
+}
+
+/// The cameras that come of what is given beside a model, or the error.
+fn check_cameras(given: &[(&str, Value)], expect: &str) {
+    let given: Vec<_> = [("model", string("m"))].into_iter().chain(given.iter().cloned()).collect();
+    let camera = |CameraConfig { name, transport, reliability, expected_rate }: &CameraConfig| {
+        format!("{name:?} {transport:?} {reliability:?} {}", expected_rate.unwrap_or_default())
+    };
+    let said = match Config::from_settings(&settings(&given)) {
+        Ok(config) => config.cameras.iter().map(camera).collect::<Vec<_>>().join("; "),
+        Err(err) => err.to_string(),
+    };
+    assert_eq!(said, expect);
+}
+
+#[test]
+fn a_camera_has_its_own_settings_or_those_of_all() {
+    check_cameras(&[], "\"\" Raw BestEffort 0");
+    check_cameras(&[("cameras", names(&[])), ("expected_rate", Value::Integer(5))], "\"\" Raw BestEffort 5");
+    // What launch makes of an empty list.
+    check_cameras(&[("cameras", names(&[""]))], "\"\" Raw BestEffort 0");
+    check_cameras(&[("cameras", string("left, right"))], "\"left\" Raw BestEffort 0; \"right\" Raw BestEffort 0");
+    check_cameras(
+        &[
+            ("right.image_transport", string("raw")),
+            ("right.expected_rate", Value::Double(7.5)),
+            ("image_transport", string("compressed")),
+            ("left.image_reliability", string("reliable")),
+            ("cameras", names(&["left", "right"])),
+        ],
+        "\"left\" Compressed Reliable 0; \"right\" Raw BestEffort 7.5",
+    );
+    check_cameras(
+        &[("cameras", names(&["left"])), ("left.image_transport", string("h264"))],
+        "--left.image_transport: `left.image_transport` cannot be \"h264\" (string): valid is raw or compressed",
+    );
+    check_cameras(
+        &[("cameras", names(&["left", "rear"])), ("right.max_rate", Value::Double(1.0))],
+        "--right.max_rate: `right.max_rate` is for a camera that `cameras` does not name: they are left, rear",
+    );
+}
+
+#[test]
+fn a_slip_in_a_cameras_parameter_is_told_with_the_nearest() {
+    let said = Settings::place("left.max_rat", &Origin::Default).unwrap_err().to_string();
+    assert!(said.contains("the nearest valid name is `left.max_rate`"), "{said}");
+    let said = Settings::place("left.size", &Origin::Default).unwrap_err().to_string();
+    assert!(said.contains("there is no parameter `left.size`"), "{said}");
 }
 
 /// How `config/pixio.yaml` documents a parameter.
 fn documented(parameter: &Parameter) -> String {
     let changes = if parameter.at_run_time { "Changes at run time." } else { "Read at start." };
-    let text = format!("{} Valid: {}. {changes}", parameter.doc, parameter.valid());
+    let own = if parameter.per_camera { " Each camera may have its own." } else { "" };
+    let text = format!("{} Valid: {}. {changes}{own}", parameter.doc, parameter.valid());
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -197,7 +259,8 @@ fn the_readme_lists_every_parameter() {
             Some(default) => format!("`{default}`"),
         };
         let changes = if parameter.at_run_time { " Changes at run time." } else { "" };
-        expect += &format!("| `{name}` | {default} | {} | {doc}{changes} |\n", parameter.valid());
+        let own = if parameter.per_camera { " Each camera may have its own." } else { "" };
+        expect += &format!("| `{name}` | {default} | {} | {doc}{changes}{own} |\n", parameter.valid());
     }
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     assert!(readme.contains(&expect), "README.md should hold\n{expect}");

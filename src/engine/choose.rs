@@ -35,8 +35,8 @@ pub struct Task {
     pub taps: Vec<usize>,
     /// Sizes of the model input: one, or those between which `fit: auto` chooses.
     pub sizes: Vec<Size>,
-    /// Pictures of a batch.
-    pub batch: i64,
+    /// Pictures of the batches that come, ascending.
+    pub batches: Vec<i64>,
     /// How the work reaches a GPU.
     pub launch: Launch,
     /// The heads that read its tokens: task and file.
@@ -84,6 +84,7 @@ impl Task {
             pixio: self.pixio.shallow_clone(),
             taps: self.taps.clone(),
             sizes: self.sizes.clone(),
+            batches: self.batches.clone(),
             heads: self.heads.clone(),
             ..*self
         }
@@ -116,7 +117,7 @@ impl Task {
             taps: &self.taps,
             precision: self.arithmetic,
             sizes: &self.sizes,
-            batch: self.batch,
+            batches: &self.batches,
             machine: &machine,
             torch: &torch_version(),
         };
@@ -167,15 +168,19 @@ impl Task {
     }
 }
 
-/// An engine of the cache that serves `task`; each that should and does not is warned about. `None` when there is none.
-pub fn from_cache(task: &Task, cache: &Path) -> Option<(Box<dyn Engine>, Folder)> {
+/// An engine of the cache that serves `task`; each that should and does not is warned about and added to `refused`.
+/// `None` when there is none.
+pub fn from_cache(task: &Task, cache: &Path, refused: &mut Vec<String>) -> Option<(Box<dyn Engine>, Folder)> {
     for found in folder::all(&cache.join(ENGINES)) {
         let served = found.map_err(Refusal::from).and_then(|folder| Ok((task.load(&folder)?, folder)));
         match served {
             Ok(served) => return Some(served),
             // The cache holds engines of many models.
             Err(misfit @ Refusal::Misfit { .. }) => tracing::debug!("{misfit}"),
-            Err(refusal) => tracing::warn!("{refusal}"),
+            Err(refusal) => {
+                tracing::warn!("{refusal}");
+                refused.push(refusal.to_string());
+            }
         }
     }
     None
@@ -186,7 +191,7 @@ pub struct BuildCommand<'a>(&'a Task);
 
 impl fmt::Display for BuildCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Task { source, device, arithmetic, taps, sizes, pixio, heads, .. } = self.0;
+        let Task { source, device, arithmetic, taps, sizes, pixio, heads, batches, .. } = self.0;
         write!(f, "pixio_node build --model {} --precision {arithmetic}", source.text())?;
         match device {
             Device::Cuda(index) => write!(f, " --device cuda:{index}")?,
@@ -198,6 +203,10 @@ impl fmt::Display for BuildCommand<'_> {
         if taps.as_slice() != [pixio.config().num_hidden_layers] {
             let taps: Vec<_> = taps.iter().map(usize::to_string).collect();
             write!(f, " --layers {}", taps.join(","))?;
+        }
+        if batches.last().is_some_and(|largest| 8 < *largest) {
+            let batches: Vec<_> = batches.iter().map(i64::to_string).collect();
+            write!(f, " --batch {}", batches.join(","))?;
         }
         for (name, file) in heads {
             write!(f, " --{name}-head {}", file.display())?;

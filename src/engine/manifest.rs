@@ -133,8 +133,8 @@ pub struct Wanted<'a> {
     pub precision: Arithmetic,
     /// Sizes of the model input, of which at least one must be there.
     pub sizes: &'a [Size],
-    /// Pictures of a batch.
-    pub batch: i64,
+    /// Pictures of the batches that come.
+    pub batches: &'a [i64],
     /// Where it is to run.
     pub machine: &'a Machine,
     /// Version of the libtorch in use.
@@ -202,9 +202,12 @@ impl Manifest {
         let fitting = self
             .parts(BACKBONE)
             .filter(|package| package.size().is_ok_and(|size| wanted.sizes.contains(&size)));
-        if !fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(&wanted.batch)) {
+        let is_built = |batch: &i64| {
+            fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(batch))
+        };
+        if let Some(batch) = wanted.batches.iter().find(|batch| !is_built(batch)) {
             let batches = batches(fitting.map(|package| package.batch));
-            return Err(format!("it was built for batches of {batches}, one of {} is needed", wanted.batch));
+            return Err(format!("it was built for batches of {batches}, one of {batch} is needed"));
         }
         Ok(())
     }
@@ -289,7 +292,7 @@ mod tests {
             taps: &[4],
             precision: Arithmetic::Float32,
             sizes: &[Size { width: 256, height: 256 }],
-            batch: 1,
+            batches: &[1, 2],
             machine: &serde_json::from_str(CPU).unwrap(),
             torch: "2.11.0",
         };
@@ -313,6 +316,7 @@ mod tests {
         check("[2, 4]", "[2]", "it returns the blocks [2], block 4 is needed");
         check("[1, 8]", "[2, 8]", "it was built for batches of 2 to 8, one of 1 is needed");
         check("[1, 8]", "[4, 4]", "it was built for batches of 4, one of 1 is needed");
+        check("[1, 8]", "[1, 1]", "it was built for batches of 1, one of 2 is needed");
         check("\"256x256\"", "\"336x192\"", "it was built for 336x192, the model input is 256x256");
     }
 

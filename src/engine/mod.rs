@@ -25,7 +25,7 @@ pub mod manifest;
 pub mod proof;
 pub mod swap;
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::heads::HeadError;
 use crate::pixio::ModelError;
@@ -35,6 +35,17 @@ use crate::pixio::ModelError;
 pub struct Tokens {
     /// One `[B, n_cls + P, D]` tensor per tap that was asked for, after the final norm, in their order.
     pub taps: Vec<Tensor>,
+}
+
+impl Tokens {
+    /// Those of one picture of the batch, still `[1, n_cls + P, D]` each; on the same memory.
+    ///
+    /// # Errors
+    /// There is no such picture.
+    pub fn of_picture(&self, index: usize) -> Result<Self, TchError> {
+        let one = |tap: &Tensor| tap.f_narrow(0, i64::try_from(index).unwrap_or(i64::MAX), 1);
+        Ok(Self { taps: self.taps.iter().map(one).collect::<Result<_, _>>()? })
+    }
 }
 
 /// Runs the backbone. One thread owns it.

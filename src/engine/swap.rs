@@ -9,12 +9,18 @@ use super::{Engine, EngineError, Tokens};
 pub struct Swap {
     current: Box<dyn Engine>,
     better: Receiver<Box<dyn Engine>>,
+    on_swap: Box<dyn FnMut(&str) + Send>,
 }
 
 impl Swap {
-    /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next frame.
-    pub fn new(first: Box<dyn Engine>, better: Receiver<Box<dyn Engine>>) -> Self {
-        Self { current: first, better }
+    /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next frame. `on_swap`
+    /// hears of its kind.
+    pub fn new(
+        first: Box<dyn Engine>,
+        better: Receiver<Box<dyn Engine>>,
+        on_swap: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
+        Self { current: first, better, on_swap: Box::new(on_swap) }
     }
 }
 
@@ -31,6 +37,7 @@ impl Engine for Swap {
         if let Ok(better) = self.better.try_recv() {
             tracing::info!("the {} engine takes over from the {} one", better.kind(), self.current.kind());
             self.current = better;
+            (self.on_swap)(&self.current.kind());
         }
         self.current.run(images, n_taps)
     }
@@ -66,7 +73,9 @@ mod tests {
     #[test]
     fn the_better_engine_serves_from_the_next_frame_on() {
         let (send, better) = crossbeam_channel::bounded::<Box<dyn Engine>>(1);
-        let mut engine = Swap::new(Box::new(Numbered(1)), better);
+        let (hear, heard) = std::sync::mpsc::channel();
+        let mut engine =
+            Swap::new(Box::new(Numbered(1)), better, move |kind| hear.send(kind.to_owned()).unwrap());
         let frame = Tensor::zeros([1], (Kind::Uint8, Device::Cpu));
         let mut serve = || engine.run(&frame, 1).unwrap().taps[0].int64_value(&[]);
         assert_eq!(serve(), 1);
@@ -74,5 +83,6 @@ mod tests {
         assert_eq!(serve(), 2);
         drop(send);
         assert_eq!(serve(), 2);
+        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["2"]);
     }
 }

@@ -16,7 +16,7 @@ use super::calibration::intrinsics;
 use super::checks::receive_buffer_advice;
 use super::messages::{CameraInfo, CompressedImage, Image, PointStamped};
 use super::names::{NameError, Names};
-use crate::config::{ImageTransport, Reliability};
+use crate::config::{CameraConfig, ImageTransport, Reliability};
 use crate::logging::Throttle;
 use crate::runtime::pool::Pool;
 use crate::runtime::thread::Stage;
@@ -37,6 +37,14 @@ pub struct Camera {
     pub reliability: Reliability,
     /// Buffers for the pictures' bytes.
     pub pool: Pool<Vec<u8>>,
+}
+
+impl Camera {
+    /// The camera with this index and configuration.
+    pub fn new(index: usize, config: &CameraConfig) -> Self {
+        let CameraConfig { transport, reliability, .. } = *config;
+        Self { index, prefix: config.prefix(), transport, reliability, pool: Pool::default() }
+    }
 }
 
 /// Full names of one camera's topics.
@@ -241,15 +249,6 @@ impl Buffers {
         if let Some(advice) = receive_buffer_advice(frame_bytes) {
             self.warned = true;
             tracing::warn!("{topic}: {advice}");
-        }
-    }
-}
-
-impl Picture {
-    fn n_bytes(&self) -> usize {
-        match self {
-            Self::Raw(raster) => raster.bytes.len(),
-            Self::Compressed(file) => file.len(),
         }
     }
 }

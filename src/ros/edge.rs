@@ -6,10 +6,14 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::Receiver;
 use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
-use ros2_client::{Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher};
+use futures::{StreamExt, pin_mut};
+use ros2_client::{
+    Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher, Subscription,
+};
 use serde::Serialize;
 
 use super::camera::{Camera, CameraTopics, Hearing, Reading, Receiving};
+use super::diagnostics::DiagnosticsOut;
 use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
@@ -17,11 +21,14 @@ use super::publishers::{
     CameraOutputs, DepthOutputs, Out, Publishers, SegmentationOutputs, label_info, message_type,
 };
 use super::rosout::Rosout;
-use super::watch::{End, Ends, Graph, Role, camera_publishers, watch};
-use super::{context, discovery, qos};
-use crate::config::{DepthResolution, ImageTransport, Reliability};
+use super::services::Answer;
+use super::watch::{End, Ends, Graph, Role, watch};
+use super::{context, discovery, qos, services};
+use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability};
+use crate::diagnostics::Board;
 use crate::heads::Class;
 use crate::logging::Record;
+use crate::runtime::clock::Clock;
 use crate::runtime::thread::Stage;
 use crate::runtime::wanted::{Topic, Wanted};
 use crate::stages::camera::Frame;
@@ -50,6 +57,22 @@ pub struct Made {
     /// The classes of the segmentation; `None` makes none.
     pub classes: Option<Vec<Class>>,
 }
+
+/// What the services do.
+pub struct Services {
+    /// `~/set_enabled`, a std_srvs/SetBool.
+    pub set_enabled: Box<dyn FnMut(bool) -> Answer + Send>,
+    /// `~/save_pca_basis`, a std_srvs/Trigger.
+    pub save_pca_basis: Box<dyn FnMut() -> Answer + Send>,
+    /// `~/reset_pca_basis`, a std_srvs/Trigger.
+    pub reset_pca_basis: Box<dyn FnMut() -> Answer + Send>,
+}
+
+/// A camera's index and the prefix of its topics.
+type Numbered = (usize, String);
+
+/// About the size of a message on `/diagnostics`.
+const DIAGNOSTICS_BYTES: usize = 16 << 10;
 
 /// The node in the ROS graph. Dropping it leaves the graph; [`Edge::close`] also says how it went.
 pub struct Edge {
@@ -112,14 +135,13 @@ impl Edge {
         })
     }
 
-    /// Publishers of every camera: `prefixes` has one entry per camera, empty for a single one, such
-    /// as `left/` for one of several. `message_bytes` expects the size of one message of a topic.
+    /// Publishers of every camera; `message_bytes` expects the size of one message of a topic.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
     pub fn publishers(
         &mut self,
-        prefixes: &[String],
+        cameras: &[CameraConfig],
         made: &Made,
         reliability: Option<Reliability>,
         message_bytes: impl Fn(Topic) -> usize,
@@ -128,56 +150,59 @@ impl Edge {
             let message_bytes = message_bytes(topic);
             qos::output(qos::output_reliability(reliability, message_bytes), message_bytes)
         };
-        let cameras = prefixes.iter().map(|prefix| {
+        let outputs = cameras.iter().enumerate().map(|(index, camera)| {
+            let camera = (index, camera.prefix());
             Ok(CameraOutputs {
-                features: self.publisher(prefix, Topic::Features, &qos)?,
-                reduced: self.publisher(prefix, Topic::Reduced, &qos)?,
-                pca: self.publisher(prefix, Topic::Pca, &qos)?,
-                pca_compressed: self.publisher(prefix, Topic::PcaCompressed, &qos)?,
-                grid_info: self.publisher(prefix, Topic::GridInfo, &qos)?,
-                embedding: self.publisher(prefix, Topic::Embedding, &qos)?,
-                similarity: self.publisher(prefix, Topic::Similarity, &qos)?,
-                depth: made.depth.map(|pixels| self.depth_outputs(prefix, pixels, &qos)).transpose()?,
+                features: self.publisher(&camera, Topic::Features, &qos)?,
+                reduced: self.publisher(&camera, Topic::Reduced, &qos)?,
+                pca: self.publisher(&camera, Topic::Pca, &qos)?,
+                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, &qos)?,
+                grid_info: self.publisher(&camera, Topic::GridInfo, &qos)?,
+                embedding: self.publisher(&camera, Topic::Embedding, &qos)?,
+                similarity: self.publisher(&camera, Topic::Similarity, &qos)?,
+                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, &qos)?,
+                processing_time: self.publisher(&camera, Topic::ProcessingTime, &qos)?,
+                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, &qos)).transpose()?,
                 segmentation: made
                     .classes
                     .as_deref()
-                    .map(|classes| self.segmentation_outputs(prefix, classes, &qos))
+                    .map(|classes| self.segmentation_outputs(&camera, classes, &qos))
                     .transpose()?,
             })
         });
-        Ok(Publishers::new(cameras.collect::<anyhow::Result<_>>()?))
+        Ok(Publishers::new(outputs.collect::<anyhow::Result<_>>()?))
     }
 
     fn depth_outputs(
         &mut self,
-        prefix: &str,
+        camera: &Numbered,
         pixels: DepthResolution,
         qos: &impl Fn(Topic) -> QosPolicies,
     ) -> anyhow::Result<DepthOutputs> {
         // A raw picture of a camera's size is more than DDS carries well.
         let has_raw = pixels == DepthResolution::Model;
         Ok(DepthOutputs {
-            image: has_raw.then(|| self.publisher(prefix, Topic::Depth, qos)).transpose()?,
-            compressed: self.publisher(prefix, Topic::DepthCompressed, qos)?,
-            info: self.publisher(prefix, Topic::DepthInfo, qos)?,
-            color: self.publisher(prefix, Topic::DepthColor, qos)?,
-            points: self.publisher(prefix, Topic::Points, qos)?,
+            image: has_raw.then(|| self.publisher(camera, Topic::Depth, qos)).transpose()?,
+            compressed: self.publisher(camera, Topic::DepthCompressed, qos)?,
+            info: self.publisher(camera, Topic::DepthInfo, qos)?,
+            color: self.publisher(camera, Topic::DepthColor, qos)?,
+            points: self.publisher(camera, Topic::Points, qos)?,
         })
     }
 
     fn segmentation_outputs(
         &mut self,
-        prefix: &str,
+        camera: &Numbered,
         classes: &[Class],
         qos: &impl Fn(Topic) -> QosPolicies,
     ) -> anyhow::Result<SegmentationOutputs> {
         Ok(SegmentationOutputs {
-            image: self.publisher(prefix, Topic::Labels, qos)?,
-            compressed: self.publisher(prefix, Topic::LabelsCompressed, qos)?,
-            confidence: self.publisher(prefix, Topic::Confidence, qos)?,
-            info: self.publisher(prefix, Topic::LabelsInfo, qos)?,
-            overlay: self.publisher(prefix, Topic::Overlay, qos)?,
-            _label_info: self.label_info(prefix, classes)?,
+            image: self.publisher(camera, Topic::Labels, qos)?,
+            compressed: self.publisher(camera, Topic::LabelsCompressed, qos)?,
+            confidence: self.publisher(camera, Topic::Confidence, qos)?,
+            info: self.publisher(camera, Topic::LabelsInfo, qos)?,
+            overlay: self.publisher(camera, Topic::Overlay, qos)?,
+            _label_info: self.label_info(&camera.1, classes)?,
         })
     }
 
@@ -185,7 +210,7 @@ impl Edge {
     fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
         let name = self.names.resolve(&format!("~/{prefix}segmentation/label_info"))?;
         let publisher: Publisher<LabelInfo> = self
-            .topic(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Latched)
+            .topic(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Said)
             .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
             .with_context(|| format!("cannot publish {name}"))?;
         let header = Header { stamp: Time::now(), ..Header::default() };
@@ -195,12 +220,12 @@ impl Edge {
 
     fn publisher<M: Serialize>(
         &mut self,
-        prefix: &str,
+        (index, prefix): &Numbered,
         topic: Topic,
         qos: &impl Fn(Topic) -> QosPolicies,
     ) -> anyhow::Result<Out<M>> {
         let name = self.names.resolve(&format!("~/{prefix}{}", topic.name()))?;
-        let (qos, role) = (qos(topic), Role::Output(topic));
+        let (qos, role) = (qos(topic), Role::Output(*index, topic));
         let publisher = self
             .topic(&name, message_type(topic), &qos, role)
             .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
@@ -208,19 +233,71 @@ impl Edge {
         Ok(Out::new(name, publisher))
     }
 
-    /// Keeps `wanted` current from now on: topics enter as somebody subscribes and leave with the
-    /// last subscriber.
+    /// Keeps `subscribed`, an entry for every camera, current from now on: topics enter as somebody subscribes and leave
+    /// with the last subscriber. Tells `board` what else there is to see.
     ///
     /// # Errors
     /// Called twice, or DDS out of resources.
-    pub fn watch(&mut self, wanted: Arc<Wanted>) -> anyhow::Result<()> {
+    pub fn watch(&mut self, subscribed: Arc<[Wanted]>, board: Arc<Board>) -> anyhow::Result<()> {
         let events = self.events.take().ok_or_else(|| anyhow!("the graph is watched already"))?;
         let participant = self.context.domain_participant();
         let (topic, dds_type) = (discovery::DDS_TOPIC.into(), discovery::DDS_TYPE.into());
         let topic = participant.create_topic(topic, dds_type, &discovery::qos(), TopicKind::NoKey)?;
         let nodes = self.node.create_subscription(&topic, None)?;
         let graph = Graph { participant, events, nodes };
-        self.executor.spawn(watch(graph, self.ends.clone(), wanted)).detach();
+        self.executor.spawn(watch(graph, self.ends.clone(), subscribed, board)).detach();
+        Ok(())
+    }
+
+    /// What publishes statuses.
+    ///
+    /// # Errors
+    /// A remap rule that leads to an impossible name, or DDS out of resources.
+    pub fn diagnostics(&mut self) -> anyhow::Result<DiagnosticsOut> {
+        let name = self.names.resolve("/diagnostics")?;
+        let qos = qos::output(Reliability::Reliable, DIAGNOSTICS_BYTES);
+        let publisher = self
+            .topic(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)
+            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
+            .with_context(|| format!("cannot publish {name}"))?;
+        Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified()))
+    }
+
+    /// Has `clock` follow `/clock`.
+    ///
+    /// # Errors
+    /// A remap rule that leads to an impossible name, or DDS out of resources.
+    pub fn follow_time(&mut self, clock: Arc<Clock>) -> anyhow::Result<()> {
+        let name = self.names.resolve("/clock")?;
+        let qos = qos::camera(Reliability::BestEffort);
+        let times: Subscription<Time> = self.subscription(&name, ("rosgraph_msgs", "Clock"), &qos, Role::Input("time"))?;
+        self.executor
+            .spawn(async move {
+                let times = times.async_stream();
+                pin_mut!(times);
+                while let Some(time) = times.next().await {
+                    // What is no time is passed over; the next comes soon.
+                    if let Ok((time, _)) = time {
+                        clock.tell(time.nanos());
+                    }
+                }
+            })
+            .detach();
+        Ok(())
+    }
+
+    /// Offers the services.
+    ///
+    /// # Errors
+    /// A remap rule that leads to an impossible name, or DDS out of resources.
+    pub fn serve(&mut self, services: Services) -> anyhow::Result<()> {
+        let Services { set_enabled, save_pca_basis, reset_pca_basis } = services;
+        let name = self.names.resolve_service("~/set_enabled")?;
+        self.executor.spawn(services::set_bool(&mut self.node, &name, set_enabled)?).detach();
+        for (name, answer) in [("save_pca_basis", save_pca_basis), ("reset_pca_basis", reset_pca_basis)] {
+            let name = self.names.resolve_service(&format!("~/{name}"))?;
+            self.executor.spawn(services::trigger(&mut self.node, &name, answer)?).detach();
+        }
         Ok(())
     }
 
@@ -242,38 +319,21 @@ impl Edge {
             ImageTransport::Compressed => "CompressedImage",
         };
         let image_qos = qos::camera(camera.reliability);
-        let images = self
-            .topic(&topics.image, ("sensor_msgs", message), &image_qos, Role::Input)
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
-            .with_context(|| format!("cannot subscribe to {}", topics.image))?;
+        let role = Role::Pictures(camera.index);
+        let images = self.subscription(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
         // Best effort fits every publisher, and the next calibration replaces a lost one.
-        let info_qos = qos::camera(Reliability::BestEffort);
-        let infos = self
-            .topic(&topics.camera_info, ("sensor_msgs", "CameraInfo"), &info_qos, Role::Input)
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
-            .with_context(|| format!("cannot subscribe to {}", topics.camera_info))?;
+        let qos = qos::camera(Reliability::BestEffort);
+        let role = Role::Input("calibration");
+        let infos = self.subscription(&topics.camera_info, ("sensor_msgs", "CameraInfo"), &qos, role)?;
         let query = self.names.resolve(&format!("~/{}query", camera.prefix))?;
-        let queries = self
-            .topic(
-                &query,
-                ("geometry_msgs", "PointStamped"),
-                &qos::camera(Reliability::BestEffort),
-                Role::Input,
-            )
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
-            .with_context(|| format!("cannot subscribe to {query}"))?;
+        let queries =
+            self.subscription(&query, ("geometry_msgs", "PointStamped"), &qos, Role::Input("query"))?;
         let ended = self.ended.clone();
         let reading = Reading { images, infos, queries };
         let hearing = Hearing { on_frame, on_refused, on_query };
         let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
         self.receiving.push(receiving);
         Ok(topics)
-    }
-
-    /// The publishers of a camera's picture topic as they are now: each either fits or is told why
-    /// not.
-    pub fn camera_publishers(&self, topic: &str) -> Vec<Result<(), String>> {
-        camera_publishers(&self.context.domain_participant(), &self.ends, topic)
     }
 
     /// Unsubscribes from every camera and waits for the receive threads; what they were given to
@@ -299,6 +359,18 @@ impl Edge {
         drop(executor);
         drop(context);
         received.and(spun).and(said)
+    }
+
+    fn subscription<M: 'static>(
+        &mut self,
+        name: &str,
+        message: (&str, &str),
+        qos: &QosPolicies,
+        role: Role,
+    ) -> anyhow::Result<Subscription<M>> {
+        self.topic(name, message, qos, role)
+            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
+            .with_context(|| format!("cannot subscribe to {name}"))
     }
 
     /// A topic of our own making: the library's knows no limit on samples.

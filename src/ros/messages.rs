@@ -23,6 +23,11 @@ impl Time {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { sec: i32::try_from(now.as_secs()).unwrap_or(i32::MAX), nanosec: now.subsec_nanos() }
     }
+
+    /// Nanoseconds since the epoch.
+    pub fn nanos(&self) -> i64 {
+        camera::Stamp { sec: self.sec, nanosec: self.nanosec }.nanos()
+    }
 }
 
 /// `std_msgs/Header`.
@@ -245,3 +250,79 @@ pub struct Embedding {
     /// `[n_cls_tokens, channels]`, row-major.
     pub class_tokens: Vec<f32>,
 }
+
+/// `diagnostic_msgs/KeyValue`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyValue {
+    /// What it is.
+    pub key: String,
+    /// How much or which.
+    pub value: String,
+}
+
+/// `diagnostic_msgs/DiagnosticStatus`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiagnosticStatus {
+    /// 0 OK, 1 WARN, 2 ERROR, 3 STALE.
+    pub level: u8,
+    /// Node and task.
+    pub name: String,
+    /// What was found.
+    pub message: String,
+    /// Who found it.
+    pub hardware_id: String,
+    /// Figures.
+    pub values: Vec<KeyValue>,
+}
+
+/// `diagnostic_msgs/DiagnosticArray`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosticArray {
+    /// When it was found.
+    pub header: Header,
+    /// One for each thing.
+    pub status: Vec<DiagnosticStatus>,
+}
+
+/// `std_msgs/Float64`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Float64 {
+    /// The number.
+    pub data: f64,
+}
+
+/// Request of `std_srvs/SetBool`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SetBoolRequest {
+    /// On or off.
+    pub data: bool,
+}
+
+/// Answer of `std_srvs/SetBool`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SetBoolResponse {
+    /// Whether it was done.
+    pub success: bool,
+    /// What was done, or why not.
+    pub message: String,
+}
+
+/// Request of `std_srvs/Trigger`: one byte that says nothing, as every empty message has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TriggerRequest {
+    structure_needs_at_least_one_member: u8,
+}
+
+/// Answer of `std_srvs/Trigger`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TriggerResponse {
+    /// Whether it was done.
+    pub success: bool,
+    /// What was done, or why not.
+    pub message: String,
+}
+
+impl ros2_client::Message for SetBoolRequest {}
+impl ros2_client::Message for SetBoolResponse {}
+impl ros2_client::Message for TriggerRequest {}
+impl ros2_client::Message for TriggerResponse {}

@@ -1,5 +1,7 @@
 //! Names of nodes, topics and services: expanded as ROS does it, then remapped.
 
+use crate::config::check_token;
+
 /// A name that ROS does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a valid {what}: {reason}")]
@@ -144,20 +146,6 @@ fn error(name: &str, what: &'static str, reason: String) -> NameError {
 fn check_absolute(name: &str) -> Result<(), String> {
     let tokens = name.strip_prefix('/').ok_or("it must begin with `/`")?;
     tokens.split('/').try_for_each(check_token)
-}
-
-/// One part of a name between slashes.
-pub(super) fn check_token(token: &str) -> Result<(), String> {
-    match token.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_') {
-        _ if token.is_empty() => Err("there is nothing on one side of a `/`, or nothing at all".into()),
-        Some(c) => Err(format!("`{c}` is not a letter, a digit or `_`")),
-        None if token.starts_with(|c: char| c.is_ascii_digit()) => {
-            Err(format!("`{token}` begins with a digit"))
-        }
-        // ROS reserves them, and DDS names are built with them.
-        None if token.contains("__") => Err(format!("`{token}` has two underscores in a row")),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

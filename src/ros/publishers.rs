@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::calibration::camera_info;
 use super::messages::{
-    CameraInfo, CompressedImage, Embedding, Header, Image, LabelInfo, PatchFeatures, PointCloud2, PointField,
+    CameraInfo, CompressedImage, Embedding, Float64, Header, Image, LabelInfo, PatchFeatures, PointCloud2, PointField,
     VisionClass,
 };
 use crate::config::FeaturesDtype;
@@ -18,7 +18,7 @@ use crate::heads::Class;
 use crate::logging::Throttle;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::heads::{DepthMap, FeatureMap, LabelMap, ModelCard, Output, RgbPicture};
-use crate::stages::publish::{Encoded, Sent, Sink};
+use crate::stages::publish::{Encoded, Sent, Sink, Times};
 
 /// Least time between two warnings about one topic.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
@@ -46,6 +46,8 @@ pub(super) struct CameraOutputs {
     pub(super) grid_info: Out<CameraInfo>,
     pub(super) embedding: Out<Embedding>,
     pub(super) similarity: Out<Image>,
+    pub(super) pipeline_latency: Out<Float64>,
+    pub(super) processing_time: Out<Float64>,
     pub(super) depth: Option<DepthOutputs>,
     pub(super) segmentation: Option<SegmentationOutputs>,
 }
@@ -88,6 +90,7 @@ pub(super) fn message_type(topic: Topic) -> (&'static str, &'static str) {
         Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => ("sensor_msgs", "CameraInfo"),
         Topic::Points => ("sensor_msgs", "PointCloud2"),
         Topic::Embedding => ("pixio_node", "Embedding"),
+        Topic::PipelineLatency | Topic::ProcessingTime => ("std_msgs", "Float64"),
     }
 }
 
@@ -175,6 +178,18 @@ impl Sink for Publishers {
             topics.confidence.send(confidence, &mut sent);
         }
         sent
+    }
+
+    fn tell(&mut self, camera: usize, wanted: Topics, times: Times) {
+        let Some(topics) = self.0.get_mut(camera) else { return };
+        let millis = |topic, time: Option<Duration>| {
+            let time = time.filter(|_| wanted.contains(topic));
+            time.map(|time| Float64 { data: time.as_secs_f64() * 1e3 })
+        };
+        // What is told about a frame is none of its outputs.
+        let uncounted = &mut Sent::default();
+        topics.pipeline_latency.send(millis(Topic::PipelineLatency, times.pipeline_latency), uncounted);
+        topics.processing_time.send(millis(Topic::ProcessingTime, Some(times.processing)), uncounted);
     }
 }
 

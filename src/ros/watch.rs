@@ -14,6 +14,7 @@ use smol::channel::Receiver;
 
 use super::discovery::{Gid, NodeNames, ParticipantNodes};
 use super::qos::{Mismatch, mismatch};
+use crate::diagnostics::{Board, GraphFacts};
 use crate::runtime::wanted::{Topic, Topics, Wanted};
 
 /// Graph events that belong together come within this time, and one look serves them all.
@@ -41,12 +42,20 @@ pub(super) struct End {
 /// Which way the data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// We publish this output.
-    Output(Topic),
-    /// We said something once, for all who come.
-    Latched,
-    /// We subscribe.
-    Input,
+    /// We publish this output of the camera.
+    Output(usize, Topic),
+    /// We publish something that no camera is needed for.
+    Said,
+    /// We subscribe to the camera's pictures.
+    Pictures(usize),
+    /// We subscribe to something else, which the word tells.
+    Input(&'static str),
+}
+
+impl Role {
+    fn is_output(self) -> bool {
+        matches!(self, Self::Output(..) | Self::Said)
+    }
 }
 
 /// Our ends, filled as they are created.
@@ -69,8 +78,9 @@ pub(super) struct Graph {
     pub(super) nodes: Subscription<ParticipantNodes>,
 }
 
-/// Keeps `wanted` current and warns of misfits, until the node is gone.
-pub(super) async fn watch(graph: Graph, ends: Ends, wanted: Arc<Wanted>) {
+/// Keeps `subscribed`, an entry for every camera, current, tells `board` of misfits and warns of them, until the node is
+/// gone.
+pub(super) async fn watch(graph: Graph, ends: Ends, subscribed: Arc<[Wanted]>, board: Arc<Board>) {
     let Graph { participant, events, nodes } = graph;
     let nodes = nodes.async_stream();
     pin_mut!(nodes);
@@ -90,31 +100,10 @@ pub(super) async fn watch(graph: Graph, ends: Ends, wanted: Arc<Wanted>) {
             },
             _ = FutureExt::fuse(Timer::after(BETWEEN_LOOKS)) => {}
         }
-        wanted.set(peers.look(&participant, &ends));
+        let (wanted, facts) = peers.look(&participant, &ends, subscribed.len());
+        subscribed.iter().zip(wanted).for_each(|(camera, topics)| camera.set(topics));
+        board.set_graph(facts);
     }
-}
-
-/// The publishers of the camera topic `topic` as they are now: each either fits or is told why not.
-pub(super) fn camera_publishers(
-    participant: &DomainParticipant,
-    ends: &Ends,
-    topic: &str,
-) -> Vec<Result<(), String>> {
-    let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(end) = ends.iter().find(|end| end.role == Role::Input && end.topic == topic) else {
-        return Vec::new();
-    };
-    let verdict = |peer: Peer| {
-        if peer.dds_type != end.dds_type {
-            let (theirs, ours) = (&peer.dds_type, &end.dds_type);
-            return Err(format!(
-                "{topic}: a publisher sends {theirs}, this node reads {ours}; see image_transport"
-            ));
-        }
-        mismatch(&peer.qos, &end.qos).map_or(Ok(()), |misfit| Err(sentence(end, "a publisher", &misfit)))
-    };
-    let peers = writers(participant).into_iter().filter(|peer| peer.topic == end.dds_topic);
-    peers.map(verdict).collect()
 }
 
 /// What is known of the other participants.
@@ -126,52 +115,68 @@ struct Peers {
 }
 
 impl Peers {
-    /// The topics that somebody can read.
-    fn look(&mut self, participant: &DomainParticipant, ends: &Ends) -> Topics {
+    /// The topics of each of `n_cameras` that somebody can read, and what is to be known of the graph.
+    fn look(
+        &mut self,
+        participant: &DomainParticipant,
+        ends: &Ends,
+        n_cameras: usize,
+    ) -> (Vec<Topics>, GraphFacts) {
         let (readers, writers) = (readers(participant), writers(participant));
         let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut misfits = HashMap::new();
-        let mut wanted = Vec::new();
+        let mut told = HashMap::new();
+        let mut wanted = vec![Vec::new(); n_cameras];
+        let mut facts = GraphFacts { n_publishers: vec![0; n_cameras], ..GraphFacts::default() };
         for end in ends.iter() {
-            let peers = match end.role {
-                Role::Output(_) | Role::Latched => &readers,
-                Role::Input => &writers,
-            };
-            for peer in
-                peers.iter().filter(|peer| peer.topic == end.dds_topic && peer.dds_type == end.dds_type)
-            {
-                let misfit = match end.role {
-                    Role::Output(_) | Role::Latched => mismatch(&end.qos, &peer.qos),
-                    Role::Input => mismatch(&peer.qos, &end.qos),
+            let peers = if end.role.is_output() { &readers } else { &writers };
+            for peer in peers.iter().filter(|peer| peer.topic == end.dds_topic) {
+                let camera = if let Role::Pictures(camera) = end.role { Some(camera) } else { None };
+                if peer.dds_type != end.dds_type {
+                    // Another type on an output's name is another's affair; pictures of it never come.
+                    if camera.is_some() {
+                        facts.misfits.push((camera, wrong_type(end, &peer.dds_type)));
+                    }
+                    continue;
+                }
+                let misfit = match end.role.is_output() {
+                    true => mismatch(&end.qos, &peer.qos),
+                    false => mismatch(&peer.qos, &end.qos),
                 };
                 match (misfit, end.role) {
                     (Some(misfit), _) => {
-                        misfits.insert(peer.gid, self.tell(peer.gid, end, &misfit));
+                        let owner = self.names.owner(&peer.gid);
+                        let name = owner.as_deref().unwrap_or("a node without a name");
+                        let text = sentence(end, name, &misfit);
+                        told.insert(peer.gid, self.tell(peer.gid, owner.is_some(), &text));
+                        facts.misfits.push((camera, text));
                     }
-                    (None, Role::Output(topic)) => wanted.push(topic),
-                    (None, Role::Input | Role::Latched) => {}
+                    (None, Role::Output(camera, topic)) => {
+                        wanted.get_mut(camera).into_iter().for_each(|topics| topics.push(topic));
+                    }
+                    (None, Role::Pictures(camera)) => {
+                        facts.n_publishers.get_mut(camera).into_iter().for_each(|n| *n += 1);
+                    }
+                    (None, Role::Said | Role::Input(_)) => {}
                 }
             }
         }
         self.names.retain(|gid| readers.iter().chain(&writers).any(|peer| peer.gid == *gid));
         // A peer that comes back is told of again.
-        self.misfits = misfits;
-        wanted.into_iter().collect()
+        self.misfits = told;
+        (wanted.into_iter().map(Topics::from_iter).collect(), facts)
     }
 
     /// Warns once per misfit, when its name is known or has been waited for long enough.
-    fn tell(&self, gid: Gid, end: &End, misfit: &Mismatch) -> Told {
+    fn tell(&self, gid: Gid, has_name: bool, text: &str) -> Told {
         let since = match self.misfits.get(&gid) {
             Some(Told::Yes) => return Told::Yes,
             Some(Told::Waiting(since)) => *since,
             None => Instant::now(),
         };
-        let name = self.names.owner(&gid);
-        if name.is_none() && since.elapsed() < WAIT_FOR_NAME {
+        if !has_name && since.elapsed() < WAIT_FOR_NAME {
             return Told::Waiting(since);
         }
-        let name = name.as_deref().unwrap_or("a node without a name");
-        tracing::warn!("{}", sentence(end, name, misfit));
+        tracing::warn!("{text}");
         Told::Yes
     }
 }
@@ -187,23 +192,27 @@ enum Told {
 fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
     let Mismatch { wish, offer, is_reliability } = misfit;
     let topic = &end.topic;
-    match end.role {
-        Role::Output(_) | Role::Latched => {
-            let here = if *is_reliability {
-                ", or start this node with -p output_reliability:=reliable"
-            } else {
-                ""
-            };
-            format!(
-                "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for {offer}{here}"
-            )
-        }
-        Role::Input => {
-            let here =
-                if *is_reliability { "; start this node with -p image_reliability:=best_effort" } else { "" };
-            format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no picture comes{here}")
-        }
+    if end.role.is_output() {
+        let here =
+            if *is_reliability { ", or start this node with -p output_reliability:=reliable" } else { "" };
+        return format!(
+            "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for {offer}{here}"
+        );
     }
+    let what = match end.role {
+        Role::Input(what) => what,
+        _ => "picture",
+    };
+    let here = match *is_reliability && what == "picture" {
+        true => "; start this node with -p image_reliability:=best_effort",
+        false => "",
+    };
+    format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} comes{here}")
+}
+
+/// A publisher of something else under the name of the pictures.
+fn wrong_type(end: &End, theirs: &str) -> String {
+    format!("{}: a publisher sends {theirs}, this node reads {}; see image_transport", end.topic, end.dds_type)
 }
 
 /// A peer's end of a topic.
@@ -254,7 +263,7 @@ mod tests {
         };
         check(
             "/pixio_node/features",
-            Role::Output(Topic::Features),
+            Role::Output(0, Topic::Features),
             "reliable",
             "best_effort",
             true,
@@ -263,7 +272,7 @@ mod tests {
         );
         check(
             "/pixio_node/embedding",
-            Role::Output(Topic::Embedding),
+            Role::Output(0, Topic::Embedding),
             "transient_local",
             "volatile",
             false,
@@ -272,7 +281,7 @@ mod tests {
         );
         check(
             "/camera/image_raw",
-            Role::Input,
+            Role::Pictures(0),
             "reliable",
             "best_effort",
             true,

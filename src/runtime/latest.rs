@@ -114,21 +114,37 @@ impl<T> Receiver<T> {
     /// # Errors
     /// [`Closed`] when all senders are gone and all slots are empty.
     pub fn recv(&self) -> Result<T, Closed> {
-        let mut state = self.shared.lock();
         loop {
-            let oldest = state
-                .slots
-                .iter_mut()
-                .filter(|slot| slot.is_some())
-                .min_by_key(|slot| slot.as_ref().map(|(order, _)| *order));
-            if let Some((_, value)) = oldest.and_then(Option::take) {
+            self.wait()?;
+            if let Some(value) = self.shared.lock().take_oldest(|_| true) {
                 return Ok(value);
             }
-            if state.n_senders == 0 {
-                return Err(Closed);
-            }
-            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// As [`Receiver::recv`], and takes along what waits elsewhere and goes `together` with the first, the longest wait
+    /// first, `n_most` values in all.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub fn recv_batch(&self, n_most: usize, together: impl Fn(&T, &T) -> bool) -> Result<Vec<T>, Closed> {
+        let mut batch = vec![self.recv()?];
+        let mut state = self.shared.lock();
+        while batch.len() < n_most
+            && let Some(value) = state.take_oldest(|value| together(&batch[0], value))
+        {
+            batch.push(value);
+        }
+        Ok(batch)
+    }
+}
+
+impl<T> State<T> {
+    /// The value whose slot was filled first of those that `is_meant`.
+    fn take_oldest(&mut self, is_meant: impl Fn(&T) -> bool) -> Option<T> {
+        let filled = self.slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|(_, value)| is_meant(value)));
+        let oldest = filled.min_by_key(|slot| slot.as_ref().map(|(order, _)| *order))?;
+        oldest.take().map(|(_, value)| value)
     }
 }
 
@@ -161,6 +177,20 @@ mod tests {
             assert!(senders[slot].replace(value).is_ok());
         }
         assert_eq!([receiver.recv(), receiver.recv(), receiver.recv()], [Ok(11), Ok(20), Ok(30)]);
+    }
+
+    #[test]
+    fn a_batch_takes_along_what_goes_together_and_leaves_the_rest_its_turn() {
+        let (senders, receiver) = slots(5);
+        for (slot, value) in [(3, 10), (0, 21), (1, 12), (4, 14), (2, 23)] {
+            assert!(senders[slot].replace(value).is_ok());
+        }
+        let is_alike = |one: &i32, other: &i32| one % 2 == other % 2;
+        assert_eq!(receiver.recv_batch(2, is_alike), Ok(vec![10, 12]));
+        assert_eq!(receiver.recv_batch(8, is_alike), Ok(vec![21, 23]));
+        assert_eq!(receiver.recv_batch(8, is_alike), Ok(vec![14]));
+        drop(senders);
+        assert_eq!(receiver.recv_batch(8, is_alike), Err(Closed));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What every stage needs from a runtime: the latest-value slot, named and joined threads, a
-//! buffer pool, the set of wanted outputs, what was pointed at, the accounting and the latencies.
+//! buffer pool, the set of wanted outputs, what was pointed at, the clock, and what is seen of the
+//! cameras: the accounting, the latencies and the monitor.
 
 pub mod cache;
+pub mod clock;
 pub mod latest;
+pub mod meter;
+pub mod monitor;
 pub mod pace;
 pub mod pool;
 pub mod query;

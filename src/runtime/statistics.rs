@@ -1,9 +1,9 @@
 //! What became of every frame, and how long each stage took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -16,11 +16,13 @@ pub struct Accounting {
     pub received: AtomicU64,
     /// At least one output went out.
     pub published: AtomicU64,
-    /// A newer frame took its place before the model.
+    /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: AtomicU64,
+    /// Those of the displaced that had waited longer than `max_age`.
+    pub too_old: AtomicU64,
     /// It was broken.
     pub refused: AtomicU64,
-    /// Nobody subscribed, `max_rate` passed it over, or what somebody subscribed to cannot be made
+    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or what somebody subscribed to cannot be made
     /// yet: the PCA basis and the CameraInfo take their time.
     pub unwanted: AtomicU64,
     reasons: Mutex<BTreeMap<&'static str, u64>>,
@@ -48,7 +50,24 @@ impl Accounting {
         let (published, displaced) = (get(&self.published), get(&self.displaced));
         let (refused, unwanted) = (get(&self.refused), get(&self.unwanted));
         let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Counts { received: get(&self.received), published, displaced, refused, unwanted, reasons }
+        let too_old = get(&self.too_old);
+        Counts { received: get(&self.received), published, displaced, too_old, refused, unwanted, reasons }
+    }
+}
+
+/// How many pictures went through the model at once, and how often.
+#[derive(Debug, Default)]
+pub struct Batches(Mutex<BTreeMap<usize, u64>>);
+
+impl Batches {
+    /// Counts a forward pass of `n_pictures`.
+    pub fn count(&self, n_pictures: usize) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(n_pictures).or_default() += 1;
+    }
+
+    /// Forward passes by their number of pictures.
+    pub fn snapshot(&self) -> BTreeMap<usize, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -59,11 +78,13 @@ pub struct Counts {
     pub received: u64,
     /// At least one output went out.
     pub published: u64,
-    /// A newer frame took its place before the model.
+    /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: u64,
+    /// Those of the displaced that had waited longer than `max_age`.
+    pub too_old: u64,
     /// It was broken.
     pub refused: u64,
-    /// Nobody subscribed, `max_rate` passed it over, or nothing could be made of it yet.
+    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or nothing could be made of it yet.
     pub unwanted: u64,
     /// Refused frames by reason.
     pub reasons: BTreeMap<&'static str, u64>,
@@ -78,7 +99,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, published, displaced, refused, unwanted, reasons } = self;
+        let Self { received, published, displaced, refused, unwanted, reasons, .. } = self;
         write!(f, "received {received} = published {published} + displaced {displaced} + refused {refused}")?;
         if !reasons.is_empty() {
             let list: Vec<_> = reasons.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
@@ -154,21 +175,31 @@ pub fn spans_json(spans: &[(Span, Percentiles)]) -> serde_json::Value {
     spans.iter().map(|(span, found)| (span.name().to_owned(), serde_json::json!(found))).collect()
 }
 
-/// Latencies of every span since they were last taken.
+/// Latencies of every span of one camera's frames: since they were last taken, and of the last frames.
 #[derive(Debug)]
-pub struct Latencies([Mutex<Histogram<u64>>; Span::ALL.len()]);
+pub struct Latencies([Mutex<Samples>; Span::ALL.len()]);
+
+#[derive(Debug)]
+struct Samples {
+    since_taken: Histogram<u64>,
+    /// Milliseconds, the newest last.
+    recent: VecDeque<f64>,
+}
 
 /// Longer spans are recorded as this: one hour, in microseconds.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 
+/// Frames that are recent.
+const N_RECENT: usize = 256;
+
 impl Default for Latencies {
     fn default() -> Self {
-        Self(Span::ALL.map(|_| Mutex::new(histogram())))
+        Self(Span::ALL.map(|_| Mutex::new(Samples { since_taken: histogram(), recent: VecDeque::new() })))
     }
 }
 
 fn histogram() -> Histogram<u64> {
-    // Two significant digits: 100 kB a histogram at most, half a percent of error.
+    // Two significant digits: 30 kB a histogram, half a percent of error.
     #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram accepts")]
     Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("constant bounds are valid")
 }
@@ -177,14 +208,18 @@ impl Latencies {
     /// Adds one sample.
     pub fn record(&self, span: Span, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(LONGEST_MICROS).clamp(1, LONGEST_MICROS);
-        let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        histogram.saturating_record(micros);
+        let mut samples = self.of(span);
+        samples.since_taken.saturating_record(micros);
+        if samples.recent.len() == N_RECENT {
+            samples.recent.pop_front();
+        }
+        samples.recent.push_back(duration.as_secs_f64() * 1e3);
     }
 
     /// Percentiles since the last call, and starts anew.
     pub fn take(&self) -> [(Span, Percentiles); Span::ALL.len()] {
         Span::ALL.map(|span| {
-            let mut histogram = self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner);
+            let histogram = &mut self.of(span).since_taken;
             let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
             let found = match histogram.len() {
                 0 => Percentiles::default(),
@@ -193,6 +228,16 @@ impl Latencies {
             histogram.reset();
             (span, found)
         })
+    }
+
+    /// Percentiles of the last 256 frames.
+    pub fn recent(&self) -> [(Span, Percentiles); Span::ALL.len()] {
+        Span::ALL.map(|span| (span, Percentiles::of(self.of(span).recent.iter().copied().collect())))
+    }
+
+    fn of(&self, span: Span) -> MutexGuard<'_, Samples> {
+        // Samples are whole after every step, so poison carries no news.
+        self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,5 +267,11 @@ mod tests {
         assert_eq!((span, fit.n), (Span::Fit, 100));
         assert!((fit.p50 - 50.0).abs() < 0.5 && (fit.p99 - 99.0).abs() < 1.0, "{fit:?}");
         assert_eq!(latencies.take()[0].1, Percentiles::default());
+        // The last ones stay.
+        let (_, recent) = latencies.recent()[0];
+        assert_eq!((recent.n, recent.p50, recent.p99), (100, 50.0, 99.0));
+        (0..300).for_each(|_| latencies.record(Span::Fit, Duration::from_millis(7)));
+        let (_, recent) = latencies.recent()[0];
+        assert_eq!((recent.n, recent.p50, recent.p99), (256, 7.0, 7.0));
     }
 }

@@ -40,7 +40,26 @@ pub enum Topic {
     Overlay = 1 << 15,
     /// `~/similarity`.
     Similarity = 1 << 16,
+    /// `~/pipeline_latency_ms`.
+    PipelineLatency = 1 << 17,
+    /// `~/processing_time_ms`.
+    ProcessingTime = 1 << 18,
 }
+
+/// What is made from the patch tokens themselves.
+pub const FEATURES: [Topic; 6] =
+    [Topic::Features, Topic::Reduced, Topic::Pca, Topic::PcaCompressed, Topic::GridInfo, Topic::Similarity];
+
+/// What is made from depth.
+pub const DEPTH: [Topic; 5] =
+    [Topic::Depth, Topic::DepthCompressed, Topic::DepthInfo, Topic::DepthColor, Topic::Points];
+
+/// What is made from labels.
+pub const SEGMENTATION: [Topic; 5] =
+    [Topic::Labels, Topic::LabelsCompressed, Topic::Confidence, Topic::LabelsInfo, Topic::Overlay];
+
+/// What is told about frames that are served anyway.
+pub const TIMES: [Topic; 2] = [Topic::PipelineLatency, Topic::ProcessingTime];
 
 impl Topic {
     /// The name below the node's private namespace.
@@ -63,6 +82,8 @@ impl Topic {
             Self::LabelsInfo => "segmentation/camera_info",
             Self::Overlay => "segmentation/overlay/compressed",
             Self::Similarity => "similarity",
+            Self::PipelineLatency => "pipeline_latency_ms",
+            Self::ProcessingTime => "processing_time_ms",
         }
     }
 }
@@ -82,9 +103,14 @@ impl Topics {
         topics.iter().any(|topic| self.contains(*topic))
     }
 
-    /// Whether nothing is in the set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
+    /// Whether nothing is in the set that a frame would have to be worked on for.
+    pub fn is_idle(self) -> bool {
+        self.without(&TIMES).0 == 0
+    }
+
+    /// The set without `topics`.
+    pub fn without(self, topics: &[Topic]) -> Self {
+        Self(self.0 & !topics.iter().copied().collect::<Self>().0)
     }
 }
 

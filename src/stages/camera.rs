@@ -41,6 +41,16 @@ pub enum Picture {
     Compressed(Lease<Vec<u8>>),
 }
 
+impl Picture {
+    /// Bytes as they arrived.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Raw(raster) => raster.bytes.len(),
+            Self::Compressed(file) => file.len(),
+        }
+    }
+}
+
 /// A raw raster as `sensor_msgs/Image` describes it. Nothing in it has been checked yet.
 #[derive(Debug)]
 pub struct Raster {

@@ -37,6 +37,12 @@ impl Input {
         Self { header, camera, received, fitted: Instant::now(), pixels, geometry, intrinsics }
     }
 
+    /// Whether `other` can go through the model with this one.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        let is_windowed = self.geometry.is_windowed || other.geometry.is_windowed;
+        !is_windowed && self.geometry.model == other.geometry.model
+    }
+
     /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, or `[n, 256, 256, 3]` for the windows over the picture,
     /// row by row.
     ///
@@ -67,26 +73,39 @@ fn windows(image: &Tensor, picture: Size) -> Result<Tensor, TchError> {
     by_window.f_permute([0, 1, 3, 4, 2])?.f_reshape([-1, side, side, 3])
 }
 
-/// Windows that go through the model at once: engines are built for batches of these sizes.
-const BATCHES: [i64; 4] = [8, 4, 2, 1];
+/// Pictures that go through the model at once: engines are built for batches of these sizes.
+const BATCHES: [i64; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// The most windows that go through the model at once.
-pub const MOST_WINDOWS: i64 = BATCHES[0];
+pub const MOST_WINDOWS: i64 = 8;
 
-/// Runs `engine` on one input, as far as its first `n_taps` taps need it.
+/// The largest batch that `n_pictures` are cut into where `n_most` go through the model at once.
+pub fn largest_batch(n_pictures: i64, n_most: i64) -> i64 {
+    let fits = |batch: &i64| *batch <= n_pictures.min(n_most);
+    BATCHES.into_iter().find(fits).unwrap_or(1)
+}
+
+/// Runs `engine` on inputs of one size, or on one that is seen by windows, as far as its first `n_taps` taps need it. The
+/// tokens are those of the inputs, or of the windows, in their order.
 ///
 /// # Errors
 /// The engine can no longer serve.
-pub fn forward(engine: &mut dyn Engine, input: &Input, n_taps: usize) -> Result<Tokens, EngineError> {
-    let images = input.images()?;
+pub fn forward(engine: &mut dyn Engine, inputs: &[&Input], n_taps: usize) -> Result<Tokens, EngineError> {
+    let images = inputs.iter().map(|input| input.images()).collect::<Result<Vec<_>, _>>()?;
+    let images = match images.as_slice() {
+        [one] => one.shallow_clone(),
+        several => Tensor::f_cat(several, 0)?,
+    };
     let n_images = images.size()[0];
-    if n_images == 1 {
+    let n_most = if inputs.len() == 1 { MOST_WINDOWS } else { n_images };
+    if largest_batch(n_images, n_most) == n_images {
         let tokens = engine.run(&images, n_taps)?;
         engine.wait()?;
         return Ok(tokens);
     }
     let (mut parts, mut n_done) = (Vec::new(), 0);
-    while let Some(batch) = BATCHES.into_iter().find(|batch| n_done + batch <= n_images) {
+    while n_done < n_images {
+        let batch = largest_batch(n_images - n_done, n_most);
         let tokens = engine.run(&images.f_narrow(0, n_done, batch)?.f_contiguous()?, n_taps)?;
         // The next run may write where these lie.
         parts.push(tokens.taps.iter().map(Tensor::f_detach_copy).collect::<Result<Vec<_>, _>>()?);
@@ -98,15 +117,14 @@ pub fn forward(engine: &mut dyn Engine, input: &Input, n_taps: usize) -> Result<
     Ok(Tokens { taps: (0..n_taps).map(joined).collect::<Result<_, _>>()? })
 }
 
-/// Runs `engine` `n_runs` times on a grey picture, so that the first camera frame pays for no
-/// set-up.
+/// Runs `engine` on `batch` grey pictures, so that the first camera frame pays for no set-up.
 ///
 /// # Errors
 /// The engine can no longer serve.
-pub fn warm_up(engine: &mut dyn Engine, size: Size, n_runs: usize) -> Result<(), EngineError> {
-    let shape = [1, i64::from(size.height), i64::from(size.width), 3];
+pub fn warm_up(engine: &mut dyn Engine, size: Size, batch: i64) -> Result<(), EngineError> {
+    let shape = [batch, i64::from(size.height), i64::from(size.width), 3];
     let grey = Tensor::f_full(shape, 124, (Kind::Uint8, tch::Device::Cpu))?;
-    (0..n_runs).try_for_each(|_| engine.run(&grey, usize::MAX).map(drop))?;
+    engine.run(&grey, usize::MAX)?;
     engine.wait()
 }
 
@@ -114,6 +132,19 @@ pub fn warm_up(engine: &mut dyn Engine, size: Size, n_runs: usize) -> Result<(),
 mod tests {
     use super::*;
     use crate::geometry::corners;
+
+    #[test]
+    fn pictures_go_in_batches_that_engines_are_built_for() {
+        let check = |n_pictures, n_most, expect| {
+            assert_eq!(largest_batch(n_pictures, n_most), expect, "{n_pictures} {n_most}");
+        };
+        check(1, 8, 1);
+        check(3, 8, 2);
+        check(4, 8, 4);
+        check(20, 8, 8);
+        check(20, 20, 16);
+        check(5, 1, 1);
+    }
 
     #[test]
     fn windows_show_the_picture_and_padding_beyond_it() {

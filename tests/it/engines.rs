@@ -32,7 +32,7 @@ fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
         arithmetic,
         taps,
         sizes,
-        batch: 1,
+        batches: vec![1],
         launch: Launch::Plain,
         heads: vec![],
     }
@@ -288,12 +288,14 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         let task = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
         let spoilt = copy(folder, name);
         let cache = root().join(name);
-        assert!(from_cache(&task, &cache).is_some(), "{name}: the copy is good before it is spoilt");
+        assert!(from_cache(&task, &cache, &mut Vec::new()).is_some(), "{name}: the copy is good before it is spoilt");
         spoil(&spoilt);
         let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| task.load(&folder));
         let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());
         assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
-        assert!(from_cache(&task, &cache).is_none(), "{name}");
+        let mut refused = Vec::new();
+        assert!(from_cache(&task, &cache, &mut refused).is_none(), "{name}");
+        assert_eq!(refused.len(), 1, "{name}: {refused:?}");
     };
     let package = |folder: &Path| folder.join("backbone-96x64.pt2");
     let manifest = |folder: &Path, from: &str, to: &str| {

@@ -46,7 +46,7 @@ fn task(launch: Launch) -> Task {
         arithmetic,
         taps: vec![2, 4],
         sizes: vec![SIZE],
-        batch: 1,
+        batches: vec![1],
         launch,
         heads: vec![],
     }
@@ -186,7 +186,7 @@ fn an_engine_that_is_made_on_another_thread_takes_over_under_load() {
     }
     folder();
     let (send, better) = crossbeam_channel::bounded::<Box<dyn Engine>>(1);
-    let mut engine = Swap::new(task(Launch::Graph).eager().unwrap(), better);
+    let mut engine = Swap::new(task(Launch::Graph).eager().unwrap(), better, |_kind| ());
     let images = noise(1);
     let expect = tokens(&mut *task(Launch::Plain).eager().unwrap(), &images, 2);
     std::thread::scope(|scope| {

@@ -163,10 +163,10 @@ class Node:
         return counts | {"reasons": {reason: int(n) for reason, n in pairs}}
 
     def stats(self) -> list[dict]:
-        """What the node wrote to its statistics file so far, one object a period; `counts` are the first camera's."""
+        """What the node wrote to its statistics file so far, one object a period; `counts` and `spans` are the first camera's."""
         lines = self.stats_file.read_text().split("\n")[:-1] if self.stats_file.exists() else []
         periods = [json.loads(line) for line in lines]
-        return [period | {"counts": period["cameras"][0]["counts"]} for period in periods]
+        return [period | {key: period["cameras"][0][key] for key in ("counts", "spans")} for period in periods]
 
     def memory_bytes(self, key: str = "VmRSS") -> int:
         """A line of /proc/PID/status in bytes: VmRSS now, VmHWM at most."""

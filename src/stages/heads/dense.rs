@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Upsampling;
+use crate::config::{DepthLimits, Upsampling};
 use crate::engine::head::HeadEngine;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
@@ -15,10 +15,23 @@ use crate::runtime::wanted::{Topic, Topics};
 pub struct DepthMap {
     /// That of the model input.
     pub size: Size,
-    /// `[height, width]`, metres, row-major; NaN where the camera's picture does not reach.
+    /// `[height, width]`, metres, row-major; NaN where the camera's picture does not reach, infinite beyond the limits.
     pub meters: Vec<f32>,
     /// The largest depth that can be among them, metres.
     pub max_meters: f32,
+}
+
+impl DepthMap {
+    /// Marks what lies outside of `limits` as REP 117 has it.
+    pub fn limit(&mut self, limits: DepthLimits) {
+        let DepthLimits { min, max } = limits;
+        if let Some(min) = min.map(|meters| meters as f32) {
+            self.meters.iter_mut().filter(|depth| **depth < min).for_each(|depth| *depth = f32::NEG_INFINITY);
+        }
+        if let Some(max) = max.map(|meters| meters as f32) {
+            self.meters.iter_mut().filter(|depth| max < **depth).for_each(|depth| *depth = f32::INFINITY);
+        }
+    }
 }
 
 /// One class per pixel.
@@ -212,6 +225,17 @@ fn blank<T: Copy>(map: &mut [T], geometry: &Geometry, value: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn depth_beyond_the_limits_is_infinite_and_padding_stays_invalid() {
+        let size = Size { width: 5, height: 1 };
+        let mut map = DepthMap { size, meters: vec![0.4, 0.5, 3.0, 3.1, f32::NAN], max_meters: 10.0 };
+        map.limit(DepthLimits::default());
+        assert_eq!(map.meters[..4], [0.4, 0.5, 3.0, 3.1]);
+        map.limit(DepthLimits { min: Some(0.5), max: Some(3.0) });
+        assert_eq!(map.meters[..4], [f32::NEG_INFINITY, 0.5, 3.0, f32::INFINITY]);
+        assert!(map.meters[4].is_nan());
+    }
 
     #[test]
     fn padding_is_blank_and_the_picture_stays() {

@@ -1,19 +1,18 @@
 //! Heads: what is computed from the tokens of one frame, and only what somebody listens to.
 
+mod basis;
 mod dense;
 mod similarity;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::config::{DepthResolution, FeaturesDtype};
+use crate::config::{DepthLimits, DepthResolution, FeaturesDtype};
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{Geometry, Intrinsics, Size};
 use crate::logging::Throttle;
-use crate::pca::{Basis, Estimator};
 use crate::runtime::pool::Lease;
 use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
@@ -21,6 +20,7 @@ use crate::stages::camera::Header;
 use crate::stages::forward::Input;
 use similarity::Similarity;
 
+pub use basis::BasisKeeper;
 pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
 /// The model as messages name it.
@@ -108,6 +108,8 @@ pub struct Output {
     pub input_info: Option<Intrinsics>,
     /// For `~/depth/camera_info`: that of the depth's pixels.
     pub depth_info: Option<Intrinsics>,
+    /// What could not be made without the camera's calibration, and why there is none.
+    pub lacks: Option<String>,
 }
 
 /// Side of a patch in `~/features/pca`, pixels.
@@ -129,8 +131,8 @@ pub struct HeadsConfig {
     pub features_dtype: FeaturesDtype,
     /// Channels of `~/features/reduced`, fewer when the message would not fit 96 KB.
     pub reduced_channels: usize,
-    /// Where an estimated basis is saved; `None` does not save it.
-    pub basis_path: Option<PathBuf>,
+    /// The basis of what is reduced.
+    pub basis: Arc<BasisKeeper>,
     /// Blocks whose tokens the engine returns, ascending; the feature layer and the last one are among them.
     pub taps: Vec<usize>,
     /// Depth and segmentation.
@@ -147,8 +149,7 @@ pub struct Heads {
     reduced_channels: usize,
     /// Whether it has been told that fewer channels fit.
     told_fewer: bool,
-    basis: BasisState,
-    basis_path: Option<PathBuf>,
+    basis: Arc<BasisKeeper>,
     /// Where the feature layer and the last one stand among the engine's taps.
     feature_tap: usize,
     last_tap: usize,
@@ -158,19 +159,9 @@ pub struct Heads {
     no_calibration: Throttle,
 }
 
-/// Where the basis comes from.
-#[derive(Debug)]
-enum BasisState {
-    Ready(Basis),
-    Gathering(Estimator),
-    /// An estimate failed once; it would fail again.
-    Failed,
-}
-
 impl Heads {
-    /// Heads with a known basis, or with one yet to be estimated.
-    pub fn new(config: HeadsConfig, basis: Option<Basis>) -> Self {
-        let basis = basis.map_or_else(|| BasisState::Gathering(Estimator::default()), BasisState::Ready);
+    /// Heads as `config` asks for.
+    pub fn new(config: HeadsConfig) -> Self {
         Self {
             feature_tap: feature_tap(&config.taps, config.card.layer),
             last_tap: config.taps.len().saturating_sub(1),
@@ -181,8 +172,7 @@ impl Heads {
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
             told_fewer: false,
-            basis,
-            basis_path: config.basis_path,
+            basis: config.basis,
             no_calibration: Throttle::new(BETWEEN_WARNINGS),
         }
     }
@@ -198,21 +188,26 @@ impl Heads {
         if geometry.is_windowed {
             return self.dense.n_taps(wanted);
         }
-        let can_project = !matches!(self.basis, BasisState::Failed);
         let for_features = wanted.contains(Topic::Features)
             || wanted.contains(Topic::Similarity) && self.similarity.is_asked(camera)
-            || can_project && wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed]);
+            || wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed]) && self.basis.can_project();
         let features = if for_features { self.feature_tap + 1 } else { 0 };
         let embedding = if wanted.contains(Topic::Embedding) { self.last_tap + 1 } else { 0 };
         features.max(embedding).max(self.dense.n_taps(wanted))
     }
 
-    /// Computes what `wanted` asks for from as many taps as [`Heads::n_taps`] says.
+    /// Computes what `wanted` asks for from the input's tokens, of as many taps as [`Heads::n_taps`] says.
     ///
     /// # Errors
     /// libtorch's own; they are fatal for the engine.
-    pub fn run(&mut self, input: Input, tokens: &Tokens, wanted: Topics) -> Result<Output, EngineError> {
-        let calibration = self.calibration(&input, wanted);
+    pub fn run(
+        &mut self,
+        input: Input,
+        tokens: &Tokens,
+        wanted: Topics,
+        limits: DepthLimits,
+    ) -> Result<Output, EngineError> {
+        let (calibration, lacks) = self.calibration(&input, wanted);
         let under = |transform, size| calibration.map(|found| found.under(&transform, size));
         let Input { geometry, .. } = &input;
         let input_info = under(geometry.model_from_camera, geometry.model);
@@ -222,7 +217,8 @@ impl Heads {
         };
         let has_grid = !geometry.is_windowed;
         let grid_info = under(geometry.grid_from_camera(), geometry.grid()).filter(|_| has_grid);
-        let depth = self.dense.depth(tokens, geometry, input_info.as_ref(), wanted)?;
+        let mut depth = self.dense.depth(tokens, geometry, input_info.as_ref(), wanted)?;
+        depth.iter_mut().for_each(|map| map.limit(limits));
         let labels = self.dense.labels(tokens, geometry, wanted)?;
         let mut output = Output {
             header: input.header,
@@ -242,6 +238,7 @@ impl Heads {
             labels,
             input_info,
             depth_info: depth_info.filter(|_| wanted.contains(Topic::DepthInfo)),
+            lacks,
         };
         if !has_grid {
             return Ok(output);
@@ -275,20 +272,22 @@ impl Heads {
         }
         let n_channels = self.reduced_channels(grid);
         let patches = patches.f_to_device(Device::Cpu)?;
-        let Some(basis) = self.basis(&patches, &output.pixels) else { return Ok(()) };
-        if wants_reduced {
-            let projected = basis.project(&patches, n_channels)?;
-            output.reduced = Some(feature_map(&projected, grid, FeaturesDtype::Float32)?);
-        }
-        if wants_pca {
-            output.pca = Some(picture(&basis.colors(&patches)?, grid)?);
-        }
+        let made = self.basis.with(&patches, &output.pixels, |basis| {
+            let reduced = || feature_map(&basis.project(&patches, n_channels)?, grid, FeaturesDtype::Float32);
+            let pca = || picture(&basis.colors(&patches)?, grid);
+            Ok::<_, TchError>((wants_reduced.then(reduced).transpose()?, wants_pca.then(pca).transpose()?))
+        })?;
+        (output.reduced, output.pca) = made.unwrap_or_default();
         Ok(())
     }
 
-    /// The camera's calibration if something wanted needs it and it belongs to a picture of this size; says what is
-    /// lost without it.
-    fn calibration<'a>(&self, input: &'a Input, wanted: Topics) -> Option<&'a Intrinsics> {
+    /// The camera's calibration if something wanted needs it and it belongs to a picture of this size, or what is lost
+    /// without it.
+    fn calibration<'a>(
+        &self,
+        input: &'a Input,
+        wanted: Topics,
+    ) -> (Option<&'a Intrinsics>, Option<String>) {
         let lost = [
             (wanted.contains(Topic::GridInfo), "no features/camera_info"),
             (wanted.contains(Topic::DepthInfo), "no depth/camera_info"),
@@ -298,25 +297,18 @@ impl Heads {
         ];
         let lost: Vec<&str> = lost.into_iter().filter(|(needed, _)| *needed).map(|(_, text)| text).collect();
         if lost.is_empty() {
-            return None;
+            return (None, None);
         }
-        let picture = input.geometry.camera;
-        let why = match input.intrinsics.as_deref() {
-            None => "no CameraInfo has come".to_owned(),
-            Some(found) if !found.is_calibrated() => "the camera is not calibrated".to_owned(),
-            Some(found) if found.size != picture => {
-                let Size { width, height } = found.size;
-                format!(
-                    "the CameraInfo is for {width}x{height}, the pictures are {}x{}",
-                    picture.width, picture.height
-                )
+        match usable(input.intrinsics.as_deref(), input.geometry.camera) {
+            Ok(found) => (Some(found), None),
+            Err(why) => {
+                let lacks = format!("{}: {why}", lost.join(", "));
+                if self.no_calibration.admit().is_some() {
+                    tracing::warn!("{lacks}");
+                }
+                (None, Some(lacks))
             }
-            Some(found) => return Some(found),
-        };
-        if self.no_calibration.admit().is_some() {
-            tracing::warn!("{}: {why}", lost.join(", "));
         }
-        None
     }
 
     /// Channels that fit on `grid`; says once when they are fewer than asked for.
@@ -331,38 +323,22 @@ impl Heads {
         }
         n_channels
     }
+}
 
-    /// The basis, after `patches` have been added to the estimate where there is none yet.
-    fn basis(&mut self, patches: &Tensor, pixels: &[u8]) -> Option<&Basis> {
-        if let BasisState::Gathering(estimator) = &mut self.basis {
-            let estimate = estimator.add(patches, pixels).map_err(anyhow::Error::from);
-            match estimate.and_then(|()| if estimator.is_full() { estimator.finish() } else { Ok(None) }) {
-                Ok(None) => (),
-                Ok(Some(basis)) => self.basis = BasisState::Ready(self.keep(basis)),
-                Err(err) => {
-                    tracing::error!("no PCA basis, so neither features/reduced nor features/pca: {err:#}");
-                    self.basis = BasisState::Failed;
-                }
-            }
+/// The calibration if it is one of pictures of this size.
+///
+/// # Errors
+/// Why it is not.
+pub fn usable(calibration: Option<&Intrinsics>, picture: Size) -> Result<&Intrinsics, String> {
+    match calibration {
+        None => Err("no CameraInfo has come".to_owned()),
+        Some(found) if !found.is_calibrated() => Err("the camera is not calibrated".to_owned()),
+        Some(found) if found.size != picture => {
+            let Size { width, height } = found.size;
+            let of_picture = format!("{}x{}", picture.width, picture.height);
+            Err(format!("the CameraInfo is for {width}x{height}, the pictures are {of_picture}"))
         }
-        match &self.basis {
-            BasisState::Ready(basis) => Some(basis),
-            BasisState::Gathering(_) | BasisState::Failed => None,
-        }
-    }
-
-    fn keep(&self, basis: Basis) -> Basis {
-        let ModelCard { name, revision, layer, .. } = &*self.card;
-        match self.basis_path.as_ref().map(|path| (path, basis.save(path, name, revision, *layer))) {
-            None => {
-                tracing::info!("PCA basis {} estimated; there is no cache folder to save it in", basis.hash)
-            }
-            Some((path, Ok(()))) => {
-                tracing::info!("PCA basis {} estimated and saved as {}", basis.hash, path.display());
-            }
-            Some((_, Err(err))) => tracing::warn!("PCA basis {} is used but not saved: {err:#}", basis.hash),
-        }
-        basis
+        Some(found) => Ok(found),
     }
 }
 

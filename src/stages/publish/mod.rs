@@ -10,7 +10,7 @@ use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
 use crate::geometry::{Intrinsics, Projection, RaysError, Size, rays};
 use crate::logging::Throttle;
-use crate::runtime::wanted::Topic;
+use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::heads::{DepthMap, LabelMap, Output, RgbPicture};
 
 /// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
@@ -18,6 +18,18 @@ pub trait Sink: Send {
     /// Hands every wanted part of `output` and `encoded` that is there to its topic, in one go and under one header. A
     /// part that cannot be sent is logged, throttled, by the sink.
     fn send(&mut self, output: Output, encoded: Encoded) -> Sent;
+
+    /// Tells how long the frame of a camera that was sent last has taken, to those who want to know.
+    fn tell(&mut self, camera: usize, wanted: Topics, times: Times);
+}
+
+/// How long a frame has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// From the camera's stamp to the hand-over of its last output; `None` where the clock does not know.
+    pub pipeline_latency: Option<Duration>,
+    /// From our callback to the hand-over of its last output.
+    pub processing: Duration,
 }
 
 /// What became of the parts of one output.
@@ -51,14 +63,12 @@ pub struct Encoded {
 pub struct EncoderConfig {
     /// Colours of the segmentation's classes.
     pub palette: Vec<[u8; 3]>,
-    /// How much of the picture the overlay's colours hide, 0 to 1.
-    pub overlay_opacity: f32,
     /// At which pixels `~/depth/image/compressedDepth` tells depth.
     pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
     pub points_stride: Option<u32>,
-    /// Whether the camera's pictures are rectified.
-    pub projection: Projection,
+    /// Of every camera: whether its pictures are rectified.
+    pub projections: Vec<Projection>,
 }
 
 /// Points of `~/points` in each direction unless a stride is given: 64 x 64 of 16 bytes are 64 KB.
@@ -89,17 +99,17 @@ impl Encoder {
         Self { config, rays: BTreeMap::new(), no_points: Throttle::new(BETWEEN_WARNINGS) }
     }
 
-    /// Encodes what of `output` is wanted encoded.
+    /// Encodes what of `output` is wanted encoded; the overlay's colours hide `overlay_opacity` of the picture, 0 to 1.
     ///
     /// # Errors
     /// The picture encoder's own.
-    pub fn encode(&mut self, output: &Output) -> Result<Encoded, ImageError> {
+    pub fn encode(&mut self, output: &Output, overlay_opacity: f32) -> Result<Encoded, ImageError> {
         let wants = |topic| output.wanted.contains(topic);
         let (pca, depth, labels) = (output.pca.as_ref(), output.depth.as_ref(), output.labels.as_ref());
         let palette = &self.config.palette;
         let overlay = |map: &LabelMap| {
-            let opacity = self.config.overlay_opacity;
-            encode::rgb8(&encode::overlay(&output.pixels, &map.classes, palette, opacity), map.size)
+            let colors = encode::overlay(&output.pixels, &map.classes, palette, overlay_opacity);
+            encode::rgb8(&colors, map.size)
         };
         let compressed = |map: &DepthMap| match self.config.depth_resolution {
             DepthResolution::Model => encode::compressed_depth(&map.meters, map.size, map.max_meters),
@@ -128,7 +138,8 @@ impl Encoder {
     fn points(&mut self, output: &Output, depth: &DepthMap, info: &Intrinsics) -> Option<Cloud> {
         let stride = points_stride(self.config.points_stride, depth.size);
         if self.rays.get(&output.camera).is_none_or(|rays| rays.of != *info) {
-            let found = rays(info, self.config.projection, stride);
+            let projection = self.config.projections.get(output.camera).copied().unwrap_or_default();
+            let found = rays(info, projection, stride);
             self.rays.insert(output.camera, Rays { of: info.clone(), found });
         }
         let Rays { found, .. } = self.rays.get(&output.camera)?;

@@ -1,0 +1,245 @@
+//! Everything that the statuses are made of, in one place.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::camera::{View, status, topic_status};
+use super::jumps::Jumps;
+use super::{Findings, Status};
+use crate::pipeline::Shared;
+
+/// One camera, once it is subscribed to.
+#[derive(Clone, Debug)]
+pub struct CameraFacts {
+    /// Resolved name of its pictures' topic.
+    pub topic: String,
+    /// Resolved name of its calibration's topic.
+    pub camera_info: String,
+    /// When it was subscribed to.
+    pub subscribed: Instant,
+}
+
+/// The model, once it is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct ModelFacts {
+    /// What it is, in a line.
+    pub summary: String,
+    /// Names and values.
+    pub values: Vec<(String, String)>,
+}
+
+/// The engine, once it serves.
+#[derive(Clone, Debug, Default)]
+pub struct EngineFacts {
+    /// Such as `compiled + graph`.
+    pub kind: String,
+    /// Its arithmetic and device.
+    pub place: String,
+    /// Time of one forward pass at start, ms.
+    pub forward_millis: f64,
+    /// Why a better one does not serve.
+    pub fell_back: Option<String>,
+    /// How to get a better one.
+    pub hint: Option<String>,
+}
+
+/// How the node is on the network.
+#[derive(Clone, Debug, Default)]
+pub struct TransportFacts {
+    /// Names and values.
+    pub values: Vec<(String, String)>,
+}
+
+/// What the graph shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GraphFacts {
+    /// Ends of peers that do not fit: the camera that they belong to, if it is one's input, and cause and cure.
+    pub(crate) misfits: Vec<(Option<usize>, String)>,
+    /// Of every camera: publishers of pictures that fit.
+    pub(crate) n_publishers: Vec<usize>,
+}
+
+type Asked<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// Everything that the statuses are made of. Shared by threads.
+pub struct Board {
+    shared: Shared,
+    names: Vec<(String, Option<f64>)>,
+    state: Mutex<State>,
+    /// What to do when pictures of so many bytes would be lost.
+    receive_advice: fn(usize) -> Option<String>,
+}
+
+#[derive(Default)]
+struct State {
+    cameras: Vec<CameraFacts>,
+    model: Option<ModelFacts>,
+    engine: Option<EngineFacts>,
+    transport: TransportFacts,
+    graph: GraphFacts,
+    /// Asked anew each time: the basis of the principal components and megabytes on the GPU.
+    basis: Option<Asked<String>>,
+    gpu_megabytes: Option<Asked<Option<f64>>>,
+    jumps: Jumps,
+}
+
+impl Board {
+    /// `cameras` are names, empty for one without, and expected rates in Hz.
+    pub fn new(
+        shared: Shared,
+        cameras: Vec<(String, Option<f64>)>,
+        receive_advice: fn(usize) -> Option<String>,
+    ) -> Self {
+        Self { shared, names: cameras, state: Mutex::default(), receive_advice }
+    }
+
+    /// The next camera has been subscribed to.
+    pub fn add_camera(&self, facts: CameraFacts) {
+        self.lock().cameras.push(facts);
+    }
+
+    /// The model has been loaded; `basis` tells of its principal components.
+    pub fn set_model(&self, facts: ModelFacts, basis: impl Fn() -> String + Send + Sync + 'static) {
+        let mut state = self.lock();
+        state.model = Some(facts);
+        state.basis = Some(Box::new(basis));
+    }
+
+    /// The engine is warm; `gpu_megabytes` tells what it holds there.
+    pub fn set_engine(
+        &self,
+        facts: EngineFacts,
+        gpu_megabytes: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let mut state = self.lock();
+        state.engine = Some(facts);
+        state.gpu_megabytes = Some(Box::new(gpu_megabytes));
+    }
+
+    /// Another engine has taken over.
+    pub fn swapped(&self, kind: &str) {
+        if let Some(engine) = &mut self.lock().engine {
+            *engine = EngineFacts { kind: kind.to_owned(), fell_back: None, hint: None, ..engine.clone() };
+        }
+    }
+
+    /// The node is on the network.
+    pub fn set_transport(&self, facts: TransportFacts) {
+        self.lock().transport = facts;
+    }
+
+    /// The graph was looked at.
+    pub(crate) fn set_graph(&self, facts: GraphFacts) {
+        self.lock().graph = facts;
+    }
+
+    /// How everything does at `now`: two statuses per camera, and one each for model, engine and transport.
+    pub fn statuses(&self, now: Instant) -> Vec<Status> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let mut statuses = Vec::new();
+        for (index, (name, expected_rate)) in self.names.iter().enumerate() {
+            let name = if name.is_empty() { "camera".to_owned() } else { format!("camera {name}") };
+            match state.cameras.get(index) {
+                Some(facts) => {
+                    statuses.extend(self.camera(index, &name, facts, (*expected_rate, &state.graph), now));
+                }
+                None => {
+                    let mut findings = Findings::new();
+                    findings.warn("not subscribed yet: the model is warming up");
+                    statuses.push(findings.into_status(name, ""));
+                }
+            }
+        }
+        statuses.push(model(state));
+        statuses.push(self.engine(state));
+        statuses.push(self.transport(state, now));
+        statuses
+    }
+
+    fn camera(
+        &self,
+        index: usize,
+        name: &str,
+        facts: &CameraFacts,
+        (expected_rate, graph): (Option<f64>, &GraphFacts),
+        now: Instant,
+    ) -> [Status; 2] {
+        let Shared { monitors, accounting, latencies, live, clock, .. } = &self.shared;
+        let (seen, counts) = (monitors[index].seen(), accounting[index].snapshot());
+        let misfits = graph.misfits.iter().filter(|(camera, _)| *camera == Some(index));
+        let misfits: Vec<String> = misfits.map(|(_, text)| text.clone()).collect();
+        let view = View {
+            topic: &facts.topic,
+            camera_info: &facts.camera_info,
+            expected_rate,
+            subscribed: facts.subscribed,
+            is_enabled: live.is_enabled(),
+            is_sim_time: clock.is_told(),
+            n_publishers: graph.n_publishers.get(index).copied().unwrap_or_default(),
+            misfits: &misfits,
+            seen: &seen,
+            counts: &counts,
+            recent: &latencies[index].recent(),
+            buffers: (self.receive_advice)(seen.largest_bytes),
+        };
+        let status = status(name, &view, now);
+        let of_topic = topic_status(&view, status.level, &status.message, now);
+        [status, of_topic]
+    }
+
+    fn engine(&self, state: &State) -> Status {
+        let mut findings = Findings::new();
+        let Some(engine) = &state.engine else {
+            findings.warn("warming up");
+            return findings.into_status("engine", "");
+        };
+        let EngineFacts { kind, place, forward_millis, fell_back, hint } = engine;
+        if let Some(why) = fell_back {
+            findings.warn(format!("fell back to {kind}: {why}"));
+        }
+        findings.value("engine", kind);
+        findings.value("precision and device", place);
+        findings.value("forward pass at start (ms)", format!("{forward_millis:.2}"));
+        for (n, times) in self.shared.batches.snapshot() {
+            findings.value(&format!("forward passes of {n}"), times);
+        }
+        if let Some(megabytes) = state.gpu_megabytes.as_ref().and_then(|ask| ask()) {
+            findings.value("GPU memory (MB)", format!("{megabytes:.0}"));
+        }
+        hint.iter().for_each(|hint| findings.value("hint", hint));
+        findings.into_status("engine", format!("{kind}, {place}"))
+    }
+
+    fn transport(&self, state: &mut State, now: Instant) -> Status {
+        let mut findings = Findings::new();
+        let clock = &self.shared.clock;
+        state.graph.misfits.iter().filter(|(camera, _)| camera.is_none()).for_each(|(_, text)| findings.warn(text));
+        if clock.is_told() && clock.now_nanos().is_none() {
+            findings.warn("use_sim_time is true and nothing has come on /clock: start the bag with --clock, or the simulator");
+        }
+        let (n_jumps, news) = state.jumps.look(clock, now);
+        news.iter().for_each(|text| findings.warn(text));
+        findings.values = state.transport.values.clone();
+        findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
+        findings.value("clock jumps", n_jumps);
+        findings.value("peers that do not fit", state.graph.misfits.len());
+        findings.into_status("transport", "in the ROS graph")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every write is whole, so poison carries no news.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn model(state: &State) -> Status {
+    let mut findings = Findings::new();
+    let Some(ModelFacts { summary, values }) = &state.model else {
+        findings.warn("warming up: the model is being loaded");
+        return findings.into_status("model", "");
+    };
+    findings.values = values.clone();
+    state.basis.iter().for_each(|ask| findings.value("PCA basis", ask()));
+    findings.into_status("model", summary)
+}

@@ -1,0 +1,245 @@
+//! The status of one camera.
+
+use std::time::{Duration, Instant};
+
+use super::{Findings, Level, Status};
+use crate::geometry::Size;
+use crate::runtime::monitor::Seen;
+use crate::runtime::statistics::{Counts, Percentiles, Span};
+
+/// A camera is silent after this, or after four of its own periods.
+const SILENT: Duration = Duration::from_millis(1000);
+/// A camera that has never sent is given more: peers find each other in a second or two.
+const NEVER: Duration = Duration::from_millis(1500);
+/// How long what happened once is news.
+const NEWS: Duration = Duration::from_secs(5);
+/// The share of the expected rate below which a camera is too slow.
+const TOLERANCE: f64 = 0.1;
+
+/// All that a status of a camera is made of.
+pub(super) struct View<'a> {
+    pub(super) topic: &'a str,
+    pub(super) camera_info: &'a str,
+    pub(super) expected_rate: Option<f64>,
+    pub(super) subscribed: Instant,
+    pub(super) is_enabled: bool,
+    pub(super) is_sim_time: bool,
+    /// Publishers of the pictures that fit.
+    pub(super) n_publishers: usize,
+    /// Publishers that do not fit, and why.
+    pub(super) misfits: &'a [String],
+    pub(super) seen: &'a Seen,
+    pub(super) counts: &'a Counts,
+    pub(super) recent: &'a [(Span, Percentiles)],
+    /// What to do about the receive buffers.
+    pub(super) buffers: Option<String>,
+}
+
+pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
+    let mut findings = Findings::new();
+    let seen = view.seen;
+    let silence = seen.arrivals.last().map(|last| now.saturating_duration_since(last));
+    find_silence(&mut findings, view, silence, now);
+    let rate = seen.arrivals.rate(now);
+    if let Some(expected) = view.expected_rate.filter(|rate| 0.0 < *rate)
+        && silence.is_some()
+        && rate < expected * (1.0 - TOLERANCE)
+    {
+        findings.warn(format!(
+            "{rate:.1} Hz come, {expected:.1} Hz are expected: the camera is slower (exposure time, USB) or pictures \
+             are lost on the way"
+        ));
+    }
+    findings.texts.extend(view.misfits.iter().cloned());
+    if !view.misfits.is_empty() {
+        findings.level = findings.level.max(Level::Warn);
+    }
+    view.buffers.iter().for_each(|advice| findings.warn(advice));
+    if let Some((_, why)) = seen.refused.as_ref().filter(|(at, _)| is_news(*at, now)) {
+        match seen.picture.is_some_and(|(at, _)| is_news(at, now)) {
+            true => findings.warn(format!("some pictures are refused: {why}")),
+            false => findings.error(format!("no picture can be read: {why}")),
+        }
+    }
+    if let Some(lacks) = seen.lacks.as_ref().filter(|_| silence.is_some_and(|silence| silence < NEWS)) {
+        findings.warn(format!("{lacks}; calibrate the camera, or remap camera_info, which is {}", view.camera_info));
+    }
+    find_times(&mut findings, view, now);
+    tell_values(&mut findings, view, rate, silence, now);
+    let well = match (view.is_enabled, seen.publications.last()) {
+        (false, _) => "not enabled: call ~/set_enabled".to_owned(),
+        (true, None) => format!("{rate:.1} Hz in, nothing published yet"),
+        (true, Some(_)) => format!("{rate:.1} Hz in, {:.1} Hz out", seen.publications.rate(now)),
+    };
+    findings.into_status(name, well)
+}
+
+/// The same for who watches topics: named by the topic, in the words that greenwave_monitor and NITROS use.
+pub(super) fn topic_status(view: &View<'_>, level: Level, message: &str, now: Instant) -> Status {
+    let View { seen, expected_rate, counts, .. } = view;
+    let mut findings = Findings::new();
+    findings.level = level;
+    findings.value("frame_rate_node", format!("{:.3}", seen.arrivals.rate(now)));
+    findings.value("frame_rate_msg", format!("{:.3}", seen.arrivals.stamp_rate()));
+    let delay = seen.delay_nanos.map_or(0.0, |nanos| nanos.max(0) as f64 / 1e6);
+    findings.value("current_delay_from_realtime_ms", format!("{delay:.3}"));
+    if let Some(expected) = expected_rate {
+        findings.value("expected_frequency", format!("{expected:.3}"));
+        findings.value("tolerance", format!("{:.3}", expected * TOLERANCE));
+    }
+    findings.value("total_dropped_frames", counts.displaced + counts.refused);
+    findings.into_status(view.topic, message)
+}
+
+fn is_news(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < NEWS
+}
+
+fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Duration>, now: Instant) {
+    let topic = view.topic;
+    let patience = view.seen.arrivals.period().map_or(SILENT, |period| SILENT.max(period * 4));
+    let cause = || match view.n_publishers {
+        0 => "nobody publishes it: start the camera, or remap `image`".to_owned(),
+        n => format!("it has {n} publisher{}: look at the camera and its cable", if n == 1 { "" } else { "s" }),
+    };
+    match silence {
+        _ if view.n_publishers == 0 && !view.misfits.is_empty() => {
+            findings.error(format!("no publisher of {topic} fits"));
+        }
+        None if NEVER < now.saturating_duration_since(view.subscribed) => {
+            findings.warn(format!("no picture has come on {topic}: {}", cause()));
+        }
+        Some(silence) if patience < silence => {
+            findings.warn(format!("silent for {:.1} s on {topic}: {}", silence.as_secs_f64(), cause()));
+        }
+        None | Some(_) => {}
+    }
+}
+
+fn find_times(findings: &mut Findings, view: &View<'_>, now: Instant) {
+    let seen = view.seen;
+    if seen.is_ahead() && seen.arrivals.last().is_some_and(|at| is_news(at, now)) {
+        let ahead = seen.delay_nanos.unwrap_or_default() as f64 / -1e9;
+        let cure = match view.is_sim_time {
+            true => "start the node without use_sim_time unless this camera follows /clock",
+            false => "synchronise the clocks (chrony, PTP), or start the node with use_sim_time for a bag",
+        };
+        findings.warn(format!("its stamps are {ahead:.3} s ahead of the clock: {cure}"));
+    }
+    if let Some((_, behind)) = seen.last_jump.filter(|(at, _)| is_news(*at, now)) {
+        findings.warn(format!(
+            "its stamps jumped back by {:.3} s: a bag that plays in a loop, or a clock that was set",
+            behind.as_secs_f64()
+        ));
+    }
+}
+
+fn tell_values(findings: &mut Findings, view: &View<'_>, rate: f64, silence: Option<Duration>, now: Instant) {
+    let View { seen, counts, .. } = view;
+    findings.value("topic", view.topic);
+    let size = |(_, Size { width, height })| format!("{width}x{height}");
+    let picture = seen.picture.map_or_else(|| "none".into(), size);
+    findings.value("picture", picture);
+    findings.value("Actual frequency (Hz)", format!("{rate:.2}"));
+    if let Some(expected) = view.expected_rate {
+        findings.value("Expected frequency (Hz)", format!("{expected:.2}"));
+        findings.value("Minimum acceptable frequency (Hz)", format!("{:.2}", expected * (1.0 - TOLERANCE)));
+    }
+    findings.value("Published frequency (Hz)", format!("{:.2}", seen.publications.rate(now)));
+    let secs = |duration: Option<Duration>| {
+        duration.map_or_else(|| "never".into(), |duration| format!("{:.3}", duration.as_secs_f64()))
+    };
+    findings.value("seconds since the last frame", secs(silence));
+    findings.value("age of the last output (s)", secs(seen.age));
+    for (span, Percentiles { n, p50, p95, p99 }) in view.recent {
+        if 0 < *n {
+            findings.value(&format!("{} p50/p95/p99 (ms)", span.name()), format!("{p50:.2} / {p95:.2} / {p99:.2}"));
+        }
+    }
+    findings.value("received", counts.received);
+    findings.value("published", counts.published);
+    findings.value("displaced", counts.displaced);
+    findings.value("displaced as too old", counts.too_old);
+    findings.value("refused", counts.refused);
+    counts.reasons.iter().for_each(|(reason, n)| findings.value(&format!("refused: {reason}"), n));
+    findings.value("unwanted", counts.unwanted);
+    findings.value("in flight", counts.in_flight());
+    findings.value("stamps from the future", seen.n_ahead);
+    findings.value("stamps that jumped back", seen.n_jumps);
+    findings.value("publishers", view.n_publishers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::monitor::Monitor;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn view<'a>(seen: &'a Seen, counts: &'a Counts, subscribed: Instant) -> View<'a> {
+        View {
+            topic: "/image",
+            camera_info: "/camera_info",
+            expected_rate: None,
+            subscribed,
+            is_enabled: true,
+            is_sim_time: false,
+            n_publishers: 1,
+            misfits: &[],
+            seen,
+            counts,
+            recent: &[],
+            buffers: None,
+        }
+    }
+
+    /// A camera of 10 Hz that came `n` times, looked at `late` seconds after its last frame.
+    fn check(n: u32, late: f64, change: impl Fn(&mut View<'_>), expect: (Level, &str)) {
+        let (monitor, start) = (Monitor::default(), Instant::now());
+        for i in 0..n {
+            let at = start + Duration::from_millis(100) * i;
+            monitor.arrived(at, i64::from(i) * SECOND / 10, Some(SECOND * 100), 7);
+        }
+        let (seen, counts) = (monitor.seen(), Counts::default());
+        let mut view = view(&seen, &counts, start);
+        change(&mut view);
+        let last = start + Duration::from_millis(100) * n.saturating_sub(1);
+        let status = status("camera", &view, last + Duration::from_secs_f64(late));
+        assert!(status.level == expect.0 && status.message.contains(expect.1), "{status:?}");
+    }
+
+    #[test]
+    fn a_camera_is_well_silent_or_slow() {
+        use Level::{Ok, Warn};
+        check(20, 0.05, |_| (), (Ok, "10.0 Hz in, nothing published yet"));
+        check(20, 1.1, |_| (), (Warn, "silent for 1.1 s on /image: it has 1 publisher: look at the camera"));
+        check(20, 0.9, |_| (), (Ok, ""));
+        check(20, 1.1, |view| view.n_publishers = 0, (Warn, "nobody publishes it: start the camera"));
+        check(0, 1.0, |_| (), (Ok, ""));
+        check(0, 1.6, |view| view.n_publishers = 0, (Warn, "no picture has come on /image: nobody"));
+        check(20, 0.0, |view| view.expected_rate = Some(11.0), (Ok, ""));
+        check(20, 0.0, |view| view.expected_rate = Some(15.0), (Warn, "10.0 Hz come, 15.0 Hz are expected"));
+        check(20, 0.0, |view| view.is_enabled = false, (Ok, "set_enabled"));
+    }
+
+    #[test]
+    fn what_was_found_elsewhere_is_told_with_its_cure() {
+        use Level::{Error, Warn};
+        let misfits: &[String] = vec!["/image: /peer offers best_effort".to_owned()].leak();
+        check(0, 2.0, |view| (view.misfits, view.n_publishers) = (misfits, 0), (Error, "no publisher of /image fits; /image: /peer offers"));
+        check(20, 0.0, |view| view.buffers = Some("run: sudo sysctl".into()), (Warn, "run: sudo sysctl"));
+    }
+
+    #[test]
+    fn a_slow_camera_is_not_silent_between_its_frames() {
+        let (monitor, start) = (Monitor::default(), Instant::now());
+        (0..5).for_each(|i| monitor.arrived(start + Duration::from_secs(2) * i, 0, None, 7));
+        let mut findings = Findings::new();
+        let (seen, counts) = (monitor.seen(), Counts::default());
+        let view = view(&seen, &counts, start);
+        find_silence(&mut findings, &view, Some(Duration::from_secs(7)), start);
+        assert_eq!(findings.level, Level::Ok);
+        find_silence(&mut findings, &view, Some(Duration::from_secs(9)), start);
+        assert_eq!(findings.level, Level::Warn);
+    }
+}

@@ -1,0 +1,128 @@
+//! What is seen of one camera while it runs. The stages write it, diagnostics read it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::meter::Meter;
+use crate::geometry::Size;
+
+/// Stamps ahead of the clock by less are as good as on time: clocks of two machines never agree to the last bit.
+pub const AHEAD: Duration = Duration::from_millis(5);
+
+/// How one camera does. Shared by threads.
+#[derive(Debug, Default)]
+pub struct Monitor(Mutex<Seen>);
+
+/// What a [`Monitor`] has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Frames as they came.
+    pub arrivals: Meter,
+    /// Frames as their outputs went.
+    pub publications: Meter,
+    /// Stamp of the last frame, nanoseconds.
+    pub stamp_nanos: Option<i64>,
+    /// The clock less the stamp as the last frame came, nanoseconds; negative for a stamp from the future.
+    pub delay_nanos: Option<i64>,
+    /// Frames whose stamps were ahead of the clock.
+    pub n_ahead: u64,
+    /// Frames whose stamps were behind that of the frame before.
+    pub n_jumps: u64,
+    /// When the last of them came and how far it was behind.
+    pub last_jump: Option<(Instant, Duration)>,
+    /// Most bytes of a picture.
+    pub largest_bytes: usize,
+    /// When a picture could be read last, and its size.
+    pub picture: Option<(Instant, Size)>,
+    /// Why the last picture that could not be read could not.
+    pub refused: Option<(Instant, String)>,
+    /// From the stamp to the hand-over of the last frame published.
+    pub age: Option<Duration>,
+    /// What the last frame published lacked, and why.
+    pub lacks: Option<String>,
+}
+
+impl Monitor {
+    /// A picture of `n_bytes` came; `now_nanos` is the clock's time.
+    pub fn arrived(&self, at: Instant, stamp_nanos: i64, now_nanos: Option<i64>, n_bytes: usize) {
+        let mut seen = self.lock();
+        if let Some(behind) = seen.stamp_nanos.map(|last| last.saturating_sub(stamp_nanos)).filter(|n| 0 < *n) {
+            seen.n_jumps += 1;
+            seen.last_jump = Some((at, Duration::from_nanos(behind.unsigned_abs())));
+            // A rate over the jump would mean nothing.
+            seen.arrivals.clear();
+        }
+        seen.stamp_nanos = Some(stamp_nanos);
+        seen.delay_nanos = now_nanos.map(|now| now.saturating_sub(stamp_nanos));
+        if seen.is_ahead() {
+            seen.n_ahead += 1;
+        }
+        seen.largest_bytes = seen.largest_bytes.max(n_bytes);
+        seen.arrivals.add(at, stamp_nanos);
+    }
+
+    /// The picture could be read and was of this size.
+    pub fn read(&self, at: Instant, picture: Size) {
+        self.lock().picture = Some((at, picture));
+    }
+
+    /// The picture could not be read.
+    pub fn refused(&self, at: Instant, why: String) {
+        self.lock().refused = Some((at, why));
+    }
+
+    /// Outputs went out, `age` after the stamp, without what `lacks` says.
+    pub fn published(&self, at: Instant, stamp_nanos: i64, age: Option<Duration>, lacks: Option<String>) {
+        let mut seen = self.lock();
+        seen.publications.add(at, stamp_nanos);
+        (seen.age, seen.lacks) = (age, lacks);
+    }
+
+    /// All of it as it is now.
+    pub fn seen(&self) -> Seen {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        // Every write is whole, so poison carries no news.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Whether the last stamp was ahead of the clock.
+    pub fn is_ahead(&self) -> bool {
+        let ahead = i64::try_from(AHEAD.as_nanos()).unwrap_or(i64::MAX);
+        self.delay_nanos.is_some_and(|delay| delay < -ahead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn stamps_that_jump_back_or_run_ahead_are_counted() {
+        let (monitor, start) = (Monitor::default(), Instant::now());
+        let stamps = [10, 11, 11, 3, 4, 90];
+        for (n, stamp) in (0u32..).zip(stamps) {
+            let at = start + Duration::from_secs(1) * n;
+            monitor.arrived(at, stamp * SECOND, Some(12 * SECOND), 7);
+        }
+        let seen = monitor.seen();
+        assert_eq!((seen.n_jumps, seen.n_ahead, seen.is_ahead()), (1, 1, true));
+        assert_eq!(seen.last_jump, Some((start + Duration::from_secs(3), Duration::from_secs(8))));
+        assert_eq!(seen.delay_nanos, Some(-78 * SECOND));
+        // The frames before the jump are not in the rate.
+        assert_eq!(seen.arrivals.period(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn without_a_clock_there_is_no_delay() {
+        let monitor = Monitor::default();
+        monitor.arrived(Instant::now(), SECOND, None, 7);
+        assert_eq!((monitor.seen().delay_nanos, monitor.seen().is_ahead()), (None, false));
+    }
+}
