@@ -224,7 +224,7 @@ impl Board {
         findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
         findings.value("clock jumps", n_jumps);
         findings.value("peers that do not fit", state.graph.misfits.len());
-        findings.into_status("transport", "in the ROS graph")
+        findings.into_status("transport", "every peer fits")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -68,8 +68,10 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
     tell_values(&mut findings, view, rate, silence, now);
     let well = match (view.is_enabled, seen.publications.last()) {
         (false, _) => "not enabled: call ~/set_enabled".to_owned(),
-        (true, None) => format!("{rate:.1} Hz in, nothing published yet"),
-        (true, Some(_)) => format!("{rate:.1} Hz in, {:.1} Hz out", seen.publications.rate(now)),
+        (true, None) => format!("{}: {rate:.1} Hz in", view.topic),
+        (true, Some(_)) => {
+            format!("{}: {rate:.1} Hz in, {:.1} Hz out", view.topic, seen.publications.rate(now))
+        }
     };
     findings.into_status(name, well)
 }
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn a_camera_is_well_silent_or_slow() {
         use Level::{Ok, Warn};
-        check(20, 0.05, |_| (), (Ok, "10.0 Hz in, nothing published yet"));
+        check(20, 0.05, |_| (), (Ok, "/image: 10.0 Hz in"));
         check(20, 1.1, |_| (), (Warn, "silent for 1.1 s on /image: it has 1 publisher: look at the camera"));
         check(20, 0.9, |_| (), (Ok, ""));
         check(20, 1.1, |view| view.n_publishers = 0, (Warn, "nobody publishes it: start the camera"));

@@ -4,11 +4,13 @@
 answered with one line; both end when their input does.
 """
 
+import itertools
 import json
 import sys
 import time
 
 import messages  # noqa: F401  (pixio_node.msg)
+import cameras
 import pictures
 from peer import Peer, nanos, qos, until
 from pixio_node.msg import PatchFeatures
@@ -43,6 +45,18 @@ class Camera:
         self._peer.node.destroy_publisher(publisher)
         return {"sent": n_sent}
 
+    def shoot_all(self, topics: list[str], size: list[int], rate: float, seconds: float) -> dict:
+        """Publishes on several topics at once, each at the rate, out of step."""
+        photographs = itertools.cycle(pictures.photograph(name, *size) for name in pictures.NAMES)
+        sent = [cameras.Camera(topic, picture, rate, silent_after=seconds) for topic, picture in zip(topics, photographs)]
+        feed = cameras.Cameras(self._peer, sent)
+        until(lambda: all(publisher.get_subscription_count() for publisher in feed.publishers), 20, f"subscriptions to {topics}")
+        time.sleep(0.3)
+        with feed:
+            # Its own end, and what is still on its way.
+            time.sleep(seconds + 0.5)
+        return {"sent": sum(len(camera.stamps) for camera in sent)}
+
 
 class Receiver:
     def __init__(self):
@@ -58,8 +72,26 @@ class Receiver:
     def _receive(self, message):
         self._arrived.append((nanos(message.header.stamp), time.time_ns()))
 
+    def listen_all(self, topics: list[str]) -> dict:
+        self._arrived = []
+        self._subscriptions = [self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10)) for topic in topics]
+        until(lambda: all(subscription.get_publisher_count() for subscription in self._subscriptions), 20, f"publishers of {topics}")
+        return {}
+
+    def forget(self) -> dict:
+        self._arrived.clear()
+        return {}
+
+    def finish_all(self) -> dict:
+        for subscription in self._subscriptions:
+            self._peer.node.destroy_subscription(subscription)
+        return self._latencies()
+
     def finish(self) -> dict:
         self._peer.node.destroy_subscription(self._subscription)
+        return self._latencies()
+
+    def _latencies(self) -> dict:
         return {"millis": [(at - stamp) / 1e6 for stamp, at in self._arrived], "at": [at for _, at in self._arrived]}
 
 

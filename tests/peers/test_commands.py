@@ -54,7 +54,7 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     # The machine's own setting decides.
     rows.pop("receive buffers")
     assert {what: verdict for what, (verdict, _) in rows.items()} == dict.fromkeys(
-        ["model", "engine", "PCA basis", "frame path", "network", "node"], "ok"), said
+        ["model", "engine", "PCA basis", "frame path", "network", "transport", "node"], "ok"), said
     assert "pixio_node build --model random:tiny" in rows["engine"][1], said
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
 
@@ -72,7 +72,7 @@ def test_check_names_the_cure_for_a_camera_that_offers_less(peer, tmp_path):
     with camera(peer, "/lossy/image_raw", reliable=False):
         code, rows, said = check(tmp_path, "/lossy/image_raw", "--image-reliability", "reliable")
     verdict, detail = rows["camera"]
-    assert code == 0 and verdict == "WARN", said
+    assert code == 1 and verdict == "FAIL", said
     assert "/lossy/image_raw" in detail and "image_reliability:=best_effort" in detail, said
 
 

@@ -1,9 +1,13 @@
 """Parameters through the node's services, as `ros2 param` uses them."""
 
+import io
 import time
 
+import numpy as np
 import pictures
 import pytest
+from peer import until
+from PIL import Image as Pillow
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
@@ -104,3 +108,97 @@ def test_a_parameter_file_is_read(rig, tmp_path):
     message = node.ask(PHOTOGRAPH)
     # The file was given after the option --size, and the last one given wins.
     assert (message.dtype, message.grid_width, message.grid_height) == ("float32", 21, 12)
+
+
+@pytest.fixture(scope="module")
+def dense(peer, tmp_path_factory):
+    """A node with both heads and a client of its parameters."""
+    import head_files
+    from rig import Rig
+    folder = tmp_path_factory.mktemp("heads")
+    options = [text for task in ("depth", "segmentation") for text in (f"--{task}-head", str(head_files.write(folder / f"{task}.safetensors", task)))]
+    made = Rig(peer, namespace="/dense", camera="/dense_camera/image_raw", options=options,
+               listen=("features", "embedding", "depth/image", "points", "segmentation/image", "segmentation/overlay/compressed"))
+    client = AsyncParameterClient(peer.node, made.node.name)
+    assert client.wait_for_services(10)
+    time.sleep(0.3)
+    yield made, client
+    made.close()
+
+
+def set_to(node, client, name: str, value):
+    result = ask(node, client.set_parameters, [Parameter(name, value=value)]).results[0]
+    assert result.successful, result
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("publish_features", ("features",)), ("publish_embedding", ("embedding",)),
+                                               ("publish_depth", ("depth/image",)),
+                                               ("publish_segmentation", ("segmentation/image", "segmentation/overlay/compressed"))])
+def test_outputs_go_off_and_on(dense, name, outputs):
+    node, client = dense
+    others = [other for other in ("features", "embedding", "depth/image", "segmentation/image") if other not in outputs]
+    set_to(node, client, name, False)
+    stamp = node.send(PHOTOGRAPH)
+    assert all(node.inboxes[other].answer(stamp, 10) for other in others), node.node.tail()
+    assert not any(node.inboxes[output].answer(stamp, 0.2) for output in outputs)
+    set_to(node, client, name, True)
+    stamp = node.send(PHOTOGRAPH)
+    assert all(node.inboxes[output].answer(stamp, 10) for output in outputs), node.node.tail()
+
+
+def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
+    node, client = dense
+    height, width = PHOTOGRAPH.shape[:2]
+
+    def answers():
+        node.camera_info.publish(pictures.calibration(width, height, node.peer.stamp()))
+        time.sleep(0.1)
+        stamp = node.send(PHOTOGRAPH)
+        found = [node.inboxes[name].answer(stamp, 2) for name in ("depth/image", "points")]
+        return all(found) and found
+    depth = np.frombuffer(until(answers, 20, "depth and points")[0].data, np.float32)
+    low, high = (float(value) for value in np.quantile(depth, (0.25, 0.75)))
+    set_to(node, client, "max_depth", high)
+    set_to(node, client, "min_depth", low)
+    image, cloud = until(answers, 20, "depth and points")
+    limited = np.frombuffer(image.data, np.float32)
+    inside = (np.float32(low) <= depth) & (depth <= np.float32(high))
+    assert (limited[inside] == depth[inside]).all() and 0.4 < inside.mean() < 0.6
+    assert (limited[depth < np.float32(low)] == -np.inf).all() and (limited[depth > np.float32(high)] == np.inf).all()
+    z = np.frombuffer(cloud.data, np.float32).reshape(-1, cloud.point_step // 4)[:, 2]
+    assert np.isnan(z).any() and low <= np.nanmin(z) and np.nanmax(z) <= high
+    result = ask(node, client.set_parameters, [Parameter("max_depth", value=low)]).results[0]
+    assert not result.successful and "min_depth" in result.reason, result
+    for name in ("min_depth", "max_depth"):
+        set_to(node, client, name, 0.0)
+
+
+def test_the_overlay_fades(dense):
+    node, client = dense
+
+    def overlay() -> np.ndarray:
+        message = node.ask(PHOTOGRAPH, "segmentation/overlay/compressed")
+        return np.asarray(Pillow.open(io.BytesIO(bytes(message.data))), np.int16)
+    half = overlay()
+    set_to(node, client, "overlay_opacity", 0.0)
+    picture = overlay()
+    set_to(node, client, "overlay_opacity", 1.0)
+    colors = overlay()
+    assert len(np.unique(colors.reshape(-1, 3), axis=0)) <= 4 < len(np.unique(picture.reshape(-1, 3), axis=0))
+    assert abs(2 * half - picture - colors).max() <= 2
+    result = ask(node, client.set_parameters, [Parameter("overlay_opacity", value=1.5)]).results[0]
+    assert not result.successful and "from 0 to 1" in result.reason, result
+
+
+def test_the_log_level_changes_while_the_node_runs(dense):
+    node, client = dense
+
+    def refused_line(encoding: str, level: str) -> bool:
+        n_before = len(node.node.output.lines)
+        node.send(PHOTOGRAPH, encoding=encoding)
+        return bool(node.node.wait_for_line(rf"{level}.*{encoding}", 3, n_before))
+    set_to(node, client, "log_level", "error")
+    assert not refused_line("nonsense1", "WARN")
+    set_to(node, client, "log_level", "info")
+    # One warning in five seconds.
+    until(lambda: refused_line("nonsense2", "WARN"), 15, "a warning")
