@@ -59,9 +59,10 @@ def node(given, parameters, remappings):
     params_file = given["params_file"]
     if params_file and not Path(params_file).is_file():
         raise RuntimeError(f"params_file: there is no file {params_file}")
-    # By type, for a folder may be called 2024.
-    chosen = {name: ParameterValue(given[name], value_type=bool if name == "use_sim_time" else str)
-              for name, *_ in PARAMETERS if given[name]}
+    # As text, for a folder may be called 2024.
+    chosen = {name: ParameterValue(given[name], value_type=str) for name, *_ in PARAMETERS if given[name]}
+    if given["use_sim_time"]:
+        chosen["use_sim_time"] = given["use_sim_time"].lower() == "true"
     files = [params_file] if params_file else []
     return Node(package="pixio_node", executable="pixio_node", name=given["name"], namespace=given["namespace"],
                 parameters=[*files, {**chosen, **parameters}], remappings=remappings, output="screen",
