@@ -2,6 +2,8 @@
 
 # Where rustup puts cargo, for shells that do not know it.
 command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+# A sourced ROS workspace sets these, by which the crate of OpenCV would search anew, and be built anew.
+unset CMAKE_PREFIX_PATH PKG_CONFIG_PATH
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }

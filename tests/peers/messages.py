@@ -35,4 +35,4 @@ def _loads(library: Path) -> bool:
 
 
 PREFIX = _install(ROOT)
-_install(Path(__file__).with_name("vision_msgs"))
+VISION_MSGS = _install(Path(__file__).with_name("vision_msgs"))
