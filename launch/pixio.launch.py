@@ -23,7 +23,7 @@ PARAMETERS = (
     ("device", "", "auto, cpu, cuda or cuda:N; empty is auto", None),
     ("precision", "", "Arithmetic of the model; empty is auto", ["", "auto", "float32", "bfloat16", "float16", "int8"]),
     ("log_level", "", "Least severity that is logged; empty is info", ["", "debug", "info", "warn", "error"]),
-    ("use_sim_time", "", "Whether time comes from /clock; empty is false", ["", *TRUE_OR_FALSE]),
+    ("use_sim_time", "", "Whether ages are by the time on /clock; empty is false", ["", *TRUE_OR_FALSE]),
 )
 PROCESS = (
     ("params_file", "", "YAML file with more parameters; what is given here outweighs it", None),

@@ -2,7 +2,6 @@
 
 import json
 
-import coming
 import pytest
 import yaml
 from node_process import ROOT, Node
@@ -17,17 +16,12 @@ STATUSES = {"diagnostic_msgs/msg/DiagnosticArray"}
 
 
 @pytest.fixture(scope="module")
-def topics(peer) -> dict[str, set[str]]:
-    """Types of the topics in the graph of the node under its default name."""
+def topics(peer):
+    """The topics in the graph, with their types, while the node runs under its default name with both heads."""
     heads = [word for task in ("depth", "segmentation") for word in (f"--{task}-head", str(TINY / f"{task}.safetensors"))]
-
-    def graph():
-        return {name: set(types) for name, types in peer.node.get_topic_names_and_types()}
     with Node(model=TINY, namespace="/", options=heads).start() as node:
-        until(lambda: "/pixio_node/segmentation/overlay/compressed" in graph(), 10, "the node's topics")
-        found = graph()
+        yield lambda: {name: set(types) for name, types in peer.node.get_topic_names_and_types()}
         assert node.stop() == 0, node.tail()
-    return found
 
 
 def rviz() -> list[tuple[str, set[str]]]:
@@ -67,7 +61,6 @@ def foxglove() -> list[tuple[str, set[str]]]:
 def test_every_topic_is_one_of_the_node_and_of_the_panels_type(topics, layout):
     shown = layout()
     for topic, types in shown:
-        if topic not in coming.TOPICS:
-            assert topics.get(topic, set()) & types, topic
+        until(lambda: topics().get(topic, set()) & types, 10, f"{topic} with one of {types}")
     assert {CAMERA, "/pixio_node/features/pca", "/pixio_node/depth/color/compressed", "/pixio_node/points",
             "/pixio_node/segmentation/overlay/compressed"} <= {topic for topic, _ in shown}
