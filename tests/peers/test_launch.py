@@ -155,9 +155,9 @@ def test_viewers_start_where_they_are_installed_and_are_named_where_not(launch):
     with_rviz = webcam(launch, "usb_cam", "tf2_ros", "rviz2").start(rviz="true", foxglove="True")
     started = {action.package: action for action in with_rviz if not isinstance(action, LogInfo)}
     assert started.keys() == {"usb_cam", "pixio_node", "tf2_ros", "rviz2"}
-    layout = started["rviz2"].arguments[1]
-    assert layout == str(ROOT / "config" / "pixio.rviz")
+    layout = ROOT / "config" / "pixio.rviz"
+    assert started["rviz2"].arguments == ["-d", str(layout)]
     told = [action.msg for action in with_rviz if isinstance(action, LogInfo)]
     assert told == ["foxglove: not started, for foxglove_bridge is not installed: apt install ros-$ROS_DISTRO-foxglove-bridge"]
-    fixed_frame = yaml.safe_load(open(layout))["Visualization Manager"]["Global Options"]["Fixed Frame"]
+    fixed_frame = yaml.safe_load(layout.read_text())["Visualization Manager"]["Global Options"]["Fixed Frame"]
     assert fixed_frame in started["tf2_ros"].arguments

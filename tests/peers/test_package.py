@@ -91,9 +91,9 @@ def test_a_shell_that_sources_scripts_install_finds_the_package(installed):
         assert (said.stdout, said.stderr) == (after, "")
 
 
-def test_scripts_install_refuses_what_is_no_prefix():
+def test_scripts_install_refuses_what_is_no_prefix(tmp_path):
     for arguments, told in (((), "usage: scripts/install PREFIX"), (("/dev/null/x",), "/dev/null/x cannot be made"),
-                            (("--force",), "unknown option --force")):
+                            (("--force",), "unknown option --force"), ((tmp_path / "a:b",), "a:b has a colon")):
         refused = subprocess.run([ROOT / "scripts" / "install", *arguments], capture_output=True, text=True, timeout=30)
         assert refused.returncode == 1 and told in refused.stderr, refused.stderr
 
