@@ -41,8 +41,8 @@ def generate_launch_description():
 
 def start(given):
     if not given["model"]:
-        heads = {f"{task}_head": given[f"{task}_head"] or str(TINY / f"{task}.safetensors") for task in ("depth", "segmentation")}
-        given = {**given, **heads, "model": str(TINY)}
+        heads = {f"{task}_head": str(TINY / f"{task}.safetensors") for task in ("depth", "segmentation")}
+        given = {**given, "model": str(TINY), **{name: given[name] or heads[name] for name in heads}}
     viewers = [(argument, VIEWERS[argument]) for argument in VIEWERS if given[argument].lower() == "true"]
     shown = [("the points' frame", TRANSFORM), *viewers] if viewers else []
     return [driver(given["video_device"]), pixio.node(given, {}, [("image", "/camera/image_raw")]),

@@ -44,8 +44,8 @@ def ask(peer: Peer, node: str) -> dict:
 
 
 def publish(peer: Peer) -> dict:
-    features = PatchFeatures(model="m", revision="r", layer=3, normalized=True, image_height=32, image_width=48, grid_height=2,
-                             grid_width=3, channels=4, image_from_grid=[16.0, 0.0, 7.5, 0.0, 16.0, 7.5], dtype="float32",
+    features = PatchFeatures(model="m", revision="r", layer=3, normalized=True, image_height=32, image_width=48,
+                             grid_height=2, grid_width=3, channels=4, image_from_grid=[16.0, 0.0, 7.5, 0.0, 16.0, 7.5], dtype="float32",
                              data=np.arange(24, dtype="<f4").tobytes())
     embedding = Embedding(model="m", revision="r", n_cls_tokens=2, channels=3, pooled=[0.5, 1.5, -2.0],
                           class_tokens=[float(i) for i in range(6)])

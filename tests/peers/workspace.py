@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node_process import ROOT, environment
+from node_process import ROOT, end_with_parent, environment
 
 VENV = Path(sys.prefix)
 PACKAGE = "pixio_node"
@@ -45,15 +45,13 @@ class Workspace:
         assert built.returncode == 0, built.stdout + built.stderr
         return self
 
-    def start(self, *command, prefixes=()) -> subprocess.Popen:
-        """A program in a shell that has sourced the workspace; `prefixes` are of more message packages."""
+    def start(self, *command, messages: Path) -> subprocess.Popen:
+        """A program in a shell that has sourced the workspace after `messages`, a prefix with more message types."""
         python = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-        more = "".join(f"export PYTHONPATH='{prefix / python}':$PYTHONPATH LD_LIBRARY_PATH='{prefix / 'lib'}':$LD_LIBRARY_PATH\n"
-                       for prefix in prefixes)
-        script = f". install/setup.bash\n{more}exec \"$@\""
-        return subprocess.Popen(["bash", "-c", script, "bash", *map(str, command)], cwd=self.folder,
-                                env=environment(AMENT_PREFIX_PATH=str(VENV)), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        env = environment(AMENT_PREFIX_PATH=str(VENV), PYTHONPATH=str(messages / python), LD_LIBRARY_PATH=str(messages / "lib"))
+        return subprocess.Popen(["bash", "-c", '. install/setup.bash && exec "$@"', "bash", *map(str, command)],
+                                cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
 
 
 def result(process: subprocess.Popen, timeout_secs: float = 60) -> str:
