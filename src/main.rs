@@ -13,14 +13,20 @@ use pixio_node::config::{Config, Values};
 use pixio_node::logging;
 
 /// Environment variables that tell libgomp how idle threads wait. It reads them when the program
-/// is loaded, so they must be there before main.
+/// is loaded, so they must be there before main, as those below.
 const WAITING: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")];
 
+/// What tells glibc how many heaps to keep: with one for every few threads, each keeps freed megabytes of its own.
+const HEAPS: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "2")];
+
 fn main() -> ExitCode {
-    if WAITING.iter().all(|(name, _)| std::env::var_os(name).is_none()) {
-        // Spinning threads take the cores from everybody else, the camera driver included. Only
-        // returns when it fails, and then the node runs all the same, slower on shared cores.
-        let again = |exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(WAITING).exec();
+    let is_unset = |(name, _): &(&str, &str)| std::env::var_os(name).is_none();
+    // Spinning threads take the cores from everybody else, the camera driver included.
+    let waiting = WAITING.into_iter().filter(|_| WAITING.iter().all(is_unset));
+    let added: Vec<_> = waiting.chain(HEAPS.into_iter().filter(is_unset)).collect();
+    if !added.is_empty() {
+        // Only returns when it fails, and then the node runs all the same, slower on shared cores.
+        let again = |exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(added).exec();
         let err = std::env::current_exe().map_or_else(|err| err, again);
         eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
     }

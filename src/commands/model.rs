@@ -96,22 +96,24 @@ impl Model {
     }
 
     /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as measurement finds best unless
-    /// `config` says how many. Returns the time of a forward pass.
+    /// `config` says how many. Returns the time of a forward pass of the largest batch.
     ///
     /// # Errors
     /// The engine's own.
     pub fn warm(&mut self, config: &Config) -> Result<Duration, EngineError> {
         let size = input_size(config);
         let engine = &mut *self.engine;
-        warm_up(engine, size, 1)?;
-        let mut current = fastest_run(engine, size)?;
+        // What comes when the model is busiest decides.
+        let batch = self.task.batches.last().copied().unwrap_or(1);
+        self.task.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch))?;
+        let mut current = fastest_run(engine, size, batch)?;
         let mut best = current;
         let mut n_threads = tch::get_num_threads();
         let is_on_cpu = !self.task.device.is_cuda();
         if is_on_cpu && config.threads.is_none() {
             while 1 < n_threads {
                 tch::set_num_threads(n_threads / 2);
-                let halved = fastest_run(engine, size)?;
+                let halved = fastest_run(engine, size, batch)?;
                 if best.mul_f64(AS_FAST) < halved {
                     tch::set_num_threads(n_threads);
                     break;
@@ -119,15 +121,15 @@ impl Model {
                 (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
             }
         }
-        self.task.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch))?;
         let millis = current.as_secs_f64() * 1e3;
         let threads = match n_threads {
             _ if !is_on_cpu => String::new(),
             1 => " with one thread".to_owned(),
             n => format!(" with {n} threads"),
         };
+        let pictures = if batch == 1 { String::new() } else { format!(" of {batch} pictures") };
         tracing::info!(
-            "warm: one forward pass of the {} engine takes {millis:.1} ms{threads}",
+            "warm: one forward pass{pictures} of the {} engine takes {millis:.1} ms{threads}",
             engine.kind()
         );
         Ok(current)
@@ -419,14 +421,14 @@ const MEASURED: Duration = Duration::from_millis(700);
 const AS_FAST: f64 = 1.1;
 
 /// The shortest of a few runs: what disturbs a measurement only ever makes it longer.
-fn fastest_run(engine: &mut dyn Engine, size: Size) -> Result<Duration, EngineError> {
+fn fastest_run(engine: &mut dyn Engine, size: Size, batch: i64) -> Result<Duration, EngineError> {
     let (mut shortest, mut total) = (Duration::MAX, Duration::ZERO);
     for n_before in 0..5 {
         if 1 < n_before && MEASURED < total {
             break;
         }
         let started = Instant::now();
-        warm_up(engine, size, 1)?;
+        warm_up(engine, size, batch)?;
         shortest = shortest.min(started.elapsed());
         total += started.elapsed();
     }

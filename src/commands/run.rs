@@ -303,7 +303,10 @@ pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usi
     }
 }
 
-/// Turns SIGINT and SIGTERM into an end notice; a second one ends the process at once.
+/// Signals closer to the first one than this say the same.
+const SAID_TWICE: Duration = Duration::from_secs(1);
+
+/// Turns SIGINT and SIGTERM into an end notice; a later second one ends the process at once.
 struct SignalThread {
     handle: Handle,
     /// Joined when dropped, after the handle has been closed.
@@ -316,14 +319,18 @@ impl SignalThread {
         let handle = signals.handle();
         let notice = ended.clone();
         let thread = Stage::spawn("signals", ended.clone(), move || {
-            let mut asked = false;
+            let mut asked: Option<Instant> = None;
             for signal in signals.forever() {
                 let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                if asked {
-                    eprintln!("{name} again: ending at once");
-                    std::process::exit(128 + signal);
+                match asked {
+                    // A terminal and a launch file may both say it, within milliseconds.
+                    Some(first) if first.elapsed() < SAID_TWICE => continue,
+                    Some(_) => {
+                        eprintln!("{name} again: ending at once");
+                        std::process::exit(128 + signal);
+                    }
+                    None => asked = Some(Instant::now()),
                 }
-                asked = true;
                 tracing::info!("{name}: stopping");
                 // Main may be stopping already.
                 let _stopping = notice.send(());

@@ -35,7 +35,7 @@ pub struct EngineFacts {
     pub kind: String,
     /// Its arithmetic and device.
     pub place: String,
-    /// Time of one forward pass at start, ms.
+    /// Time of one forward pass of the largest batch at start, ms.
     pub forward_millis: f64,
     /// Why a better one does not serve.
     pub fell_back: Option<String>,

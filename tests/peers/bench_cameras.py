@@ -78,7 +78,7 @@ def measure(start, model: str, rate: float, seconds: float, ends: tuple[End, End
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="random:tiny", help="model of every node (default random:tiny)")
-    parser.add_argument("--rate", type=float, default=15.0, help="pictures per second and camera (default 15)")
+    parser.add_argument("--rate", type=float, default=30.0, help="pictures per second and camera, more than the model takes (default 30)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a stretch (default 10)")
     parser.add_argument("--rounds", type=int, default=2, help="times that each has its turn (default 2)")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
