@@ -10,9 +10,7 @@ use clap::ArgMatches;
 
 use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
-use crate::config::{
-    Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text,
-};
+use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
 use crate::geometry::Size;
 use crate::ros::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::environment::{Environment, EnvironmentError};

@@ -75,9 +75,7 @@ impl Reporter {
             }
         }
         if let Some(file) = &mut self.file {
-            let of_camera = |((name, counts), spans): ((&String, &Counts), &Spans)| {
-                json!({"name": name, "counts": counts, "spans": spans_json(spans)})
-            };
+            let of_camera = |((name, counts), spans): ((&String, &Counts), &Spans)| json!({"name": name, "counts": counts, "spans": spans_json(spans)});
             let cameras: Vec<_> = self.cameras.iter().zip(&counts).zip(&spans).map(of_camera).collect();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let report = json!({

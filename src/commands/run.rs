@@ -13,9 +13,7 @@ use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::measure::reserved_mb;
 use crate::commands::model::{Model, fitter, head_files, input_size};
-use crate::config::{
-    CameraConfig, Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values,
-};
+use crate::config::{CameraConfig, Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values};
 use crate::diagnostics::{Board, CameraFacts, EngineFacts, ModelFacts, Teller, TransportFacts};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;
@@ -214,7 +212,8 @@ pub(super) fn describe(
 ) {
     let card = &model.card;
     let Size { width, height } = input_size(config);
-    let heads: Vec<_> = head_files(config).map(|(name, file, _)| format!("{name} {}", file.display())).collect();
+    let heads: Vec<_> =
+        head_files(config).map(|(name, file, _)| format!("{name} {}", file.display())).collect();
     let values = [
         ("model", card.name.clone()),
         ("revision", card.revision.clone()),

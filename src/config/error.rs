@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::settings::Origin;
-use super::value::Value;
 
 /// A configuration that the node does not start with.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +38,14 @@ pub enum ConfigError {
     },
 
     /// A parameter cannot have this value.
-    #[error("{origin}: `{name}` cannot be {given} ({}): {reason}", given.type_name())]
+    #[error("{origin}: `{name}` cannot be {given}: {reason}")]
     Invalid {
         /// Who said it.
         origin: Origin,
         /// The parameter.
         name: String,
-        /// What was given.
-        given: Value,
+        /// What was given, and its type.
+        given: String,
         /// Why not, and what is valid.
         reason: String,
     },

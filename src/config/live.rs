@@ -267,14 +267,16 @@ mod tests {
 
     #[test]
     fn each_camera_has_a_rate_of_its_own() {
-        let (live, _) = live_with(&[("cameras", names(&["front", "rear"])), ("rear.max_rate", Value::Integer(2))]);
+        let (live, _) =
+            live_with(&[("cameras", names(&["front", "rear"])), ("rear.max_rate", Value::Integer(2))]);
         assert_eq!((live.max_rate(0), live.max_rate(1)), (None, Some(2.0)));
         live.apply("front.max_rate", &Value::Double(9.0)).unwrap();
         assert_eq!((live.max_rate(0), live.max_rate(1), live.max_rate(2)), (Some(9.0), Some(2.0), None));
         let refused = |name: &str, value| live.apply(name, &value).unwrap_err();
         let said = "with several cameras each has its own `max_rate`: set front.max_rate";
         assert_eq!(refused("max_rate", Value::Double(1.0)), said);
-        let said = "`front.image_transport` is read at start; restart the node with -p front.image_transport:=VALUE";
+        let said =
+            "`front.image_transport` is read at start; restart the node with -p front.image_transport:=VALUE";
         assert_eq!(refused("front.image_transport", Value::String("compressed".into())), said);
         assert_eq!(refused("left.max_rate", Value::Double(1.0)), "there is no parameter `left.max_rate`");
     }
@@ -286,7 +288,10 @@ mod tests {
         let all_but_depth = Outputs { features: true, embedding: true, depth: false, segmentation: true };
         assert_eq!(live.outputs(), all_but_depth);
         live.set_enabled(false);
-        assert_eq!(live.outputs(), Outputs { features: false, embedding: false, depth: false, segmentation: false });
+        assert_eq!(
+            live.outputs(),
+            Outputs { features: false, embedding: false, depth: false, segmentation: false }
+        );
         live.set_enabled(true);
         assert_eq!(live.outputs(), all_but_depth);
         live.apply("max_depth", &Value::Double(4.0)).unwrap();

@@ -145,13 +145,19 @@ impl Values {
             for parameter in parameters::per_camera() {
                 let name = format!("{camera}.{}", parameter.name);
                 let own = settings.get(&name).map(|(value, origin)| (value.clone(), origin.clone()));
-                let Some((given, origin)) = own.or_else(|| values.get(parameter.name).cloned()) else { continue };
+                let Some((given, origin)) = own.or_else(|| values.get(parameter.name).cloned()) else {
+                    continue;
+                };
                 let value = checked(parameter, &name, &given, &origin)?;
                 values.insert(name, (value, origin));
             }
         }
         for (name, (_, origin)) in settings.0.iter().filter(|(name, _)| !values.contains_key(*name)) {
-            let error = ConfigError::NoCamera { origin: origin.clone(), name: name.clone(), cameras: cameras.clone() };
+            let error = ConfigError::NoCamera {
+                origin: origin.clone(),
+                name: name.clone(),
+                cameras: cameras.clone(),
+            };
             if !origin.is_shared() {
                 return Err(error);
             }
@@ -192,5 +198,6 @@ fn checked(parameter: &Parameter, name: &str, given: &Value, origin: &Origin) ->
 }
 
 fn invalid(name: &str, given: &Value, origin: &Origin, reason: String) -> ConfigError {
-    ConfigError::Invalid { origin: origin.clone(), name: name.to_owned(), given: given.clone(), reason }
+    let given = format!("{given} ({})", given.type_name());
+    ConfigError::Invalid { origin: origin.clone(), name: name.to_owned(), given, reason }
 }

@@ -141,7 +141,11 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
     check("cameras", names(&["front", "2nd"]), "`2nd` begins with a digit; valid is a list of names");
     check("cameras", names(&["front", "front"]), "`front` is there twice; valid is");
     check("cameras", string("front/left"), "`/` is not a letter, a digit or `_`");
-    check("front.max_rate", Value::Double(1.0), "`front.max_rate` is for a camera that `cameras` does not name: it is []");
+    check(
+        "front.max_rate",
+        Value::Double(1.0),
+        "`front.max_rate` is for a camera that `cameras` does not name: it is []",
+    );
     check("max_depth", Value::Double(-1.0), "valid is a number from 0 to 1000000 m");
 }
 
@@ -168,7 +172,10 @@ fn a_camera_has_its_own_settings_or_those_of_all() {
     check_cameras(&[("cameras", names(&[])), ("expected_rate", Value::Integer(5))], "\"\" Raw BestEffort 5");
     // What launch makes of an empty list.
     check_cameras(&[("cameras", names(&[""]))], "\"\" Raw BestEffort 0");
-    check_cameras(&[("cameras", string("left, right"))], "\"left\" Raw BestEffort 0; \"right\" Raw BestEffort 0");
+    check_cameras(
+        &[("cameras", string("left, right"))],
+        "\"left\" Raw BestEffort 0; \"right\" Raw BestEffort 0",
+    );
     check_cameras(
         &[
             ("right.image_transport", string("raw")),

@@ -214,7 +214,12 @@ impl Board {
     fn transport(&self, state: &mut State, now: Instant) -> Status {
         let mut findings = Findings::new();
         let clock = &self.shared.clock;
-        state.graph.misfits.iter().filter(|(camera, _)| camera.is_none()).for_each(|(_, text)| findings.warn(text));
+        state
+            .graph
+            .misfits
+            .iter()
+            .filter(|(camera, _)| camera.is_none())
+            .for_each(|(_, text)| findings.warn(text));
         if clock.is_told() && clock.now_nanos().is_none() {
             findings.warn("use_sim_time is true and nothing has come on /clock: start the bag with --clock, or the simulator");
         }

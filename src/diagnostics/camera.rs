@@ -62,7 +62,10 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
         }
     }
     if let Some(lacks) = seen.lacks.as_ref().filter(|_| silence.is_some_and(|silence| silence < NEWS)) {
-        findings.warn(format!("{lacks}; calibrate the camera, or remap camera_info, which is {}", view.camera_info));
+        findings.warn(format!(
+            "{lacks}; calibrate the camera, or remap camera_info, which is {}",
+            view.camera_info
+        ));
     }
     find_times(&mut findings, view, now);
     tell_values(&mut findings, view, rate, silence, now);
@@ -102,7 +105,9 @@ fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Durati
     let patience = view.seen.arrivals.period().map_or(SILENT, |period| SILENT.max(period * 4));
     let cause = || match view.n_publishers {
         0 => "nobody publishes it: start the camera, or remap `image`".to_owned(),
-        n => format!("it has {n} publisher{}: look at the camera and its cable", if n == 1 { "" } else { "s" }),
+        n => {
+            format!("it has {n} publisher{}: look at the camera and its cable", if n == 1 { "" } else { "s" })
+        }
     };
     match silence {
         _ if view.n_publishers == 0 && !view.misfits.is_empty() => {
@@ -155,7 +160,10 @@ fn tell_values(findings: &mut Findings, view: &View<'_>, rate: f64, silence: Opt
     findings.value("age of the last output (s)", secs(seen.age));
     for (span, Percentiles { n, p50, p95, p99 }) in view.recent {
         if 0 < *n {
-            findings.value(&format!("{} p50/p95/p99 (ms)", span.name()), format!("{p50:.2} / {p95:.2} / {p99:.2}"));
+            findings.value(
+                &format!("{} p50/p95/p99 (ms)", span.name()),
+                format!("{p50:.2} / {p95:.2} / {p99:.2}"),
+            );
         }
     }
     findings.value("received", counts.received);
@@ -228,7 +236,12 @@ mod tests {
     fn what_was_found_elsewhere_is_told_with_its_cure() {
         use Level::{Error, Warn};
         let misfits: &[String] = vec!["/image: /peer offers best_effort".to_owned()].leak();
-        check(0, 2.0, |view| (view.misfits, view.n_publishers) = (misfits, 0), (Error, "no publisher of /image fits; /image: /peer offers"));
+        check(
+            0,
+            2.0,
+            |view| (view.misfits, view.n_publishers) = (misfits, 0),
+            (Error, "no publisher of /image fits; /image: /peer offers"),
+        );
         check(20, 0.0, |view| view.buffers = Some("run: sudo sysctl".into()), (Warn, "run: sudo sysctl"));
     }
 

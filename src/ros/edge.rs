@@ -5,8 +5,8 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::Receiver;
-use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
 use futures::{StreamExt, pin_mut};
+use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
 use ros2_client::{
     Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher, Subscription,
 };
@@ -270,7 +270,8 @@ impl Edge {
     pub fn follow_time(&mut self, clock: Arc<Clock>) -> anyhow::Result<()> {
         let name = self.names.resolve("/clock")?;
         let qos = qos::camera(Reliability::BestEffort);
-        let times: Subscription<Time> = self.subscription(&name, ("rosgraph_msgs", "Clock"), &qos, Role::Input("time"))?;
+        let times: Subscription<Time> =
+            self.subscription(&name, ("rosgraph_msgs", "Clock"), &qos, Role::Input("time"))?;
         self.executor
             .spawn(async move {
                 let times = times.async_stream();

@@ -8,8 +8,8 @@ use serde_bytes::ByteBuf;
 
 use super::calibration::camera_info;
 use super::messages::{
-    CameraInfo, CompressedImage, Embedding, Float64, Header, Image, LabelInfo, PatchFeatures, PointCloud2, PointField,
-    VisionClass,
+    CameraInfo, CompressedImage, Embedding, Float64, Header, Image, LabelInfo, PatchFeatures, PointCloud2,
+    PointField, VisionClass,
 };
 use crate::config::FeaturesDtype;
 use crate::encode::{self, Cloud};

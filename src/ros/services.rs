@@ -70,7 +70,9 @@ where
         let mut requests = pin!(server.receive_request_stream());
         while let Some(request) = requests.next().await {
             let sent = match request {
-                Ok((id, request)) => server.async_send_response(id, answer(request)).await.map_err(|err| err.to_string()),
+                Ok((id, request)) => {
+                    server.async_send_response(id, answer(request)).await.map_err(|err| err.to_string())
+                }
                 Err(err) => Err(err.to_string()),
             };
             if let Err(err) = sent {

@@ -212,7 +212,10 @@ fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
 
 /// A publisher of something else under the name of the pictures.
 fn wrong_type(end: &End, theirs: &str) -> String {
-    format!("{}: a publisher sends {theirs}, this node reads {}; see image_transport", end.topic, end.dds_type)
+    format!(
+        "{}: a publisher sends {theirs}, this node reads {}; see image_transport",
+        end.topic, end.dds_type
+    )
 }
 
 /// A peer's end of a topic.

@@ -142,7 +142,8 @@ impl<T> Receiver<T> {
 impl<T> State<T> {
     /// The value whose slot was filled first of those that `is_meant`.
     fn take_oldest(&mut self, is_meant: impl Fn(&T) -> bool) -> Option<T> {
-        let filled = self.slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|(_, value)| is_meant(value)));
+        let filled =
+            self.slots.iter_mut().filter(|slot| slot.as_ref().is_some_and(|(_, value)| is_meant(value)));
         let oldest = filled.min_by_key(|slot| slot.as_ref().map(|(order, _)| *order))?;
         oldest.take().map(|(_, value)| value)
     }

@@ -46,7 +46,8 @@ impl Monitor {
     /// A picture of `n_bytes` came; `now_nanos` is the clock's time.
     pub fn arrived(&self, at: Instant, stamp_nanos: i64, now_nanos: Option<i64>, n_bytes: usize) {
         let mut seen = self.lock();
-        if let Some(behind) = seen.stamp_nanos.map(|last| last.saturating_sub(stamp_nanos)).filter(|n| 0 < *n) {
+        if let Some(behind) = seen.stamp_nanos.map(|last| last.saturating_sub(stamp_nanos)).filter(|n| 0 < *n)
+        {
             seen.n_jumps += 1;
             seen.last_jump = Some((at, Duration::from_nanos(behind.unsigned_abs())));
             // A rate over the jump would mean nothing.

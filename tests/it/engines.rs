@@ -288,7 +288,10 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         let task = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
         let spoilt = copy(folder, name);
         let cache = root().join(name);
-        assert!(from_cache(&task, &cache, &mut Vec::new()).is_some(), "{name}: the copy is good before it is spoilt");
+        assert!(
+            from_cache(&task, &cache, &mut Vec::new()).is_some(),
+            "{name}: the copy is good before it is spoilt"
+        );
         spoil(&spoilt);
         let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| task.load(&folder));
         let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());

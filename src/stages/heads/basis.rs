@@ -173,7 +173,7 @@ mod tests {
             let hash = |basis: &Basis| Ok::<_, Infallible>(basis.hash.clone());
             keeper.with(&patches, &textured, hash).unwrap_or_default()
         };
-        (0..n_frames).filter_map(|_| frame()).last()
+        (0..n_frames).fold(None, |last, _| frame().or(last))
     }
 
     #[test]

@@ -190,7 +190,8 @@ impl Heads {
         }
         let for_features = wanted.contains(Topic::Features)
             || wanted.contains(Topic::Similarity) && self.similarity.is_asked(camera)
-            || wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed]) && self.basis.can_project();
+            || wanted.contains_any(&[Topic::Reduced, Topic::Pca, Topic::PcaCompressed])
+                && self.basis.can_project();
         let features = if for_features { self.feature_tap + 1 } else { 0 };
         let embedding = if wanted.contains(Topic::Embedding) { self.last_tap + 1 } else { 0 };
         features.max(embedding).max(self.dense.n_taps(wanted))
@@ -283,11 +284,7 @@ impl Heads {
 
     /// The camera's calibration if something wanted needs it and it belongs to a picture of this size, or what is lost
     /// without it.
-    fn calibration<'a>(
-        &self,
-        input: &'a Input,
-        wanted: Topics,
-    ) -> (Option<&'a Intrinsics>, Option<String>) {
+    fn calibration<'a>(&self, input: &'a Input, wanted: Topics) -> (Option<&'a Intrinsics>, Option<String>) {
         let lost = [
             (wanted.contains(Topic::GridInfo), "no features/camera_info"),
             (wanted.contains(Topic::DepthInfo), "no depth/camera_info"),
