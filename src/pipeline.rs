@@ -147,6 +147,7 @@ impl Pipeline {
             outputs,
             pace,
             usual: BTreeMap::new(),
+            too_old: Throttle::new(WARN_PERIOD),
             shared: shared.clone(),
             stopping: Arc::clone(&stopping),
         };
@@ -286,6 +287,7 @@ struct ModelLoop {
     pace: Arc<Pace>,
     /// How long batches take, by their number of pictures.
     usual: BTreeMap<usize, Estimate>,
+    too_old: Throttle,
     stopping: Arc<AtomicBool>,
 }
 
@@ -310,6 +312,11 @@ impl ModelLoop {
             &accounting.unwanted
         } else if self.shared.live.max_age_secs().is_some_and(|max_age| max_age < waited) {
             Accounting::count(&accounting.too_old);
+            if self.too_old.admit().is_some() {
+                tracing::warn!(
+                    "a frame has waited {waited:.1} s for the model, longer than max_age: it counts as displaced"
+                );
+            }
             &accounting.displaced
         } else {
             return true;

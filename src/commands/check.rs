@@ -37,7 +37,7 @@ struct Table {
 
 impl Table {
     fn row(&mut self, verdict: &str, what: &str, detail: &str) {
-        println!("{verdict:<5} {what:<16} {detail}");
+        println!("{verdict:<5} {what:<18} {detail}");
     }
 
     fn ok(&mut self, what: &str, detail: impl AsRef<str>) {
@@ -114,7 +114,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
 
 /// One synthetic picture through fit, model and heads.
 fn frame_path(model: &mut Model, config: &Config, basis: &Arc<BasisKeeper>) -> anyhow::Result<String> {
-    let forward_time = model.warm(config)?;
+    let warm = model.warm(config)?;
     let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
         header: Header::default(),
@@ -155,14 +155,13 @@ fn frame_path(model: &mut Model, config: &Config, basis: &Arc<BasisKeeper>) -> a
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
     let features = output.features.context("no features came out")?;
     Ok(format!(
-        "{}x{} bgr8 -> {}x{} patches of {}: fit {:.1} ms, forward {:.1} ms",
+        "{}x{} bgr8 -> {}x{} patches of {}: fit {:.1} ms, forward {warm}",
         PICTURE.width,
         PICTURE.height,
         features.grid.width,
         features.grid.height,
         features.channels,
         fit_time.as_secs_f64() * 1e3,
-        forward_time.as_secs_f64() * 1e3,
     ))
 }
 
@@ -245,7 +244,7 @@ fn listen(
 
 /// Whether a camera's picture can be read and has a calibration.
 fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Monitor, frame: &Frame) {
-    let name = format!("{}camera_info", camera.prefix());
+    let name = format!("calibration {}", camera.name);
     match fitter(config).fit(frame, &mut Vec::new()) {
         Err(err) => monitor.refused(Instant::now(), err.to_string()),
         Ok(geometry) => match usable(frame.intrinsics.as_deref(), geometry.camera) {

@@ -1,5 +1,6 @@
 //! Loads the model that the configuration names, on the device that is there, and the engine that runs it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,11 +97,11 @@ impl Model {
     }
 
     /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as measurement finds best unless
-    /// `config` says how many. Returns the time of a forward pass of the largest batch.
+    /// `config` says how many.
     ///
     /// # Errors
     /// The engine's own.
-    pub fn warm(&mut self, config: &Config) -> Result<Duration, EngineError> {
+    pub fn warm(&mut self, config: &Config) -> Result<Warm, EngineError> {
         let size = input_size(config);
         let engine = &mut *self.engine;
         // What comes when the model is busiest decides.
@@ -121,18 +122,14 @@ impl Model {
                 (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
             }
         }
-        let millis = current.as_secs_f64() * 1e3;
+        let warm = Warm { batch, millis: current.as_secs_f64() * 1e3 };
         let threads = match n_threads {
             _ if !is_on_cpu => String::new(),
             1 => " with one thread".to_owned(),
             n => format!(" with {n} threads"),
         };
-        let pictures = if batch == 1 { String::new() } else { format!(" of {batch} pictures") };
-        tracing::info!(
-            "warm: one forward pass{pictures} of the {} engine takes {millis:.1} ms{threads}",
-            engine.kind()
-        );
-        Ok(current)
+        tracing::info!("warm: the {} engine takes {warm}{threads}", engine.kind());
+        Ok(warm)
     }
 
     /// Where the feature layer stands among the engine's taps.
@@ -218,6 +215,25 @@ impl Model {
             points_stride: config.points_stride,
             projections,
         })
+    }
+}
+
+/// How long an engine takes that is warm.
+#[derive(Clone, Copy, Debug)]
+pub struct Warm {
+    /// Pictures of the largest batch that may come.
+    pub batch: i64,
+    /// Time of a forward pass of such a batch.
+    pub millis: f64,
+}
+
+impl fmt::Display for Warm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, millis } = self;
+        match batch {
+            1 => write!(f, "{millis:.1} ms"),
+            _ => write!(f, "{millis:.1} ms for {batch} pictures"),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use signal_hook::iterator::{Handle, Signals};
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::measure::reserved_mb;
-use crate::commands::model::{Model, fitter, head_files, input_size};
+use crate::commands::model::{Model, Warm, fitter, head_files, input_size};
 use crate::config::{CameraConfig, Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values};
 use crate::diagnostics::{Board, CameraFacts, EngineFacts, ModelFacts, Teller, TransportFacts};
 use crate::engine::Engine;
@@ -82,7 +82,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     if end.try_recv().is_ok() {
         return Ok(());
     }
-    let forward_time = model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
+    let warm = model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
     if end.try_recv().is_ok() {
         return Ok(());
     }
@@ -93,7 +93,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(&board)).map_err(Failure::Running)?;
     let basis = model.basis_keeper();
     edge.serve(services(&live, &basis)).map_err(Failure::Setup)?;
-    describe(&board, &config, &model, &basis, forward_time);
+    describe(&board, &config, &model, &basis, warm);
 
     let heads = model.heads(&config, basis).map_err(Failure::Setup)?;
     let projection = |camera: &CameraConfig| {
@@ -203,13 +203,7 @@ pub(super) fn board(config: &Config, shared: &Shared, address: IpAddr, domain_id
 }
 
 /// Tells `board` of the model and its engine.
-pub(super) fn describe(
-    board: &Board,
-    config: &Config,
-    model: &Model,
-    basis: &Arc<BasisKeeper>,
-    forward_time: Duration,
-) {
+pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Arc<BasisKeeper>, warm: Warm) {
     let card = &model.card;
     let Size { width, height } = input_size(config);
     let heads: Vec<_> =
@@ -229,7 +223,7 @@ pub(super) fn describe(
     let facts = EngineFacts {
         kind: model.engine.kind(),
         place: model.place(),
-        forward_millis: forward_time.as_secs_f64() * 1e3,
+        warm: warm.to_string(),
         fell_back: model.fell_back.clone(),
         hint,
     };

@@ -35,8 +35,8 @@ pub struct EngineFacts {
     pub kind: String,
     /// Its arithmetic and device.
     pub place: String,
-    /// Time of one forward pass of the largest batch at start, ms.
-    pub forward_millis: f64,
+    /// Time of a forward pass at start.
+    pub warm: String,
     /// Why a better one does not serve.
     pub fell_back: Option<String>,
     /// How to get a better one.
@@ -194,13 +194,13 @@ impl Board {
             findings.warn("warming up");
             return findings.into_status("engine", "");
         };
-        let EngineFacts { kind, place, forward_millis, fell_back, hint } = engine;
+        let EngineFacts { kind, place, warm, fell_back, hint } = engine;
         if let Some(why) = fell_back {
             findings.warn(format!("fell back to {kind}: {why}"));
         }
         findings.value("engine", kind);
         findings.value("precision and device", place);
-        findings.value("forward pass at start (ms)", format!("{forward_millis:.2}"));
+        findings.value("forward pass at start", warm);
         for (n, times) in self.shared.batches.snapshot() {
             findings.value(&format!("forward passes of {n}"), times);
         }
@@ -229,7 +229,12 @@ impl Board {
         findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
         findings.value("clock jumps", n_jumps);
         findings.value("peers that do not fit", state.graph.misfits.len());
-        findings.into_status("transport", "every peer fits")
+        let well = if state.graph.misfits.is_empty() {
+            "every peer fits"
+        } else {
+            "peers that do not fit: see the cameras"
+        };
+        findings.into_status("transport", well)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

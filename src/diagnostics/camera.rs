@@ -110,9 +110,8 @@ fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Durati
         }
     };
     match silence {
-        _ if view.n_publishers == 0 && !view.misfits.is_empty() => {
-            findings.error(format!("no publisher of {topic} fits"));
-        }
+        // What does not fit is told as such.
+        _ if view.n_publishers == 0 && !view.misfits.is_empty() => findings.level = Level::Error,
         None if NEVER < now.saturating_duration_since(view.subscribed) => {
             findings.warn(format!("no picture has come on {topic}: {}", cause()));
         }

@@ -42,7 +42,7 @@ def check(tmp_path, topic: str, *options, model: str = "random:tiny"):
     """`check` behind the camera `topic`: its exit code, its rows as {what: (verdict, detail)}, and all that it said."""
     done = run("check", "--model", model, "--device", "cpu", *options, "--ros-args", "-r", f"image:={topic}",
                timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
-    rows = {line[6:22].strip(): (line[:5].strip(), line[23:]) for line in done.stdout.splitlines()}
+    rows = {line[6:24].strip(): (line[:5].strip(), line[25:]) for line in done.stdout.splitlines()}
     return done.returncode, rows, done.stdout + done.stderr
 
 

@@ -128,7 +128,7 @@ def test_peers_that_do_not_fit_are_told_of(peer):
     inbox = peer.inbox(PatchFeatures, f"{name}/features", reliable=True)
     with Node(namespace="/strict", remaps=(f"image:={topic}",), params=("image_reliability:=reliable", "features_dtype:=float32")) as node:
         diagnostics = Diagnostics(peer, name)
-        until(lambda: diagnostics.says("camera", ERROR, f"no publisher of {topic} fits", "image_reliability:=best_effort"), 10,
+        until(lambda: diagnostics.says("camera", ERROR, f"{topic}: ", "no picture comes", "image_reliability:=best_effort"), 10,
               f"the camera that does not fit\n{node.tail()}")
         until(lambda: diagnostics.says("transport", WARN, f"{name}/features", "output_reliability:=reliable"), 10,
               f"the subscriber that does not fit\n{node.tail()}")
