@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
+use crate::commands::describe::board;
+use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter, head_files};
-use crate::commands::run::{Launch, address, board, message_bytes, parameters};
+use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::diagnostics::{Board, CameraFacts, Level, Status};
 use crate::geometry::Size;

@@ -4,10 +4,13 @@ pub mod background;
 pub mod bench;
 pub mod build;
 pub mod check;
+mod describe;
 pub mod infer;
 pub mod measure;
+mod message_bytes;
 pub mod model;
 pub mod run;
+mod signals;
 
 /// Why a command failed, which decides the exit code.
 #[derive(Debug)]

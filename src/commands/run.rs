@@ -2,35 +2,29 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
-use std::time::{Duration, Instant};
-
-use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
+use std::sync::mpsc;
+use std::time::Instant;
 
 use crate::commands::Failure;
 use crate::commands::background::Background;
-use crate::commands::measure::reserved_mb;
-use crate::commands::model::{Model, Warm, fitter, head_files, input_size};
-use crate::config::{CameraConfig, Config, DepthResolution, EngineBuild, FeaturesDtype, Fit, Live, Values};
-use crate::diagnostics::{Board, CameraFacts, EngineFacts, ModelFacts, Teller, TransportFacts};
+use crate::commands::describe::{board, describe, services};
+use crate::commands::message_bytes::message_bytes;
+use crate::commands::model::{Model, fitter};
+use crate::commands::signals::SignalThread;
+use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
+use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;
-use crate::geometry::{PATCH, Projection, Size};
+use crate::geometry::Projection;
 use crate::logging::Log;
 use crate::pipeline::{self, Intake, Pipeline, Shared};
 use crate::report::{self, Reporter};
-use crate::ros::checks::{ReceiveBuffers, receive_buffer_advice};
 use crate::ros::environment::{Discovery, Environment};
 use crate::ros::interface::{self, InterfaceError};
 use crate::ros::names::{NameError, Names};
-use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters, Services};
+use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
-use crate::runtime::wanted::Topic;
-use crate::stages::heads::{BasisKeeper, pca_size, reduced_channels};
-use crate::stages::publish::points_stride;
 
 /// What the command line and the environment said.
 pub struct Launch {
@@ -169,68 +163,6 @@ fn subscribe(
     Ok(topics)
 }
 
-/// What the services do.
-fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
-    let (live, saves, resets) = (Arc::clone(live), Arc::clone(basis), Arc::clone(basis));
-    let told = |done: anyhow::Result<String>| {
-        done.inspect(|text| tracing::info!("{text}")).map_err(|err| format!("{err:#}"))
-    };
-    Services {
-        set_enabled: Box::new(move |is_enabled| {
-            live.set_enabled(is_enabled);
-            let text = if is_enabled { "enabled" } else { "not enabled: frames are counted as unwanted" };
-            tracing::info!("set_enabled: {text}");
-            Ok(text.to_owned())
-        }),
-        save_pca_basis: Box::new(move || told(saves.save())),
-        reset_pca_basis: Box::new(move || told(resets.reset())),
-    }
-}
-
-/// What diagnostics are made of, before there is a model.
-pub(super) fn board(config: &Config, shared: &Shared, address: IpAddr, domain_id: u16) -> Board {
-    let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
-    let board = Board::new(shared.clone(), cameras.collect(), receive_buffer_advice);
-    let rmem_max = ReceiveBuffers::of_this_machine().max;
-    let values = [
-        ("ROS domain", domain_id.to_string()),
-        ("address", address.to_string()),
-        ("net.core.rmem_max", rmem_max.map_or_else(|| "unknown".into(), |bytes| bytes.to_string())),
-    ];
-    let values = values.map(|(key, value)| (key.to_owned(), value)).into();
-    board.set_transport(TransportFacts { values });
-    board
-}
-
-/// Tells `board` of the model and its engine.
-pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Arc<BasisKeeper>, warm: Warm) {
-    let card = &model.card;
-    let Size { width, height } = input_size(config);
-    let heads: Vec<_> =
-        head_files(config).map(|(name, file, _)| format!("{name} {}", file.display())).collect();
-    let values = [
-        ("model", card.name.clone()),
-        ("revision", card.revision.clone()),
-        ("layer", card.layer.to_string()),
-        ("model input", format!("{width}x{height}")),
-        ("heads", if heads.is_empty() { "none".into() } else { heads.join(", ") }),
-    ];
-    let values = values.map(|(key, value)| (key.to_owned(), value)).into();
-    let summary = format!("{} revision {}, block {}", card.name, card.revision, card.layer);
-    let basis = Arc::clone(basis);
-    board.set_model(ModelFacts { summary, values }, move || basis.summary());
-    let hint = model.lacks_engine.then(|| format!("{} compiles an engine", model.task.build_command()));
-    let facts = EngineFacts {
-        kind: model.engine.kind(),
-        place: model.place(),
-        warm: warm.to_string(),
-        fell_back: model.fell_back.clone(),
-        hint,
-    };
-    let device = model.task.device;
-    board.set_engine(facts, move || reserved_mb(device));
-}
-
 /// The address that DDS uses; warns where the environment asks for what cannot be had.
 pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAddr, InterfaceError> {
     let address = interface::choose(config.network_interface, environment.is_loopback_only())?;
@@ -254,88 +186,4 @@ pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };
     (parameters, live)
-}
-
-/// Size of one message of `topic`, within a few header bytes.
-pub(super) fn message_bytes(topic: Topic, config: &Config, model: &Model) -> usize {
-    let pixels = |size: Size| size.width as usize * size.height as usize;
-    let Size { width, height } = input_size(config);
-    // Nobody knows yet how large the camera's pictures are.
-    let camera = Size { width: 640, height: 480 };
-    let input = if config.fit == Fit::Window { camera } else { input_size(config) };
-    let grid = Size { width: width / PATCH, height: height / PATCH };
-    let channels = model.pixio().config().hidden_size;
-    match topic {
-        Topic::Features => {
-            let element_bytes = match config.features_dtype {
-                FeaturesDtype::Float16 => 2,
-                FeaturesDtype::Float32 => 4,
-            };
-            pixels(grid) * channels * element_bytes
-        }
-        Topic::Reduced => pixels(grid) * reduced_channels(config.reduced_channels, grid) * 4,
-        // The compressed twin is smaller than this by an amount that the picture decides.
-        Topic::Pca | Topic::PcaCompressed => pixels(pca_size(grid)) * 3,
-        Topic::GridInfo | Topic::DepthInfo | Topic::LabelsInfo => 512,
-        Topic::PipelineLatency | Topic::ProcessingTime => 8,
-        // Compressed twins are smaller than their bounds here by an amount that the picture decides.
-        Topic::Depth => pixels(input) * 4,
-        Topic::DepthCompressed => match config.depth_resolution {
-            DepthResolution::Model => pixels(input) * 2,
-            DepthResolution::Camera => pixels(camera) * 2,
-        },
-        Topic::DepthColor | Topic::Overlay => pixels(input) * 3,
-        Topic::Points => {
-            let stride = points_stride(config.points_stride, input);
-            let n_points = input.width.div_ceil(stride) as usize * input.height.div_ceil(stride) as usize;
-            n_points * if model.made.classes.is_some() { 20 } else { 16 }
-        }
-        Topic::Labels | Topic::LabelsCompressed | Topic::Confidence => pixels(input),
-        Topic::Similarity => pixels(grid) * 4,
-        Topic::Embedding => (model.card.n_cls_tokens + 1) * channels * 4,
-    }
-}
-
-/// Signals closer to the first one than this say the same.
-const SAID_TWICE: Duration = Duration::from_secs(1);
-
-/// Turns SIGINT and SIGTERM into an end notice; a later second one ends the process at once.
-struct SignalThread {
-    handle: Handle,
-    /// Joined when dropped, after the handle has been closed.
-    _thread: Stage,
-}
-
-impl SignalThread {
-    fn start(ended: &Sender<()>) -> anyhow::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch SIGINT and SIGTERM")?;
-        let handle = signals.handle();
-        let notice = ended.clone();
-        let thread = Stage::spawn("signals", ended.clone(), move || {
-            let mut asked: Option<Instant> = None;
-            for signal in signals.forever() {
-                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                match asked {
-                    // A terminal and a launch file may both say it, within milliseconds.
-                    Some(first) if first.elapsed() < SAID_TWICE => continue,
-                    Some(_) => {
-                        eprintln!("{name} again: ending at once");
-                        std::process::exit(128 + signal);
-                    }
-                    None => asked = Some(Instant::now()),
-                }
-                tracing::info!("{name}: stopping");
-                // Main may be stopping already.
-                let _stopping = notice.send(());
-            }
-            Ok(())
-        })?;
-        Ok(Self { handle, _thread: thread })
-    }
-}
-
-impl Drop for SignalThread {
-    fn drop(&mut self) {
-        self.handle.close();
-    }
 }

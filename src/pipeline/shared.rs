@@ -1,0 +1,71 @@
+//! What the threads share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Live, Outputs};
+use crate::runtime::clock::Clock;
+use crate::runtime::monitor::Monitor;
+use crate::runtime::query::Query;
+use crate::runtime::statistics::{Accounting, Batches, Latencies};
+use crate::runtime::wanted::{DEPTH, FEATURES, SEGMENTATION, Topic, Topics, Wanted};
+use crate::stages::camera::Stamp;
+
+/// What the threads share. Lists have an entry for every camera.
+#[derive(Clone)]
+pub struct Shared {
+    /// Topics with subscribers.
+    pub subscribed: Arc<[Wanted]>,
+    /// What somebody points at.
+    pub queries: Arc<[Query]>,
+    /// Parameters that change while the node runs.
+    pub live: Arc<Live>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// The fate of every frame.
+    pub accounting: Arc<[Accounting]>,
+    /// How long each stage took.
+    pub latencies: Arc<[Latencies]>,
+    /// What is seen of the camera.
+    pub monitors: Arc<[Monitor]>,
+    /// Forward passes by their number of pictures.
+    pub batches: Arc<Batches>,
+}
+
+impl Shared {
+    /// For `n_cameras` cameras.
+    pub fn new(n_cameras: usize, live: Arc<Live>, clock: Arc<Clock>) -> Self {
+        fn of_each<T: Default>(n_cameras: usize) -> Arc<[T]> {
+            (0..n_cameras).map(|_| T::default()).collect()
+        }
+        Self {
+            subscribed: of_each(n_cameras),
+            queries: of_each(n_cameras),
+            live,
+            clock,
+            accounting: of_each(n_cameras),
+            latencies: of_each(n_cameras),
+            monitors: of_each(n_cameras),
+            batches: Arc::default(),
+        }
+    }
+
+    /// What is to be made of a camera's frames now: what has subscribers, as far as it is not switched off.
+    pub fn wanted(&self, camera: usize) -> Topics {
+        let Outputs { features, embedding, depth, segmentation } = self.live.outputs();
+        let groups: [(bool, &[Topic]); 4] = [
+            (features, &FEATURES),
+            (embedding, &[Topic::Embedding]),
+            (depth, &DEPTH),
+            (segmentation, &SEGMENTATION),
+        ];
+        let off = groups.into_iter().filter(|(is_on, _)| !is_on);
+        off.fold(self.subscribed[camera].get(), |topics, (_, group)| topics.without(group))
+    }
+
+    /// Time since `stamp`, zero for one from the future; `None` when the clock has not been told the time yet.
+    pub(super) fn age(&self, stamp: Stamp) -> Option<Duration> {
+        let age = self.clock.now_nanos()?.saturating_sub(stamp.nanos());
+        Some(Duration::from_nanos(u64::try_from(age).unwrap_or_default()))
+    }
+}
