@@ -108,31 +108,36 @@ pub(super) fn program() -> clap::Command {
         ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");
-    let bench = clap::Command::new("bench")
-        .about("Measures every stage: percentiles as a table and JSON")
-        .args([
-        Arg::new("frames")
-            .long("frames")
-            .value_name("N")
-            .value_parser(|text: &str| match text.parse::<usize>() {
-                Ok(n) if n > 0 => Ok(n),
-                _ => Err("valid is a whole number from 1"),
-            })
-            .help(format!("Frames to measure [default {DEFAULT_FRAMES}]")),
-        Arg::new("batch").long("batch").value_name("N").value_parser(value_parser!(i64).range(1..=64)).help(
-            "Pictures of a forward pass; the frame path, measured for 1, runs them one by one [default 1]",
-        ),
-        Arg::new("json")
-            .long("json")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Write the figures here too"),
-        Arg::new("picture")
-            .long("picture")
-            .value_name("WIDTHxHEIGHT")
-            .value_parser(|text: &str| size_from_text(text).map_err(|_| "valid is WIDTHxHEIGHT in pixels"))
-            .help("Size of the camera pictures [default 1280x720]"),
-    ]);
+    let bench =
+        clap::Command::new("bench").about("Measures every stage: percentiles as a table and JSON").args([
+            Arg::new("frames")
+                .long("frames")
+                .value_name("N")
+                .value_parser(|text: &str| match text.parse::<usize>() {
+                    Ok(n) if n > 0 => Ok(n),
+                    _ => Err("valid is a whole number from 1"),
+                })
+                .help(format!("Frames to measure [default {DEFAULT_FRAMES}]")),
+            Arg::new("batch")
+                .long("batch")
+                .value_name("N")
+                .value_parser(value_parser!(i64).range(1..=64))
+                .help(
+                    "Pictures of a forward pass; the frame path of one camera is measured for 1 [default 1]",
+                ),
+            Arg::new("json")
+                .long("json")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Write the figures here too"),
+            Arg::new("picture")
+                .long("picture")
+                .value_name("WIDTHxHEIGHT")
+                .value_parser(|text: &str| {
+                    size_from_text(text).map_err(|_| "valid is WIDTHxHEIGHT in pixels")
+                })
+                .help("Size of the camera pictures [default 1280x720]"),
+        ]);
     clap::Command::new(NODE)
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)

@@ -110,7 +110,7 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         model.run_heads_as(folder, launch);
         let mut entry = json!(figures);
         entry["engine"] = json!(name);
-        // The frame path runs pictures one by one.
+        // One camera's pictures go through one by one.
         if batch == 1 {
             let Found { spans, rate, heads } = pipeline(config, values, options, engine, &mut model)?;
             print_spans(&figures.kind, config, options, &spans, rate);

@@ -64,7 +64,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let options = Options { names: names.clone(), domain_id, address, parameters, records, ended: for_edge };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
-    let statuses = edge.diagnostics().map_err(Failure::Setup)?;
+    let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
     let tell = move |found| statuses.send(found);
     let teller = Teller::start(Arc::clone(&board), tell, ended.clone()).map_err(Failure::Running)?;
     if config.use_sim_time {

@@ -249,18 +249,18 @@ impl Edge {
         Ok(())
     }
 
-    /// What publishes statuses.
+    /// What publishes statuses, under the time of `clock`.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
-    pub fn diagnostics(&mut self) -> anyhow::Result<DiagnosticsOut> {
+    pub fn diagnostics(&mut self, clock: Arc<Clock>) -> anyhow::Result<DiagnosticsOut> {
         let name = self.names.resolve("/diagnostics")?;
         let qos = qos::output(Reliability::Reliable, DIAGNOSTICS_BYTES);
         let publisher = self
             .topic(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)
             .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
             .with_context(|| format!("cannot publish {name}"))?;
-        Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified()))
+        Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
     }
 
     /// Has `clock` follow `/clock`.

@@ -1,11 +1,10 @@
 //! Messages as they go over the wire, field by field as in their `.msg` files. Payloads are
 //! generic: borrowed where one is read, owned where one is written.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::runtime::clock::Clock;
 use crate::stages::camera;
 
 /// `builtin_interfaces/Time`.
@@ -20,8 +19,13 @@ pub struct Time {
 impl Time {
     /// By this machine's clock.
     pub fn now() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { sec: i32::try_from(now.as_secs()).unwrap_or(i32::MAX), nanosec: now.subsec_nanos() }
+        Self::from_nanos(Clock::System.now_nanos().unwrap_or_default())
+    }
+
+    /// Of nanoseconds since the epoch.
+    pub fn from_nanos(nanos: i64) -> Self {
+        let sec = i32::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i32::MAX);
+        Self { sec, nanosec: nanos.rem_euclid(1_000_000_000) as u32 }
     }
 
     /// Nanoseconds since the epoch.

@@ -12,6 +12,8 @@ from cameras import OK, WARN, Camera, Cameras, Diagnostics, accounted, values
 from node_process import Node
 from peer import nanos, until
 from pixio_node.msg import Embedding, PatchFeatures
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
 from sensor_msgs.msg import CameraInfo
 
 NAMES = ("front", "left", "right", "rear")
@@ -127,6 +129,28 @@ def test_each_camera_has_its_own_calibration_and_rate(peer, quick):
         peer.drop(inbox)
     for publisher in infos.values():
         peer.node.destroy_publisher(publisher)
+
+
+def test_the_rate_of_one_camera_changes_while_the_node_runs(peer, quick):
+    client = AsyncParameterClient(peer.node, quick.name)
+    assert client.wait_for_services(10)
+    time.sleep(0.3)
+
+    def changed(name: str, value: float):
+        return peer.result(client.set_parameters([Parameter(name, value=value)]), 5).results[0]
+    assert until(lambda: changed("right.max_rate", 2.0), 10, "an answer").successful
+    refused = changed("max_rate", 2.0)
+    assert not refused.successful and "front.max_rate" in refused.reason, refused
+    inboxes = {name: peer.inbox(Embedding, f"{quick.name}/{name}/embedding", depth=100) for name in ("left", "right")}
+    with Cameras(peer, cameras(secs=7)):
+        until(lambda: all(map(len, inboxes.values())), 15, f"embeddings\n{quick.tail()}")
+        before = {name: len(inbox) for name, inbox in inboxes.items()}
+        time.sleep(3)
+        n = {name: len(inbox) - before[name] for name, inbox in inboxes.items()}
+    assert 4 <= n["right"] <= 8 and n["left"] > 25, n
+    assert changed("right.max_rate", 0.0).successful
+    for inbox in inboxes.values():
+        peer.drop(inbox)
 
 
 def test_a_broken_camera_does_not_hold_the_others(peer, quick):

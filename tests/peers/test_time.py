@@ -58,6 +58,7 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
     until(lambda: play(OK, "Hz out") and len(latencies) > 10, 15, "a camera that is well")
     status = diagnostics.last()["camera"]
     assert diagnostics.says("transport", OK) and values(diagnostics.last()["transport"])["time"] == "/clock"
+    assert 1000 <= diagnostics.inbox.messages[-1].header.stamp.sec < 1100
     assert 0.2 < float(values(status)["age of the last output (s)"]) < 0.35, status
     assert all(200 < message.data < 350 for message in latencies.messages[2:]), latencies.messages
 
