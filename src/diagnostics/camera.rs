@@ -239,7 +239,7 @@ mod tests {
             0,
             2.0,
             |view| (view.misfits, view.n_publishers) = (misfits, 0),
-            (Error, "no publisher of /image fits; /image: /peer offers"),
+            (Error, "/image: /peer offers best_effort"),
         );
         check(20, 0.0, |view| view.buffers = Some("run: sudo sysctl".into()), (Warn, "run: sudo sysctl"));
     }
