@@ -123,7 +123,7 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N")
                 .value_parser(value_parser!(i64).range(1..=64))
                 .help(
-                    "Pictures of a forward pass; the frame path of one camera is measured for 1 [default 1]",
+                    "Pictures of a forward pass; the frame path is measured for 1, with --cameras of several too [default 1]",
                 ),
             Arg::new("json")
                 .long("json")

@@ -112,11 +112,17 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         entry["engine"] = json!(name);
         // One camera's pictures go through one by one.
         if batch == 1 {
-            let Found { spans, rate, heads } = pipeline(config, values, options, engine, &mut model)?;
+            let Found { spans, rate, together, heads } =
+                pipeline(config, values, options, engine, &mut model)?;
             print_spans(&figures.kind, config, options, &spans, rate);
+            if let Some(together) = together {
+                let n = config.cameras.len();
+                println!("{n} cameras together {together:.1}, {:.2} times as many", together / rate);
+            }
             print_heads(&heads);
             entry["spans_ms"] = spans_json(&spans);
             entry["frames_per_second_at_saturation"] = json!(rate);
+            entry["frames_per_second_of_all_cameras"] = json!(together);
             entry["heads"] = json!(heads);
         }
         found.push(entry);
@@ -154,7 +160,9 @@ fn load(
     (name, launch): (&str, Launch),
     weights_mb: Option<f64>,
 ) -> anyhow::Result<(Contender, Option<Folder>)> {
-    let task = Task { launch, batches: vec![options.batch], ..task.shallow_clone() };
+    // One picture at a time, and those of several cameras together.
+    let batches = if options.batch == 1 { task.batches.clone() } else { vec![options.batch] };
+    let task = Task { launch, batches, ..task.shallow_clone() };
     let config = Config { engine: Engine::from_text(name), ..config.clone() };
     let images = proof::pictures(input_size(&config), options.batch)?;
     let mut folder = None;
@@ -175,23 +183,27 @@ fn pipeline(
     model: &mut Model,
 ) -> Result<Found, Failure> {
     let live = Arc::new(Live::new(values.clone(), |_level| ()));
-    let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
+    let n_cameras = config.cameras.len();
+    let shared = Shared::new(n_cameras, live, Arc::new(Clock::new(false)));
     let wants = |more: &[Topic]| {
         let always = [Topic::Features, Topic::Embedding];
-        shared.subscribed[0].set(always.iter().chain(more).copied().collect());
+        let topics = always.iter().chain(more).copied().collect();
+        shared.subscribed.iter().for_each(|camera| camera.set(topics));
     };
     wants(&[]);
     let (ended, end) = mpsc::channel();
     // Looking for outputs in short intervals would take the processor from the model.
     let (told, outputs) = crossbeam_channel::bounded(1);
-    let camera = Camera { name: "bench".into(), fitter: fitter(config) };
+    let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
     let basis = model.basis_keeper();
     let heads = model.heads(config, basis).map_err(Failure::Setup)?;
-    let publishing = (model.encoder(config, vec![Projection::Raw]), Box::new(Nowhere(told)) as Box<dyn Sink>);
-    let started = Pipeline::start(vec![camera], (engine, 1), heads, publishing, &shared, &ended);
+    let publishing =
+        (model.encoder(config, vec![Projection::Raw; n_cameras]), Box::new(Nowhere(told)) as Box<dyn Sink>);
+    let engine = (engine, config.batch_max);
+    let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
-    let measured = intakes.pop().context("no camera").and_then(|mut intake| {
+    let measured = intakes.split_first_mut().context("no camera").and_then(|(intake, others)| {
         let mut next = pictures(options.picture);
         let n_published = || shared.accounting[0].snapshot().published;
         let mut serve_one = |intake: &mut Intake| {
@@ -211,30 +223,52 @@ fn pipeline(
             (0..options.n_frames).try_for_each(|_| serve_one(intake))?;
             anyhow::Ok(shared.latencies[0].take())
         };
-        let spans = percentiles(&mut intake)?;
+        let spans = percentiles(intake)?;
         let mut heads = Vec::new();
         for (name, file, topic) in head_files(config) {
             wants(&[topic]);
-            let with = percentiles(&mut intake)?;
+            let with = percentiles(intake)?;
             // Measured in turn, so that both saw the same machine.
             wants(&[]);
-            let without = percentiles(&mut intake)?;
+            let without = percentiles(intake)?;
             let file_mb = std::fs::metadata(file).map_or(0.0, |about| about.len() as f64 / 1e6);
             heads.push(HeadCost { name, with_ms: p50(&with), without_ms: p50(&without), file_mb });
         }
 
-        let (before, started) = (n_published(), Instant::now());
-        let n_arrived = || n_published() - before;
-        while n_arrived() < options.n_frames as u64 && started.elapsed() < SATURATED || n_arrived() == 0 {
-            push(&mut intake, next())?;
-            // A camera ten times faster than the frame path, that leaves the processor alone.
-            std::thread::sleep(Duration::from_millis(1));
+        let rate = saturated(&mut [&mut *intake], &mut next, &shared, options.n_frames)?;
+        let mut all: Vec<&mut Intake> = [intake].into_iter().chain(others).collect();
+        let mut together = None;
+        if 1 < all.len() {
+            // The first batches of a size pay for set-up.
+            saturated(&mut all, &mut next, &shared, 10 * n_cameras)?;
+            together = Some(saturated(&mut all, &mut next, &shared, options.n_frames)?);
         }
-        Ok(Found { spans, rate: n_arrived() as f64 / started.elapsed().as_secs_f64(), heads })
+        Ok(Found { spans, rate, together, heads })
     });
+    drop(intakes);
     // A stage that failed is why nothing was measured.
     pipeline.stop().map_err(Failure::Running)?;
     measured.map_err(Failure::Running)
+}
+
+/// Frames per second that come out when every intake gets more than the frame path takes, over about `n_frames`.
+fn saturated(
+    intakes: &mut [&mut Intake],
+    next: &mut impl FnMut() -> Frame,
+    shared: &Shared,
+    n_frames: usize,
+) -> anyhow::Result<f64> {
+    let n_published = || shared.accounting.iter().map(|camera| camera.snapshot().published).sum::<u64>();
+    let (before, started) = (n_published(), Instant::now());
+    let n_arrived = || n_published() - before;
+    while n_arrived() < n_frames as u64 && started.elapsed() < SATURATED || n_arrived() == 0 {
+        for (camera, intake) in intakes.iter_mut().enumerate() {
+            push(intake, Frame { camera, ..next() })?;
+        }
+        // Cameras ten times faster than the frame path, that leave the processor alone.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(n_arrived() as f64 / started.elapsed().as_secs_f64())
 }
 
 /// What the pipeline was found to do.
@@ -242,6 +276,8 @@ struct Found {
     spans: Spans,
     /// Frames per second at saturation.
     rate: f64,
+    /// Those of all cameras together, where there are several.
+    together: Option<f64>,
     heads: Vec<HeadCost>,
 }
 

@@ -83,7 +83,8 @@ def wanted(options: argparse.Namespace) -> Iterator[Cell]:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-gpu", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="bench-gpu --tests runs the tests that need a GPU instead.")
+                                     epilog="bench-gpu --tests runs the tests that need a GPU instead, bench-gpu --cameras four cameras "
+                                            "against one through the frame path.")
     parser.add_argument("--model", choices=MODELS, default="vith16")
     parser.add_argument("--size", default="256x256", help="WIDTHxHEIGHT of the model's input (default 256x256)")
     parser.add_argument("--batch", type=int, default=1)
