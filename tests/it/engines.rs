@@ -298,7 +298,9 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
         let mut refused = Vec::new();
         assert!(from_cache(&task, &cache, &mut refused).is_none(), "{name}");
-        assert_eq!(refused.len(), 1, "{name}: {refused:?}");
+        // One that was built for something else is no failure.
+        let is_misfit = said.contains("it was built with");
+        assert_eq!(refused.len(), usize::from(!is_misfit), "{name}: {refused:?}");
     };
     let package = |folder: &Path| folder.join("backbone-96x64.pt2");
     let manifest = |folder: &Path, from: &str, to: &str| {
