@@ -46,6 +46,14 @@ def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
     assert not noise, noise
 
 
+def test_a_signal_that_is_said_twice_is_one_signal(rig):
+    """A terminal tells the whole process group, and launch tells its processes once more."""
+    node = rig(namespace="/told_twice")
+    node.node.process.send_signal(signal.SIGINT)
+    time.sleep(0.002)
+    assert node.node.stop(signal.SIGINT) == 0, node.node.tail()
+
+
 def test_a_node_under_load_stops_within_seconds(rig):
     node = rig()
     stop_at = time.monotonic() + 2
