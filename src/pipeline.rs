@@ -115,10 +115,8 @@ impl Intake {
     pub fn push(&mut self, frame: Frame) -> ControlFlow<()> {
         let accounting = &self.shared.accounting[self.camera];
         Accounting::count(&accounting.received);
-        let (received, now) = (frame.received, self.shared.clock.now_nanos());
-        let monitor = &self.shared.monitors[self.camera];
-        monitor.arrived(received, frame.header.stamp.nanos(), now, frame.picture.n_bytes());
-        let admitted = self.rate.admit(self.shared.live.max_rate(self.camera), received);
+        self.shared.arrived(self.camera, &frame);
+        let admitted = self.rate.admit(self.shared.live.max_rate(self.camera), frame.received);
         if self.shared.wanted(self.camera).is_idle() || !admitted {
             Accounting::count(&accounting.unwanted);
             return ControlFlow::Continue(());

@@ -23,7 +23,7 @@ use crate::runtime::pool::Pool;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{BasisKeeper, usable};
+use crate::stages::heads::usable;
 
 /// How long `check` listens for cameras and pictures.
 const LISTEN: Duration = Duration::from_secs(3);
@@ -50,14 +50,14 @@ impl Table {
         self.row("WARN", what, detail.as_ref());
     }
 
+    fn fail(&mut self, what: &str, detail: impl AsRef<str>) {
+        self.n_failed += 1;
+        self.row("FAIL", what, detail.as_ref());
+    }
+
     /// The value of a step that passed; one that did not is a row and counted.
     fn pass<T>(&mut self, what: &str, outcome: anyhow::Result<T>) -> Option<T> {
-        outcome
-            .inspect_err(|err| {
-                self.n_failed += 1;
-                self.row("FAIL", what, &format!("{err:#}"));
-            })
-            .ok()
+        outcome.inspect_err(|err| self.fail(what, format!("{err:#}"))).ok()
     }
 }
 
@@ -103,8 +103,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         for (name, file, _) in head_files(&launch.config) {
             table.ok(name, format!("head {}", file.display()));
         }
-        let basis = model.basis_keeper();
-        let tried = frame_path(&mut model, &launch.config, &basis);
+        let tried = frame_path(&mut model, &launch.config);
         if let Some(text) = table.pass("frame path", tried) {
             table.ok("frame path", text);
         }
@@ -115,7 +114,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
 }
 
 /// One synthetic picture through fit, model and heads.
-fn frame_path(model: &mut Model, config: &Config, basis: &Arc<BasisKeeper>) -> anyhow::Result<String> {
+fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let warm = model.warm(config)?;
     let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
@@ -142,7 +141,8 @@ fn frame_path(model: &mut Model, config: &Config, basis: &Arc<BasisKeeper>) -> a
     let wanted: Topics =
         [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
-    let mut heads = model.heads(config, Arc::clone(basis))?;
+    let basis = model.basis_keeper();
+    let mut heads = model.heads(config, basis)?;
     let output = heads.run(input, &tokens, wanted, DepthLimits::default())?;
     if let Some(depth) = &output.depth {
         ensure!(
@@ -216,8 +216,7 @@ fn listen(
     for (index, camera) in config.cameras.iter().enumerate() {
         let (shared, last) = (shared.clone(), Arc::clone(&last));
         let note = move |frame: Frame| {
-            let (stamp, now) = (frame.header.stamp.nanos(), shared.clock.now_nanos());
-            shared.monitors[index].arrived(frame.received, stamp, now, frame.picture.n_bytes());
+            shared.arrived(index, &frame);
             *last[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
         };
         let CameraTopics { image, camera_info } =
@@ -236,7 +235,7 @@ fn listen(
             match level {
                 Level::Ok => table.ok(&name, message),
                 Level::Warn => table.warn(&name, message),
-                Level::Error => drop(table.pass::<()>(&name, Err(anyhow::anyhow!(message)))),
+                Level::Error => table.fail(&name, message),
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::diagnostics::{Board, EngineFacts, ModelFacts, TransportFacts};
 use crate::geometry::Size;
 use crate::pipeline::Shared;
 use crate::ros::Services;
-use crate::ros::checks::{ReceiveBuffers, receive_buffer_advice};
+use crate::ros::checks::ReceiveBuffers;
 use crate::stages::heads::BasisKeeper;
 
 /// What the services do.
@@ -34,12 +34,13 @@ pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
 /// What diagnostics are made of, before there is a model.
 pub(super) fn board(config: &Config, shared: &Shared, address: IpAddr, domain_id: u16) -> Board {
     let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
-    let board = Board::new(shared.clone(), cameras.collect(), receive_buffer_advice);
-    let rmem_max = ReceiveBuffers::of_this_machine().max;
+    // The sockets were made with what is allowed now.
+    let buffers = ReceiveBuffers::of_this_machine();
+    let board = Board::new(shared.clone(), cameras.collect(), move |bytes| buffers.advice(bytes));
     let values = [
         ("ROS domain", domain_id.to_string()),
         ("address", address.to_string()),
-        ("net.core.rmem_max", rmem_max.map_or_else(|| "unknown".into(), |bytes| bytes.to_string())),
+        ("net.core.rmem_max", buffers.max.map_or_else(|| "unknown".into(), |bytes| bytes.to_string())),
     ];
     let values = values.map(|(key, value)| (key.to_owned(), value)).into();
     board.set_transport(TransportFacts { values });

@@ -96,8 +96,8 @@ impl Model {
         format!("{} on {:?}", self.task.arithmetic, self.task.device)
     }
 
-    /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as measurement finds best unless
-    /// `config` says how many.
+    /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as measurement finds
+    /// best unless `config` says how many.
     ///
     /// # Errors
     /// The engine's own.

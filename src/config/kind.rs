@@ -54,9 +54,7 @@ impl Parameter {
             (Kind::Names(_), Value::StringArray(names)) => names_of(names)
                 .map(Value::StringArray)
                 .map_err(|reason| format!("{reason}; valid is {}", self.valid())),
-            (Kind::Names(_), Value::String(text)) => {
-                self.check(&Value::StringArray(text.split(',').map(|name| name.trim().to_owned()).collect()))
-            }
+            (Kind::Names(_), Value::String(text)) => self.check(&names_from_text(text)),
             _ => wrong(),
         }
     }
@@ -101,7 +99,7 @@ impl Parameter {
             Kind::Choice(_) | Kind::Text(..) => string(),
             Kind::Names(_) => match text.trim_matches(['[', ']']) {
                 "" => Value::StringArray(Vec::new()),
-                names => Value::StringArray(names.split(',').map(|name| name.trim().to_owned()).collect()),
+                names => names_from_text(names),
             },
         }
     }
@@ -110,6 +108,11 @@ impl Parameter {
     pub fn default_value(&self) -> Option<Value> {
         self.default.map(|text| self.value_from_text(text))
     }
+}
+
+/// Names with commas between.
+fn names_from_text(text: &str) -> Value {
+    Value::StringArray(text.split(',').map(|name| name.trim().to_owned()).collect())
 }
 
 /// `names` when they can be parts of topic names and are all different. A launch file cannot say an empty list and says

@@ -60,6 +60,7 @@ pub(crate) struct GraphFacts {
 }
 
 type Asked<T> = Box<dyn Fn() -> T + Send + Sync>;
+type Advice = Box<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
 /// Everything that the statuses are made of. Shared by threads.
 pub struct Board {
@@ -67,7 +68,7 @@ pub struct Board {
     names: Vec<(String, Option<f64>)>,
     state: Mutex<State>,
     /// What to do when pictures of so many bytes would be lost.
-    receive_advice: fn(usize) -> Option<String>,
+    receive_advice: Advice,
 }
 
 #[derive(Default)]
@@ -88,9 +89,9 @@ impl Board {
     pub fn new(
         shared: Shared,
         cameras: Vec<(String, Option<f64>)>,
-        receive_advice: fn(usize) -> Option<String>,
+        receive_advice: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { shared, names: cameras, state: Mutex::default(), receive_advice }
+        Self { shared, names: cameras, state: Mutex::default(), receive_advice: Box::new(receive_advice) }
     }
 
     /// The next camera has been subscribed to.

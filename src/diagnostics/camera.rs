@@ -41,7 +41,7 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
     let silence = seen.arrivals.last().map(|last| now.saturating_duration_since(last));
     find_silence(&mut findings, view, silence, now);
     let rate = seen.arrivals.rate(now);
-    if let Some(expected) = view.expected_rate.filter(|rate| 0.0 < *rate)
+    if let Some(expected) = view.expected_rate
         && silence.is_some()
         && rate < expected * (1.0 - TOLERANCE)
     {
@@ -50,9 +50,8 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
              are lost on the way"
         ));
     }
-    findings.texts.extend(view.misfits.iter().cloned());
-    if !view.misfits.is_empty() {
-        findings.level = findings.level.max(Level::Warn);
+    for misfit in view.misfits {
+        if view.n_publishers == 0 { findings.error(misfit) } else { findings.warn(misfit) }
     }
     view.buffers.iter().for_each(|advice| findings.warn(advice));
     if let Some((_, why)) = seen.refused.as_ref().filter(|(at, _)| is_news(*at, now)) {
@@ -101,6 +100,10 @@ fn is_news(at: Instant, now: Instant) -> bool {
 }
 
 fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Duration>, now: Instant) {
+    if view.n_publishers == 0 && !view.misfits.is_empty() {
+        // What does not fit is told as such.
+        return;
+    }
     let topic = view.topic;
     let patience = view.seen.arrivals.period().map_or(SILENT, |period| SILENT.max(period * 4));
     let cause = || match view.n_publishers {
@@ -110,8 +113,6 @@ fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Durati
         }
     };
     match silence {
-        // What does not fit is told as such.
-        _ if view.n_publishers == 0 && !view.misfits.is_empty() => findings.level = Level::Error,
         None if NEVER < now.saturating_duration_since(view.subscribed) => {
             findings.warn(format!("no picture has come on {topic}: {}", cause()));
         }

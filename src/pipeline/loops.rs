@@ -15,6 +15,7 @@ use crate::runtime::latest::{self, Closed};
 use crate::runtime::pace::{Estimate, Pace};
 use crate::runtime::pool::Pool;
 use crate::runtime::statistics::{Accounting, Span};
+use crate::runtime::wanted::Topics;
 use crate::stages::camera::Frame;
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
@@ -91,8 +92,9 @@ pub(super) struct ModelLoop {
 
 impl ModelLoop {
     pub(super) fn run(mut self, inputs: &latest::Receiver<Input>) -> anyhow::Result<()> {
-        while let Ok(mut batch) = inputs.recv_batch(self.batch_max, Input::goes_with) {
-            batch.retain(|input| self.is_served(input));
+        while let Ok(batch) = inputs.recv_batch(self.batch_max, Input::goes_with) {
+            let wanted = |input: Input| Some((self.wanted(&input)?, input));
+            let batch: Vec<_> = batch.into_iter().filter_map(wanted).collect();
             if !batch.is_empty() {
                 self.serve(batch)?;
             }
@@ -100,13 +102,14 @@ impl ModelLoop {
         Ok(())
     }
 
-    /// Whether `input` is still worth a forward pass; counts why not.
-    fn is_served(&self, input: &Input) -> bool {
+    /// What is to be made of `input` if it is still worth a forward pass; counts why not.
+    fn wanted(&self, input: &Input) -> Option<Topics> {
+        let wanted = self.shared.wanted(input.camera);
         let accounting = &self.shared.accounting[input.camera];
         let waited = input.received.elapsed().as_secs_f64();
         let fate = if self.stopping.load(Ordering::Relaxed) {
             &accounting.displaced
-        } else if self.shared.wanted(input.camera).is_idle() {
+        } else if wanted.is_idle() {
             &accounting.unwanted
         } else if self.shared.live.max_age_secs().is_some_and(|max_age| max_age < waited) {
             Accounting::count(&accounting.too_old);
@@ -117,36 +120,34 @@ impl ModelLoop {
             }
             &accounting.displaced
         } else {
-            return true;
+            return Some(wanted);
         };
         Accounting::count(fate);
-        false
+        None
     }
 
-    fn serve(&mut self, batch: Vec<Input>) -> anyhow::Result<()> {
+    fn serve(&mut self, batch: Vec<(Topics, Input)>) -> anyhow::Result<()> {
         let (started, n_pictures) = (Instant::now(), batch.len());
         let usual = self.usual.entry(n_pictures).or_insert_with(Estimate::low);
         self.pace.busy_until(started + usual.get());
-        let mut wanted = Vec::with_capacity(n_pictures);
         let mut n_taps = 0;
-        for input in &batch {
+        for (wanted, input) in &batch {
             self.shared.latencies[input.camera].record(Span::Wait, started - input.fitted);
             if let Some(pixel) = self.shared.queries[input.camera].take() {
                 self.heads.ask(input.camera, pixel);
             }
-            let topics = self.shared.wanted(input.camera);
-            n_taps = n_taps.max(self.heads.n_taps(topics, input.camera, &input.geometry));
-            wanted.push(topics);
+            n_taps = n_taps.max(self.heads.n_taps(*wanted, input.camera, &input.geometry));
         }
         let tokens = match n_taps {
             0 => Tokens::default(),
             n_taps => {
                 self.shared.batches.count(n_pictures);
-                forward(&mut *self.engine, &batch.iter().collect::<Vec<_>>(), n_taps)?
+                let inputs: Vec<_> = batch.iter().map(|(_, input)| input).collect();
+                forward(&mut *self.engine, &inputs, n_taps)?
             }
         };
         let forward_time = started.elapsed();
-        for (index, (input, wanted)) in batch.into_iter().zip(wanted).enumerate() {
+        for (index, (wanted, input)) in batch.into_iter().enumerate() {
             let latencies = &self.shared.latencies[input.camera];
             latencies.record(Span::Forward, forward_time);
             let started = Instant::now();

@@ -9,7 +9,7 @@ use crate::runtime::monitor::Monitor;
 use crate::runtime::query::Query;
 use crate::runtime::statistics::{Accounting, Batches, Latencies};
 use crate::runtime::wanted::{DEPTH, FEATURES, SEGMENTATION, Topic, Topics, Wanted};
-use crate::stages::camera::Stamp;
+use crate::stages::camera::{Frame, Stamp};
 
 /// What the threads share. Lists have an entry for every camera.
 #[derive(Clone)]
@@ -61,6 +61,12 @@ impl Shared {
         ];
         let off = groups.into_iter().filter(|(is_on, _)| !is_on);
         off.fold(self.subscribed[camera].get(), |topics, (_, group)| topics.without(group))
+    }
+
+    /// Notes for diagnostics that `frame` came.
+    pub fn arrived(&self, camera: usize, frame: &Frame) {
+        let (stamp, now) = (frame.header.stamp.nanos(), self.clock.now_nanos());
+        self.monitors[camera].arrived(frame.received, stamp, now, frame.picture.n_bytes());
     }
 
     /// Time since `stamp`, zero for one from the future; `None` when the clock has not been told the time yet.

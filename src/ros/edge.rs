@@ -209,10 +209,8 @@ impl Edge {
     /// Says what the labels mean, once and for every late subscriber.
     fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
         let name = self.names.resolve(&format!("~/{prefix}segmentation/label_info"))?;
-        let publisher: Publisher<LabelInfo> = self
-            .topic(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Said)
-            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
-            .with_context(|| format!("cannot publish {name}"))?;
+        let publisher: Publisher<LabelInfo> =
+            self.writer(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Said)?;
         let header = Header { stamp: Time::now(), ..Header::default() };
         publisher.publish(label_info(header, classes)).with_context(|| format!("cannot publish {name}"))?;
         Ok(publisher)
@@ -226,10 +224,7 @@ impl Edge {
     ) -> anyhow::Result<Out<M>> {
         let name = self.names.resolve(&format!("~/{prefix}{}", topic.name()))?;
         let (qos, role) = (qos(topic), Role::Output(*index, topic));
-        let publisher = self
-            .topic(&name, message_type(topic), &qos, role)
-            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
-            .with_context(|| format!("cannot publish {name}"))?;
+        let publisher = self.writer(&name, message_type(topic), &qos, role)?;
         Ok(Out::new(name, publisher))
     }
 
@@ -256,10 +251,7 @@ impl Edge {
     pub fn diagnostics(&mut self, clock: Arc<Clock>) -> anyhow::Result<DiagnosticsOut> {
         let name = self.names.resolve("/diagnostics")?;
         let qos = qos::output(Reliability::Reliable, DIAGNOSTICS_BYTES);
-        let publisher = self
-            .topic(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)
-            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
-            .with_context(|| format!("cannot publish {name}"))?;
+        let publisher = self.writer(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)?;
         Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
     }
 
@@ -360,6 +352,18 @@ impl Edge {
         drop(executor);
         drop(context);
         received.and(spun).and(said)
+    }
+
+    fn writer<M: Serialize>(
+        &mut self,
+        name: &str,
+        message: (&str, &str),
+        qos: &QosPolicies,
+        role: Role,
+    ) -> anyhow::Result<Publisher<M>> {
+        self.topic(name, message, qos, role)
+            .and_then(|topic| Ok(self.node.create_publisher(&topic, None)?))
+            .with_context(|| format!("cannot publish {name}"))
     }
 
     fn subscription<M: 'static>(

@@ -22,6 +22,7 @@ class Camera:
     frame_id: str = "camera_optical"
     # Seconds after which it falls silent.
     silent_after: float = float("inf")
+    reliable: bool = True
     stamps: list[int] = field(default_factory=list)
 
 
@@ -32,7 +33,7 @@ class Cameras:
         self._peer = peer
         self._cameras = cameras
         self.publishers = [peer.publisher(*((CompressedImage, f"{camera.topic}/compressed") if isinstance(camera.picture, bytes)
-                                            else (Image, camera.topic))) for camera in cameras]
+                                            else (Image, camera.topic)), camera.reliable) for camera in cameras]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

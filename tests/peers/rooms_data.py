@@ -10,6 +10,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "models" / "pixio-tiny"
+# Options that give a node both heads of it.
+HEADS = ("--depth-head", str(TINY / "depth.safetensors"), "--segmentation-head", str(TINY / "segmentation.safetensors"))
 CLIP = ROOT / "models" / "clip"
 
 

@@ -3,39 +3,22 @@
 import json
 import os
 import re
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pictures
 import pytest
+from cameras import Camera, Cameras
 from node_process import run
 from PIL import Image as Pillow
 from safetensors.numpy import load_file
-from sensor_msgs.msg import Image
 
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 RATE_HZ = 20
 SPANS = {"fit", "wait", "forward", "heads", "publish", "total", "age"}
 
 
-@contextmanager
-def camera(peer, topic: str, reliable: bool):
-    """Publishes a photograph RATE_HZ times a second."""
-    publisher = peer.publisher(Image, topic, reliable)
-    stop = threading.Event()
-
-    def publish():
-        while not stop.wait(1 / RATE_HZ):
-            publisher.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
-    thread = threading.Thread(target=publish, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=5)
-        peer.node.destroy_publisher(publisher)
+def camera(peer, topic: str, reliable: bool) -> Cameras:
+    return Cameras(peer, [Camera(topic, PHOTOGRAPH, RATE_HZ, reliable=reliable)])
 
 
 def check(tmp_path, topic: str, *options, model: str = "random:tiny"):

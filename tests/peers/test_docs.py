@@ -16,7 +16,6 @@ from rig import OUTPUTS, Rig
 from vision_msgs.msg import LabelInfo, VisionClass
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-HEADS = ("--depth-head", str(rooms_data.TINY / "depth.safetensors"), "--segmentation-head", str(rooms_data.TINY / "segmentation.safetensors"))
 TOPICS = ("features", "features/reduced", "features/camera_info", "embedding", "depth/image", "points", "segmentation/image")
 
 
@@ -39,7 +38,7 @@ def names() -> dict:
 def answers(peer, tmp_path_factory, stride: str) -> tuple[dict, Path]:
     """All topics of one picture of the clip, and the file of the basis."""
     cache, clip = tmp_path_factory.mktemp("cache"), Clip.open(ROOT / "models" / "clip")
-    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=(*HEADS, "--points-stride", stride), namespace="/documented", cache=cache)
+    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=(*rooms_data.HEADS, "--points-stride", stride), namespace="/documented", cache=cache)
     try:
         def asked(i=[0]):
             i[0] += 1

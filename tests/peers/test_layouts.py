@@ -3,11 +3,11 @@
 import json
 
 import pytest
+import rooms_data
 import yaml
 from node_process import ROOT, Node
 from peer import until
 
-TINY = ROOT / "models" / "pixio-tiny"
 CAMERA = "/camera/image_raw"
 PICTURES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
 POINTS = {"sensor_msgs/msg/PointCloud2"}
@@ -18,8 +18,7 @@ STATUSES = {"diagnostic_msgs/msg/DiagnosticArray"}
 @pytest.fixture(scope="module")
 def topics(peer):
     """The topics in the graph, with their types, while the node runs under its default name with both heads."""
-    heads = [word for task in ("depth", "segmentation") for word in (f"--{task}-head", str(TINY / f"{task}.safetensors"))]
-    with Node(model=TINY, namespace="/", options=heads).start() as node:
+    with Node(model=rooms_data.TINY, namespace="/", options=rooms_data.HEADS).start() as node:
         yield lambda: {name: set(types) for name, types in peer.node.get_topic_names_and_types()}
         assert node.stop() == 0, node.tail()
 

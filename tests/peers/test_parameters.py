@@ -31,19 +31,8 @@ def client(node):
     return made
 
 
-def ask(node, call, *arguments):
-    """The answer; a first call right after the match may get lost, so there are three tries."""
-    for _ in range(3):
-        future = call(*arguments)
-        try:
-            return node.peer.result(future, 3)
-        except AssertionError:
-            continue
-    raise AssertionError("no answer to three calls")
-
-
 def values(node, client, *names):
-    answer = ask(node, client.get_parameters, list(names))
+    answer = node.peer.ask(client.get_parameters, list(names))
     return [(v.type, v) for v in answer.values]
 
 
@@ -57,14 +46,14 @@ def test_get_tells_what_was_given_and_the_defaults(node, client):
 
 
 def test_list_holds_every_parameter(node, client):
-    names = set(ask(node, client.list_parameters).result.names)
+    names = set(node.peer.ask(client.list_parameters).result.names)
     expected = {"model", "device", "precision", "size", "fit", "resize_filter", "layer", "image_transport", "image_reliability",
                 "output_reliability", "network_interface", "max_rate", "features_dtype", "reduced_channels", "pca_basis"}
     assert expected <= names
 
 
 def test_max_rate_changes_while_the_node_runs(node, client):
-    assert ask(node, client.set_parameters, [Parameter("max_rate", value=2.0)]).results[0].successful
+    assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=2.0)]).results[0].successful
     assert values(node, client, "max_rate")[0][1].double_value == 2.0
     inbox = node.inboxes["features"]
     n_before = len(inbox)
@@ -74,7 +63,7 @@ def test_max_rate_changes_while_the_node_runs(node, client):
     time.sleep(0.3)
     n_answers = len(inbox) - n_before
     assert 4 <= n_answers <= 9, f"{n_answers} answers in three seconds at two a second"
-    assert ask(node, client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
+    assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
     node.ask(PHOTOGRAPH)
 
 
@@ -90,14 +79,14 @@ REFUSALS = [
 @pytest.mark.parametrize(("parameter", "says"), REFUSALS, ids=[f"{p.name}={p.value}" for p, _ in REFUSALS])
 def test_what_cannot_change_is_refused_with_a_reason(node, client, parameter, says):
     before = values(node, client, parameter.name)
-    result = ask(node, client.set_parameters, [parameter]).results[0]
+    result = node.peer.ask(client.set_parameters, [parameter]).results[0]
     assert not result.successful and result.reason and says in result.reason, result
     assert values(node, client, parameter.name) == before
     node.ask(PHOTOGRAPH)
 
 
 def test_an_unknown_parameter_is_refused(node, client):
-    result = ask(node, client.set_parameters, [Parameter("max_rat", value=1.0)]).results[0]
+    result = node.peer.ask(client.set_parameters, [Parameter("max_rat", value=1.0)]).results[0]
     assert not result.successful, result
 
 
@@ -127,7 +116,7 @@ def dense(peer, tmp_path_factory):
 
 
 def set_to(node, client, name: str, value):
-    result = ask(node, client.set_parameters, [Parameter(name, value=value)]).results[0]
+    result = node.peer.ask(client.set_parameters, [Parameter(name, value=value)]).results[0]
     assert result.successful, result
 
 
@@ -167,7 +156,7 @@ def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
     assert (limited[depth < np.float32(low)] == -np.inf).all() and (limited[depth > np.float32(high)] == np.inf).all()
     z = np.frombuffer(cloud.data, np.float32).reshape(-1, cloud.point_step // 4)[:, 2]
     assert np.isnan(z).any() and low <= np.nanmin(z) and np.nanmax(z) <= high
-    result = ask(node, client.set_parameters, [Parameter("max_depth", value=low)]).results[0]
+    result = node.peer.ask(client.set_parameters, [Parameter("max_depth", value=low)]).results[0]
     assert not result.successful and "min_depth" in result.reason, result
     for name in ("min_depth", "max_depth"):
         set_to(node, client, name, 0.0)
@@ -186,7 +175,7 @@ def test_the_overlay_fades(dense):
     colors = overlay()
     assert len(np.unique(colors.reshape(-1, 3), axis=0)) <= 4 < len(np.unique(picture.reshape(-1, 3), axis=0))
     assert abs(2 * half - picture - colors).max() <= 2
-    result = ask(node, client.set_parameters, [Parameter("overlay_opacity", value=1.5)]).results[0]
+    result = node.peer.ask(client.set_parameters, [Parameter("overlay_opacity", value=1.5)]).results[0]
     assert not result.successful and "from 0 to 1" in result.reason, result
 
 

@@ -10,7 +10,6 @@ from clip import Clip
 from peer import nanos, until
 from test_dense import points
 
-HEADS = ("--depth-head", str(rooms_data.TINY / "depth.safetensors"), "--segmentation-head", str(rooms_data.TINY / "segmentation.safetensors"))
 TOPICS = ("depth/image", "segmentation/image", "points")
 # Every tenth of the held-out pictures: forty, of all rooms.
 STEP = 10
@@ -34,7 +33,7 @@ def answers(peer, clip) -> dict[str, dict]:
     """By topic and number of the picture."""
     from rig import Rig
 
-    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=HEADS)
+    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=rooms_data.HEADS)
     try:
         def calibrated():
             node.camera_info.publish(clip.camera_info(peer.stamp()))
