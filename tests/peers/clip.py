@@ -13,8 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from training.dataset import Camera, read_camera, read_classes  # noqa: E402
 from training.metrics import DepthFigures, SegmentationFigures  # noqa: E402
 
-import torch  # noqa: E402
-
 
 @dataclass(frozen=True)
 class Clip:
@@ -88,7 +86,7 @@ def figures(judge, answers: dict[int, Image], truth_of, array_of, resampling) ->
         if truth is None:
             return None
         found = Pillow.fromarray(array_of(message)).resize(truth.shape[::-1], resampling)
-        judge.add(torch.from_numpy(np.array(found)), torch.from_numpy(truth))
+        judge.add(np.asarray(found), truth)
     return judge.result()
 
 

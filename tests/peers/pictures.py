@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 from PIL import Image as Pillow
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from skimage import data as photographs
 
 # Astronaut and rocket are NASA's (public domain); coffee and chelsea are CC0. scikit-image's wheel holds all four.
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -15,6 +14,9 @@ NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 @cache
 def photograph(name: str, width: int = 640, height: int = 480) -> np.ndarray:
     """uint8 [height, width, 3], RGB, stretched to the size."""
+    # The demo's environment has no scikit-image and asks for no photograph.
+    from skimage import data as photographs
+
     pixels = Pillow.fromarray(getattr(photographs, name)()).resize((width, height), Pillow.Resampling.LANCZOS)
     result = np.asarray(pixels)
     result.flags.writeable = False

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from .errors import Refused, listed
-from .losses import UNLABELLED
+from .truth import UNLABELLED
 
 FOLDERS = {"depth": "depth", "segmentation": "labels"}
 ENDINGS = {".png", ".jpg", ".jpeg"}

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Metres: no logarithm of less.
-MIN_DEPTH = 1e-3
-UNLABELLED = 255
+from .truth import MIN_DEPTH, UNLABELLED
 
 
 def silog(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike
 
-from .losses import MIN_DEPTH, UNLABELLED
+from .truth import MIN_DEPTH, UNLABELLED
 
 
 class DepthFigures:
@@ -16,14 +16,15 @@ class DepthFigures:
         self.n = 0
         self.relative = self.squared = self.within = 0.0
 
-    def add(self, predicted: Tensor, truth: Tensor) -> None:
-        """One picture: metres of the same shape, 0 unknown."""
+    def add(self, predicted: ArrayLike, truth: ArrayLike) -> None:
+        """One image: metres of the same shape, 0 unknown; arrays, or tensors in main memory."""
+        predicted, truth = np.asarray(predicted), np.asarray(truth)
         known = (truth > 0) & (truth <= self.max_depth)
-        predicted, truth = predicted[known].double().clamp(min=MIN_DEPTH), truth[known].double()
-        self.n += truth.numel()
-        self.relative += ((predicted - truth).abs() / truth).sum().item()
-        self.squared += ((predicted - truth) ** 2).sum().item()
-        self.within += (torch.maximum(predicted / truth, truth / predicted) < 1.25).sum().item()
+        predicted, truth = predicted[known].astype(np.float64).clip(min=MIN_DEPTH), truth[known].astype(np.float64)
+        self.n += truth.size
+        self.relative += float((np.abs(predicted - truth) / truth).sum())
+        self.squared += float(((predicted - truth) ** 2).sum())
+        self.within += int((np.maximum(predicted / truth, truth / predicted) < 1.25).sum())
 
     def result(self) -> dict:
         n = self.n or math.nan
@@ -37,21 +38,23 @@ class SegmentationFigures:
     def __init__(self, classes: list[str]):
         self.classes = classes
         # Truth by row, answer by column, in pixels.
-        self.confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+        self.confusion = np.zeros((len(classes), len(classes)), np.int64)
 
-    def add(self, predicted: Tensor, truth: Tensor) -> None:
-        """One picture: class numbers of the same shape."""
+    def add(self, predicted: ArrayLike, truth: ArrayLike) -> None:
+        """One image: class numbers of the same shape; arrays, or tensors in main memory."""
+        predicted, truth = np.asarray(predicted), np.asarray(truth)
         n, known = len(self.classes), truth != UNLABELLED
-        pairs = n * truth[known].long() + predicted[known].long()
-        self.confusion += torch.bincount(pairs.flatten(), minlength=n * n).view(n, n).cpu()
+        pairs = n * truth[known].astype(np.int64) + predicted[known].astype(np.int64)
+        self.confusion += np.bincount(pairs, minlength=n * n).reshape(n, n)
 
     def result(self) -> dict:
-        hit = self.confusion.diagonal().double()
+        hit = self.confusion.diagonal()
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
-        iou = {name: (one / whole).item() if whole else None for name, one, whole in zip(self.classes, hit, union)}
+        iou = {name: float(one / whole) if whole else None for name, one, whole in zip(self.classes, hit, union)}
         known = [value for value in iou.values() if value is not None]
+        pixels = int(self.confusion.sum())
         return {"miou": sum(known) / len(known) if known else math.nan,
-                "accuracy": (hit.sum() / self.confusion.sum()).item(), "iou": iou, "pixels": int(self.confusion.sum())}
+                "accuracy": float(hit.sum()) / pixels if pixels else math.nan, "iou": iou, "pixels": pixels}
 
 
 def in_words(figures: dict) -> str:
