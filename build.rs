@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let lib = lib.canonicalize().unwrap_or(lib);
+    // The path holds Python's version: where another Python's libtorch takes its place, this one is gone.
+    println!("cargo:rerun-if-changed={}", lib.join("libtorch.so").display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let include = lib.join("../include");
     let sources = ["package.cpp", "onednn.cpp"].map(|name| format!("{SHIM}/{name}"));

@@ -14,6 +14,7 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
 
 import messages  # noqa: E402, F401  (pixio_node.msg from here on)
 import pytest  # noqa: E402
+import vision_messages  # noqa: E402, F401  (vision_msgs.msg)
 from peer import Peer  # noqa: E402
 from rig import Rig  # noqa: E402
 

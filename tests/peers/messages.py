@@ -1,4 +1,4 @@
-"""Importing this module makes `pixio_node.msg` and `vision_msgs.msg` importable: rosidl builds them when that is due."""
+"""Importing this module makes `pixio_node.msg` importable: rosidl builds it when that is due."""
 
 import ctypes
 import os
@@ -9,8 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _install(package: Path) -> Path:
-    command = [ROOT / "scripts" / "build-messages", package]
+def install(package: Path) -> Path:
+    """Makes the messages of a package importable; the prefix that holds them."""
+    command = [ROOT / "scripts" / "build-messages", "--venv", sys.prefix, package]
     built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     prefix = Path(built.stdout.strip())
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -34,5 +35,4 @@ def _loads(library: Path) -> bool:
     return True
 
 
-PREFIX = _install(ROOT)
-VISION_MSGS = _install(Path(__file__).with_name("vision_msgs"))
+PREFIX = install(ROOT)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
-from messages import VISION_MSGS
 from node_process import ROOT, Node
+from vision_messages import PREFIX as VISION_MSGS
 from workspace import PACKAGE, VENV, Workspace, result, tools
 
 PEER = Path(__file__).with_name("installed_peer.py")
