@@ -97,14 +97,15 @@ environment() {
   local fault
   fault=$(environment_fault "$1")
   if [ -n "$fault" ] && { [ -e "$1" ] || [ -L "$1" ]; }; then
-    { [ ! -L "$1" ] && { [ -e "$1/.begun" ] || [ -e "$1/.node-done" ]; }; } ||
-      fail "$1: $fault; it was not made by scripts/setup, so move it away and run this again"
+    { [ ! -L "$1" ] && [ -e "$1/.made-by-setup" ]; } ||
+      fail "$1: $fault; scripts/setup has not made it and leaves it alone: move it away and run this again"
     say "$1 is made anew with Python $python_version: $fault"
     rm -rf "$1"
   fi
   ! "$1/bin/python" -m pip --version >/dev/null 2>&1 || return 0
+  # There is none, or one that an interrupted run has begun.
   mkdir -p "$1"
-  touch "$1/.begun"
+  touch "$1/.made-by-setup"
   "$python" -m venv "$1" || fail "$python -m venv $1 failed (its message stands above)"
 }
 
@@ -127,6 +128,13 @@ wheels() {
   printf '%s' "$stamp" >"$1/.$2-done"
 }
 
+# Lets cargo find libtorch. Folders of other versions of Python may be beside the one in use.
+link_libtorch() {
+  local torch=.venv/lib/python$python_version/site-packages/torch
+  [ -e "$torch/lib" ] || fail "$torch has no libtorch: remove .venv and run this again"
+  ln -sfn "$torch" .libtorch
+}
+
 # The Debian package that lets `python` build C extensions, of which the type support of the messages is one; nothing where
 # its headers are there.
 package_of_python_header() {
@@ -147,6 +155,6 @@ unsuitable_pythons() {
     ! command -v "$candidate" >/dev/null || found+=("$candidate: $(probe "$candidate")")
   done < <(pythons_here)
   [ ${#found[@]} -gt 0 ] || found=(none)
-  local IFS=,
-  say "${found[*]}"
+  printf -v found '; %s' "${found[@]}"
+  say "${found#; }"
 }

@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 import vision_messages  # noqa: E402, F401  (vision_msgs.msg)
 from peer import Peer  # noqa: E402
 from rig import Rig  # noqa: E402
+from shell import Shell  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,9 @@ def rig(peer):
     yield start
     for started in rigs:
         started.close()
+
+
+@pytest.fixture
+def shell(tmp_path) -> Shell:
+    """The functions of scripts/ where programs can be stood in for."""
+    return Shell(tmp_path)

@@ -139,7 +139,8 @@ def test_the_message_types_build_alone_without_cargo(built, interfaces):
 
 def test_without_cargo_the_configuration_says_what_to_do(tmp_path):
     told = configured(ROOT, tmp_path / "build", with_cargo=False)
-    assert "cargo is missing: install Rust 1.88 or newer (https://rustup.rs)" in told and "-DPIXIO_BUILD_NODE=OFF" in told
+    rust = re.search(r'rust-version = "(.*)"', (ROOT / "Cargo.toml").read_text())[1]
+    assert f"cargo is missing: install Rust {rust} or newer (https://rustup.rs)" in told and "-DPIXIO_BUILD_NODE=OFF" in told
 
 
 def test_without_libtorch_the_configuration_names_scripts_setup(tmp_path):
