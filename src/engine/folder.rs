@@ -152,6 +152,8 @@ impl Draft {
             target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let cannot = |err: io::Error| failed(format!("it cannot be made: {err}"));
         fs::create_dir_all(parent).map_err(cannot)?;
+        // The compiler runs its tools in folders of its own, where a relative path leads elsewhere.
+        let parent = &std::path::absolute(parent).map_err(cannot)?;
         remove_leftovers(parent, &name);
         let partial = parent.join(partial_name(&name, std::process::id()));
         fs::create_dir(&partial).map_err(cannot)?;
@@ -315,6 +317,14 @@ mod tests {
         let found = all(root.path());
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].as_ref().unwrap().manifest, manifest());
+    }
+
+    #[test]
+    fn the_compiler_gets_a_whole_path_where_the_folder_is_named_from_here() {
+        let root = tempfile::tempdir_in("target").unwrap();
+        let target = Path::new("target").join(root.path().file_name().unwrap()).join("engine");
+        assert!(Draft::begin(&target).unwrap().path().is_absolute());
+        assert_eq!(build(&target), target);
     }
 
     #[test]
