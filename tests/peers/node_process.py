@@ -60,10 +60,10 @@ class Output:
                 self.lines.append(line.rstrip("\n"))
                 self._grown.notify_all()
 
-    def wait_for(self, pattern: str, start: int, alive) -> str | None:
+    def wait_for(self, pattern: str, start: int, alive, patience_secs: float) -> str | None:
         """The first line from number `start` on that matches, or None when patience or the process has ended."""
         wanted = re.compile(pattern)
-        deadline = time.monotonic() + PATIENCE_SECS
+        deadline = time.monotonic() + patience_secs
         with self._grown:
             while True:
                 for line in self.lines[start:]:
@@ -141,9 +141,9 @@ class Node:
     def tail(self, n_lines: int = 30) -> str:
         return "\n".join(self.output.lines[-n_lines:])
 
-    def wait_for_line(self, pattern: str, *, start: int = 0) -> str | None:
+    def wait_for_line(self, pattern: str, *, start: int = 0, patience_secs: float = PATIENCE_SECS) -> str | None:
         """The first line of the node's log from number `start` on that matches, or None when none comes."""
-        return self.output.wait_for(pattern, start, self.alive)
+        return self.output.wait_for(pattern, start, self.alive, patience_secs)
 
     def stop(self, how=signal.SIGTERM) -> int:
         """Asks the node to end and returns its exit code."""
@@ -199,7 +199,7 @@ class Node:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
-def run(*arguments, patience_secs: float = PATIENCE_SECS, **env: str | None) -> subprocess.CompletedProcess:
+def run(*arguments, patience_secs: float = PATIENCE_SECS, binary: Path = BINARY, **env: str | None) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
+    return subprocess.run([str(binary), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=patience_secs)

@@ -7,7 +7,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import try_shutdown
-from waiting import repeat, until
+from waiting import PATIENCE_SECS, repeat, until
 
 
 def qos(reliable: bool = False, depth: int = 10) -> QoSProfile:
@@ -76,8 +76,8 @@ class Peer:
 
     def close(self):
         try_shutdown(context=self.context)
-        self._thread.join(timeout=10)
-        self._executor.shutdown(timeout_sec=1)
+        self._thread.join(PATIENCE_SECS)
+        self._executor.shutdown(PATIENCE_SECS)
         self.node.destroy_node()
 
     def publisher(self, message_type, topic: str, reliable: bool = True, depth: int = 1):

@@ -8,7 +8,7 @@ from node_process import Node
 from peer import Inbox, Peer
 from pixio_node.msg import Embedding, PatchFeatures
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from waiting import repeat, until
+from waiting import PATIENCE_SECS, repeat, until
 
 OUTPUTS = {
     "features": PatchFeatures,
@@ -140,9 +140,9 @@ class Rig:
         """Shows one picture and returns the node's answer to it."""
         return self.answers(picture, output, **fields)[output]
 
-    def feed(self, picture, condition, what: str, *, every_secs: float = 0.05, **fields):
+    def feed(self, picture, condition, what: str, *, every_secs: float = 0.05, patience_secs: float = PATIENCE_SECS, **fields):
         """Shows a picture again and again until `condition()` is truthy, and returns that."""
-        return repeat(lambda: self.send(picture, **fields), condition, what, every_secs=every_secs, log=self.node.tail)
+        return repeat(lambda: self.send(picture, **fields), condition, what, every_secs=every_secs, patience_secs=patience_secs, log=self.node.tail)
 
 
 def in_books(periods: list[dict]) -> dict:

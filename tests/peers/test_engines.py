@@ -261,7 +261,7 @@ def tools_of(folder: Path) -> list[str]:
 
 def test_a_build_that_is_killed_leaves_no_engine_and_no_process(tmp_path):
     process = compiling(tmp_path)
-    until(lambda: tools_of(tmp_path), "the compiler")
+    until(lambda: tools_of(tmp_path), "the compiler", patience_secs=LONG_SECS)
     process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE_SECS)
     until(lambda: not tools_of(tmp_path), "the compiler's end")
@@ -279,7 +279,8 @@ def test_a_build_that_is_killed_leaves_no_engine_and_no_process(tmp_path):
 def test_an_engine_is_built_in_the_background_and_takes_over_between_two_frames(rig, tmp_path):
     node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"))
     before = node.ask(PHOTOGRAPH)
-    node.feed(PHOTOGRAPH, lambda: any("takes over" in line for line in node.node.output.lines), "an engine that takes over")
+    node.feed(PHOTOGRAPH, lambda: any("takes over" in line for line in node.node.output.lines), "an engine that takes over",
+              patience_secs=LONG_SECS)
     after = node.ask(PHOTOGRAPH)
     tokens = [np.frombuffer(message.data, np.float16).astype(np.float32) for message in (before, after)]
     assert offline.cosine(*tokens) > 0.99999
@@ -291,14 +292,14 @@ def test_an_engine_is_built_in_the_background_and_takes_over_between_two_frames(
 
 def test_a_node_whose_build_fails_goes_on(rig, tmp_path):
     node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"), env={"CXX": "/nowhere/g++"})
-    assert node.node.wait_for_line("no engine was built, the eager model goes on: .*install g[+][+]"), node.node.tail()
+    assert node.node.wait_for_line("no engine was built, the eager model goes on: .*install g[+][+]", patience_secs=LONG_SECS), node.node.tail()
     assert node.ask(PHOTOGRAPH).grid_width == 4
     assert node.node.stop() == 0, node.node.tail()
 
 
 def test_a_node_that_builds_stops_without_waiting_for_it(tmp_path):
     with Node(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}")) as node:
-        assert node.wait_for_line("compiling"), node.tail()
+        assert node.wait_for_line("compiling", patience_secs=LONG_SECS), node.tail()
         assert node.stop(signal.SIGINT) == 0, node.tail()
     until(lambda: not tools_of(tmp_path), "the compiler's end")
     # Whoever had waited would find an engine.
