@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
+use crate::commands::bench::Images;
 use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
 use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
@@ -74,8 +75,8 @@ pub enum Command {
         n_frames: usize,
         /// File for the figures.
         json: Option<PathBuf>,
-        /// Size of the camera pictures.
-        picture: Size,
+        /// What the camera sends.
+        picture: Images,
     },
 }
 
@@ -260,7 +261,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             batch: matches.get_one("batch").copied().unwrap_or(1),
             n_frames: matches.get_one("frames").copied().unwrap_or(DEFAULT_FRAMES),
             json: path("json"),
-            picture: matches.get_one("picture").copied().unwrap_or(DEFAULT_PICTURE),
+            picture: matches.get_one("picture").cloned().unwrap_or(Images::Synthetic(DEFAULT_PICTURE)),
         },
         _ => Command::Run,
     }

@@ -15,6 +15,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 # Before torch: `training` says how its threads wait.
@@ -34,7 +35,7 @@ from training.losses import silog
 from training.metrics import DepthFigures, SegmentationFigures, in_words, table
 
 MAX_DEPTH = 10.0
-# Share of the time up to which pictures have this side, and how many make a step.
+# Share of the training up to which pictures have this side, and how many make a step.
 STAGES = ((0.45, 128, 32), (0.75, 192, 24), (1.0, 256, 16))
 # Of the blocks' matrices, which Muon trains, and of the rest.
 MATRIX_RATE, OTHER_RATE, WARM_UP_STEPS = 3e-3, 1.5e-3, 100
@@ -49,7 +50,9 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("held_out", type=Path)
     parser.add_argument("out", type=Path, help="folder to write, e.g. models/pixio-tiny")
-    parser.add_argument("--minutes", type=float, default=60, help="of training (default: 60)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=60, help="of training (default: 60)")
+    length.add_argument("--steps", type=int, help="train this many steps instead, however long they take")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("target/tiny"), help="where the checkpoint is (default: target/tiny)")
@@ -60,7 +63,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     classes = read_classes(args.train / "classes.yaml")
     frames = Frames.load(args.train, SIDE)
-    training = Training(frames, len(classes), 60 * args.minutes, args.seed)
+    training = Training(frames, len(classes), Length(60 * args.minutes, args.steps), args.seed)
     checkpoint = args.work / "checkpoint.pt"
     if checkpoint.exists():
         training.resume(torch.load(checkpoint, weights_only=True))
@@ -77,11 +80,24 @@ def main() -> None:
     print("\n".join(table(one) for one in final))
 
 
-class Training:
-    """Steps until the time is over."""
+@dataclass(frozen=True)
+class Length:
+    """How long to train: so many seconds, or so many steps if they are given."""
 
-    def __init__(self, frames: Frames, n_classes: int, seconds: float, seed: int):
-        self.frames, self.seconds, self.seed = frames, seconds, seed
+    seconds: float
+    steps: int | None
+
+    def share(self, elapsed: float, step: int) -> float:
+        """How much of it is done, up to 1."""
+        done, whole = (elapsed, self.seconds) if self.steps is None else (step, self.steps)
+        return min(1.0, done / whole) if whole else 1.0
+
+
+class Training:
+    """Steps until the training is over."""
+
+    def __init__(self, frames: Frames, n_classes: int, length: Length, seed: int):
+        self.frames, self.length, self.seed = frames, length, seed
         self.network = Tiny(n_classes)
         self.network.whiten(frames.rgb[:1500])
         # The heads' convolutions are faster by a half.
@@ -102,18 +118,23 @@ class Training:
 
     def rounds(self) -> Iterator[None]:
         """Trains; comes back every five minutes and at the end. What is done in between is not counted."""
-        bar = tqdm(total=round(self.seconds), initial=round(self.elapsed), unit="s", desc="training", mininterval=10)
-        while self.elapsed < self.seconds:
+        bar = tqdm(total=100, initial=round(100 * self.share), unit="%", desc="training", mininterval=10)
+        while self.share < 1:
             began, before = time.monotonic(), self.elapsed
-            while self.elapsed < min(self.seconds, before + CHECKPOINT_SECONDS):
+            while self.share < 1 and self.elapsed < before + CHECKPOINT_SECONDS:
                 self.advance()
                 self.elapsed = before + time.monotonic() - began
-                bar.update(round(self.elapsed) - bar.n)
+                bar.update(round(100 * self.share) - bar.n)
                 bar.set_postfix(step=self.step, loss=f"{self.loss:.3f}", refresh=False)
             yield
 
+    @property
+    def share(self) -> float:
+        """How much of the training is done."""
+        return self.length.share(self.elapsed, self.step)
+
     def advance(self) -> None:
-        share = self.elapsed / self.seconds
+        share = self.share
         side, n = next((side, n) for end, side, n in STAGES if share <= end)
         pace = min(1, (self.step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * math.cos(share * math.pi / 2) ** 2)
         for optimizer, rate in self.optimizers.items():

@@ -1,10 +1,11 @@
 //! The options of every command, made from the table of parameters, and the help.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, value_parser};
 
 use super::NODE;
+use crate::commands::bench::Images;
 use crate::config::parameters::{Kind, Parameter, TABLE};
 use crate::config::size_from_text;
 use crate::geometry::Size;
@@ -132,11 +133,9 @@ pub(super) fn program() -> clap::Command {
                 .help("Write the figures here too"),
             Arg::new("picture")
                 .long("picture")
-                .value_name("WIDTHxHEIGHT")
-                .value_parser(|text: &str| {
-                    size_from_text(text).map_err(|_| "valid is WIDTHxHEIGHT in pixels")
-                })
-                .help("Size of the camera pictures [default 1280x720]"),
+                .value_name("WIDTHxHEIGHT|FILE")
+                .value_parser(images)
+                .help("Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default 1280x720]"),
         ]);
     clap::Command::new(NODE)
         .version(env!("CARGO_PKG_VERSION"))
@@ -216,6 +215,15 @@ fn wrapped(text: &str) -> String {
         lines.push_str(word);
     }
     lines
+}
+
+/// A size, or a file that is there.
+fn images(text: &str) -> Result<Images, &'static str> {
+    match size_from_text(text) {
+        Ok(size) => Ok(Images::Synthetic(size)),
+        Err(_) if Path::new(text).is_file() => Ok(Images::File(text.into())),
+        Err(_) => Err("valid is WIDTHxHEIGHT in pixels, or a JPEG or PNG file"),
+    }
 }
 
 /// As it is typed, such as `--max-rate`.

@@ -1,9 +1,9 @@
-//! `bench`: how long each stage takes on this machine, on pictures that need no camera.
+//! `bench`: how long each stage takes on this machine, on images that need no camera.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use crossbeam_channel::Sender;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::commands::Failure;
+use crate::commands::film::Film;
 use crate::commands::measure::{self, Contender, measure, reserved_mb};
 use crate::commands::model::{Model, fitter, head_files, input_size, load_engine};
 use crate::config::{Config, Engine, Live, Values};
@@ -18,14 +19,16 @@ use crate::engine::choose::Task;
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
-use crate::geometry::{Projection, Size};
+use crate::geometry::Projection;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
 use crate::runtime::wanted::{Topic, Topics};
-use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+use crate::stages::camera::Frame;
 use crate::stages::heads::Output;
 use crate::stages::publish::{Encoded, Sent, Sink, Times};
+
+pub use crate::commands::film::Images;
 
 /// What `bench` measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +39,8 @@ pub struct Options {
     pub batch: i64,
     /// Frames per measurement.
     pub n_frames: usize,
-    /// Size of the camera's pictures (bgr8).
-    pub picture: Size,
+    /// What the camera sends.
+    pub picture: Images,
     /// Where the figures go as JSON.
     pub json: Option<PathBuf>,
 }
@@ -70,6 +73,7 @@ impl Sink for Nowhere {
 /// # Errors
 /// Setup errors, or a stage's own.
 pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), Failure> {
+    let mut film = Film::open(&options.picture, fitter(config)).map_err(Failure::Setup)?;
     // The model as it is, whose threads the engines share.
     let plain = Config { engine: Engine::Eager, cuda_graph: false, ..config.clone() };
     let mut model = Model::load(&plain).map_err(Failure::Setup)?;
@@ -113,8 +117,8 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         // One camera's pictures go through one by one.
         if batch == 1 {
             let Found { spans, rate, together, heads } =
-                pipeline(config, values, options, engine, &mut model)?;
-            print_spans(&figures.kind, config, options, &spans, rate);
+                pipeline(config, values, (options.n_frames, &mut film), engine, &mut model)?;
+            print_spans(&figures.kind, config, (options.n_frames, &film), &spans, rate);
             if let Some(together) = together {
                 let n = config.cameras.len();
                 println!("{n} cameras together {together:.1}, {:.2} times as many", together / rate);
@@ -131,7 +135,7 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     found.extend(failed);
     let report = json!({
         "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.task.device),
-        "precision": model.task.arithmetic, "picture": [options.picture.width, options.picture.height],
+        "precision": model.task.arithmetic, "picture": [film.size.width, film.size.height], "encoding": film.encoding(),
         "size": [size.width, size.height], "frames": options.n_frames, "batch": batch, "engines": found,
     });
     if let Some(path) = &options.json {
@@ -178,7 +182,7 @@ fn load(
 fn pipeline(
     config: &Config,
     values: &Values,
-    options: &Options,
+    (n_frames, film): (usize, &mut Film),
     engine: Box<dyn crate::engine::Engine>,
     model: &mut Model,
 ) -> Result<Found, Failure> {
@@ -204,7 +208,7 @@ fn pipeline(
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.split_first_mut().context("no camera").and_then(|(intake, others)| {
-        let mut next = pictures(options.picture);
+        let mut next = || film.next();
         let n_published = || shared.accounting[0].snapshot().published;
         let mut serve_one = |intake: &mut Intake| {
             let before = n_published();
@@ -220,7 +224,7 @@ fn pipeline(
         let mut percentiles = |intake: &mut Intake| {
             (0..3).try_for_each(|_| serve_one(intake))?;
             shared.latencies[0].take();
-            (0..options.n_frames).try_for_each(|_| serve_one(intake))?;
+            (0..n_frames).try_for_each(|_| serve_one(intake))?;
             anyhow::Ok(shared.latencies[0].take())
         };
         let spans = percentiles(intake)?;
@@ -235,13 +239,13 @@ fn pipeline(
             heads.push(HeadCost { name, with_ms: p50(&with), without_ms: p50(&without), file_mb });
         }
 
-        let rate = saturated(&mut [&mut *intake], &mut next, &shared, options.n_frames)?;
+        let rate = saturated(&mut [&mut *intake], &mut next, &shared, n_frames)?;
         let mut all: Vec<&mut Intake> = [intake].into_iter().chain(others).collect();
         let mut together = None;
         if 1 < all.len() {
             // The first batches of a size pay for set-up.
             saturated(&mut all, &mut next, &shared, 10 * n_cameras)?;
-            together = Some(saturated(&mut all, &mut next, &shared, options.n_frames)?);
+            together = Some(saturated(&mut all, &mut next, &shared, n_frames)?);
         }
         Ok(Found { spans, rate, together, heads })
     });
@@ -320,45 +324,9 @@ fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Endless frames: a moving gradient with fine detail, so that no cache sees the same picture twice.
-fn pictures(size: Size) -> impl FnMut() -> Frame {
-    let pool = crate::runtime::pool::Pool::<Vec<u8>>::default();
-    let mut shift = 0u32;
-    let row_bytes = size.width * 3;
-    let texture: Vec<u8> = (0..row_bytes * 2).map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2).collect();
-    move || {
-        shift = (shift + 3) % row_bytes;
-        let mut bytes = pool.lease();
-        bytes.clear();
-        for y in 0..size.height {
-            let start = ((shift + y * 5) % row_bytes) as usize;
-            bytes.extend_from_slice(&texture[start..start + row_bytes as usize]);
-        }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let stamp = Stamp { sec: now.as_secs() as i32, nanosec: now.subsec_nanos() };
-        Frame {
-            header: Header { stamp, frame_id: "bench".into() },
-            camera: 0,
-            received: Instant::now(),
-            picture: Picture::Raw(Raster {
-                encoding: "bgr8".into(),
-                width: size.width,
-                height: size.height,
-                step: row_bytes,
-                big_endian: false,
-                bytes,
-            }),
-            intrinsics: None,
-        }
-    }
-}
-
-fn print_spans(kind: &str, config: &Config, options: &Options, spans: &Spans, rate: f64) {
-    let (camera, input) = (options.picture, input_size(config));
-    println!(
-        "\n{kind}: {}x{} bgr8 -> {}x{}, {} frames",
-        camera.width, camera.height, input.width, input.height, options.n_frames
-    );
+fn print_spans(kind: &str, config: &Config, (n_frames, film): (usize, &Film), spans: &Spans, rate: f64) {
+    let input = input_size(config);
+    println!("\n{kind}: {film} -> {}x{}, {n_frames} frames", input.width, input.height);
     println!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99");
     for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
         println!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name());

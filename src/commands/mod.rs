@@ -5,6 +5,7 @@ pub mod bench;
 pub mod build;
 pub mod check;
 mod describe;
+mod film;
 pub mod infer;
 pub mod measure;
 mod message_bytes;

@@ -1,4 +1,4 @@
-//! The wiring of the stages, with an engine that is slow or fails when it is told to.
+//! The wiring of the stages, with an engine that runs or fails when it is told to.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use pixio_node::engine::{Engine, EngineError, Tokens};
 use pixio_node::geometry::Size;
 use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared};
 use pixio_node::runtime::clock::Clock;
+use pixio_node::runtime::statistics::Span;
 use pixio_node::runtime::wanted::{Topic, Topics};
 use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
 use pixio_node::stages::fit::Fitter;
@@ -18,9 +19,9 @@ use pixio_node::stages::heads::{BasisKeeper, Dense, Heads, HeadsConfig, ModelCar
 use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, Sent, Sink, Times};
 use tch::{Kind, Tensor};
 
-/// Takes `delay` for a batch and fails after `n_left` of them.
+/// Finishes a batch when the gate lets it through, and fails after `n_left` of them.
 struct Staged {
-    delay: Duration,
+    gate: mpsc::Receiver<()>,
     n_left: usize,
     n_runs: Arc<AtomicUsize>,
 }
@@ -36,7 +37,8 @@ impl Engine for Staged {
 
     fn run(&mut self, images: &Tensor, _n_taps: usize) -> Result<Tokens, EngineError> {
         self.n_runs.fetch_add(1, Ordering::Relaxed);
-        std::thread::sleep(self.delay);
+        // A gate that is gone is open.
+        let _opened = self.gate.recv();
         let Some(n_left) = self.n_left.checked_sub(1) else {
             return Err(EngineError { message: "out of memory".into() });
         };
@@ -64,18 +66,31 @@ impl Sink for Stamps {
     fn tell(&mut self, _camera: usize, _wanted: Topics, _times: Times) {}
 }
 
+/// In the order in which it ends, also when a test fails.
 struct Rig {
-    pipeline: Pipeline,
+    /// Lets batches through one by one; `None` all.
+    gate: Option<mpsc::Sender<()>>,
     intakes: Vec<Intake>,
+    pipeline: Pipeline,
     shared: Shared,
     stamps: Arc<Mutex<Vec<i32>>>,
     n_runs: Arc<AtomicUsize>,
     end: mpsc::Receiver<()>,
 }
 
+enum Gate {
+    Open,
+    Shut,
+}
+
 const SIZE: Size = Size { width: 16, height: 128 };
 
-fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Rig {
+fn rig(n_cameras: usize, gate: Gate, n_left: usize, wanted: &[Topic]) -> Rig {
+    rig_of_batches(n_cameras, 8, gate, n_left, wanted)
+}
+
+/// At most `batch_max` frames go through the engine at once.
+fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize, wanted: &[Topic]) -> Rig {
     let args = ["pixio_node", "--model", "none"].map(str::to_owned);
     let values = Values::new(&cli::parse(args.into_iter(), &|_| None).unwrap().settings).unwrap();
     let shared = Shared::new(n_cameras, Arc::new(Live::new(values, |_| ())), Arc::new(Clock::new(false)));
@@ -91,7 +106,8 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
         depth_resolution: DepthResolution::default(),
     };
     let (stamps, n_runs) = (Arc::default(), Arc::default());
-    let engine = Staged { delay, n_left, n_runs: Arc::clone(&n_runs) };
+    let (opening, opened) = mpsc::channel();
+    let engine = Staged { gate: opened, n_left, n_runs: Arc::clone(&n_runs) };
     let cameras = (0..n_cameras).map(|i| {
         let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear);
         Camera { name: i.to_string(), fitter }
@@ -100,10 +116,62 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
     let sink: Box<dyn Sink> = Box::new(Stamps(Arc::clone(&stamps)));
     let publishing = (Encoder::new(EncoderConfig::default()), sink);
     let heads = Heads::new(config);
-    let engine: (Box<dyn Engine>, usize) = (Box::new(engine), 8);
+    let engine: (Box<dyn Engine>, usize) = (Box::new(engine), batch_max);
     let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
     let (pipeline, intakes) = started.unwrap();
-    Rig { pipeline, intakes, shared, stamps, n_runs, end }
+    let gate = match gate {
+        Gate::Open => None,
+        Gate::Shut => Some(opening),
+    };
+    Rig { gate, intakes, pipeline, shared, stamps, n_runs, end }
+}
+
+impl Rig {
+    fn push(&mut self, camera: usize, sec: i32) {
+        assert!(self.intakes[camera].push(frame(camera, sec, "mono8")).is_continue());
+    }
+
+    fn n_runs(&self) -> usize {
+        self.n_runs.load(Ordering::Relaxed)
+    }
+
+    /// Has the model busy with the first frame of a camera, behind a gate that is shut.
+    fn start_model(&mut self, camera: usize) {
+        self.push(camera, 1);
+        wait_until("the model runs", || self.n_runs() == 1);
+    }
+
+    /// Pushes a frame that then waits before the model, fitted. It is pushed twice: once the second has been fitted, the
+    /// first or the second waits.
+    fn push_until_it_waits(&mut self, camera: usize, sec: i32) {
+        let latencies = Arc::clone(&self.shared.latencies);
+        latencies[camera].take();
+        for _ in 0..2 {
+            self.push(camera, sec);
+            wait_until("the frame is fitted", || {
+                let spans = latencies[camera].take();
+                spans.iter().any(|(span, found)| *span == Span::Fit && found.n == 1)
+            });
+        }
+    }
+
+    /// Lets one batch through and waits until the engine has begun with the next.
+    fn step(&mut self) {
+        let n_runs = self.n_runs();
+        self.gate.as_ref().unwrap().send(()).unwrap();
+        wait_until("the next batch", || self.n_runs() == n_runs + 1);
+    }
+
+    fn settle(&self) {
+        wait_until("all frames are settled", || {
+            self.shared.accounting.iter().all(|of| of.snapshot().in_flight() == 0)
+        });
+    }
+
+    fn stop(mut self) {
+        self.intakes.clear();
+        self.pipeline.stop().unwrap();
+    }
 }
 
 /// An even picture whose grey level is in the stamp too.
@@ -126,10 +194,11 @@ fn frame(camera: usize, sec: i32, encoding: &str) -> Frame {
     }
 }
 
+/// Ends as soon as it is so. The bound ends a test that hangs, and no other.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(started.elapsed() < Duration::from_secs(300), "{what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -137,23 +206,26 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn every_frame_is_in_the_books_and_the_newest_of_each_camera_comes_out() {
     const N: i32 = 150;
-    let mut rig = rig(2, Duration::from_millis(10), usize::MAX, &[Topic::Features]);
+    let mut rig = rig(2, Gate::Shut, usize::MAX, &[Topic::Features]);
     for sec in 1..=N {
         for camera in 0..2 {
             let encoding = if sec % 50 == 0 && sec < N { "nonsense" } else { "mono8" };
             let offset = N * i32::try_from(camera).unwrap();
             assert!(rig.intakes[camera].push(frame(camera, offset + sec, encoding)).is_continue());
         }
+        // A batch for ten pictures.
+        if sec % 10 == 0 {
+            rig.gate.as_ref().unwrap().send(()).unwrap();
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
-    wait_until("all frames are settled", || {
-        rig.shared.accounting.iter().all(|of| of.snapshot().in_flight() == 0)
-    });
-    rig.intakes.clear();
-    rig.pipeline.stop().unwrap();
-    let stamps = rig.stamps.lock().unwrap();
+    rig.gate = None;
+    rig.settle();
+    let (shared, found) = (rig.shared.clone(), Arc::clone(&rig.stamps));
+    rig.stop();
+    let stamps = found.lock().unwrap();
     let mut n_published = 0;
-    for (camera, of) in rig.shared.accounting.iter().enumerate() {
+    for (camera, of) in shared.accounting.iter().enumerate() {
         let counts = of.snapshot();
         assert_eq!((counts.received, counts.unwanted, counts.in_flight()), (N as u64, 0, 0), "{counts}");
         assert!(0 < counts.displaced, "{counts}");
@@ -168,43 +240,71 @@ fn every_frame_is_in_the_books_and_the_newest_of_each_camera_comes_out() {
 
 #[test]
 fn cameras_that_wait_together_share_a_forward_pass_and_keep_their_own_tokens() {
-    let mut rig = rig(4, Duration::from_millis(300), usize::MAX, &[Topic::Features]);
-    assert!(rig.intakes[0].push(frame(0, 1, "mono8")).is_continue());
-    wait_until("the model runs", || rig.n_runs.load(Ordering::Relaxed) == 1);
-    (0..4).for_each(|camera| assert!(rig.intakes[camera].push(frame(camera, 2, "mono8")).is_continue()));
-    wait_until("all frames are settled", || {
-        rig.shared.accounting.iter().all(|of| of.snapshot().in_flight() == 0)
-    });
-    rig.intakes.clear();
-    rig.pipeline.stop().unwrap();
+    let mut rig = rig(4, Gate::Shut, usize::MAX, &[Topic::Features]);
+    rig.start_model(0);
+    (0..4).for_each(|camera| rig.push_until_it_waits(camera, 2));
+    rig.gate = None;
+    rig.settle();
     assert_eq!(*rig.stamps.lock().unwrap(), [1, 2, 2, 2, 2]);
-    assert_eq!(rig.n_runs.load(Ordering::Relaxed), 2);
+    assert_eq!(rig.n_runs(), 2);
     assert_eq!(rig.shared.batches.snapshot().into_iter().collect::<Vec<_>>(), [(1, 1), (4, 1)]);
+    rig.stop();
+}
+
+#[test]
+fn cameras_that_all_keep_sending_get_equal_shares_of_the_model() {
+    const N_PASSES: u64 = 40;
+    let mut rig = rig_of_batches(4, 2, Gate::Shut, usize::MAX, &[Topic::Features]);
+    rig.start_model(0);
+    for sec in 2..2 + i32::try_from(N_PASSES).unwrap() {
+        (0..4).for_each(|camera| rig.push_until_it_waits(camera, sec));
+        rig.step();
+    }
+    rig.gate = None;
+    rig.settle();
+    for of in rig.shared.accounting.iter() {
+        let counts = of.snapshot();
+        // Two of four in a pass; the first of all and the last of each came beside them.
+        assert!(counts.published.abs_diff(N_PASSES / 2) <= 2, "{counts}");
+    }
+    rig.stop();
+}
+
+#[test]
+fn a_model_that_was_busy_gets_the_newest_frame_next() {
+    let mut rig = rig(1, Gate::Shut, usize::MAX, &[Topic::Features]);
+    rig.start_model(0);
+    (2..=30).for_each(|sec| rig.push_until_it_waits(0, sec));
+    rig.gate = None;
+    rig.settle();
+    assert_eq!(*rig.stamps.lock().unwrap(), [1, 30]);
+    rig.stop();
 }
 
 #[test]
 fn a_frame_that_has_waited_too_long_is_displaced() {
-    let mut rig = rig(2, Duration::from_millis(300), usize::MAX, &[Topic::Features]);
-    rig.shared.live.apply("max_age", &Value::Double(0.1)).unwrap();
-    assert!(rig.intakes[0].push(frame(0, 1, "mono8")).is_continue());
-    wait_until("the model runs", || rig.n_runs.load(Ordering::Relaxed) == 1);
-    assert!(rig.intakes[1].push(frame(1, 2, "mono8")).is_continue());
-    wait_until("all frames are settled", || {
-        rig.shared.accounting.iter().all(|of| of.snapshot().in_flight() == 0)
-    });
-    let counts = rig.shared.accounting[1].snapshot();
-    assert_eq!((counts.published, counts.displaced, counts.too_old), (0, 1, 1), "{counts}");
-    rig.intakes.clear();
-    rig.pipeline.stop().unwrap();
+    let check = |max_age_secs: f64, expect: (u64, u64, u64)| {
+        let mut rig = rig(1, Gate::Open, usize::MAX, &[Topic::Features]);
+        rig.shared.live.apply("max_age", &Value::Double(max_age_secs)).unwrap();
+        let a_minute_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let old = Frame { received: a_minute_ago, ..frame(0, 1, "mono8") };
+        assert!(rig.intakes[0].push(old).is_continue());
+        rig.settle();
+        let counts = rig.shared.accounting[0].snapshot();
+        assert_eq!((counts.published, counts.displaced, counts.too_old), expect, "{counts}");
+        rig.stop();
+    };
+    check(59.0, (0, 1, 1));
+    check(3600.0, (1, 0, 0));
 }
 
 #[test]
 fn what_is_switched_off_is_not_made() {
-    let mut rig = rig(1, Duration::ZERO, usize::MAX, &[Topic::Features, Topic::PipelineLatency]);
+    let mut rig = rig(1, Gate::Open, usize::MAX, &[Topic::Features, Topic::PipelineLatency]);
     let mut n_published = |change: &dyn Fn(&Live), sec| {
         change(&rig.shared.live);
-        assert!(rig.intakes[0].push(frame(0, sec, "mono8")).is_continue());
-        wait_until("the frame is settled", || rig.shared.accounting[0].snapshot().in_flight() == 0);
+        rig.push(0, sec);
+        rig.settle();
         rig.shared.accounting[0].snapshot().published
     };
     assert_eq!(n_published(&|_| (), 1), 1);
@@ -213,26 +313,36 @@ fn what_is_switched_off_is_not_made() {
     assert_eq!(n_published(&publish(true), 3), 2);
     assert_eq!(n_published(&|live| live.set_enabled(false), 4), 2);
     assert_eq!(n_published(&|live| live.set_enabled(true), 5), 3);
-    rig.intakes.clear();
-    rig.pipeline.stop().unwrap();
+    rig.stop();
 }
 
 #[test]
 fn what_waits_when_the_node_stops_is_displaced() {
-    let mut rig = rig(1, Duration::from_millis(200), usize::MAX, &[Topic::Features]);
-    assert!(rig.intakes[0].push(frame(0, 1, "mono8")).is_continue());
-    wait_until("the model runs", || rig.n_runs.load(Ordering::Relaxed) == 1);
-    assert!(rig.intakes[0].push(frame(0, 2, "mono8")).is_continue());
-    rig.intakes.clear();
-    rig.pipeline.stop().unwrap();
-    let counts = rig.shared.accounting[0].snapshot();
-    assert_eq!((counts.published, counts.displaced, counts.in_flight()), (1, 1, 0), "{counts}");
-    assert_eq!(rig.n_runs.load(Ordering::Relaxed), 1);
+    let mut rig = rig(1, Gate::Shut, usize::MAX, &[Topic::Features]);
+    rig.start_model(0);
+    rig.push_until_it_waits(0, 2);
+    let Rig { pipeline, mut intakes, shared, n_runs, gate, .. } = rig;
+    intakes.clear();
+    let (told, thread) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(move || {
+            told.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            pipeline.stop()
+        });
+        // All that is left to `stop` when it sleeps is to wait for the threads.
+        let state = std::path::Path::new("/proc").join(thread.recv().unwrap()).join("stat");
+        wait_until("the end is waited for", || std::fs::read_to_string(&state).unwrap().contains(") S "));
+        drop(gate);
+        stopping.join().unwrap().unwrap();
+    });
+    let counts = shared.accounting[0].snapshot();
+    assert_eq!((counts.published, counts.displaced, counts.in_flight()), (1, 2, 0), "{counts}");
+    assert_eq!(n_runs.load(Ordering::Relaxed), 1);
 }
 
 #[test]
 fn an_engine_that_fails_ends_all_and_says_why() {
-    let mut rig = rig(1, Duration::ZERO, 2, &[Topic::Features]);
+    let mut rig = rig(1, Gate::Open, 2, &[Topic::Features]);
     let mut sec = 0;
     wait_until("the intake is closed", || {
         rig.end.try_recv().is_ok() || {
@@ -249,11 +359,10 @@ fn an_engine_that_fails_ends_all_and_says_why() {
 #[test]
 fn the_model_does_not_run_for_nobody() {
     for wanted in [&[][..], &[Topic::GridInfo]] {
-        let mut rig = rig(1, Duration::ZERO, usize::MAX, wanted);
-        (0..20).for_each(|sec| assert!(rig.intakes[0].push(frame(0, sec, "mono8")).is_continue()));
-        wait_until("all frames are settled", || rig.shared.accounting[0].snapshot().in_flight() == 0);
-        assert_eq!(rig.n_runs.load(Ordering::Relaxed), 0, "{wanted:?}");
-        rig.intakes.clear();
-        rig.pipeline.stop().unwrap();
+        let mut rig = rig(1, Gate::Open, usize::MAX, wanted);
+        (0..20).for_each(|sec| rig.push(0, sec));
+        rig.settle();
+        assert_eq!(rig.n_runs(), 0, "{wanted:?}");
+        rig.stop();
     }
 }

@@ -55,7 +55,7 @@ def measure(start, model: str, rate: float, seconds: float, ends: tuple[End, End
     with ExitStack() as stack:
         nodes = start(model)
         for node in nodes:
-            node.start(timeout_secs=120)
+            node.start()
             stack.callback(node.__exit__)
         receiver("listen_all", topics=features(nodes))
         order = {"topics": [f"/bench/{name}/image" for name in NAMES], "size": SIZE, "rate": rate}

@@ -29,6 +29,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from node_process import BINARY, ROOT, end_with_parent, run
+from waiting import LONG_SECS
 
 MODELS = {"tiny": dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=3),
           "vitb16": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12)}
@@ -231,7 +232,7 @@ class Ours:
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
             said = run("bench", "--model", f"random:{self._model}", "--size", f"{SIDE}x{SIDE}", "--device", "cpu",
                        "--precision", self._precision, "--engine", self._engine, "--batch", 1, "--frames", n_runs,
-                       "--picture", "640x480", "--threads", threads(), "--json", out.name, timeout_secs=600, **environment())
+                       "--picture", "640x480", "--threads", threads(), "--json", out.name, patience_secs=LONG_SECS, **environment())
             if said.returncode:
                 raise Failed(reason(said))
             figures = json.loads(Path(out.name).read_text())["engines"][0]
@@ -249,7 +250,7 @@ def engine(model: str, precision: str) -> Path:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     said = run("build", "--model", f"random:{model}", "--size", f"{SIDE}x{SIDE}", "--batch", 1, "--precision", precision,
-               "--device", "cpu", "--out", folder, "--python", sys.executable, timeout_secs=1800, **environment())
+               "--device", "cpu", "--out", folder, "--python", sys.executable, patience_secs=LONG_SECS, **environment())
     if said.returncode:
         raise Failed(reason(said))
     return folder

@@ -67,7 +67,7 @@ class Ours:
                           remaps=(f"image:={self.image}",), namespace="/ours", env=env)
 
     def start(self):
-        self._node.start(timeout_secs=120)
+        self._node.start()
         self.pid = self._node.pid
 
     def reading(self) -> Reading:

@@ -12,9 +12,10 @@ import time
 import messages  # noqa: F401  (pixio_node.msg)
 import cameras
 import pictures
-from peer import Peer, nanos, qos, until
+from peer import Peer, nanos, qos
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import CompressedImage, Image
+from waiting import until
 
 
 class Camera:
@@ -30,7 +31,7 @@ class Camera:
         photographs = [pictures.photograph(name, *size) for name in pictures.NAMES]
         prepared = [pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
                     for rgb in photographs]
-        until(lambda: publisher.get_subscription_count() > 0, 10, f"a subscription to {topic}")
+        until(lambda: publisher.get_subscription_count() > 0, f"a subscription to {topic}")
         time.sleep(0.3)
         n_sent, start = 0, time.monotonic()
         while (now := time.monotonic()) < start + seconds:
@@ -48,13 +49,15 @@ class Camera:
     def shoot_all(self, topics: list[str], size: list[int], rate: float, seconds: float) -> dict:
         """Publishes on several topics at once, each at the rate, out of step."""
         photographs = itertools.cycle(pictures.photograph(name, *size) for name in pictures.NAMES)
-        sent = [cameras.Camera(topic, picture, rate, silent_after=seconds) for topic, picture in zip(topics, photographs)]
+        sent = [cameras.Camera(topic, picture, rate) for topic, picture in zip(topics, photographs)]
         feed = cameras.Cameras(self._peer, sent)
-        until(lambda: all(publisher.get_subscription_count() for publisher in feed.publishers), 20, f"subscriptions to {topics}")
+        until(lambda: all(publisher.get_subscription_count() for publisher in feed.publishers), f"subscriptions to {topics}")
         time.sleep(0.3)
         with feed:
-            # Its own end, and what is still on its way.
-            time.sleep(seconds + 0.5)
+            time.sleep(seconds)
+            feed.silence()
+            # What is still on its way.
+            time.sleep(0.5)
         return {"sent": sum(len(camera.stamps) for camera in sent)}
 
 
@@ -65,7 +68,7 @@ class Receiver:
     def listen(self, topic: str) -> dict:
         self._arrived = []
         self._subscription = self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10))
-        until(lambda: self._subscription.get_publisher_count() > 0, 10, f"a publisher of {topic}")
+        until(lambda: self._subscription.get_publisher_count() > 0, f"a publisher of {topic}")
         time.sleep(0.3)
         return {}
 
@@ -75,7 +78,7 @@ class Receiver:
     def listen_all(self, topics: list[str]) -> dict:
         self._arrived = []
         self._subscriptions = [self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10)) for topic in topics]
-        until(lambda: all(subscription.get_publisher_count() for subscription in self._subscriptions), 20, f"publishers of {topics}")
+        until(lambda: all(subscription.get_publisher_count() for subscription in self._subscriptions), f"publishers of {topics}")
         return {}
 
     def forget(self) -> dict:

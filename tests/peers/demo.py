@@ -12,11 +12,12 @@ import pictures
 from clip import Clip
 from decode import features_from_message
 from node_process import ROOT, Node, NodeError
-from peer import Inbox, Peer, nanos, until
+from peer import Inbox, Peer, nanos
 from PIL import Image as Pillow
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from training.metrics import in_words
+from waiting import until
 
 TINY = ROOT / "models" / "pixio-tiny"
 RATE_HZ = 10
@@ -37,14 +38,14 @@ def film(clip: Clip, seconds: float) -> list[int]:
 def show(peer: Peer, clip: Clip, frames: list[int], inboxes) -> dict[int, int]:
     """Publishes the frames; the number of the frame behind each stamp."""
     camera, info = peer.publisher(Image, "/camera/image_raw"), peer.publisher(CameraInfo, "/camera/camera_info")
-    until(lambda: camera.get_subscription_count() and all(inbox.matched() for inbox in inboxes), 15, "the node's topics")
+    until(lambda: camera.get_subscription_count() and all(inbox.matched() for inbox in inboxes), "the node's topics")
 
     def answered():
         camera.publish(pictures.image(clip.rgb[frames[0]], peer.stamp()))
         time.sleep(0.1)
         return len(inboxes[0])
     # Each side finds the other in its own time, and the node looks for subscribers several times a second.
-    until(answered, 15, "an answer to the first frames")
+    until(answered, "an answer to the first frames")
     time.sleep(0.5)
     for inbox in inboxes:
         inbox.clear()

@@ -5,15 +5,14 @@
 
 import json
 import sys
-import time
 
 import numpy as np
 import pixio_node
-from peer import Peer, until
+from peer import Peer
 from pixio_node.msg import Embedding, PatchFeatures
+from waiting import repeat, until
 
 TYPES = {"features": PatchFeatures, "embedding": Embedding}
-WAIT_SECS = 30
 
 
 def plain(message) -> dict:
@@ -34,11 +33,8 @@ def ask(peer: Peer, node: str) -> dict:
     peer.node.create_subscription(LabelInfo, f"{node}/segmentation/label_info", labels.append, latched)
     camera = peer.publisher(Image, "/camera/image_raw")
 
-    def answered():
-        camera.publish(pictures.image(pictures.photograph("chelsea", 320, 240), peer.stamp()))
-        time.sleep(0.2)
-        return all(map(len, inboxes.values())) and labels
-    until(answered, WAIT_SECS, "features, an embedding and names of classes")
+    repeat(lambda: camera.publish(pictures.image(pictures.photograph("chelsea", 320, 240), peer.stamp())),
+           lambda: all(map(len, inboxes.values())) and labels, "features, an embedding and names of classes", every_secs=0.2)
     names = [entry.class_name for entry in labels[0].class_map]
     return {name: plain(inbox.messages[0]) for name, inbox in inboxes.items()} | {"labels": names}
 
@@ -51,20 +47,18 @@ def publish(peer: Peer) -> dict:
                           class_tokens=[float(i) for i in range(6)])
     sent = {"features": features, "embedding": embedding}
     publishers = {name: peer.publisher(TYPES[name], f"/sent/{name}") for name in sent}
-    until(lambda: all(publisher.get_subscription_count() for publisher in publishers.values()), WAIT_SECS, "the reader")
+    until(lambda: all(publisher.get_subscription_count() for publisher in publishers.values()), "the reader")
 
-    def gone():
+    def send():
         for name, publisher in publishers.items():
             publisher.publish(sent[name])
-        time.sleep(0.2)
-        return not any(publisher.get_subscription_count() for publisher in publishers.values())
-    until(gone, WAIT_SECS, "the reader's end")
+    repeat(send, lambda: not any(publisher.get_subscription_count() for publisher in publishers.values()), "the reader's end", every_secs=0.2)
     return {name: plain(message) for name, message in sent.items()}
 
 
 def read(peer: Peer) -> dict:
     inboxes = {name: peer.inbox(kind, f"/sent/{name}", reliable=True) for name, kind in TYPES.items()}
-    until(lambda: all(map(len, inboxes.values())), WAIT_SECS, "both messages")
+    until(lambda: all(map(len, inboxes.values())), "both messages")
     return {name: plain(inbox.messages[0]) for name, inbox in inboxes.items()}
 
 

@@ -1,4 +1,4 @@
-"""A running pixio_node: started, listened to and stopped, and every wait has an end."""
+"""A running pixio_node: started, listened to and stopped."""
 
 import ctypes
 import json
@@ -11,6 +11,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from waiting import PATIENCE_SECS, until
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("PIXIO_NODE", ROOT / "target" / "release" / "pixio_node"))
@@ -58,10 +60,10 @@ class Output:
                 self.lines.append(line.rstrip("\n"))
                 self._grown.notify_all()
 
-    def wait_for(self, pattern: str, timeout_secs: float, start: int = 0, alive=lambda: True) -> str | None:
-        """The first line from number `start` on that matches, or None when time is up or the process ended."""
+    def wait_for(self, pattern: str, start: int, alive, patience_secs: float) -> str | None:
+        """The first line from number `start` on that matches, or None when patience or the process has ended."""
         wanted = re.compile(pattern)
-        deadline = time.monotonic() + timeout_secs
+        deadline = time.monotonic() + patience_secs
         with self._grown:
             while True:
                 for line in self.lines[start:]:
@@ -72,7 +74,12 @@ class Output:
                 self._grown.wait(0.1)
 
     def drain(self):
-        self._reader.join(timeout=5)
+        self._reader.join(PATIENCE_SECS)
+
+
+def logged_at(line: str) -> float:
+    """When the node wrote a line of its log, in seconds since the epoch."""
+    return float(re.search(r"\[(\d+\.\d+)\]", line)[1])
 
 
 class Node:
@@ -83,6 +90,7 @@ class Node:
         self._own_cache = None if cache else tempfile.TemporaryDirectory(prefix="pixio-cache-")
         cache = cache or self._own_cache.name
         self.stats_file = Path(tempfile.mkdtemp(prefix="pixio-stats-")) / "stats.jsonl"
+        self._n_read, self._periods = 0, []
         self.namespace = namespace
         ros = [argument for remap in remaps for argument in ("-r", remap)] + ["-r", f"__ns:={namespace}"]
         ros += [argument for param in params for argument in ("-p", param)]
@@ -103,7 +111,7 @@ class Node:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(timeout=10)
+            self.process.wait(PATIENCE_SECS)
         self.output.drain()
 
     def spawn(self) -> "Node":
@@ -114,13 +122,13 @@ class Node:
         self.output = Output(self.process.stderr)
         return self
 
-    def start(self, timeout_secs: float = 60) -> "Node":
+    def start(self) -> "Node":
         """Starts the process and waits until it has subscribed."""
         self.spawn()
-        if not self.wait_for_line(r"ready:", timeout_secs):
+        if not self.wait_for_line(r"ready:"):
             if self.process.poll() is None:
                 self.process.kill()
-            raise NodeError(f"not ready after {timeout_secs} s: {' '.join(self.arguments)}\n{self.tail()}")
+            raise NodeError(f"never ready: {' '.join(self.arguments)}\n{self.tail()}")
         return self
 
     @property
@@ -133,18 +141,22 @@ class Node:
     def tail(self, n_lines: int = 30) -> str:
         return "\n".join(self.output.lines[-n_lines:])
 
-    def wait_for_line(self, pattern: str, timeout_secs: float, start: int = 0) -> str | None:
-        """The first line of the node's log from number `start` on that matches, or None."""
-        return self.output.wait_for(pattern, timeout_secs, start, self.alive)
+    def wait_for_line(self, pattern: str, *, start: int = 0, patience_secs: float = PATIENCE_SECS) -> str | None:
+        """The first line of the node's log from number `start` on that matches, or None when none comes."""
+        return self.output.wait_for(pattern, start, self.alive, patience_secs)
 
-    def stop(self, how=signal.SIGTERM, timeout_secs: float = 20) -> int:
+    def stop(self, how=signal.SIGTERM) -> int:
         """Asks the node to end and returns its exit code."""
         if self.alive():
             self.process.send_signal(how)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Waits for the node's end and returns its exit code."""
         try:
-            code = self.process.wait(timeout_secs)
+            code = self.process.wait(PATIENCE_SECS)
         except subprocess.TimeoutExpired as err:
-            raise NodeError(f"still there {timeout_secs} s after {how!r}\n{self.tail()}") from err
+            raise NodeError(f"still there after {PATIENCE_SECS} s\n{self.tail()}") from err
         self.output.drain()
         return code
 
@@ -164,9 +176,18 @@ class Node:
 
     def stats(self) -> list[dict]:
         """What the node wrote to its statistics file so far, one object a period; `counts` and `spans` are the first camera's."""
-        lines = self.stats_file.read_text().split("\n")[:-1] if self.stats_file.exists() else []
-        periods = [json.loads(line) for line in lines]
-        return [period | {key: period["cameras"][0][key] for key in ("counts", "spans")} for period in periods]
+        if self.stats_file.exists():
+            with self.stats_file.open("rb") as file:
+                file.seek(self._n_read)
+                lines = file.read().rpartition(b"\n")[0].splitlines(keepends=True)
+            self._n_read += sum(map(len, lines)) + bool(lines)
+            self._periods += [period | {key: period["cameras"][0][key] for key in ("counts", "spans")} for period in map(json.loads, lines)]
+        return list(self._periods)
+
+    def report(self) -> dict:
+        """A report of the node that was begun after this call."""
+        n = len(self.stats()) + 2
+        return until(lambda: len(self.stats()) >= n, "the node's next reports", log=self.tail) and self.stats()[-1]
 
     def memory_bytes(self, key: str = "VmRSS") -> int:
         """A line of /proc/PID/status in bytes: VmRSS now, VmHWM at most."""
@@ -178,7 +199,7 @@ class Node:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
-def run(*arguments, timeout_secs: float = 30, **env: str | None) -> subprocess.CompletedProcess:
+def run(*arguments, patience_secs: float = PATIENCE_SECS, binary: Path = BINARY, **env: str | None) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout_secs)
+    return subprocess.run([str(binary), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=patience_secs)

@@ -16,8 +16,7 @@ def infer(picture, *options: str, model: str = "random:tiny", size: str = "256x2
     with tempfile.TemporaryDirectory(prefix="pixio-infer-") as folder:
         file = Path(folder, f"picture.{suffix}")
         file.write_bytes(data)
-        done = run("infer", "--model", model, "--size", size, "--device", "cpu", "--image", file, "--out", folder, *options,
-                   timeout_secs=120)
+        done = run("infer", "--model", model, "--size", size, "--device", "cpu", "--image", file, "--out", folder, *options)
         assert done.returncode == 0, done.stderr
         return load_file(Path(folder, "picture.safetensors"))
 

@@ -7,15 +7,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import try_shutdown
-
-
-def until(condition, timeout_secs: float, what: str = ""):
-    """Waits until `condition()` is truthy and returns it; an AssertionError with `what` when time is up."""
-    deadline = time.monotonic() + timeout_secs
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_secs} s: {what}"
-        time.sleep(0.02)
-    return found
+from waiting import PATIENCE_SECS, repeat, until
 
 
 def qos(reliable: bool = False, depth: int = 10) -> QoSProfile:
@@ -37,37 +29,28 @@ class Inbox:
         self.topic = topic
         self.messages: list = []
         self.received_nanos: list[int] = []
-        self._grown = threading.Condition()
+        self._by_stamp: dict = {}
+        self._lock = threading.Lock()
         self.subscription = subscription_of(self._receive)
 
     def _receive(self, message):
-        with self._grown:
+        with self._lock:
             self.messages.append(message)
             self.received_nanos.append(time.time_ns())
-            self._grown.notify_all()
+            if hasattr(message, "header"):
+                self._by_stamp[nanos(message.header.stamp)] = message
 
     def __len__(self) -> int:
         return len(self.messages)
 
-    def answer(self, stamp, timeout_secs: float = 10):
-        """The message with this stamp, or None when it has not come in time."""
-        wanted = nanos(stamp)
-        deadline = time.monotonic() + timeout_secs
-        n_seen = 0
-        with self._grown:
-            while True:
-                for message in self.messages[n_seen:]:
-                    if nanos(message.header.stamp) == wanted:
-                        return message
-                n_seen = len(self.messages)
-                if (left := deadline - time.monotonic()) <= 0:
-                    return None
-                self._grown.wait(min(left, 0.2))
+    def find(self, stamp):
+        """The message with this stamp, or None when it has not come (yet)."""
+        return self._by_stamp.get(nanos(stamp))
 
     def clear(self):
-        with self._grown:
-            self.messages.clear()
-            self.received_nanos.clear()
+        with self._lock:
+            for of in (self.messages, self.received_nanos, self._by_stamp):
+                of.clear()
 
     def matched(self) -> bool:
         return self.subscription.get_publisher_count() > 0
@@ -93,8 +76,8 @@ class Peer:
 
     def close(self):
         try_shutdown(context=self.context)
-        self._thread.join(timeout=10)
-        self._executor.shutdown(timeout_sec=1)
+        self._thread.join(PATIENCE_SECS)
+        self._executor.shutdown(PATIENCE_SECS)
         self.node.destroy_node()
 
     def publisher(self, message_type, topic: str, reliable: bool = True, depth: int = 1):
@@ -112,19 +95,17 @@ class Peer:
         """Fully qualified names of the nodes in the graph."""
         return {f"{namespace.rstrip('/')}/{name}" for name, namespace in self.node.get_node_names_and_namespaces()}
 
-    def result(self, future, timeout_secs: float = 10):
-        """What a service answered."""
-        until(future.done, timeout_secs, "an answer of the service")
-        return future.result()
+    def meet(self, is_ready):
+        """Waits for the services of a client. A call right after the match may get lost, and then costs `ask` a repetition."""
+        until(is_ready, "the services")
+        time.sleep(0.3)
 
     def ask(self, call, *arguments):
-        """The answer to a service call; a first one right after the match may get lost, so there are three tries."""
-        for _ in range(3):
-            try:
-                return self.result(call(*arguments), 3)
-            except AssertionError:
-                continue
-        raise AssertionError("no answer to three calls")
+        """The answer to a service call, which is repeated until one is answered."""
+        futures = []
+        answered = repeat(lambda: futures.append(call(*arguments)), lambda: next((one for one in futures if one.done()), None),
+                          "an answer of the service", every_secs=3)
+        return answered.result()
 
     def stamp(self):
         return self.node.get_clock().now().to_msg()

@@ -5,9 +5,10 @@ import time
 import numpy as np
 import pictures
 from node_process import Node
-from peer import Inbox, Peer, until
+from peer import Inbox, Peer
 from pixio_node.msg import Embedding, PatchFeatures
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from waiting import PATIENCE_SECS, repeat, until
 
 OUTPUTS = {
     "features": PatchFeatures,
@@ -48,8 +49,6 @@ class Rig:
         self.node = Node(options=(*options, "--image-transport", transport),
                          remaps=(f"image:={camera}", *extra_remaps), **node_options)
         self.inboxes: dict[str, Inbox] = {name: self.listen(name) for name in listen}
-        # Endpoints of nodes that have gone may still be in the graph for a while.
-        self._n_before = self.camera.get_subscription_count()
         try:
             self.node.start()
             self.wait_until_matched()
@@ -75,30 +74,36 @@ class Rig:
     def wait_until_matched(self):
         """Until frames arrive and, when somebody listens, answers come back. What this has cost is in `base`.
 
-        Each side finds the other in its own time, up to a second apart, and only the node's counts show when it has.
+        Each side finds the other in its own time, and only the node's counts and answers show when it has: endpoints of a
+        node that has gone may still be in the graph.
         """
-        until(lambda: self.camera.get_subscription_count() > self._n_before, 10, "the node's subscription")
-        until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), 10, "the node's publishers")
+        until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), "the node's publishers", log=self.node.tail)
         listened = [inbox for name, inbox in self.inboxes.items() if name in ANSWERED_AT_ONCE]
         start = self.counts()["received"]
-        until(lambda: self._probe() and self.counts()["received"] > start and all(map(len, listened)), 15,
-              f"an answer to the first frames\n{self.node.tail()}")
-        time.sleep(0.5)
-        self.base = self.counts()
+        repeat(self._probe, lambda: all(map(len, listened)) and self.counts()["received"] > start,
+               "an answer to the first frames", every_secs=0.1, log=self.node.tail)
+        self.base = self.settled()
         for inbox in self.inboxes.values():
             inbox.clear()
 
-    def _probe(self) -> bool:
+    def _probe(self):
         """One frame that the estimate of the principal components leaves out because it is even."""
         grey = np.full((24, 32, 3), 128, np.uint8)
         self.send(pictures.file_bytes(grey) if self._compressed else grey, frame_id="probe")
-        time.sleep(0.1)
-        return True
 
     def counts(self) -> dict:
         """The node's books as of its last report, a fifth of a second old at most; zeros before the first."""
-        periods = self.node.stats()
-        return periods[-1]["counts"] if periods else dict.fromkeys(("received", "published", "unwanted"), 0)
+        return in_books(self.node.stats()[-1:])
+
+    def settled(self) -> dict:
+        """The node's books once nothing is under way: two reports from now on agree, and no frame is in flight."""
+        n_before = len(self.node.stats())
+
+        def agreed() -> dict | None:
+            last = self.node.stats()[n_before:][-2:]
+            before, now = in_books(last[:1]), in_books(last[1:])
+            return now if len(last) == 2 and before == now and not now["in_flight"] else None
+        return until(agreed, "books without a frame in flight", log=self.node.tail)
 
     def send(self, picture, **fields):
         """Publishes one picture, stamped now: a picture file or an array. Returns the stamp."""
@@ -109,9 +114,39 @@ class Rig:
             self.camera.publish(pictures.image(picture, stamp, **fields))
         return stamp
 
-    def ask(self, picture, output: str = "features", timeout_secs: float = 10, **fields):
-        """Publishes one picture and returns the node's answer to it."""
-        stamp = self.send(picture, **fields)
-        answer = self.inboxes[output].answer(stamp, timeout_secs)
-        assert answer is not None, f"no {output} for the picture\n{self.node.tail()}"
-        return answer
+    def answers(self, picture, *outputs: str, camera_info: CameraInfo | None = None, every_secs: float = 1, **fields) -> dict:
+        """Shows a picture until all `outputs`, or all that are listened to, have answered one of its frames: by output.
+
+        It is shown again and again because both ways are best effort; `camera_info` goes before each frame.
+        """
+        stamps, outputs = [], outputs or tuple(self.inboxes)
+
+        def show():
+            if camera_info:
+                self.camera_info.publish(camera_info)
+                # Not needed, but it spares most frames of coming before their calibration.
+                time.sleep(0.05)
+            stamps.append(self.send(picture, **fields))
+
+        def answered() -> dict | None:
+            for stamp in stamps:
+                found = {output: self.inboxes[output].find(stamp) for output in outputs}
+                if all(message is not None for message in found.values()):
+                    return found
+            return None
+        return repeat(show, answered, f"{' and '.join(outputs)} for a picture", every_secs=every_secs, log=self.node.tail)
+
+    def ask(self, picture, output: str = "features", **fields):
+        """Shows one picture and returns the node's answer to it."""
+        return self.answers(picture, output, **fields)[output]
+
+    def feed(self, picture, condition, what: str, *, every_secs: float = 0.05, patience_secs: float = PATIENCE_SECS, **fields):
+        """Shows a picture again and again until `condition()` is truthy, and returns that."""
+        return repeat(lambda: self.send(picture, **fields), condition, what, every_secs=every_secs, patience_secs=patience_secs, log=self.node.tail)
+
+
+def in_books(periods: list[dict]) -> dict:
+    """The books of a report with what is in flight; zeros when there is none."""
+    fates = ("published", "displaced", "refused", "unwanted")
+    counts = periods[0]["counts"] if periods else dict.fromkeys(("received", *fates), 0)
+    return counts | {"in_flight": counts["received"] - sum(counts[fate] for fate in fates)}

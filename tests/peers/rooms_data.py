@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from waiting import LONG_SECS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "models" / "pixio-tiny"
@@ -18,14 +19,14 @@ CLIP = ROOT / "models" / "clip"
 def render(out: Path, *options) -> Path:
     """Runs the tool as a user does."""
     command = [sys.executable, ROOT / "tools" / "render_rooms.py", out, *options]
-    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, timeout=300)
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL, timeout=LONG_SECS)
     return out
 
 
 def evaluated(task: str, folder: Path, out: Path) -> dict:
     """What tools/evaluate_head.py finds of models/pixio-tiny; `out` is a file to write."""
     command = [sys.executable, ROOT / "tools" / "evaluate_head.py", TINY / f"{task}.safetensors", TINY, folder, "--json", out, "--device", "cpu"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=LONG_SECS)
     assert done.returncode == 0, done.stderr
     return json.loads(out.read_text())
 

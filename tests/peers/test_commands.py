@@ -11,20 +11,17 @@ from cameras import Camera, Cameras
 from node_process import run
 from PIL import Image as Pillow
 from safetensors.numpy import load_file
+from waiting import until
 
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 RATE_HZ = 20
 SPANS = {"fit", "wait", "forward", "heads", "publish", "total", "age"}
 
 
-def camera(peer, topic: str, reliable: bool) -> Cameras:
-    return Cameras(peer, [Camera(topic, PHOTOGRAPH, RATE_HZ, reliable=reliable)])
-
-
 def check(tmp_path, topic: str, *options, model: str = "random:tiny"):
     """`check` behind the camera `topic`: its exit code, its rows as {what: (verdict, detail)}, and all that it said."""
     done = run("check", "--model", model, "--device", "cpu", *options, "--ros-args", "-r", f"image:={topic}",
-               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+               XDG_CACHE_HOME=str(tmp_path))
     rows = {line[6:24].strip(): (line[:5].strip(), line[25:]) for line in done.stdout.splitlines()}
     return done.returncode, rows, done.stdout + done.stderr
 
@@ -42,20 +39,29 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
 
 
+def check_hears(tmp_path, topic: str, *options, verdict: str):
+    """`check` as above, again until it gives this verdict of the camera: the two may meet later than it listens."""
+    def checked():
+        code, rows, said = check(tmp_path, topic, *options)
+        return rows["camera"][0] == verdict and (code, rows["camera"][1], said)
+    return until(checked, f"a check that finds the camera {verdict}")
+
+
 def test_check_tells_the_rate_of_the_camera(peer, tmp_path):
-    with camera(peer, "/checked/image_raw", reliable=True):
-        code, rows, said = check(tmp_path, "/checked/image_raw")
-    assert code == 0 and rows["camera"][0] == "ok", said
-    rate_hz = float(re.search(r"([\d.]+) Hz", rows["camera"][1])[1])
-    # Finding each other takes its part of the three seconds.
-    assert RATE_HZ / 4 < rate_hz < RATE_HZ * 1.1, said
+    feed = Camera("/checked/image_raw", PHOTOGRAPH, RATE_HZ)
+    with Cameras(peer, [feed]):
+        code, detail, said = check_hears(tmp_path, feed.topic, verdict="ok")
+    assert code == 0, said
+    told_hz = float(re.search(r"([\d.]+) Hz", detail)[1])
+    sent_hz = (len(feed.stamps) - 1) / (feed.stamps[-1] - feed.stamps[0]) * 1e9
+    # Of a few frames in three seconds, of which some may have come late together.
+    assert sent_hz / 4 < told_hz < sent_hz * 4, said
 
 
 def test_check_names_the_cure_for_a_camera_that_offers_less(peer, tmp_path):
-    with camera(peer, "/lossy/image_raw", reliable=False):
-        code, rows, said = check(tmp_path, "/lossy/image_raw", "--image-reliability", "reliable")
-    verdict, detail = rows["camera"]
-    assert code == 1 and verdict == "FAIL", said
+    with Cameras(peer, [Camera("/lossy/image_raw", PHOTOGRAPH, RATE_HZ, reliable=False)]):
+        code, detail, said = check_hears(tmp_path, "/lossy/image_raw", "--image-reliability", "reliable", verdict="FAIL")
+    assert code == 1, said
     assert "/lossy/image_raw" in detail and "image_reliability:=best_effort" in detail, said
 
 
@@ -72,7 +78,7 @@ def test_check_fails_over_a_statistics_file_that_cannot_be_written(tmp_path):
 def test_bench_measures_every_span_and_the_rate(tmp_path):
     file = tmp_path / "figures.json"
     done = run("bench", "--model", "random:tiny", "--device", "cpu", "--frames", "5", "--picture", "320x240", "--json", file,
-               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path))
+               XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
     assert (figures["frames"], figures["picture"], figures["size"]) == (5, [320, 240], [256, 256])
@@ -89,7 +95,7 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
 def infer(tmp_path, images, *options):
     """`infer` into the folder `out`."""
     return run("infer", "--model", "random:tiny", "--device", "cpu", "--image", *images, "--out", tmp_path / "out", *options,
-               timeout_secs=60, XDG_CACHE_HOME=str(tmp_path / "cache"))
+               XDG_CACHE_HOME=str(tmp_path / "cache"))
 
 
 def written(tmp_path) -> set[str]:

@@ -20,7 +20,7 @@ def driver(tmp_path_factory) -> dict[str, str]:
 
 
 def infer(tmp_path, picture, *options, **env):
-    return run("infer", *MODEL, "--image", picture, "--out", tmp_path / "out", *options, timeout_secs=60,
+    return run("infer", *MODEL, "--image", picture, "--out", tmp_path / "out", *options,
                XDG_CACHE_HOME=str(tmp_path / "cache"), **env)
 
 

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 
 import head_files
 import numpy as np
@@ -10,12 +9,13 @@ import pictures
 import pytest
 from decode import features_from_message
 from geometry_msgs.msg import PointStamped
-from node_process import run
+from node_process import logged_at, run
 from offline import infer, largest_difference
-from peer import until
+from peer import nanos
 from PIL import Image as Pillow
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import LabelInfo
+from waiting import repeat, until
 
 PHOTOGRAPH = pictures.photograph("coffee")
 DEPTH = ("depth/image", "depth/image/compressedDepth", "depth/camera_info", "depth/color/compressed", "points")
@@ -37,20 +37,10 @@ def pixels(message, dtype=np.uint8) -> np.ndarray:
     return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
 
 
-def calibrated(node, picture=PHOTOGRAPH, **fields):
-    """Makes the camera's calibration known, then asks for everything that is listened to, by one stamp."""
+def calibrated(node, picture=PHOTOGRAPH):
+    """Everything that is listened to, of one frame that came after the camera's calibration."""
     height, width = picture.shape[:2]
-    message = pictures.calibration(width, height, node.peer.stamp())
-    for name, value in fields.items():
-        setattr(message, name, value)
-
-    def answered():
-        node.camera_info.publish(message)
-        time.sleep(0.1)
-        stamp = node.send(picture)
-        answers = {name: inbox.answer(stamp, 2) for name, inbox in node.inboxes.items()}
-        return all(answers.values()) and answers
-    return until(answered, 20, f"all of {tuple(node.inboxes)}\n{node.node.tail()}")
+    return node.answers(picture, camera_info=pictures.calibration(width, height, node.peer.stamp()))
 
 
 def points(message) -> np.ndarray:
@@ -162,7 +152,7 @@ def test_depth_at_the_cameras_resolution(rig, heads):
 def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
     node = rig(listen=("features", "similarity"), options=("--features-dtype", "float32"))
     query = node.peer.publisher(PointStamped, f"{node.node.name}/query")
-    until(query.get_subscription_count, 10, "the node's subscription to queries")
+    until(query.get_subscription_count, "the node's subscription to queries")
 
     def ask(x, y):
         point = PointStamped()
@@ -173,36 +163,40 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
         tokens = features_from_message(features).astype(np.float64)
         return tokens @ reference / (np.linalg.norm(tokens, axis=-1) * np.linalg.norm(reference))
 
-    def answered(picture):
-        stamp = node.send(picture)
-        return node.inboxes["features"].answer(stamp, 5), node.inboxes["similarity"].answer(stamp, 1)
-
     # Nothing was asked: nothing is said.
-    assert answered(PHOTOGRAPH)[1] is None
-    ask(215, 100)
-    features, similarity = until(lambda: (lambda pair: all(pair) and pair)(answered(PHOTOGRAPH)), 10, "similarity")
+    before = node.ask(PHOTOGRAPH)
+
+    def asked_and_sent():
+        ask(215, 100)
+        node.send(PHOTOGRAPH)
+    repeat(asked_and_sent, lambda: len(node.inboxes["similarity"]), "similarity", log=node.node.tail)
+    assert nanos(node.inboxes["similarity"].messages[0].header.stamp) > nanos(before.header.stamp)
+    features, similarity = node.answers(PHOTOGRAPH).values()
     assert (similarity.encoding, similarity.width, similarity.height) == ("32FC1", 16, 16)
     # 40 x 30 pixels of the camera are a patch.
     reference = features_from_message(features)[3, 5].astype(np.float64)
     found = pixels(similarity, np.dtype("<f4"))
     assert np.abs(found - cosines(features, reference)).max() < 1e-5 and found[3, 5] == pytest.approx(1, abs=1e-6)
     assert similarity.header == features.header
+
     # What was pointed at stays, also in another picture and after a point outside.
-    ask(-5, 100)
-    features, similarity = answered(PHOTOGRAPH[:, ::-1])
+    def asked_outside():
+        ask(-5, 100)
+        node.send(PHOTOGRAPH)
+    repeat(asked_outside, lambda: any("the model sees nothing at (-5, 100)" in line for line in node.node.output.lines),
+           "the warning", log=node.node.tail)
+    features, similarity = node.answers(PHOTOGRAPH[:, ::-1]).values()
     assert np.abs(pixels(similarity, np.dtype("<f4")) - cosines(features, reference)).max() < 1e-5
-    until(lambda: answered(PHOTOGRAPH) and "the model sees nothing at (-5, 100)" in node.node.tail(), 10, "the warning")
 
 
 def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):
     node = rig(listen=("segmentation/image",), options=heads)
-    time.sleep(1)
     heard = []
     latched = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
                          durability=DurabilityPolicy.TRANSIENT_LOCAL)
     topic = f"{node.node.name}/segmentation/label_info"
     subscription = node.peer.node.create_subscription(LabelInfo, topic, heard.append, latched)
-    until(lambda: heard, 10, f"label_info\n{node.node.tail()}")
+    until(lambda: heard, "label_info", log=node.node.tail)
     named = {entry.class_id: entry.class_name for entry in heard[0].class_map}
     assert named == dict(enumerate(["floor", "wall", "chair", "robot"]))
     node.peer.node.destroy_subscription(subscription)
@@ -210,26 +204,24 @@ def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):
 
 def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     node = rig(listen=("depth/image", "points"), options=heads)
-    stamp = node.send(PHOTOGRAPH)
-    depth = node.inboxes["depth/image"].answer(stamp)
-    assert depth is not None
+    depth = node.ask(PHOTOGRAPH, "depth/image")
     assert largest_difference(pixels(depth, np.dtype("<f4")), infer(PHOTOGRAPH, *heads)["depth"]) < 1e-4
-    zero = pictures.calibration(640, 480, node.peer.stamp())
+    zero, small = pictures.calibration(640, 480, node.peer.stamp()), pictures.calibration(320, 240, node.peer.stamp())
     zero.k = [0.0] * 9
-    for message in (zero, pictures.calibration(320, 240, node.peer.stamp())):
-        node.camera_info.publish(message)
-        time.sleep(0.2)
-        assert node.inboxes["depth/image"].answer(node.send(PHOTOGRAPH)) is not None
-    assert len(node.inboxes["points"]) == 0
+    for message in (zero, small):
+        last = node.answers(PHOTOGRAPH, "depth/image", camera_info=message)["depth/image"]
     warnings = [line for line in node.node.output.lines if "no points" in line]
-    assert len(warnings) == 1 and "depth is not scaled" in warnings[0], warnings
+    assert warnings and "depth is not scaled" in warnings[0], warnings
+    assert all(logged_at(after) - logged_at(before) > 59 for before, after in zip(warnings, warnings[1:])), warnings
+    # The first points are those of a frame that came after a calibration that does.
+    first = min(nanos(message.header.stamp) for message in (calibrated(node)["points"], *node.inboxes["points"].messages))
+    assert first > nanos(last.header.stamp)
 
 
 def test_only_the_camera_picture_has_depth_in_a_letterbox(rig, heads):
     node = rig(listen=("depth/image", "segmentation/image"), options=(*heads, "--fit", "letterbox"))
-    stamp = node.send(PHOTOGRAPH)
-    depth = pixels(node.inboxes["depth/image"].answer(stamp), np.dtype("<f4"))
-    labels = pixels(node.inboxes["segmentation/image"].answer(stamp))
+    found = node.answers(PHOTOGRAPH)
+    depth, labels = pixels(found["depth/image"], np.dtype("<f4")), pixels(found["segmentation/image"])
     inside = np.zeros((256, 256), bool)
     inside[32:224] = True
     assert np.array_equal(np.isfinite(depth), inside) and np.array_equal(labels != 255, inside)

@@ -1,7 +1,6 @@
 """The code and the parameters in docs/: every block is read, and what can be run is run on messages of the running node."""
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,9 @@ import yaml
 from clip import Clip
 from geometry_msgs.msg import Transform
 from node_process import ROOT
-from peer import until
 from rig import OUTPUTS, Rig
 from vision_msgs.msg import LabelInfo, VisionClass
+from waiting import repeat
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 TOPICS = ("features", "features/reduced", "features/camera_info", "embedding", "depth/image", "points", "segmentation/image")
@@ -40,14 +39,12 @@ def answers(peer, tmp_path_factory, stride: str) -> tuple[dict, Path]:
     cache, clip = tmp_path_factory.mktemp("cache"), Clip.open(ROOT / "models" / "clip")
     node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=(*rooms_data.HEADS, "--points-stride", stride), namespace="/documented", cache=cache)
     try:
-        def asked(i=[0]):
+        def shown(i=[0]):
             i[0] += 1
-            node.camera_info.publish(clip.camera_info(peer.stamp()))
-            time.sleep(0.02)
-            stamp = node.send(clip.rgb[i[0] % len(clip)])
-            found = {topic: inbox.answer(stamp, 1) for topic, inbox in node.inboxes.items()}
-            return all(found.values()) and found
-        found = until(asked, 60, f"all of {TOPICS}\n{node.node.tail()}")
+            node.send(clip.rgb[i[0] % len(clip)])
+        # The basis of the principal components is that of the clip.
+        repeat(shown, lambda: len(node.inboxes["features/reduced"]), "features/reduced", every_secs=0.1, log=node.node.tail)
+        found = node.answers(clip.rgb[1], camera_info=clip.camera_info(peer.stamp()))
         return found, next((cache / "pixio_node" / "pca").iterdir())
     finally:
         node.close()

@@ -5,6 +5,7 @@ import pictures
 import pytest
 from decode import features_from_message
 from offline import cosine
+from waiting import repeat
 
 COLOUR = pictures.photograph("coffee")
 GREY = pictures.luma(COLOUR)
@@ -83,8 +84,7 @@ def node(peer):
 
 def send(node, encoding, pixels, padding: int = 0):
     """Publishes as `encoding`, every row followed by `padding` bytes, and returns the answer's features."""
-    stamp = node.peer.stamp()
-    message = pictures.image(pixels, stamp, encoding)
+    message = pictures.image(pixels, node.peer.stamp(), encoding)
     message.height, message.width = 480, 640
     if encoding.startswith("nv"):
         message.step = 640
@@ -92,9 +92,8 @@ def send(node, encoding, pixels, padding: int = 0):
         rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
         message.data = np.pad(rows, ((0, 0), (0, padding)), constant_values=200).tobytes()
         message.step += padding
-    node.camera.publish(message)
-    answer = node.inboxes["features"].answer(stamp)
-    assert answer is not None, node.node.tail()
+    answer = repeat(lambda: node.camera.publish(message), lambda: node.inboxes["features"].find(message.header.stamp),
+                    f"an answer to {encoding}", log=node.node.tail)
     return features_from_message(answer)
 
 

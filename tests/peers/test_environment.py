@@ -9,6 +9,7 @@ import pytest
 from node_process import Node
 from peer import Peer
 from rig import Rig
+from waiting import PATIENCE_SECS
 
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -42,14 +43,14 @@ def default_route():
         return
     made = "ip link add pixio0 type veth peer name pixio1 && ip link set pixio1 up && ip address add 10.99.0.1/24 dev pixio0" \
            " && ip link set pixio0 up && ip route add default dev pixio0"
-    works = subprocess.run(["sh", "-c", made], capture_output=True, timeout=10).returncode == 0
+    works = subprocess.run(["sh", "-c", made], capture_output=True, timeout=PATIENCE_SECS).returncode == 0
     yield "10.99.0.1" if works else None
-    subprocess.run(["ip", "link", "delete", "pixio0"], capture_output=True, timeout=10)
+    subprocess.run(["ip", "link", "delete", "pixio0"], capture_output=True, timeout=PATIENCE_SECS)
 
 
 def address(node) -> str:
     """Where the node says it is."""
-    line = node.wait_for_line(r"is in ROS domain", 5)
+    line = node.wait_for_line(r"is in ROS domain")
     assert line, node.tail()
     return line.split(" on ")[-1].strip()
 

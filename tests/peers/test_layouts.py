@@ -6,7 +6,7 @@ import pytest
 import rooms_data
 import yaml
 from node_process import ROOT, Node
-from peer import until
+from waiting import until
 
 CAMERA = "/camera/image_raw"
 PICTURES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
@@ -60,6 +60,6 @@ def foxglove() -> list[tuple[str, set[str]]]:
 def test_every_topic_is_one_of_the_node_and_of_the_panels_type(topics, layout):
     shown = layout()
     for topic, types in shown:
-        until(lambda: topics().get(topic, set()) & types, 10, f"{topic} with one of {types}")
+        until(lambda: topics().get(topic, set()) & types, f"{topic} with one of {types}")
     assert {CAMERA, "/pixio_node/features/pca", "/pixio_node/depth/color/compressed", "/pixio_node/points",
             "/pixio_node/segmentation/overlay/compressed"} <= {topic for topic, _ in shown}

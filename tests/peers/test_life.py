@@ -6,66 +6,79 @@ import time
 
 import pictures
 import pytest
+from cameras import Camera, Cameras
 from decode import features_from_message
-from peer import until
+from node_process import Node, logged_at
 from rcl_interfaces.msg import Log
+from waiting import until
 
 PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
 # In the order of a frame's life.
 SPANS = ["fit", "wait", "forward", "heads", "publish", "total", "age"]
 
 
+def closed(counts: dict) -> bool:
+    fates = ("published", "displaced", "refused", "unwanted")
+    return counts["in_flight"] == 0 and counts["received"] == sum(counts[fate] for fate in fates)
+
+
 def test_the_log_goes_to_rosout(rig, peer):
     log = peer.inbox(Log, "/rosout", reliable=True, depth=100)
+    started = int(time.time())
     node = rig()
     node.ask(PHOTOGRAPH)
-    # A warning made after everybody has met, so that it cannot be missed.
-    node.send(PHOTOGRAPH, encoding="jpeg2000")
-    entry = until(lambda: next((m for m in log.messages if "jpeg2000" in m.msg), None), 10, "the warning on /rosout")
+    # A warning made after everybody has met, and made again because one may be missed.
+    entry = node.feed(PHOTOGRAPH, lambda: next((m for m in log.messages if "jpeg2000" in m.msg), None), "the warning on /rosout",
+                      encoding="jpeg2000", every_secs=1)
     assert entry.level == Log.WARN
     assert "pixio_node" in entry.name and entry.file and entry.line > 0
-    assert abs(entry.stamp.sec - time.time()) < 60
+    assert started <= entry.stamp.sec <= time.time()
     peer.drop(log)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
     node = rig(namespace="/leaving")
-    until(lambda: "/leaving/pixio_node" in peer.node_names(), 10, "the node in the graph")
     for _ in range(5):
         node.ask(PHOTOGRAPH)
-    stamp = node.send(PHOTOGRAPH)
-    assert node.node.stop(how) == 0, node.node.tail()
-    until(lambda: "/leaving/pixio_node" not in peer.node_names(), 5, "the node gone from the graph")
+    with Node(namespace="/killed", remaps=()) as killed:
+        until(lambda: {"/leaving/pixio_node", "/killed/pixio_node"} <= peer.node_names(), "both nodes in the graph")
+        # Its ghost stays until its lease ends. The other one's would stay longer, for its lease is younger.
+        killed.process.kill()
+        assert node.node.stop(how) == 0, node.node.tail()
+    left = until(lambda: "/leaving/pixio_node" not in (names := peer.node_names()) and names, "the node gone from the graph")
+    assert "/killed/pixio_node" in left, left
     counts = node.node.counts()
-    n_received = counts["received"] - node.base["received"]
-    assert n_received in (5, 6) and counts["published"] - node.base["published"] >= 5, (counts, stamp)
-    told = counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"] + counts["in_flight"]
-    assert counts["received"] == told
+    assert counts["published"] - node.base["published"] >= 5 and closed(counts), counts
     noise = [line for line in node.node.output.lines if "ERROR" in line or "panicked" in line]
     assert not noise, noise
 
 
 def test_a_signal_that_is_said_twice_is_one_signal(rig):
     """A terminal tells the whole process group, and launch tells its processes once more."""
-    node = rig(namespace="/told_twice")
-    node.node.process.send_signal(signal.SIGINT)
-    time.sleep(0.002)
-    assert node.node.stop(signal.SIGINT) == 0, node.node.tail()
-
-
-def test_a_node_under_load_stops_within_seconds(rig):
-    node = rig()
-    stop_at = time.monotonic() + 2
-    while time.monotonic() < stop_at:
-        node.send(PHOTOGRAPH)
+    def told_twice() -> bool:
+        """Tells a node, and whether the second signal came within the half of a second that makes it the same."""
+        node = rig(namespace="/told_twice")
+        first = time.monotonic()
+        node.node.process.send_signal(signal.SIGINT)
         time.sleep(0.002)
-    asked = time.monotonic()
-    assert node.node.stop() == 0
-    assert time.monotonic() - asked < 5
-    counts = node.node.counts()
-    told = counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"] + counts["in_flight"]
-    assert counts["received"] == told and counts["displaced"] >= 0
+        node.node.process.send_signal(signal.SIGINT)
+        if time.monotonic() - first > 0.5:
+            return False
+        assert node.node.ended() == 0, node.node.tail()
+        return True
+    until(told_twice, "two signals at once")
+
+
+def test_a_node_stops_while_frames_keep_coming(rig, peer):
+    node = rig()
+    with Cameras(peer, [Camera("/camera/image_raw", PHOTOGRAPH, rate_hz=500)]) as feed:
+        until(lambda: node.counts()["received"] > node.base["received"] + 50, "frames", log=node.node.tail)
+        n_sent = len(feed.cameras[0].stamps)
+        assert node.node.stop() == 0, node.node.tail()
+        # They did.
+        until(lambda: len(feed.cameras[0].stamps) > n_sent, "a frame after the end")
+    assert closed(node.node.counts()), node.node.counts()
 
 
 def test_two_nodes_in_two_namespaces_serve_their_own_camera(rig, peer):
@@ -78,7 +91,8 @@ def test_two_nodes_in_two_namespaces_serve_their_own_camera(rig, peer):
         assert (of_left.header.frame_id, of_right.header.frame_id) == ("left", "right")
         assert (of_left.dtype, of_right.dtype) == ("float16", "float32")
         assert abs(features_from_message(of_left).astype("f4") - features_from_message(of_right)).max() > 0.1
-    assert len(left.inboxes["features"]) == len(right.inboxes["features"]) == 3
+    for node, own in ((left, "left"), (right, "right")):
+        assert {message.header.frame_id for message in node.inboxes["features"].messages} == {own}
 
 
 def test_a_remapped_output_goes_where_it_was_sent(rig, peer):
@@ -95,35 +109,54 @@ LINE = re.compile(r"INFO.*/camera/image_raw: (?P<rate_in>[\d.]+) Hz in, (?P<rate
                   r"(?P<times>no frame|ms p50/p95/p99: .*)$")
 
 
-def test_a_statistics_line_is_printed_every_period(rig):
+PERIOD_SECS = 0.2
+
+
+def test_a_statistics_line_is_printed_every_period_and_says_what_the_file_says(rig):
     node = rig()
-    n_before = len(node.node.output.lines)
-    started = time.monotonic()
-    for _ in range(20):
-        node.ask(PHOTOGRAPH)
-        time.sleep(0.1)
-    elapsed_secs = time.monotonic() - started
-    printed = [line for line in node.node.output.lines[n_before:] if "Hz in" in line]
-    lines = [LINE.search(line) for line in printed]
-    assert all(lines), printed
-    n_periods = elapsed_secs / 0.2
-    assert 0.6 * n_periods <= len(lines) <= n_periods + 1, (elapsed_secs, printed)
-    busy = [line for line in lines if float(line["rate_out"]) > 0]
-    assert len(busy) > len(lines) / 2, printed
-    for line in busy[1:-1]:
-        assert 1 < float(line["rate_in"]) < 30
-        assert re.findall(r"(\w+) [\d.]+/[\d.]+/[\d.]+", line["times"]) == SPANS, line[0]
+    start = len(node.node.output.lines)
+
+    def lines() -> list[str]:
+        return [line for line in node.node.output.lines[start:] if "Hz in" in line]
+
+    def are_regular() -> bool:
+        """Whether the last four lines came a period apart by the log's own stamps: now and then a machine is late."""
+        stamps = [logged_at(line) for line in lines()[-4:]]
+        return len(stamps) == 4 and all(0.99 * PERIOD_SECS < after - before < 1.5 * PERIOD_SECS for before, after in zip(stamps, stamps[1:]))
+    node.feed(PHOTOGRAPH, lambda: len(lines()) >= 10 and are_regular(), "a line every period", every_secs=0.1)
+    assert node.node.stop() == 0, node.node.tail()
+    # Line and object of a period are written together; the last object has no line.
+    *periods, final = node.node.stats()
+    assert final["final"] and not any(period["final"] for period in periods)
+    printed = lines()
+    of_file = periods[-len(printed):]
+    before = [period["counts"] for period in periods[-len(printed) - 1:-1]]
+    assert len(of_file) == len(before) == len(printed)
+    n_busy = 0
+    for line, period, earlier in zip(printed, of_file, before):
+        found = LINE.search(line)
+        assert found, line
+        for rate, fate in (("rate_in", "received"), ("rate_out", "published")):
+            n = period["counts"][fate] - earlier[fate]
+            assert float(found[rate]) == pytest.approx(n / period["period_secs"], abs=0.051), (line, period)
+        if all(span["n"] for span in period["spans"].values()):
+            n_busy += 1
+            assert re.findall(r"(\w+) [\d.]+/[\d.]+/[\d.]+", found["times"]) == SPANS, line
+    assert n_busy > 0
 
 
 def test_the_statistics_file_gets_every_period_too(rig):
     node = rig()
-    for _ in range(10):
+
+    def of_one_frame() -> dict | None:
+        """The spans of a period that has the whole of one frame and nothing else."""
+        n = len(node.node.stats())
         node.ask(PHOTOGRAPH)
-        time.sleep(0.1)
-    periods = node.node.stats()
-    assert len(periods) >= 5
-    spans = next(period["spans"] for period in reversed(periods) if period["spans"]["total"]["n"] > 0)
+        node.settled()
+        found = (period["spans"] for period in node.node.stats()[n:])
+        return next((spans for spans in found if all(span["n"] == 1 for span in spans.values())), None)
+    spans = until(of_one_frame, "a period with one frame")
     assert set(spans) == set(SPANS)
     for span in spans.values():
-        assert 0 < span["p50"] <= span["p95"] <= span["p99"] < 10_000, spans
+        assert 0 < span["p50"] <= span["p95"] <= span["p99"], spans
     assert spans["forward"]["p50"] < spans["total"]["p50"] <= spans["age"]["p50"]

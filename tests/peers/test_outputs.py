@@ -1,14 +1,13 @@
 """The outputs beside ~/features, and that nothing is computed for nobody."""
 
 import io
-import time
 
 import numpy as np
 import pictures
 from decode import features_from_message
 from offline import infer, largest_difference
-from peer import until
 from PIL import Image as Pillow
+from waiting import until
 
 PHOTOGRAPHS = [pictures.photograph(name) for name in pictures.NAMES]
 
@@ -19,19 +18,15 @@ def array(message, channels: int, dtype) -> np.ndarray:
 
 def settled(node, output: str, channels: int, dtype) -> list[np.ndarray]:
     """Shows pictures until the output gives each the same values in two rounds running."""
-    before, deadline = None, time.monotonic() + 60
-    while time.monotonic() < deadline:
-        answers = []
-        for photograph in PHOTOGRAPHS:
-            stamp = node.send(photograph)
-            answers.append(node.inboxes[output].answer(stamp, 0.5))
-        if None in answers:
-            continue
-        now = [array(message, channels, dtype) for message in answers]
-        if before is not None and all(np.array_equal(a, b) for a, b in zip(before, now)):
-            return now
-        before = now
-    raise AssertionError(f"{output} did not settle\n{node.node.tail()}")
+    # The first frames go into the basis.
+    node.answers(PHOTOGRAPHS[0], output, every_secs=0.1)
+    rounds = []
+
+    def is_settled() -> bool:
+        rounds.append([array(node.ask(photograph, output), channels, dtype) for photograph in PHOTOGRAPHS])
+        return len(rounds) > 1 and all(np.array_equal(a, b) for a, b in zip(*rounds[-2:]))
+    until(is_settled, f"{output} that settles", log=node.node.tail)
+    return rounds[-1]
 
 
 def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
@@ -43,10 +38,8 @@ def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
         colours = settled(node, "features/pca", 3, np.uint8)
         message = node.ask(PHOTOGRAPHS[0], "features/reduced")
         assert (message.encoding, message.step, message.is_bigendian) == ("32FC16", message.width * 64, 0)
-        picture = node.ask(PHOTOGRAPHS[0], "features/pca")
+        picture, file = node.answers(PHOTOGRAPHS[0], "features/pca", "features/pca/compressed").values()
         assert picture.encoding == "rgb8" and picture.header.frame_id == "camera_optical"
-        file = node.inboxes["features/pca/compressed"].answer(picture.header.stamp)
-        assert file is not None
         decoded = np.asarray(Pillow.open(io.BytesIO(bytes(file.data))).convert("RGB"))
         assert np.array_equal(decoded, array(picture, 3, np.uint8))
         seen.append((reduced, colours))
@@ -69,9 +62,9 @@ def test_reduced_keeps_what_the_features_hold_along_the_basis(rig):
     settled(node, "features/reduced", 16, np.dtype("<f4"))
     tokens, reduced = [], []
     for photograph in PHOTOGRAPHS:
-        message = node.ask(photograph, "features/reduced")
+        features, message = node.answers(photograph).values()
         reduced.append(array(message, 16, np.dtype("<f4")).reshape(-1, 16))
-        tokens.append(features_from_message(node.inboxes["features"].answer(message.header.stamp)).reshape(-1, 192))
+        tokens.append(features_from_message(features).reshape(-1, 192))
     x, y = np.concatenate(tokens), np.concatenate(reduced)
     x = np.hstack([x, np.ones((len(x), 1))])
     fitted, *_ = np.linalg.lstsq(x[::2], y[::2], rcond=None)
@@ -91,8 +84,7 @@ def test_embedding_equals_infer(rig):
 
 def test_outputs_name_the_model_and_its_revision(rig):
     node = rig(listen=("features", "embedding"))
-    features = node.ask(PHOTOGRAPHS[0])
-    embedding = node.inboxes["embedding"].answer(features.header.stamp)
+    features, embedding = node.answers(PHOTOGRAPHS[0]).values()
     assert features.model == embedding.model and "tiny" in features.model
     assert features.revision == embedding.revision
     assert len(features.revision) == 12 and set(features.revision) <= set("0123456789abcdef")
@@ -106,11 +98,8 @@ def forwards(node) -> int:
 def test_nothing_is_computed_for_nobody(rig):
     node = rig(listen=())
     at_start = forwards(node)
-    for _ in range(10):
-        node.send(PHOTOGRAPHS[0])
-        time.sleep(0.05)
-    until(lambda: node.counts()["received"] == node.base["received"] + 10, 5, "ten frames")
-    counts = node.counts()
+    node.feed(PHOTOGRAPHS[0], lambda: node.counts()["received"] >= node.base["received"] + 10, "ten frames")
+    counts = node.settled()
     assert (counts["unwanted"], counts["published"]) == (counts["received"], 0) and forwards(node) == at_start
 
     # A listener who comes late is served, and only what he listens to is made.
@@ -121,15 +110,14 @@ def test_nothing_is_computed_for_nobody(rig):
     # And when he has gone, the work stops.
     node.peer.drop(node.inboxes.pop("embedding"))
 
-    def passed_over():
+    def passed_over(n: int):
         before = node.counts()["unwanted"]
-        node.send(PHOTOGRAPHS[0])
-        time.sleep(0.5)
-        return node.counts()["unwanted"] > before
-    until(passed_over, 15, "frames are unwanted again")
+        node.feed(PHOTOGRAPHS[0], lambda: node.counts()["unwanted"] >= before + n, f"{n} frames that are unwanted again")
+    passed_over(1)
+    node.settled()
     n_forwards = forwards(node)
-    for _ in range(3):
-        assert passed_over()
+    passed_over(5)
+    node.settled()
     assert forwards(node) == n_forwards and len(inbox) >= 1
     assert node.node.stop() == 0
     final = node.node.counts()

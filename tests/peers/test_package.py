@@ -12,6 +12,7 @@ import pytest
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from node_process import ROOT, Node
 from vision_messages import PREFIX as VISION_MSGS
+from waiting import LONG_SECS, PATIENCE_SECS
 from workspace import PACKAGE, VENV, Workspace, result, tools
 
 PEER = Path(__file__).with_name("installed_peer.py")
@@ -35,7 +36,7 @@ def interfaces(tmp_path_factory) -> Workspace:
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     prefix = tmp_path_factory.mktemp("installed") / "a prefix"
-    made = subprocess.run([ROOT / "scripts" / "install", prefix], capture_output=True, text=True, timeout=600)
+    made = subprocess.run([ROOT / "scripts" / "install", prefix], capture_output=True, text=True, timeout=LONG_SECS)
     assert made.returncode == 0, made.stdout + made.stderr
     return prefix
 
@@ -49,7 +50,7 @@ def files(prefix: Path) -> set[str]:
 def configured(source: Path, build: Path, **environment) -> str:
     """What a failing configuration says, as one line."""
     failed = subprocess.run([VENV / "bin" / "cmake", "-S", source, "-B", build], env=tools(**environment),
-                            capture_output=True, text=True, timeout=120)
+                            capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert failed.returncode != 0, failed.stdout
     return " ".join(failed.stderr.split())
 
@@ -87,19 +88,19 @@ def test_a_shell_that_sources_scripts_install_finds_the_package(installed):
     script = '. "$0"; . "$0"; printf %s "$AMENT_PREFIX_PATH"'
     for before, after in ((None, str(installed)), ("/opt/ros/jazzy", f"{installed}:/opt/ros/jazzy")):
         said = subprocess.run(["sh", "-c", script, setup], env=tools() | {"AMENT_PREFIX_PATH": before or ""},
-                              capture_output=True, text=True, timeout=10)
+                              capture_output=True, text=True, timeout=PATIENCE_SECS)
         assert (said.stdout, said.stderr) == (after, "")
 
 
 def test_scripts_install_refuses_what_is_no_prefix(tmp_path):
     for arguments, told in (((), "usage: scripts/install PREFIX"), (("/dev/null/x",), "/dev/null/x cannot be made"),
                             (("--force",), "unknown option --force"), ((tmp_path / "a:b",), "a:b has a colon")):
-        refused = subprocess.run([ROOT / "scripts" / "install", *arguments], capture_output=True, text=True, timeout=30)
+        refused = subprocess.run([ROOT / "scripts" / "install", *arguments], capture_output=True, text=True, timeout=PATIENCE_SECS)
         assert refused.returncode == 1 and told in refused.stderr, refused.stderr
 
 
 def test_the_installed_binary_knows_where_libtorch_is(built):
-    dynamic = subprocess.check_output(["readelf", "-d", built.prefix / BINARY], text=True, timeout=30)
+    dynamic = subprocess.check_output(["readelf", "-d", built.prefix / BINARY], text=True, timeout=PATIENCE_SECS)
     paths = re.search(r"\(R(?:UN)?PATH\).*\[(.*)\]", dynamic)[1].split(":")
     assert all(path.startswith("/") for path in paths)
     assert any((Path(path) / "libtorch_cpu.so").exists() for path in paths)

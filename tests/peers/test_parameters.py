@@ -1,12 +1,12 @@
 """Parameters through the node's services, as `ros2 param` uses them."""
 
 import io
-import time
 
 import numpy as np
 import pictures
 import pytest
-from peer import until
+from cameras import answered, no_faster
+from peer import nanos
 from PIL import Image as Pillow
 from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
@@ -26,8 +26,7 @@ def node(peer):
 @pytest.fixture(scope="module")
 def client(node):
     made = AsyncParameterClient(node.peer.node, node.node.name)
-    assert made.wait_for_services(10)
-    time.sleep(0.3)
+    node.peer.meet(made.services_are_ready)
     return made
 
 
@@ -55,14 +54,12 @@ def test_list_holds_every_parameter(node, client):
 def test_max_rate_changes_while_the_node_runs(node, client):
     assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=2.0)]).results[0].successful
     assert values(node, client, "max_rate")[0][1].double_value == 2.0
-    inbox = node.inboxes["features"]
-    n_before = len(inbox)
-    for _ in range(60):
-        node.send(PHOTOGRAPH)
-        time.sleep(0.05)
-    time.sleep(0.3)
-    n_answers = len(inbox) - n_before
-    assert 4 <= n_answers <= 9, f"{n_answers} answers in three seconds at two a second"
+    since = nanos(node.peer.stamp())
+
+    def served() -> list | None:
+        found = answered(node.inboxes["features"], since)
+        return found if len(found) >= 8 else None
+    assert no_faster(node.feed(PHOTOGRAPH, served, "eight answers"), 2)
     assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
     node.ask(PHOTOGRAPH)
 
@@ -109,8 +106,7 @@ def dense(peer, tmp_path_factory):
     made = Rig(peer, namespace="/dense", camera="/dense_camera/image_raw", options=options,
                listen=("features", "embedding", "depth/image", "points", "segmentation/image", "segmentation/overlay/compressed"))
     client = AsyncParameterClient(peer.node, made.node.name)
-    assert client.wait_for_services(10)
-    time.sleep(0.3)
+    peer.meet(client.services_are_ready)
     yield made, client
     made.close()
 
@@ -127,12 +123,14 @@ def test_outputs_go_off_and_on(dense, name, outputs):
     node, client = dense
     others = [other for other in ("features", "embedding", "depth/image", "segmentation/image") if other not in outputs]
     set_to(node, client, name, False)
-    stamp = node.send(PHOTOGRAPH)
-    assert all(node.inboxes[other].answer(stamp, 10) for other in others), node.node.tail()
-    assert not any(node.inboxes[output].answer(stamp, 0.2) for output in outputs)
+    last = node.answers(PHOTOGRAPH, *others)[others[0]]
     set_to(node, client, name, True)
-    stamp = node.send(PHOTOGRAPH)
-    assert all(node.inboxes[output].answer(stamp, 10) for output in outputs), node.node.tail()
+    since = nanos(node.peer.stamp())
+    node.answers(PHOTOGRAPH, *outputs)
+    # Nothing came of what was sent while they were off.
+    for output in outputs:
+        stamps = {nanos(message.header.stamp) for message in node.inboxes[output].messages}
+        assert not any(nanos(last.header.stamp) <= stamp < since for stamp in stamps), output
 
 
 def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
@@ -140,16 +138,12 @@ def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
     height, width = PHOTOGRAPH.shape[:2]
 
     def answers():
-        node.camera_info.publish(pictures.calibration(width, height, node.peer.stamp()))
-        time.sleep(0.1)
-        stamp = node.send(PHOTOGRAPH)
-        found = [node.inboxes[name].answer(stamp, 2) for name in ("depth/image", "points")]
-        return all(found) and found
-    depth = np.frombuffer(until(answers, 20, "depth and points")[0].data, np.float32)
+        return node.answers(PHOTOGRAPH, "depth/image", "points", camera_info=pictures.calibration(width, height, node.peer.stamp())).values()
+    depth = np.frombuffer(next(iter(answers())).data, np.float32)
     low, high = (float(value) for value in np.quantile(depth, (0.25, 0.75)))
     set_to(node, client, "max_depth", high)
     set_to(node, client, "min_depth", low)
-    image, cloud = until(answers, 20, "depth and points")
+    image, cloud = answers()
     limited = np.frombuffer(image.data, np.float32)
     inside = (np.float32(low) <= depth) & (depth <= np.float32(high))
     assert (limited[inside] == depth[inside]).all() and 0.4 < inside.mean() < 0.6
@@ -182,12 +176,12 @@ def test_the_overlay_fades(dense):
 def test_the_log_level_changes_while_the_node_runs(dense):
     node, client = dense
 
-    def refused_line(encoding: str, level: str) -> bool:
-        n_before = len(node.node.output.lines)
-        node.send(PHOTOGRAPH, encoding=encoding)
-        return bool(node.node.wait_for_line(rf"{level}.*{encoding}", 3, n_before))
+    def lines(encoding: str) -> list[str]:
+        return [line for line in node.node.output.lines if "WARN" in line and encoding in line]
     set_to(node, client, "log_level", "error")
-    assert not refused_line("nonsense1", "WARN")
+    before = node.counts()["refused"]
+    node.feed(PHOTOGRAPH, lambda: node.counts()["refused"] > before, "a refusal", encoding="nonsense1")
     set_to(node, client, "log_level", "info")
     # One warning in five seconds.
-    until(lambda: refused_line("nonsense2", "WARN"), 15, "a warning")
+    node.feed(PHOTOGRAPH, lambda: lines("nonsense2"), "a warning", every_secs=0.2, encoding="nonsense2")
+    assert not lines("nonsense1")

@@ -45,7 +45,7 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
     assert figures["delta1"] > 0.95 and figures["pixels"] > 250_000, figures
     # The node says the same of it.
     written = run("infer", "--model", model, "--device", "cpu", "--image", motorcycle / "rgb/motorcycle.png", "--out",
-                  tmp_path, "--depth-head", tmp_path / "depth.safetensors", timeout_secs=60)
+                  tmp_path, "--depth-head", tmp_path / "depth.safetensors")
     assert written.returncode == 0, written.stderr
     [picture] = Dataset.open(motorcycle, "depth").pictures
     depth = load_file(tmp_path / "motorcycle.safetensors")["depth"]

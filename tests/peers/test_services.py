@@ -1,12 +1,13 @@
 """The node's services, as `ros2 service call` uses them."""
 
-import time
+import itertools
 
 import numpy as np
 import pictures
 import pytest
-from peer import until
+from peer import nanos
 from std_srvs.srv import SetBool, Trigger
+from waiting import repeat, until
 
 PHOTOGRAPHS = [pictures.photograph(name, 320, 240) for name in pictures.NAMES]
 
@@ -18,8 +19,7 @@ class Services:
         self._peer = node.peer
         self._clients = {name: self._peer.node.create_client(kind, f"{node.node.name}/{name}")
                          for name, kind in (("set_enabled", SetBool), ("save_pca_basis", Trigger), ("reset_pca_basis", Trigger))}
-        assert all(client.wait_for_service(10) for client in self._clients.values())
-        time.sleep(0.3)
+        self._peer.meet(lambda: all(client.service_is_ready() for client in self._clients.values()))
 
     def call(self, name: str, **fields):
         client = self._clients[name]
@@ -49,15 +49,14 @@ def test_a_node_that_is_not_enabled_counts_frames_and_serves_none(serving):
     node.ask(PHOTOGRAPHS[0])
     answer = services.call("set_enabled", data=False)
     assert answer.success and "not enabled" in answer.message, answer
-    n_answers, before = len(node.inboxes["features"]), node.counts()
-    for _ in range(10):
-        node.send(PHOTOGRAPHS[0])
-        time.sleep(0.05)
-    counts = until(lambda: (now := node.counts())["received"] >= before["received"] + 9 and now, 5, "the frames in the books")
-    assert counts["unwanted"] >= before["unwanted"] + 9 and len(node.inboxes["features"]) == n_answers, counts
+    off, before = nanos(node.peer.stamp()), node.settled()
+    node.feed(PHOTOGRAPHS[0], lambda: node.counts()["unwanted"] >= before["unwanted"] + 10, "ten frames that are not served")
+    after, on = node.settled(), nanos(node.peer.stamp())
+    assert after["unwanted"] - before["unwanted"] == after["received"] - before["received"], (before, after)
     answer = services.call("set_enabled", data=True)
     assert answer.success and answer.message == "enabled", answer
     node.ask(PHOTOGRAPHS[0])
+    assert not any(off <= nanos(message.header.stamp) < on for message in node.inboxes["features"].messages)
 
 
 def test_a_basis_is_thrown_away_estimated_anew_and_kept_by_asking(serving, rig, tmp_path):
@@ -65,15 +64,9 @@ def test_a_basis_is_thrown_away_estimated_anew_and_kept_by_asking(serving, rig, 
     answer = services.call("save_pca_basis")
     assert not answer.success and "16 frames" in answer.message, answer
 
-    def gathered() -> np.ndarray:
-        """The reduced features of the first photograph, as soon as there is a basis."""
-        for i in range(40):
-            stamp = node.send(PHOTOGRAPHS[i % 4])
-            if i % 4 == 0 and (found := node.inboxes["features/reduced"].answer(stamp, 0.5)):
-                return np.frombuffer(found.data, np.float32)
-            time.sleep(0.05)
-        raise AssertionError(f"no basis after forty frames\n{node.node.tail()}")
-    first = gathered()
+    shown = itertools.cycle(PHOTOGRAPHS)
+    repeat(lambda: node.send(next(shown)), lambda: len(node.inboxes["features/reduced"]), "a basis", every_secs=0.05, log=node.node.tail)
+    first = np.frombuffer(node.ask(PHOTOGRAPHS[0], "features/reduced").data, np.float32)
     file = next((tmp_path / "pixio_node" / "pca").iterdir())
     file.unlink()
     answer = services.call("save_pca_basis")
@@ -82,13 +75,13 @@ def test_a_basis_is_thrown_away_estimated_anew_and_kept_by_asking(serving, rig, 
 
     answer = services.call("reset_pca_basis")
     assert answer.success and "16 frames" in answer.message, answer
+
     # Over one photograph alone the components are others.
     def again():
         node.send(PHOTOGRAPHS[0])
-        time.sleep(0.05)
         answer = services.call("save_pca_basis")
         return answer.success and answer.message
-    assert until(again, 20, f"a new basis\n{node.node.tail()}") != saved
+    assert until(again, "a new basis", log=node.node.tail) != saved
     second = np.frombuffer(node.ask(PHOTOGRAPHS[0], "features/reduced").data, np.float32)
     assert first.shape == second.shape and not np.allclose(first, second, atol=1e-3)
     # The next start has the one that was kept.

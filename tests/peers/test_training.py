@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from training_data import TOOLS, data_folder, model_folder, read_card, tool, train
 from transformers import PixioModel
+from waiting import PATIENCE_SECS
 
 from pixio_heads import LinearHead  # noqa: I001
 from training import encoder as encoders
@@ -387,7 +388,7 @@ def test_wrong_options_are_refused(tmp_path, model, data, why, capsys):
 
 def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
     command = [sys.executable, TOOLS / "train_head.py", model, tmp_path, "--task", "depth", "--out", tmp_path / "head"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert done.returncode == 1, done.stderr
     assert done.stderr == f"error: {tmp_path / 'rgb'} has no pictures (.png or .jpg)\n"
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from node_process import ROOT, end_with_parent, environment
+from waiting import LONG_SECS, PATIENCE_SECS
 
 VENV = Path(sys.prefix)
 PACKAGE = "pixio_node"
@@ -33,9 +34,9 @@ class Workspace:
     def prefix(self) -> Path:
         return self.folder / "install" / PACKAGE
 
-    def colcon(self, *arguments: str, with_cargo: bool = True, timeout_secs: float = 600) -> subprocess.CompletedProcess:
+    def colcon(self, *arguments: str, with_cargo: bool = True) -> subprocess.CompletedProcess:
         return subprocess.run(["colcon", *arguments], cwd=self.folder, env=tools(with_cargo), capture_output=True, text=True,
-                              timeout=timeout_secs)
+                              timeout=LONG_SECS)
 
     def build(self, *cmake_args: str, with_cargo: bool = True) -> "Workspace":
         """Builds and installs the package; an AssertionError with what colcon said when that fails."""
@@ -54,10 +55,10 @@ class Workspace:
                                 stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
 
 
-def result(process: subprocess.Popen, timeout_secs: float = 60) -> str:
+def result(process: subprocess.Popen) -> str:
     """What the process has printed, once it has ended well."""
     try:
-        said, errors = process.communicate(timeout=timeout_secs)
+        said, errors = process.communicate(timeout=PATIENCE_SECS)
     finally:
         process.kill()
     assert process.returncode == 0, said + errors
