@@ -51,7 +51,10 @@ fn run_command(signals: Signals) -> ExitCode {
         match arg.into_string() {
             Ok(arg) => args.push(arg),
             Err(arg) => {
-                console::say(format!("error: {} is not UTF-8: rename the file or link to it\n", arg.display()));
+                console::say(format!(
+                    "error: {} is not UTF-8: rename the file or link to it\n",
+                    arg.display()
+                ));
                 return ExitCode::from(2);
             }
         }
@@ -71,7 +74,9 @@ fn run_command(signals: Signals) -> ExitCode {
 
     let outcome = match command {
         Command::Run => run(Launch { config, values, names, environment, log, signals }),
-        Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }, signals),
+        Command::Infer { images, out, layers } => {
+            infer(&config, &infer::Options { images, out, layers }, signals)
+        }
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
         Command::Build { sizes, batches, layers, out, python } => {
             build(&config, build::Options { sizes, batches, layers, out, python }, signals)

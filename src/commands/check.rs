@@ -210,8 +210,9 @@ fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failu
     let full_name = names.fully_qualified();
     let options =
         Options { names, domain_id: environment.domain_id, address, parameters, records: None, ended };
-    let listened = Edge::open(options)
-        .and_then(|mut edge| listen(table, &mut edge, (model, &config), (&shared, &board), &end).map(|()| edge));
+    let listened = Edge::open(options).and_then(|mut edge| {
+        listen(table, &mut edge, (model, &config), (&shared, &board), &end).map(|()| edge)
+    });
     let left = listened.and_then(Edge::close);
     listener.obey();
     if table.pass("node", left).is_some() {

@@ -28,8 +28,6 @@ const MOST_LOOKS: usize = 10 * PATIENCE;
 /// Says how many texts were lost, in the form of all others.
 type Notice = Box<dyn Fn(u64) -> String + Send + Sync>;
 
-static NOTICE: OnceLock<Notice> = OnceLock::new();
-
 static STDERR: LazyLock<Queue> = LazyLock::new(|| {
     // Not through std's handle, whose lock would be held while a write waits.
     let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned().map(File::from) else {
@@ -52,7 +50,7 @@ pub fn flush() {
 /// `text` is what stands for that many lost texts, from now on.
 pub fn announce_losses(text: impl Fn(u64) -> String + Send + Sync + 'static) {
     // A process has one log, and the first one stays.
-    let _already = NOTICE.set(Box::new(text));
+    let _already = STDERR.0.notice.set(Box::new(text));
 }
 
 /// `text`, or its beginning if it is longer than `most_bytes`, which has room for the mark of that.
@@ -75,6 +73,7 @@ struct Queue(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    notice: OnceLock<Notice>,
     /// Whether the stream takes more; there is none without a thread that writes.
     takes_more: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -94,14 +93,17 @@ struct Waiting {
 impl Queue {
     /// A queue that a thread of its own empties into `stream`. The thread is never joined: it may wait for a reader
     /// for ever, and ends with the process.
-    fn start(mut stream: impl Write + Send + 'static, takes_more: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    fn start(
+        mut stream: impl Write + Send + 'static,
+        takes_more: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let queue = Self::default();
         let writer = queue.clone();
         let write = move || {
             loop {
                 let Waiting { n_lost, text } = writer.next();
                 // There is nowhere to report that stderr is closed.
-                let _closed = match (n_lost, NOTICE.get()) {
+                let _closed = match (n_lost, writer.0.notice.get()) {
                     (0, _) | (_, None) => Ok(()),
                     (n, Some(notice)) => stream.write_all(notice(n).as_bytes()),
                 }
@@ -195,4 +197,74 @@ impl Write for Patient {
 /// Whether a write to `stream` would go on; waits for that at most `timeout`. What cannot be told goes on.
 fn takes_more(stream: &File, timeout: PollTimeout) -> bool {
     poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], timeout).map_or(true, |n| 0 < n)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes a text whenever it is let to.
+    struct Gate(mpsc::Receiver<()>, Arc<Mutex<String>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A queue into a gate, what opens the gate, and what went through.
+    fn gated(takes_more: bool) -> (Queue, mpsc::Sender<()>, Arc<Mutex<String>>) {
+        let ((open, gate), through) = (mpsc::channel(), Arc::<Mutex<String>>::default());
+        let queue = Queue::start(Gate(gate, Arc::clone(&through)), move || takes_more);
+        let _new = queue.0.notice.set(Box::new(|n| format!("{n} lost\n")));
+        (queue, open, through)
+    }
+
+    #[test]
+    fn texts_come_out_in_their_order_before_a_flush_is_over() {
+        let (queue, open, through) = gated(true);
+        for n in 0..MOST_TEXTS / 2 {
+            queue.push(format!("{n}\n"));
+            open.send(()).unwrap();
+        }
+        queue.flush();
+        let expect: String = (0..MOST_TEXTS / 2).map(|n| format!("{n}\n")).collect();
+        assert_eq!(*through.lock().unwrap(), expect);
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_costs_the_oldest_texts_and_says_how_many() {
+        let (queue, open, through) = gated(false);
+        queue.push("first\n".into());
+        // On its way to the stream.
+        while !queue.0.lock().is_writing {
+            std::thread::yield_now();
+        }
+        (0..MOST_TEXTS + 300).for_each(|n| queue.push(format!("{n}\n")));
+        assert_eq!(queue.0.lock().waiting.len(), MOST_TEXTS);
+        // Ends although nothing is taken.
+        queue.flush();
+        (0..MOST_TEXTS + 2).for_each(|_| open.send(()).unwrap());
+        queue.flush();
+        let kept = (300..MOST_TEXTS + 300).map(|n| format!("{n}\n"));
+        let expect: String =
+            ["first\n".to_owned(), "300 lost\n".to_owned()].into_iter().chain(kept).collect();
+        assert_eq!(*through.lock().unwrap(), expect);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character_and_keeps_its_end_of_line() {
+        assert_eq!(cut("short\n".into(), 20), "short\n");
+        let long = cut("ä".repeat(100) + "\n", 20);
+        assert_eq!(long, "äääää… (cut)\n");
+        assert!(long.len() <= 20);
+    }
 }

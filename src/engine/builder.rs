@@ -270,7 +270,11 @@ fn start(python: &Path, work: &Path) -> std::io::Result<Box<dyn ChildWrapper>> {
     child::spawn(command)
 }
 
-fn listen(tool: &mut dyn ChildWrapper, python: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Made>, BuildError> {
+fn listen(
+    tool: &mut dyn ChildWrapper,
+    python: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<Made>, BuildError> {
     let mut made = Vec::new();
     let Some(stdout) = tool.stdout().take() else { return Ok(made) };
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {

@@ -35,7 +35,9 @@ const STOPPING: u32 = 10;
 const LEAVING: u32 = 30;
 
 /// Dropped when the node begins to leave the graph: from here on DDS's threads may end.
-pub(super) struct Serving(#[expect(dead_code, reason = "the other side waits for its end")] Sender<Infallible>);
+pub(super) struct Serving(
+    #[expect(dead_code, reason = "the other side waits for its end")] Sender<Infallible>,
+);
 
 /// The thread that watches. Joined or dropped when the node has left the graph.
 pub(super) struct Watchdog {
@@ -145,7 +147,10 @@ impl Thread {
         self.n_switches = pulse.n_switches;
         self.n_still = if moved { 0 } else { self.n_still + 1 };
         if STUCK <= self.n_still {
-            bail!("DDS is stuck: its thread \"{}…\" does not move any more; nothing is received or sent", self.name);
+            bail!(
+                "DDS is stuck: its thread \"{}…\" does not move any more; nothing is received or sent",
+                self.name
+            );
         }
         Ok(())
     }
@@ -201,7 +206,9 @@ mod tests {
     const NAME: &str = THREADS[0];
 
     fn status(state: &str, n: u64) -> String {
-        format!("Name:\t{NAME}\nState:\t{state}\nvoluntary_ctxt_switches:\t{n}\nnonvoluntary_ctxt_switches:\t1\n")
+        format!(
+            "Name:\t{NAME}\nState:\t{state}\nvoluntary_ctxt_switches:\t{n}\nnonvoluntary_ctxt_switches:\t1\n"
+        )
     }
 
     /// Looks once for every status, `None` being a thread that is not there. Gives what was found at which look.
@@ -235,7 +242,8 @@ mod tests {
     fn a_thread_that_waits_for_the_processor_or_a_disk_lives() {
         check((0..100).map(|_| Some(status("R (running)", 3))), None);
         check((0..100).map(|_| Some(status("D (disk sleep)", 3))), None);
-        let starved = (0..100).map(|n| Some(status(if n % 10 == 0 { "R (running)" } else { "S (sleeping)" }, 3)));
+        let starved =
+            (0..100).map(|n| Some(status(if n % 10 == 0 { "R (running)" } else { "S (sleeping)" }, 3)));
         check(starved, None);
     }
 

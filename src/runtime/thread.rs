@@ -58,9 +58,7 @@ impl Stage {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        let outcome = thread.join().unwrap_or_else(|panic| {
-            Err(anyhow!("panicked: {}", panic_text(&*panic)))
-        });
+        let outcome = thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic))));
         outcome.with_context(|| self.name.clone())
     }
 }
