@@ -3,6 +3,7 @@
 
 mod options;
 
+use std::io::{ErrorKind, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use crate::commands::bench::Images;
 use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
 use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
+use crate::console;
 use crate::geometry::Size;
 use crate::ros::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::environment::{Environment, EnvironmentError};
@@ -111,13 +113,21 @@ impl UsageError {
     /// for help and version, 2 for mistakes.
     pub fn report(&self) -> ExitCode {
         match self {
+            Self::Options(err) if !err.use_stderr() => match err.print() {
+                Err(err) if err.kind() != ErrorKind::BrokenPipe => {
+                    console::say(format!("error: cannot write to stdout: {err}\n"));
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::SUCCESS,
+            },
             Self::Options(err) => {
-                // Nobody can be told that nothing can be told.
-                let _unprinted = err.print();
-                if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+                let text = err.render();
+                let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                console::say(if colors { text.ansi().to_string() } else { text.to_string() });
+                ExitCode::from(2)
             }
             _ => {
-                eprintln!("error: {self}");
+                console::say(format!("error: {self}\n"));
                 ExitCode::from(2)
             }
         }

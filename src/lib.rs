@@ -17,11 +17,15 @@
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
 //!   dropped. Until a stage fails, every frame that does not come out is counted where it ends.
 //! - No stage touches what it has sent on.
+//! - No code runs in a signal handler, and only [`console`] prints.
 //! - The header of a frame goes unchanged to every output made from it.
+
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod diagnostics;
 pub mod encode;
 pub mod engine;

@@ -1,11 +1,15 @@
 //! Logs: `tracing` events in ROS style to stderr, and those of this crate to whoever publishes them
-//! on `/rosout`. Records of the `log` crate come along.
+//! on `/rosout`. Records of the `log` crate and panics come along. Logging never waits, for neither reader.
 
+mod throttle;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use crossbeam_channel::{Sender, TrySendError};
 use tracing::field::{Field, Visit};
@@ -15,10 +19,17 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+pub use throttle::Throttle;
+
 use crate::config::{Choice, LogLevel};
+use crate::console;
+use crate::runtime::thread::panic_text;
 
 /// Target prefix of our own events.
 const OWN: &str = env!("CARGO_CRATE_NAME");
+
+/// Bytes of a record's text at most. What peers send may be in it, and records wait in queues.
+const MOST_TEXT_BYTES: usize = 8 << 10;
 
 /// One event of this crate, as `/rosout` wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +78,13 @@ pub fn init(node: &str, level: LogLevel) -> Log {
     };
     let (filter, handle) = reload::Layer::new(filter(level, &rust_log()));
     let forward = Arc::<Forward>::default();
-    let printer = Printer { node: node.into(), colors, forward: Arc::clone(&forward), write: to_stderr };
+    let printer = Printer { node: node.into(), colors, forward: Arc::clone(&forward), write: console::say };
+    let logger = node.to_owned();
+    console::announce_losses(move |n| {
+        let text = format!("{n} log records were lost here: stderr was not read");
+        line(SystemTime::now(), Level::WARN, &logger, &text, colors)
+    });
+    std::panic::set_hook(Box::new(log_panic));
     // Fails when the process has a log already, and that one stays.
     let _already_logging = tracing_subscriber::registry().with(filter).with(printer).try_init();
     for text in directives(&rust_log()).filter_map(Result::err) {
@@ -112,9 +129,20 @@ fn rust_log() -> String {
     std::env::var("RUST_LOG").unwrap_or_default()
 }
 
-fn to_stderr(line: &str) {
-    // There is nowhere to report that stderr is closed.
-    let _closed = std::io::stderr().lock().write_all(line.as_bytes());
+/// Stands in for the standard library's report, which waits for stderr.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+    let text = panic_text(panic.payload());
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => String::new(),
+    };
+    tracing::error!("thread {name} panicked{place}: {text}{backtrace}");
+    // The process may end with this thread.
+    console::flush();
 }
 
 /// Prints and forwards events.
@@ -125,16 +153,17 @@ struct Printer<W> {
     write: W,
 }
 
-impl<S: Subscriber, W: Fn(&str) + Send + Sync + 'static> Layer<S> for Printer<W> {
+impl<S: Subscriber, W: Fn(String) + Send + Sync + 'static> Layer<S> for Printer<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let at = SystemTime::now();
         let metadata = event.metadata();
         let mut said = Said::default();
         event.record(&mut said);
+        said.text = console::cut(said.text, MOST_TEXT_BYTES);
         let target = said.log_target.as_deref().unwrap_or(metadata.target());
         let is_own = target == OWN || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
         let logger = if is_own { self.node.clone() } else { format!("{}.{target}", self.node) };
-        (self.write)(&line(at, *metadata.level(), &logger, &said.text, self.colors));
+        (self.write)(line(at, *metadata.level(), &logger, &said.text, self.colors));
 
         let Some(level) = log_level(*metadata.level()).filter(|_| is_own) else {
             return;
@@ -209,37 +238,6 @@ impl Visit for Said {
     }
 }
 
-/// Lets one of many equal messages through per period.
-#[derive(Debug)]
-pub struct Throttle {
-    period: Duration,
-    /// When one was last let through, and how many were not since.
-    state: Mutex<(Option<Instant>, u64)>,
-}
-
-impl Throttle {
-    /// Lets the first one through, then one per `period`.
-    pub const fn new(period: Duration) -> Self {
-        Self { period, state: Mutex::new((None, 0)) }
-    }
-
-    /// Whether a message may go out now, and how many were held back since the last that did.
-    pub fn admit(&self) -> Option<u64> {
-        self.admit_at(Instant::now())
-    }
-
-    fn admit_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, n_held_back) = *state;
-        if last.is_some_and(|last| now.saturating_duration_since(last) < self.period) {
-            state.1 += 1;
-            return None;
-        }
-        *state = (Some(now), 0);
-        Some(n_held_back)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,7 +251,7 @@ mod tests {
     ) -> (Vec<String>, Vec<Record>, u64) {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let keep = Arc::clone(&lines);
-        let write = move |line: &str| {
+        let write = move |line: String| {
             let words: Vec<&str> = line.trim_end().splitn(3, ' ').collect();
             keep.lock().unwrap().push(format!("{} {}", words[0], words[2]));
         };
@@ -335,14 +333,5 @@ mod tests {
         assert_eq!(line(at, Level::INFO, "ns.node", "text", false), plain);
         let red = "\x1b[31m[ERROR] [1700000000.000000042] [ns.node]: text\x1b[0m\n";
         assert_eq!(line(at, Level::ERROR, "ns.node", "text", true), red);
-    }
-
-    #[test]
-    fn a_throttle_admits_one_per_period_and_counts_the_rest() {
-        let throttle = Throttle::new(Duration::from_secs(1));
-        let start = Instant::now();
-        let admitted = [0, 1, 999, 1000, 1500, 2001]
-            .map(|millis| throttle.admit_at(start + Duration::from_millis(millis)));
-        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -1,4 +1,5 @@
 //! The command line: one match on the command, one place for exit codes.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command as Process, ExitCode};
@@ -9,8 +10,9 @@ use pixio_node::commands::build::{self, build};
 use pixio_node::commands::check::check;
 use pixio_node::commands::infer::{self, infer};
 use pixio_node::commands::run::{Launch, run};
+use pixio_node::commands::signals::Signals;
 use pixio_node::config::{Config, Values};
-use pixio_node::logging;
+use pixio_node::{console, logging};
 
 /// Environment variables that tell libgomp how idle threads wait. It reads them when the program
 /// is loaded, so they must be there before main, as those below.
@@ -20,6 +22,16 @@ const WAITING: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINC
 const HEAPS: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "2")];
 
 fn main() -> ExitCode {
+    // Before any thread is started, and before the program starts itself again.
+    let signals = Signals::block();
+    set_up_libraries();
+    let code = run_command(signals);
+    console::flush();
+    code
+}
+
+/// Starts the program again where the environment lacks what libgomp and glibc read when they are loaded.
+fn set_up_libraries() {
     let is_unset = |(name, _): &(&str, &str)| std::env::var_os(name).is_none();
     // Spinning threads take the cores from everybody else, the camera driver included.
     let waiting = WAITING.into_iter().filter(|_| WAITING.iter().all(is_unset));
@@ -28,14 +40,21 @@ fn main() -> ExitCode {
         // Only returns when it fails, and then the node runs all the same, slower on shared cores.
         let again = |exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(added).exec();
         let err = std::env::current_exe().map_or_else(|err| err, again);
-        eprintln!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}");
+        console::say(format!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}\n"));
     }
+}
+
+/// Does what the command line says.
+fn run_command(signals: Signals) -> ExitCode {
     let mut args = Vec::new();
     for arg in std::env::args_os() {
         match arg.into_string() {
             Ok(arg) => args.push(arg),
             Err(arg) => {
-                eprintln!("error: {} is not UTF-8: rename the file or link to it", arg.display());
+                console::say(format!(
+                    "error: {} is not UTF-8: rename the file or link to it\n",
+                    arg.display()
+                ));
                 return ExitCode::from(2);
             }
         }
@@ -54,14 +73,16 @@ fn main() -> ExitCode {
     warnings.iter().chain(values.passed_over()).for_each(|warning| tracing::warn!("{warning}"));
 
     let outcome = match command {
-        Command::Run => run(Launch { config, values, names, environment, log }),
-        Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }),
-        Command::Check => check(Launch { config, values, names, environment, log }),
+        Command::Run => run(Launch { config, values, names, environment, log, signals }),
+        Command::Infer { images, out, layers } => {
+            infer(&config, &infer::Options { images, out, layers }, signals)
+        }
+        Command::Check => check(Launch { config, values, names, environment, log, signals }),
         Command::Build { sizes, batches, layers, out, python } => {
-            build(&config, build::Options { sizes, batches, layers, out, python })
+            build(&config, build::Options { sizes, batches, layers, out, python }, signals)
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {
-            bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json })
+            bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json }, signals)
         }
     };
     match outcome {

@@ -14,7 +14,9 @@ use crate::commands::Failure;
 use crate::commands::film::Film;
 use crate::commands::measure::{self, Contender, measure, reserved_mb};
 use crate::commands::model::{Model, fitter, head_files, input_size, load_engine};
+use crate::commands::signals::Signals;
 use crate::config::{Config, Engine, Live, Values};
+use crate::console::stdout::Stdout;
 use crate::engine::choose::Task;
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
@@ -72,7 +74,9 @@ impl Sink for Nowhere {
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
-pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), Failure> {
+pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signals) -> Result<(), Failure> {
+    let _listener = signals.end_at_once()?;
+    let mut out = Stdout::default();
     let mut film = Film::open(&options.picture, fitter(config)).map_err(Failure::Setup)?;
     // The model as it is, whose threads the engines share.
     let plain = Config { engine: Engine::Eager, cuda_graph: false, ..config.clone() };
@@ -98,19 +102,27 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
     }
     let heading = format!("{} revision {} in {}", model.card.name, model.card.revision, model.place());
     let (size, batch) = (input_size(config), options.batch);
-    println!(
+    out.line(format_args!(
         "{heading}: forward passes of {batch} x {}x{}, {} each, in turn",
         size.width, size.height, options.n_frames
-    );
+    ));
+    // Without a file for the figures they are for whoever reads.
+    let is_wanted = |out: &Stdout| out.is_open() || options.json.is_some();
+    if !is_wanted(&out) {
+        return out.finish().map_err(Failure::Running);
+    }
     let n_cls = model.card.n_cls_tokens;
     let figures = measure(&mut contenders, model.task.device, n_cls, (size, batch), options.n_frames);
     let figures = figures.map_err(|err| Failure::Running(err.into()))?;
-    measure::print(&figures);
+    measure::print(&mut out, &figures);
 
     let mut found = Vec::new();
     for ((Contender { name, engine, .. }, (folder, launch)), figures) in
         contenders.into_iter().zip(ways).zip(figures)
     {
+        if !is_wanted(&out) {
+            break;
+        }
         model.run_heads_as(folder, launch);
         let mut entry = json!(figures);
         entry["engine"] = json!(name);
@@ -118,12 +130,13 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         if batch == 1 {
             let Found { spans, rate, together, heads } =
                 pipeline(config, values, (options.n_frames, &mut film), engine, &mut model)?;
-            print_spans(&figures.kind, config, (options.n_frames, &film), &spans, rate);
+            print_spans(&mut out, &figures.kind, config, (options.n_frames, &film), &spans, rate);
             if let Some(together) = together {
                 let n = config.cameras.len();
-                println!("{n} cameras together {together:.1}, {:.2} times as many", together / rate);
+                let times = together / rate;
+                out.line(format_args!("{n} cameras together {together:.1}, {times:.2} times as many"));
             }
-            print_heads(&heads);
+            print_heads(&mut out, &heads);
             entry["spans_ms"] = spans_json(&spans);
             entry["frames_per_second_at_saturation"] = json!(rate);
             entry["frames_per_second_of_all_cameras"] = json!(together);
@@ -143,7 +156,7 @@ pub fn bench(config: &Config, values: &Values, options: &Options) -> Result<(), 
         written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)?;
     }
     match n_failed {
-        0 => Ok(()),
+        0 => out.finish().map_err(Failure::Running),
         n => Err(Failure::Running(anyhow::anyhow!("{n} engines could not be measured"))),
     }
 }
@@ -306,16 +319,16 @@ fn p50(spans: &Spans) -> f64 {
         .sum()
 }
 
-fn print_heads(heads: &[HeadCost]) {
+fn print_heads(out: &mut Stdout, heads: &[HeadCost]) {
     if heads.is_empty() {
         return;
     }
-    println!(
+    out.line(format_args!(
         "\n{:<14}{:>10}{:>10}{:>12}   p50 of forward + heads, ms",
         "head", "listened", "nobody", "file MB"
-    );
+    ));
     for HeadCost { name, with_ms, without_ms, file_mb } in heads {
-        println!("{name:<14}{with_ms:>10.2}{without_ms:>10.2}{file_mb:>12.2}");
+        out.line(format_args!("{name:<14}{with_ms:>10.2}{without_ms:>10.2}{file_mb:>12.2}"));
     }
 }
 
@@ -324,12 +337,19 @@ fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_spans(kind: &str, config: &Config, (n_frames, film): (usize, &Film), spans: &Spans, rate: f64) {
+fn print_spans(
+    out: &mut Stdout,
+    kind: &str,
+    config: &Config,
+    (n_frames, film): (usize, &Film),
+    spans: &Spans,
+    rate: f64,
+) {
     let input = input_size(config);
-    println!("\n{kind}: {film} -> {}x{}, {n_frames} frames", input.width, input.height);
-    println!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99");
+    out.line(format_args!("\n{kind}: {film} -> {}x{}, {n_frames} frames", input.width, input.height));
+    out.line(format_args!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99"));
     for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
-        println!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name());
+        out.line(format_args!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name()));
     }
-    println!("at saturation {rate:.1} frames per second");
+    out.line(format_args!("at saturation {rate:.1} frames per second"));
 }

@@ -1,6 +1,8 @@
 //! `build`: compiles an engine for this machine and proves it.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
@@ -8,10 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::commands::Failure;
 use crate::commands::measure::{self, Contender, measure};
 use crate::commands::model::{self, HeadPair, engine_cache, load_heads, load_pixio};
+use crate::commands::signals::{Signals, die};
 use crate::config::Config;
+use crate::console::stdout::Stdout;
 use crate::engine::Engine;
 use crate::engine::builder::{self, Built, Plan, Stop};
 use crate::engine::choose::{ENGINES, Refusal, Task};
+use crate::engine::folder;
 use crate::engine::machine::{Machine, torch_version};
 use crate::engine::proof::pictures;
 use crate::geometry::Size;
@@ -37,24 +42,51 @@ pub const DEFAULT_BATCHES: [i64; 4] = [1, 2, 4, 8];
 /// Forward passes of each engine in the table at the end.
 const N_RUNS: usize = 20;
 
+/// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the proof may
+/// not be.
+const PROMPT: Duration = Duration::from_secs(3);
+
 /// Builds the engine, says how well it agrees with the eager model and how fast both are.
 ///
 /// # Errors
 /// Setup errors, or why there is no engine.
-pub fn build(config: &Config, options: Options) -> Result<(), Failure> {
+pub fn build(config: &Config, options: Options, signals: Signals) -> Result<(), Failure> {
+    // The engine is what was asked for: it is built whether anybody reads the lines or not.
+    let mut out = Stdout::default();
+    let listener = signals.end_at_once()?;
     let plan = plan(config, options).map_err(Failure::Setup)?;
-    let built = builder::build(&plan, &Stop::default(), &mut |text| println!("{text}"));
-    let Built { folder, engine } = built.map_err(|err| Failure::Running(err.into()))?;
-    println!("\n{:<34}{:>6}{:>12}{:>22}", "package", "batch", "cosine", "largest difference");
+    drop(listener);
+    let Built { folder, engine } = unless_stopped(&plan, signals, &mut out)?;
+    let _listener = signals.end_at_once()?;
+    out.line(format_args!("\n{:<34}{:>6}{:>12}{:>22}", "package", "batch", "cosine", "largest difference"));
     for package in &folder.manifest.packages {
         for parity in &package.parity {
             let (file, batch) = (&package.file, parity.batch);
-            println!("{file:<34}{batch:>6}{:>12.7}{:>22.1e}", parity.cosine, parity.largest_difference);
+            let (cosine, difference) = (parity.cosine, parity.largest_difference);
+            out.line(format_args!("{file:<34}{batch:>6}{cosine:>12.7}{difference:>22.1e}"));
         }
     }
-    compare(&plan, engine).map_err(Failure::Running)?;
-    println!("\nengine: {}", folder.path().display());
-    Ok(())
+    compare(&plan, engine, &mut out).map_err(Failure::Running)?;
+    out.line(format_args!("\nengine: {}", folder.path().display()));
+    out.finish().map_err(Failure::Running)
+}
+
+/// Builds `plan`; a signal in the meantime ends the compiler and the process, and nothing of the engine is left.
+fn unless_stopped(plan: &Plan, signals: Signals, out: &mut Stdout) -> Result<Built, Failure> {
+    let stop = Stop::default();
+    let (stopping, draft_of) = (stop.clone(), plan.out.clone());
+    let (building, settled) = mpsc::channel::<()>();
+    let listener = signals.listen(move |signal| {
+        stopping.stop();
+        if settled.recv_timeout(PROMPT) == Err(RecvTimeoutError::Timeout) {
+            folder::abandon(&draft_of);
+            die(signal);
+        }
+    })?;
+    let built = builder::build(plan, &stop, &mut |text| out.line(text));
+    drop(building);
+    listener.obey();
+    built.map_err(|err| Failure::Running(err.into()))
 }
 
 /// The plan for `config`, as `options` change it.
@@ -112,7 +144,7 @@ pub fn cached(task: &Task, heads: &HeadPair, batches: &[i64], config: &Config) -
 }
 
 /// Prints the time of a forward pass beside that of the eager model.
-fn compare(plan: &Plan, engine: Box<dyn Engine>) -> anyhow::Result<()> {
+fn compare(plan: &Plan, engine: Box<dyn Engine>, out: &mut Stdout) -> anyhow::Result<()> {
     let task = &plan.task;
     let (size, batch) = (task.sizes[0], plan.batches[0]);
     let images = pictures(size, batch)?;
@@ -120,8 +152,9 @@ fn compare(plan: &Plan, engine: Box<dyn Engine>) -> anyhow::Result<()> {
         Contender::load(name, task.device, None, &images, || Ok(engine?))
     };
     let mut contenders = [load("eager", task.eager())?, load("compiled", Ok(engine))?];
-    println!("\n{batch} x {}x{} on {:?}, {N_RUNS} runs each, in turn", size.width, size.height, task.device);
+    let (Size { width, height }, device) = (size, task.device);
+    out.line(format_args!("\n{batch} x {width}x{height} on {device:?}, {N_RUNS} runs each, in turn"));
     let n_cls = task.pixio.config().n_cls_tokens;
-    measure::print(&measure(&mut contenders, task.device, n_cls, (size, batch), N_RUNS)?);
+    measure::print(out, &measure(&mut contenders, task.device, n_cls, (size, batch), N_RUNS)?);
     Ok(())
 }

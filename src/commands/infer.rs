@@ -9,7 +9,9 @@ use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
 use crate::commands::model::{self, Model};
+use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
+use crate::console::stdout::Stdout;
 use crate::encode;
 use crate::geometry::Size;
 use crate::pca::{Basis, Estimator};
@@ -54,7 +56,10 @@ struct Encoded {
 ///
 /// # Errors
 /// Setup errors, and at the end one that names the pictures that failed.
-pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
+pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(), Failure> {
+    let _listener = signals.end_at_once()?;
+    // The files are what was asked for: they are written whether anybody reads the lines or not.
+    let mut out = Stdout::default();
     names(&options.images).map_err(Failure::Setup)?;
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let made = std::fs::create_dir_all(&options.out);
@@ -77,13 +82,13 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
                 (found.depth, found.labels) = (None, None);
                 let (Size { width, height }, grid) = (found.size, found.grid);
                 let channels = model.pixio().config().hidden_size;
-                println!(
+                out.line(format_args!(
                     "{}: {width}x{height} -> {}x{} patches of {channels}, {:.0} ms",
                     path.display(),
                     grid.width,
                     grid.height,
                     started.elapsed().as_secs_f64() * 1e3
-                );
+                ));
                 results.push(found);
             }
             Err(err) => {
@@ -107,7 +112,10 @@ pub fn infer(config: &Config, options: &Options) -> Result<(), Failure> {
     .map_err(Failure::Running)?;
     let n = (failed.len(), options.images.len());
     let text = format!("{} of {} pictures failed: {}", n.0, n.1, failed.join(", "));
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Running(anyhow::anyhow!(text))) }
+    if !failed.is_empty() {
+        return Err(Failure::Running(anyhow::anyhow!(text)));
+    }
+    out.finish().map_err(Failure::Running)
 }
 
 /// Checks that no two pictures would write the same files.

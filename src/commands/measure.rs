@@ -6,6 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::console::stdout::Stdout;
 use crate::engine::ffi::cuda;
 use crate::engine::proof::pictures;
 use crate::engine::{Engine, EngineError};
@@ -185,16 +186,16 @@ fn cpu_millis() -> f64 {
 }
 
 /// Prints the figures as a table; ratios of a forward pass are to the first.
-pub fn print(figures: &[Figures]) {
-    println!(
+pub fn print(out: &mut Stdout, figures: &[Figures]) {
+    out.line(format_args!(
         "{:<18}{:>9}{:>9}{:>9}{:>10}{:>8}{:>10}",
         "forward, ms", "p50", "p95", "CPU", "on GPU", "ratio", "to host"
-    );
+    ));
     for one in figures {
         let shown = |found: &Figures| found.device_ms.map_or(found.forward.p50, |device| device.p50);
         let ratio = figures.first().map_or(1.0, |first| shown(one) / shown(first));
         let device = one.device_ms.map_or_else(|| "-".to_owned(), |device| format!("{:.3}", device.p50));
-        println!(
+        out.line(format_args!(
             "{:<18}{:>9.2}{:>9.2}{:>9.2}{device:>10}{:>8}{:>10.2}",
             one.kind,
             one.forward.p50,
@@ -202,6 +203,6 @@ pub fn print(figures: &[Figures]) {
             one.forward_cpu_ms,
             format!("{ratio:.2}x"),
             one.host_ms.p50
-        );
+        ));
     }
 }

@@ -11,7 +11,7 @@ pub mod measure;
 mod message_bytes;
 pub mod model;
 pub mod run;
-mod signals;
+pub mod signals;
 
 /// Why a command failed, which decides the exit code.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::commands::background::Background;
 use crate::commands::describe::{board, describe, services};
 use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
-use crate::commands::signals::SignalThread;
+use crate::commands::signals::Signals;
 use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
@@ -38,6 +38,8 @@ pub struct Launch {
     pub environment: Environment,
     /// Where the log goes.
     pub log: Log,
+    /// What asks for an end.
+    pub signals: Signals,
 }
 
 /// Log records that wait for `/rosout` at most; more are dropped rather than waited for.
@@ -48,9 +50,9 @@ const ROSOUT_QUEUE: usize = 256;
 /// # Errors
 /// Setup errors before the node is ready, a stage's own later.
 pub fn run(launch: Launch) -> Result<(), Failure> {
-    let Launch { config, values, names, environment, log } = launch;
+    let Launch { config, values, names, environment, log, signals } = launch;
     let (ended, end) = mpsc::channel();
-    let signals = SignalThread::start(&ended).map_err(Failure::Running)?;
+    let listener = signals.notify(&ended)?;
     let stats_file = config.stats_file.as_deref().map(report::open).transpose().map_err(Failure::Setup)?;
 
     let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
@@ -73,12 +75,16 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
 
     let mut model = Model::load(&config).map_err(Failure::Setup)?;
     // Loading and warming can take a minute, and a launch file waits for five seconds.
+    let leave = |edge: Edge, teller| {
+        drop(teller);
+        edge.close().map_err(Failure::Running)
+    };
     if end.try_recv().is_ok() {
-        return Ok(());
+        return leave(edge, teller);
     }
     let warm = model.warm(&config).map_err(|err| Failure::Running(err.into()))?;
     if end.try_recv().is_ok() {
-        return Ok(());
+        return leave(edge, teller);
     }
 
     let bytes = |topic| message_bytes(topic, &config, &model);
@@ -132,7 +138,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         tracing::warn!("{} log records did not reach /rosout", log.n_lost());
     }
     let closed = edge.close();
-    drop(signals);
+    drop(listener);
     thread::all([unsubscribed, stopped, reported, closed]).map_err(Failure::Running)
 }
 

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use process_wrap::std::ChildWrapper;
 use serde::Deserialize;
 use serde_json::json;
 use tch::Device;
@@ -20,6 +21,7 @@ use super::machine::{Machine, torch_version};
 use super::manifest::{Architecture, BACKBONE, Constant, FORMAT, Manifest, Package};
 use super::proof::prove;
 use crate::heads::Head;
+use crate::runtime::child;
 
 /// The Python that compiles, in the binary: the tools and the model in Rust belong together.
 const TOOLS: [(&str, &str); 3] = [
@@ -237,8 +239,8 @@ fn compile(
     let python = plan.python.clone().or_else(python_of_libtorch).unwrap_or_else(|| "python3".into());
     let no_python = |reason: String| BuildError::Python { python: python.clone(), reason };
     let mut tool = start(&python, &work).map_err(|err| no_python(err.to_string()))?;
-    stop.keep(tool.stdin.take());
-    let read = listen(&mut tool, &python, progress);
+    stop.keep(tool.stdin().take());
+    let read = listen(&mut *tool, &python, progress);
     stop.keep(None);
     let status = tool.wait().map_err(|err| no_python(err.to_string()))?;
     if stop.is_stopped() {
@@ -252,10 +254,11 @@ fn compile(
     Ok(made)
 }
 
-fn start(python: &Path, work: &Path) -> std::io::Result<Child> {
+fn start(python: &Path, work: &Path) -> std::io::Result<Box<dyn ChildWrapper>> {
     // In a group of its own, which it ends as a whole. The caches of the compiler go with the draft: the default
     // ones in /tmp could be anybody's.
-    Command::new(python)
+    let mut command = Command::new(python);
+    command
         .arg(work.join(TOOLS[0].0))
         .arg(work.join("plan.json"))
         .env("TORCHINDUCTOR_CACHE_DIR", work.join("inductor"))
@@ -263,13 +266,17 @@ fn start(python: &Path, work: &Path) -> std::io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(fs::File::create(work.join("stderr"))?)
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    child::spawn(command)
 }
 
-fn listen(tool: &mut Child, python: &Path, progress: &mut dyn FnMut(&str)) -> Result<Vec<Made>, BuildError> {
+fn listen(
+    tool: &mut dyn ChildWrapper,
+    python: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<Made>, BuildError> {
     let mut made = Vec::new();
-    let Some(stdout) = tool.stdout.take() else { return Ok(made) };
+    let Some(stdout) = tool.stdout().take() else { return Ok(made) };
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         match serde_json::from_str::<Said>(&line) {
             Ok(Said::Torch(found)) if found != torch_version() => {

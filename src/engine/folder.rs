@@ -206,6 +206,15 @@ impl Drop for Draft {
     }
 }
 
+/// Removes what this process has made of `target` so far, for an end that cannot wait until the [`Draft`] is dropped.
+pub fn abandon(target: &Path) {
+    let Some(name) = target.file_name() else { return };
+    let partial = target.with_file_name(partial_name(&name.to_string_lossy(), std::process::id()));
+    // In one step, so that it is not finished half removed. What cannot be removed is left to the next build.
+    let gone = partial.with_extension("gone");
+    let _left = fs::rename(&partial, &gone).and_then(|()| fs::remove_dir_all(&gone));
+}
+
 fn partial_name(name: &str, process: u32) -> String {
     format!(".{name}.{process}.partial")
 }
@@ -306,6 +315,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("engine");
         drop(Draft::begin(&target).unwrap());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        let draft = Draft::begin(&target).unwrap();
+        fs::write(draft.path().join("backbone-256x256.pt2"), "co").unwrap();
+        abandon(&target);
+        assert!(draft.finish(&manifest()).is_err());
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         // As one that was killed: no process has this number.
         let killed = root.path().join(partial_name("engine", u32::MAX));

@@ -23,6 +23,7 @@ use super::publishers::{
 use super::rosout::Rosout;
 use super::services::Answer;
 use super::watch::{End, Ends, Graph, Role, watch};
+use super::watchdog::{self, Serving, Watchdog};
 use super::{context, discovery, qos, services};
 use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability};
 use crate::diagnostics::Board;
@@ -77,7 +78,8 @@ const DIAGNOSTICS_BYTES: usize = 16 << 10;
 /// The node in the ROS graph. Dropping it leaves the graph; [`Edge::close`] also says how it went.
 pub struct Edge {
     // The order of the fields is the order of shutdown: the node's drop signals the spinner, which
-    // would otherwise never end, and the context goes last, taking the node out of the graph.
+    // would otherwise never end, and the context goes last, taking the node out of the graph. All of that is watched.
+    serving: Serving,
     receiving: Vec<Receiving>,
     rosout: Option<Rosout>,
     node: Node,
@@ -88,6 +90,7 @@ pub struct Edge {
     names: Names,
     ended: mpsc::Sender<()>,
     context: Context,
+    watchdog: Watchdog,
 }
 
 impl Edge {
@@ -98,6 +101,7 @@ impl Edge {
     pub fn open(options: Options) -> anyhow::Result<Self> {
         let Options { names, domain_id, address, parameters, records, ended } = options;
         let context = context::join(domain_id, address)?;
+        let (serving, watchdog) = watchdog::watch(&ended)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
         // The edge publishes /rosout itself: see `rosout`.
@@ -122,6 +126,7 @@ impl Edge {
         })?;
         tracing::info!("{} is in ROS domain {domain_id} on {address}", names.fully_qualified());
         Ok(Self {
+            serving,
             receiving: Vec::new(),
             rosout,
             node,
@@ -132,6 +137,7 @@ impl Edge {
             names,
             ended,
             context,
+            watchdog,
         })
     }
 
@@ -342,16 +348,18 @@ impl Edge {
     /// Leaves the graph. Drop the [`Publishers`] first.
     ///
     /// # Errors
-    /// The first of the edge's threads that failed.
+    /// DDS died, or the first of the edge's threads that failed.
     pub fn close(mut self) -> anyhow::Result<()> {
         let received = self.unsubscribe();
-        let Self { rosout, node, spinner, executor, context, .. } = self;
+        let Self { serving, rosout, node, spinner, executor, context, watchdog, .. } = self;
+        drop(serving);
         let said = rosout.map_or(Ok(()), Rosout::close);
         drop(node);
         let spun = spinner.join();
         drop(executor);
         drop(context);
-        received.and(spun).and(said)
+        // A dead DDS is the cause of all the others.
+        watchdog.join().and(received).and(spun).and(said)
     }
 
     fn writer<M: Serialize>(

@@ -18,6 +18,7 @@ mod qos;
 mod rosout;
 pub mod services;
 mod watch;
+mod watchdog;
 
 pub use camera::{Camera, CameraTopics};
 pub use edge::{Edge, Made, Options, Services};

@@ -1,8 +1,9 @@
 //! What every stage needs from a runtime: the latest-value slot, named and joined threads, a
-//! buffer pool, the set of wanted outputs, what was pointed at, the clock, and what is seen of the
+//! buffer pool, child processes, the set of wanted outputs, what was pointed at, the clock, and what is seen of the
 //! cameras: the accounting, the latencies and the monitor.
 
 pub mod cache;
+pub mod child;
 pub mod clock;
 pub mod latest;
 pub mod meter;

@@ -1,11 +1,13 @@
 //! Stage threads: named, joined, and heard of when they end.
 
+use std::any::Any;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 
 /// A running stage. Dropping it waits for its end, so close its input first.
+#[derive(Debug)]
 pub struct Stage {
     name: String,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
@@ -56,13 +58,15 @@ impl Stage {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        let outcome = thread.join().unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(anyhow!("panicked: {}", said.unwrap_or_else(|| "without a message".into())))
-        });
+        let outcome = thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic))));
         outcome.with_context(|| self.name.clone())
     }
+}
+
+/// What a panic said.
+pub fn panic_text(payload: &dyn Any) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 /// All failures in one, in the order of `outcomes`.

@@ -41,7 +41,9 @@ def environment(**extra: str | None) -> dict[str, str]:
 
 
 def end_with_parent():
-    """Between fork and exec: however this process ends, the child ends too."""
+    """Between fork and exec: however this process ends, the child ends too. It heeds SIGINT, which the background jobs of
+    a shell ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 

@@ -1,0 +1,142 @@
+"""stdout and stderr: a reader who does not read stops nothing, one who goes away is an ordinary end."""
+
+import fcntl
+import os
+import re
+import subprocess
+import threading
+
+import pictures
+import pytest
+from node_process import BINARY, Node, environment
+from peer import until
+from pixio_node.msg import PatchFeatures
+from sensor_msgs.msg import Image
+
+LONG_SECS = 120
+PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
+MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--engine", "eager")
+
+
+def full_pipe() -> tuple[int, int]:
+    """Both ends of a pipe that takes not a byte more."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    try:
+        while os.write(writer, b"x" * 512):
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(writer, True)
+    return reader, writer
+
+
+class Unheard(Node):
+    """A node whose stderr nobody reads until `read` is called."""
+
+    def spawn(self) -> "Unheard":
+        self.reader, writer = full_pipe()
+        self.process = subprocess.Popen(self.arguments, env=self._env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=writer)
+        os.close(writer)
+        return self
+
+    def read(self):
+        """Reads from now on."""
+        self.text = b""
+
+        def read():
+            while chunk := os.read(self.reader, 65536):
+                self.text += chunk
+        threading.Thread(target=read, daemon=True).start()
+
+    def __enter__(self) -> "Unheard":
+        return self.spawn()
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(10)
+        os.close(self.reader)
+
+
+@pytest.mark.parametrize("reads_at_last", [False, True], ids=["never", "late"])
+def test_a_reader_that_does_not_read_stops_neither_the_pictures_nor_the_end(peer, reads_at_last):
+    camera = peer.publisher(Image, "/unheard/image_raw")
+    inbox = peer.inbox(PatchFeatures, "/unheard/pixio_node/features")
+    with Unheard(namespace="/unheard", remaps=("image:=/unheard/image_raw",)) as node:
+        def answered():
+            camera.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
+            return len(inbox) > 0
+        until(answered, LONG_SECS, "features of a node that cannot log")
+        # Five reports a second: by now more lines than the pipe ever held.
+        n_reports = len(node.stats())
+        until(lambda: len(node.stats()) > n_reports + 10, LONG_SECS, "more reports")
+        until(lambda: inbox.clear() or answered(), LONG_SECS, "features after that")
+        if reads_at_last:
+            node.read()
+            until(lambda: node.text.count(b"Hz in") > 5, LONG_SECS, "what has waited")
+        assert node.stop(timeout_secs=LONG_SECS) == 0
+        if reads_at_last:
+            until(lambda: b"SIGTERM: stopping" in node.text, LONG_SECS, "the last lines")
+            # Nothing was lost, and all is in order.
+            text = node.text.lstrip(b"x").decode()
+            counts = [int(n) for n in re.findall(r"received (\d+)", text)]
+            assert "ready:" in text and "lost" not in text and counts == sorted(counts)
+    peer.node.destroy_publisher(camera)
+    peer.drop(inbox)
+
+
+@pytest.fixture
+def commands(tmp_path) -> dict[str, tuple]:
+    """What prints: the arguments of each command."""
+    picture = tmp_path / "chelsea.png"
+    picture.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    figures = ("--frames", "3", "--picture", "64x64")
+    return {
+        "help": ("--help",),
+        "version": ("--version",),
+        "check": ("check", *MODEL),
+        "bench": ("bench", *MODEL, *figures),
+        "bench with a file": ("bench", *MODEL, *figures, "--json", tmp_path / "figures.json"),
+        "infer": ("infer", *MODEL, "--image", picture, "--out", tmp_path / "out"),
+        "build": ("build", *MODEL[:6], "--batch", "1", "--out", tmp_path / "engine"),
+    }
+
+
+# What a command makes beside what it prints.
+MAKES = {"infer": "out/chelsea.pca.png", "bench with a file": "figures.json", "build": "engine/manifest.json"}
+NAMES = ["help", "version", "check", "bench", "bench with a file", "infer", "build"]
+
+
+def ended(tmp_path, arguments, stdout) -> tuple[int, str]:
+    done = subprocess.run([BINARY, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+                          errors="replace", env=environment(NO_COLOR="1", XDG_CACHE_HOME=str(tmp_path / "cache")), timeout=2 * LONG_SECS)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_closed_stdout_is_an_ordinary_end(tmp_path, commands, name):
+    reader, writer = os.pipe()
+    os.close(reader)
+    code, err = ended(tmp_path, commands[name], writer)
+    os.close(writer)
+    assert code == 0 and not re.search("panicked|ERROR|error:", err), err
+    assert name not in MAKES or (tmp_path / MAKES[name]).exists(), err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_full_stdout_is_one_error(tmp_path, commands, name):
+    with open("/dev/full", "w") as full:
+        code, err = ended(tmp_path, commands[name], full)
+    errors = [line for line in err.splitlines() if re.search("ERROR|error:", line)]
+    assert code == 1 and len(errors) == 1 and "cannot write to stdout" in errors[0] and "panicked" not in err, err
+    assert name not in MAKES or (tmp_path / MAKES[name]).exists(), err
+
+
+def test_a_wrong_option_is_refused_while_nobody_reads():
+    reader, writer = full_pipe()
+    done = subprocess.run([BINARY, "run", "--no-such-option"], stderr=writer, env=environment(), timeout=LONG_SECS)
+    assert done.returncode == 2
+    os.close(reader)
+    os.close(writer)
