@@ -267,7 +267,9 @@ fn usable_calibration(table: &mut Table, name: &str, config: &Config, model: &Ca
     let text = format!("focal length {focal_length:.1} pixels, from {matrix} of the CameraInfo");
     let rays = match model.optics() {
         // As many as points have.
-        Ok(optics) => optics.rays(points_stride(None, model.size())).map(|_| ()).ok_or_else(|| model.no_ray()),
+        Ok(optics) => {
+            optics.rays(points_stride(None, model.size())).map(|_| ()).ok_or_else(|| model.no_ray())
+        }
         Err(error) => Err(error),
     };
     match rays {

@@ -2,7 +2,8 @@
 
 use nalgebra::Affine2;
 
-use super::{Intrinsics, Lens, LensError, Optics, Pinhole, Readout, Rect, Size};
+use super::calibration::{blank, check_coefficients, check_matrix};
+use super::{CalibrationError, Intrinsics, Lens, LensError, Optics, Pinhole, Readout, Size};
 
 /// Which of a CameraInfo's matrices the image obeys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,99 +40,6 @@ impl Projection {
     }
 }
 
-/// Why a CameraInfo is no calibration.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum CalibrationError {
-    /// A driver sends zeros until the camera is calibrated.
-    #[error("{matrix} is all zeros")]
-    Zeros {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-    },
-    /// A number that nothing can be computed with.
-    #[error("{matrix} holds {value:e}")]
-    Value {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-        /// NaN, infinite or beyond all measure.
-        value: f64,
-    },
-    /// The camera looks backwards, or at nothing or everything.
-    #[error("the focal lengths in {matrix} are {} and {} pixels, which no camera has", focal[0], focal[1])]
-    FocalLength {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-        /// Horizontal and vertical, pixels.
-        focal: [f64; 2],
-    },
-    /// The axis is far from the image.
-    #[error("the principal point in {matrix} is ({}, {}), and its images are {size}", centre[0], centre[1])]
-    Centre {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-        /// Column and row.
-        centre: [f64; 2],
-        /// As the CameraInfo has it.
-        size: Size,
-    },
-    /// Transposed, or something else altogether.
-    #[error("{matrix} has {value} where a camera matrix has {expected} (row {row}, column {column})")]
-    Form {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-        /// Counted from 1.
-        row: usize,
-        /// Counted from 1.
-        column: usize,
-        /// What is there.
-        value: f64,
-        /// What should be.
-        expected: f64,
-    },
-    /// The image's axes are far from square.
-    #[error("the skew in {matrix} is {skew} pixels at a focal length of {focal}")]
-    Skew {
-        /// As CameraInfo names it.
-        matrix: &'static str,
-        /// Pixels.
-        skew: f64,
-        /// Horizontal, pixels.
-        focal: f64,
-    },
-    /// Width or height is zero.
-    #[error("its images are {size}")]
-    Size {
-        /// As the CameraInfo has it.
-        size: Size,
-    },
-    /// The region of interest is not on the sensor.
-    #[error("the region of interest {region} is not within {sensor}")]
-    Region {
-        /// As the CameraInfo has it.
-        region: Rect,
-        /// The whole.
-        sensor: Size,
-    },
-    /// The binning takes more pixels together than there are.
-    #[error("no pixel is left of {readout}")]
-    Empty {
-        /// What was asked for.
-        readout: Readout,
-    },
-    /// More coefficients, or a longer name, than any model has.
-    #[error("{field} has {n} {unit}, at most {most} are taken")]
-    Long {
-        /// As CameraInfo names it.
-        field: &'static str,
-        /// How many.
-        n: usize,
-        /// What is counted.
-        unit: &'static str,
-        /// How many are taken.
-        most: usize,
-    },
-}
-
 /// What is known of a camera once a CameraInfo has come.
 pub type Calibration = Result<CameraModel, CalibrationError>;
 
@@ -147,20 +55,6 @@ pub struct CameraModel {
     blanked: Vec<&'static str>,
 }
 
-/// Numbers beyond this are nobody's measurement. What is smaller stays finite however an image is scaled.
-const LARGEST: f64 = 1e12;
-/// Focal lengths in widths or heights of the image: a fisheye's is a sixth, a telescope's some thousand, and an image
-/// may be a small part of the sensor.
-const FOCAL_LENGTHS: std::ops::Range<f64> = 1e-3..1e7;
-/// The same for how far the principal point may be from the image's corner.
-const FARTHEST_CENTRE: f64 = 1e5;
-/// The largest skew, in focal lengths: one degree is 0.017.
-const LARGEST_SKEW: f64 = 0.2;
-/// Coefficients that are taken of D; models have up to 14, and drivers add zeros.
-const MOST_COEFFICIENTS: usize = 64;
-/// Bytes of the name of a distortion model.
-const LONGEST_NAME: usize = 64;
-
 impl CameraModel {
     /// Checks `sensor`, the calibration of the whole sensor, for what the images under `projection` use of it, and makes
     /// it that of the images that `readout` sends. What they do not use and what is not finite becomes zeros, which
@@ -173,9 +67,6 @@ impl CameraModel {
         readout: Readout,
         projection: Projection,
     ) -> Result<Self, CalibrationError> {
-        if sensor.size.width == 0 || sensor.size.height == 0 {
-            return Err(CalibrationError::Size { size: sensor.size });
-        }
         let lens = match projection {
             Projection::Raw => {
                 check_matrix("K", &sensor.k, 3, sensor.size)?;
@@ -244,74 +135,91 @@ impl CameraModel {
     }
 }
 
-fn is_plain(value: f64) -> bool {
-    value.abs() < LARGEST
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Geometry, Rect};
 
-/// Checks a row-major camera matrix with a row length of 3 or 4: (f 0 c, 0 f c, 0 0 1), the fourth column apart.
-fn check_matrix(
-    matrix: &'static str,
-    values: &[f64],
-    n_columns: usize,
-    size: Size,
-) -> Result<(), CalibrationError> {
-    if let Some(&value) = values.iter().find(|value| !is_plain(**value)) {
-        return Err(CalibrationError::Value { matrix, value });
-    }
-    if values.iter().all(|value| *value == 0.0) {
-        return Err(CalibrationError::Zeros { matrix });
-    }
-    let at = |row: usize, column: usize| values[row * n_columns + column];
-    let focal = [at(0, 0), at(1, 1)];
-    let sides = [size.width, size.height].map(f64::from);
-    if !focal.iter().zip(sides).all(|(focal, side)| FOCAL_LENGTHS.contains(&(focal / side))) {
-        return Err(CalibrationError::FocalLength { matrix, focal });
-    }
-    for (row, column, expected) in [(1, 0, 0.0), (2, 0, 0.0), (2, 1, 0.0), (2, 2, 1.0)] {
-        let value = at(row, column);
-        if 1e-6 < (value - expected).abs() {
-            return Err(CalibrationError::Form { matrix, row: row + 1, column: column + 1, value, expected });
-        }
-    }
-    let centre = [at(0, 2), at(1, 2)];
-    if centre.iter().zip(sides).any(|(centre, side)| FARTHEST_CENTRE * side < centre.abs()) {
-        return Err(CalibrationError::Centre { matrix, centre, size });
-    }
-    let skew = at(0, 1);
-    if LARGEST_SKEW * focal[0] < skew.abs() {
-        return Err(CalibrationError::Skew { matrix, skew, focal: focal[0] });
-    }
-    Ok(())
-}
+    const K: [f64; 9] = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0];
+    const P: [f64; 12] = [380.0, 0.0, 318.0, -40.0, 0.0, 380.0, 236.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    const SIZE: Size = Size { width: 640, height: 480 };
 
-fn check_coefficients(of: &Intrinsics) -> Result<(), CalibrationError> {
-    let Intrinsics { distortion_model, d, .. } = of;
-    let long = |field, n, unit, most| Err(CalibrationError::Long { field, n, unit, most });
-    if MOST_COEFFICIENTS < d.len() {
-        return long("D", d.len(), "coefficients", MOST_COEFFICIENTS);
+    fn model(change: impl Fn(&mut Intrinsics), projection: Projection) -> Calibration {
+        let (distortion_model, d, r) = ("plumb_bob".into(), vec![0.1, -0.2, 0.0, 0.0, 0.0], [0.0; 9]);
+        let mut numbers = Intrinsics { size: SIZE, distortion_model, d, k: K, r, p: P };
+        change(&mut numbers);
+        let size = Size { width: 0, height: 0 };
+        let readout = Readout::new(numbers.size, [1, 1], Rect { left: 0, top: 0, size })?;
+        CameraModel::new(numbers, readout, projection)
     }
-    if LONGEST_NAME < distortion_model.len() {
-        return long("distortion_model", distortion_model.len(), "bytes", LONGEST_NAME);
-    }
-    match d.iter().find(|value| !is_plain(**value)) {
-        Some(&value) => Err(CalibrationError::Value { matrix: "D", value }),
-        None => Ok(()),
-    }
-}
 
-/// Zeros in the place of every part that is not finite; their names.
-fn blank(sensor: &mut Intrinsics) -> Vec<&'static str> {
-    let mut blanked = Vec::new();
-    let Intrinsics { k, r, p, .. } = sensor;
-    for (name, values) in [("K", &mut k[..]), ("R", &mut r[..]), ("P", &mut p[..])] {
-        if !values.iter().all(|value| is_plain(*value)) {
-            values.fill(0.0);
-            blanked.push(name);
-        }
+    #[test]
+    fn what_the_images_do_not_use_may_be_anything() {
+        use Projection::{Raw, Rectified};
+        let check =
+            |change: fn(&mut Intrinsics), raw: Result<&[&str], &str>, rectified: Result<&[&str], &str>| {
+                for (projection, expect) in [(Raw, raw), (Rectified, rectified)] {
+                    match (model(change, projection), expect) {
+                        (Ok(found), Ok(expect)) => {
+                            assert_eq!(found.blanked(), expect);
+                            let Intrinsics { k, r, p, d, .. } = found.into_intrinsics();
+                            let mut all = k.iter().chain(&r).chain(&p).chain(&d);
+                            assert!(all.all(|value| value.is_finite()));
+                        }
+                        (Err(found), Err(expect)) => assert_eq!(found.to_string(), expect),
+                        (found, expect) => panic!("{projection:?}: {found:?} is not {expect:?}"),
+                    }
+                }
+            };
+        check(|_| (), Ok(&[]), Ok(&[]));
+        check(|of| of.k = [0.0; 9], Err("K is all zeros"), Ok(&[]));
+        check(|of| of.p = [0.0; 12], Ok(&[]), Err("P is all zeros"));
+        check(|of| of.k[4] = f64::NAN, Err("K holds NaN"), Ok(&["K"]));
+        check(|of| of.p[5] = f64::NAN, Ok(&["P"]), Err("P holds NaN"));
+        check(|of| of.p[3] = f64::INFINITY, Ok(&["P"]), Err("P holds inf"));
+        check(|of| of.d[4] = f64::NAN, Err("D holds NaN"), Ok(&["D"]));
+        check(|of| of.r = [7.0; 9], Ok(&[]), Ok(&[]));
+        check(|of| of.r[3] = f64::NAN, Ok(&["R"]), Ok(&["R"]));
+        check(
+            |of| of.p[0] = -380.0,
+            Ok(&[]),
+            Err("the focal lengths in P are -380 and 380 pixels, which no camera has"),
+        );
+        let long = "D has 1000000 coefficients, at most 64 are taken";
+        check(|of| of.d = vec![0.0; 1_000_000], Err(long), Ok(&["D"]));
+        let none = "its images are 0x480";
+        check(|of| of.size.width = 0, Err(none), Err(none));
     }
-    if check_coefficients(sensor).is_err() {
-        (sensor.d, sensor.distortion_model) = (Vec::new(), String::new());
-        blanked.push("D");
+
+    #[test]
+    fn the_focal_length_is_that_of_the_matrix_which_the_images_obey() {
+        let stretch = Geometry::stretch(SIZE, Size { width: 256, height: 256 });
+        let check = |projection, expect: f64| {
+            let found = model(|_| (), projection).unwrap();
+            let under = found.under(&stretch.model_from_camera, stretch.model);
+            let scale = f64::sqrt(256.0 / 640.0 * 256.0 / 480.0);
+            assert!((found.focal_length() - expect).abs() < 1e-9, "{found:?}");
+            assert!((under.focal_length() - expect * scale).abs() < 1e-9, "{under:?}");
+        };
+        check(Projection::Raw, 500.0);
+        check(Projection::Rectified, 380.0);
     }
-    blanked
+
+    #[test]
+    fn the_distortion_is_that_of_raw_images_only() {
+        let unknown = |of: &mut Intrinsics| of.distortion_model = "omni".into();
+        let optics = |projection| model(unknown, projection).unwrap().optics();
+        assert!(optics(Projection::Raw).unwrap_err().to_string().contains("\"omni\""));
+        assert_eq!(optics(Projection::Rectified).unwrap().ray([318.0 + 38.0, 236.0]), Some([0.1, 0.0]));
+    }
+
+    #[test]
+    fn rectified_topics_are_known_by_their_names() {
+        let check = |topic, expect| assert_eq!(Projection::of_topic(topic), expect, "{topic}");
+        check("/camera/image_raw", Projection::Raw);
+        check("/camera/image_rect", Projection::Rectified);
+        check("/camera/image_rect_color", Projection::Rectified);
+        check("/camera/image_rect/compressed", Projection::Rectified);
+        check("/image_rect/left/image", Projection::Raw);
+    }
 }

@@ -56,6 +56,9 @@ impl Readout {
     /// # Errors
     /// Nothing is left, or the region is not on the sensor.
     pub fn new(sensor: Size, binning: [u32; 2], region: Rect) -> Result<Self, CalibrationError> {
+        if sensor.width == 0 || sensor.height == 0 {
+            return Err(CalibrationError::Size { size: sensor });
+        }
         let binning = binning.map(|n| n.max(1));
         let side = |offset: u32, part: u32, whole: u32| match (offset, part) {
             (0, 0) => Some(whole),
@@ -192,8 +195,16 @@ mod tests {
         check([1, 0], [20, 10, 100, 50], Ok(&format!("100x50: {region}")));
         check([2, 2], [20, 10, 100, 50], Ok(&format!("50x25: {region} with binning 2x2")));
         // One axis may be left as it is.
-        check([0, 0], [0, 100, 0, 200], Ok("640x200: 640x480 with the region of interest 640x200 at (0, 100)"));
-        check([0, 0], [600, 0, 41, 480], Err("the region of interest 41x480 at (600, 0) is not within 640x480"));
+        check(
+            [0, 0],
+            [0, 100, 0, 200],
+            Ok("640x200: 640x480 with the region of interest 640x200 at (0, 100)"),
+        );
+        check(
+            [0, 0],
+            [600, 0, 41, 480],
+            Err("the region of interest 41x480 at (600, 0) is not within 640x480"),
+        );
         check([0, 0], [10, 0, 0, 0], Err("is not within"));
         check([0, 0], [u32::MAX, 0, u32::MAX, 1], Err("is not within"));
         check([641, 1], [0; 4], Err("640x480 with binning 641x1"));

@@ -21,7 +21,9 @@ pub enum LensError {
         model: String,
     },
     /// There are coefficients, and no model is named.
-    #[error("the distortion model is {model:?} and D has {n} coefficients: the driver has to name their model")]
+    #[error(
+        "the distortion model is {model:?} and D has {n} coefficients: the driver has to name their model"
+    )]
     Unnamed {
         /// As the CameraInfo names it.
         model: String,
@@ -83,7 +85,7 @@ pub struct Lens {
 }
 
 /// A direction, as the radial polynomial takes it, and where the lens shows it on a sensor that is not tilted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     direction: [f64; 2],
     at: [f64; 2],
@@ -258,4 +260,100 @@ fn tilt([x, y]: [f64; 2]) -> Matrix3<f64> {
     let turned = about_y * about_x;
     let [r13, r23, r33] = [turned[(0, 2)], turned[(1, 2)], turned[(2, 2)]];
     Matrix3::new(r33, 0.0, -r13, 0.0, r33, -r23, 0.0, 0.0, 1.0) * turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `d` shows `ray` at `seen` for a focal length of 1.
+    fn check(model: &str, d: &[f64], ray: [f64; 2], seen: [f64; 2]) {
+        let lens = Lens::new(model, d).unwrap();
+        let found = lens.ray(lens.seen(Seen::default(), seen).unwrap()).unwrap();
+        assert!((found[0] - ray[0]).hypot(found[1] - ray[1]) < 1e-8, "{model} {d:?}: {found:?}");
+    }
+
+    #[test]
+    fn rays_are_where_opencv_sees_them() {
+        let usb_cam = [-0.338, 0.121, 0.00052, -0.00081, -0.019];
+        check("plumb_bob", &usb_cam, [0.6, -0.4], [0.5113181088, -0.3408891392]);
+        let azure_kinect = [0.511, -2.612, 0.00048, -0.00021, 1.472, 0.391, -2.437, 1.402];
+        check("rational_polynomial", &azure_kinect, [0.6, -0.4], [0.6196761396458267, -0.4129406264305512]);
+        let tilted =
+            [-0.31, 0.11, 0.0003, 0.0002, -0.016, 0.01, 0.002, 0.0, 0.001, 0.0, -0.002, 0.0, 0.03, -0.05];
+        check("rational_polynomial", &tilted, [0.6, -0.4], [0.5262587143168037, -0.35024472985304006]);
+        let fisheye = [-0.0081, 0.0421, -0.0393, 0.0071];
+        check("equidistant", &fisheye, [3.0, -4.0], [0.7916078064986107, -1.055477075331481]);
+        check("equidistant", &[0.0; 4], [3.0, -4.0], [0.8240404601670096, -1.0987206135560128]);
+    }
+
+    #[test]
+    fn zeros_at_the_end_say_nothing_and_what_is_missing_is_zero() {
+        let all = [0.11, -0.12, 0.013, 0.014, 0.15, 0.16, 0.17, 0.18, 0.019, 0.02, 0.021, 0.022, 0.01, 0.02];
+        for model in ["plumb_bob", "rational_polynomial", "equidistant"] {
+            let most = if model == "equidistant" { 4 } else { 14 };
+            for n in 0..=most {
+                let lens = Lens::new(model, &all[..n]);
+                for n_zeros in [1, 3, 50] {
+                    let padded = [&all[..n], &vec![0.0; n_zeros]].concat();
+                    assert_eq!(Lens::new(model, &padded), lens, "{model} of {n} and {n_zeros} zeros");
+                }
+                assert!(lens.is_ok(), "{model} of {n}: {lens:?}");
+            }
+            for n in [most + 1, 30] {
+                let said = Lens::new(model, &vec![0.1; n]).unwrap_err().to_string();
+                let expect = format!("{model} has {n} coefficients here, at most {most} are known");
+                assert!(said.contains(&expect), "{said}");
+            }
+        }
+        for n in 0..14 {
+            let two = ["plumb_bob", "rational_polynomial"].map(|model| Lens::new(model, &all[..n]));
+            assert_eq!(two[0], two[1], "the same formula");
+        }
+    }
+
+    #[test]
+    fn no_distortion_has_many_names() {
+        let check =
+            |model: &str, d: &[f64]| assert_eq!(Lens::new(model, d), Ok(Lens::default()), "{model} {d:?}");
+        for zeros in [&[][..], &[0.0; 5], &[-0.0; 8], &[0.0; 20]] {
+            for model in ["", "none", "None", "plumb_bob", "rational_polynomial", "omni"] {
+                check(model, zeros);
+            }
+        }
+        // Zeros are an angle in proportion there.
+        assert_ne!(Lens::new("equidistant", &[0.0; 4]), Ok(Lens::default()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let check = |model: &str, d: &[f64], expect: &str| {
+            let said = Lens::new(model, d).unwrap_err().to_string();
+            assert!(said.contains(expect), "{said}");
+        };
+        check("omni", &[0.1], "the distortion model \"omni\" is not known");
+        check(
+            "",
+            &[0.1, 0.0, 0.2, 0.0, 0.0],
+            "is \"\" and D has 3 coefficients: the driver has to name their model",
+        );
+        check("none", &[0.1], "is \"none\" and D has 1");
+        check("a\nb", &[0.1], "a\\nb");
+        let tilted = [&[0.0; 12][..], &[1.4, 0.0]].concat();
+        check("plumb_bob", &tilted, "D tilts the sensor by 1.4 and 0 radians");
+    }
+
+    #[test]
+    fn a_fisheye_sees_beyond_a_right_angle_where_no_ray_is_in_front() {
+        let lens = Lens::new("equidistant", &[0.02, -0.004, 0.0, 0.0]).unwrap();
+        for degrees in [10.0f64, 60.0, 89.0, 89.9, 90.1, 100.0, 110.0] {
+            let angle = degrees.to_radians();
+            let radius = angle * (1.0 + 0.02 * angle.powi(2) - 0.004 * angle.powi(4));
+            let seen = lens.seen(Seen::default(), [-radius, 0.0]);
+            let ray = seen.and_then(|seen| lens.ray(seen));
+            assert_eq!(ray.is_some(), degrees < 90.0, "{degrees}: {ray:?}");
+            let is_near = |[x, y]: [f64; 2]| (x / -angle.tan() - 1.0).abs() < 1e-5 && y == 0.0;
+            assert!(ray.is_none_or(is_near), "{degrees}: {ray:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Pixel centres are whole numbers (OpenCV's convention) in all three. Names read
 //! `target_from_source`, so spaces cancel by eye.
 
+mod calibration;
 mod camera_model;
 mod intrinsics;
 mod lens;
@@ -16,7 +17,8 @@ use nalgebra::{Affine2, Matrix3, Point2};
 
 use rays::Pinhole;
 
-pub use camera_model::{Calibration, CalibrationError, CameraModel, Projection};
+pub use calibration::CalibrationError;
+pub use camera_model::{Calibration, CameraModel, Projection};
 pub use intrinsics::{Intrinsics, Readout};
 pub use lens::{Lens, LensError};
 pub use placement::{Placement, Rect};

@@ -1,10 +1,10 @@
 //! Says in the log what a camera's frames go out without.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::logging::Throttle;
-use crate::stages::heads::Lack;
+use crate::stages::heads::{Kind, Lack};
 
 /// Least time between two warnings about the same cause.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
@@ -13,13 +13,13 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 pub(super) struct Lacking {
     /// Names.
     cameras: Vec<String>,
-    /// By camera and kind of cause, of which there are a few.
-    told: BTreeMap<(usize, &'static str), Throttle>,
+    /// By camera and kind of cause.
+    told: HashMap<(usize, Kind), Throttle>,
 }
 
 impl Lacking {
     pub(super) fn new(cameras: Vec<String>) -> Self {
-        Self { cameras, told: BTreeMap::new() }
+        Self { cameras, told: HashMap::new() }
     }
 
     pub(super) fn tell(&mut self, camera: usize, lacks: &[Lack]) {

@@ -222,7 +222,9 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
         assert node.inboxes["depth/image"].answer(node.send(PHOTOGRAPH)) is not None
     assert len(node.inboxes["points"]) == 0
     warnings = [line for line in node.node.output.lines if "no points" in line]
-    assert len(warnings) == 1 and "depth is not scaled" in warnings[0], warnings
+    assert len(warnings) == 3 and all("depth is not scaled" in warning for warning in warnings), warnings
+    causes = ("no CameraInfo has come", "K is all zeros", "the CameraInfo is for 320x240, the images are 640x480")
+    assert all(cause in warning for cause, warning in zip(causes, warnings)), warnings
 
 
 def test_only_the_camera_picture_has_depth_in_a_letterbox(rig, heads):

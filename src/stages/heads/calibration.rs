@@ -1,6 +1,7 @@
 //! Whether a camera's calibration serves a frame, and what is lost when it does not.
 
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 
 use crate::geometry::{Calibration, CalibrationError, CameraModel, LensError, Size};
 use crate::runtime::wanted::{Topic, Topics};
@@ -39,16 +40,19 @@ pub enum Uncalibrated {
     },
 }
 
+/// Kinds of causes, of which there are a few.
+pub type Kind =
+    (Discriminant<Uncalibrated>, Option<Discriminant<CalibrationError>>, Option<Discriminant<LensError>>);
+
 impl Uncalibrated {
-    /// A short name for its kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Missing => "no CameraInfo",
-            Self::Unusable { .. } => "not calibrated",
-            Self::Size { .. } => "CameraInfo of another size",
-            Self::Lens { .. } => "distortion",
-            Self::Partly { .. } => "CameraInfo not finite",
-        }
+    /// The same for causes that differ in their numbers only.
+    pub fn kind(&self) -> Kind {
+        let (unusable, lens) = match self {
+            Self::Unusable { error } => (Some(discriminant(error)), None),
+            Self::Lens { error } => (None, Some(discriminant(error))),
+            Self::Missing | Self::Size { .. } | Self::Partly { .. } => (None, None),
+        };
+        (discriminant(self), unusable, lens)
     }
 }
 
@@ -128,4 +132,78 @@ pub(super) fn calibration(
         lacks.push(Lack { lost: vec!["camera_info is not whole"], why });
     }
     (Some(model), lacks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::{Intrinsics, Projection, Readout, Rect};
+
+    const SIZE: Size = Size { width: 640, height: 480 };
+
+    fn camera(change: impl Fn(&mut Intrinsics), binning: u32) -> Calibration {
+        let k = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0];
+        let (distortion_model, d) = ("plumb_bob".to_owned(), vec![0.1, -0.2, 0.0, 0.0, 0.0]);
+        let mut numbers = Intrinsics { size: SIZE, distortion_model, d, k, r: [0.0; 9], p: [0.0; 12] };
+        change(&mut numbers);
+        let whole = Rect { left: 0, top: 0, size: numbers.size };
+        let readout = Readout::new(numbers.size, [binning; 2], whole)?;
+        CameraModel::new(numbers, readout, Projection::Raw)
+    }
+
+    fn check(camera: Option<Calibration>, wanted: &[Topic], is_scaled: bool, expect: (bool, &[&str])) {
+        let wanted = wanted.iter().copied().collect();
+        let (found, lacks) = calibration(camera.as_ref(), SIZE, wanted, is_scaled);
+        let texts: Vec<_> = lacks.iter().map(Lack::to_string).collect();
+        assert_eq!((found.is_some(), texts.len()), (expect.0, expect.1.len()), "{texts:?}");
+        for (text, expect) in texts.iter().zip(expect.1) {
+            assert!(text.contains(expect), "{text:?} is not {expect:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_somebody_wants_can_be_lost() {
+        let points = [Topic::Depth, Topic::Points];
+        check(None, &[Topic::Depth, Topic::Labels], false, (false, &[]));
+        check(None, &points, false, (false, &["no points: no CameraInfo has come"]));
+        let unscaled = "depth is not scaled to this camera's focal length";
+        let expect = format!("no points, {unscaled}: no CameraInfo has come");
+        check(None, &points, true, (false, &[&expect]));
+        let infos = [Topic::GridInfo, Topic::DepthInfo, Topic::LabelsInfo];
+        let expect =
+            "no features/camera_info, no depth/camera_info, no segmentation/camera_info: no CameraInfo";
+        check(None, &infos, false, (false, &[expect]));
+        check(Some(camera(|_| (), 1)), &[&infos[..], &points[..]].concat(), true, (true, &[]));
+    }
+
+    #[test]
+    fn each_cause_is_named() {
+        let wanted = [Topic::Points, Topic::GridInfo];
+        let broken = camera(|of| of.d[1] = f64::NAN, 1);
+        check(Some(broken), &wanted, false, (false, &["the camera is not calibrated: D holds NaN"]));
+        let zero = camera(|of| of.k = [0.0; 9], 1);
+        check(Some(zero), &wanted, true, (false, &["the camera is not calibrated: K is all zeros"]));
+        let other = camera(|of| of.size.width = 320, 1);
+        check(
+            Some(other),
+            &wanted,
+            false,
+            (false, &["the CameraInfo is for 320x480, the images are 640x480"]),
+        );
+        let binned =
+            "the CameraInfo is for 320x240 (a sensor of 640x480 with binning 2x2), the images are 640x480";
+        check(Some(camera(|_| (), 2)), &wanted, false, (false, &[binned]));
+        // What the distortion has no part in goes out.
+        let omni = || camera(|of| of.distortion_model = "omni".to_owned(), 1);
+        check(
+            Some(omni()),
+            &wanted,
+            true,
+            (true, &["no points: the distortion model \"omni\" is not known"]),
+        );
+        check(Some(omni()), &wanted[1..], true, (true, &[]));
+        let partly = || camera(|of| of.p[0] = f64::NAN, 1);
+        check(Some(partly()), &wanted, false, (true, &["camera_info is not whole: its P holds numbers"]));
+        check(Some(partly()), &[Topic::Points], false, (true, &[]));
+    }
 }

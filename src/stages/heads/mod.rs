@@ -21,7 +21,7 @@ use crate::stages::forward::Input;
 use similarity::Similarity;
 
 pub use basis::BasisKeeper;
-pub use calibration::{Lack, NO_POINTS, Uncalibrated, usable};
+pub use calibration::{Kind, Lack, NO_POINTS, Uncalibrated, usable};
 pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
 /// The model as messages name it.
@@ -205,12 +205,8 @@ impl Heads {
         limits: DepthLimits,
     ) -> Result<Output, EngineError> {
         let is_scaled = self.dense.wants_focal_length(wanted);
-        let (camera, lacks) = calibration::calibration(
-            input.intrinsics.as_deref(),
-            input.geometry.camera,
-            wanted,
-            is_scaled,
-        );
+        let (camera, lacks) =
+            calibration::calibration(input.intrinsics.as_deref(), input.geometry.camera, wanted, is_scaled);
         let under = |transform, size| camera.map(|found| found.under(&transform, size));
         let Input { geometry, .. } = &input;
         let input_info = under(geometry.model_from_camera, geometry.model);

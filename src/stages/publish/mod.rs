@@ -10,7 +10,7 @@ use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
 use crate::geometry::{CameraModel, Optics, Size};
 use crate::runtime::wanted::{Topic, Topics};
-use crate::stages::heads::{DepthMap, Lack, LabelMap, NO_POINTS, Output, RgbPicture, Uncalibrated};
+use crate::stages::heads::{DepthMap, LabelMap, Lack, NO_POINTS, Output, RgbPicture, Uncalibrated};
 
 /// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
 pub trait Sink: Send {
@@ -131,7 +131,12 @@ impl Encoder {
         Ok(encoded)
     }
 
-    fn points(&mut self, output: &Output, depth: &DepthMap, info: &CameraModel) -> (Option<Cloud>, Option<Lack>) {
+    fn points(
+        &mut self,
+        output: &Output,
+        depth: &DepthMap,
+        info: &CameraModel,
+    ) -> (Option<Cloud>, Option<Lack>) {
         // A lens that cannot be computed is among what the frame lacks already.
         let Ok(optics) = info.optics() else { return (None, None) };
         let stride = points_stride(self.config.points_stride, depth.size);
