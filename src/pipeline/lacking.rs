@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::logging::Throttle;
-use crate::stages::heads::{Kind, Lack};
+use crate::stages::heads::{CauseKind, Lack};
 
 /// Least time between two warnings about the same cause.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
@@ -14,7 +14,7 @@ pub(super) struct Lacking {
     /// Names.
     cameras: Vec<String>,
     /// By camera and kind of cause.
-    told: HashMap<(usize, Kind), Throttle>,
+    told: HashMap<(usize, CauseKind), Throttle>,
 }
 
 impl Lacking {

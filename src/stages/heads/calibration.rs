@@ -41,12 +41,12 @@ pub enum Uncalibrated {
 }
 
 /// Kinds of causes, of which there are a few.
-pub type Kind =
+pub type CauseKind =
     (Discriminant<Uncalibrated>, Option<Discriminant<CalibrationError>>, Option<Discriminant<LensError>>);
 
 impl Uncalibrated {
     /// The same for causes that differ in their numbers only.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CauseKind {
         let (unusable, lens) = match self {
             Self::Unusable { error } => (Some(discriminant(error)), None),
             Self::Lens { error } => (None, Some(discriminant(error))),

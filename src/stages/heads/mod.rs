@@ -21,7 +21,7 @@ use crate::stages::forward::Input;
 use similarity::Similarity;
 
 pub use basis::BasisKeeper;
-pub use calibration::{Kind, Lack, NO_POINTS, Uncalibrated, usable};
+pub use calibration::{CauseKind, Lack, NO_POINTS, Uncalibrated, usable};
 pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
 /// The model as messages name it.
