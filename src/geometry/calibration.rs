@@ -97,8 +97,8 @@ pub enum CalibrationError {
 
 /// Numbers beyond this are nobody's measurement. What is smaller stays finite however an image is scaled.
 const LARGEST: f64 = 1e12;
-/// Focal lengths in widths or heights of the image: a fisheye's is a sixth, a telescope's some thousand, and an image
-/// may be a small part of the sensor.
+/// Focal lengths in widths or heights of the image: a fisheye's is a sixth, a telescope's some thousand, and
+/// an image may be a small part of the sensor.
 const FOCAL_LENGTHS: std::ops::Range<f64> = 1e-3..1e7;
 /// The same for how far the principal point may be from the image's corner.
 const FARTHEST_CENTRE: f64 = 1e5;
@@ -113,8 +113,8 @@ fn is_plain(value: f64) -> bool {
     value.abs() < LARGEST
 }
 
-/// Checks a row-major matrix with 3 or 4 columns, of which the first three are (fx s cx, 0 fy cy, 0 0 1), for images of
-/// `size`.
+/// Checks a row-major matrix with 3 or 4 columns, of which the first three are (fx s cx, 0 fy cy, 0 0 1), for
+/// images of `size`.
 pub(super) fn check_matrix(
     matrix: &'static str,
     values: &[f64],

@@ -1,4 +1,5 @@
-//! What a calibration means for the images of one topic: checked once, then used for depth, points and camera_info.
+//! What a calibration means for the images of one topic: checked once, then used for depth, points and
+//! camera_info.
 
 use nalgebra::Affine2;
 
@@ -17,8 +18,9 @@ pub enum Projection {
 
 impl Projection {
     /// That of the images on `topic`: image_proc calls rectified ones `image_rect` and `image_rect_color`.
+    /// Their compressed twins are of the same kind.
     pub fn of_topic(topic: &str) -> Self {
-        let parts = topic.rsplit('/').take(2);
+        let parts = topic.strip_suffix("/compressed").unwrap_or(topic).rsplit('/').take(2);
         let mut rectified = parts.filter(|part| part.starts_with("image_rect"));
         if rectified.next().is_some() { Self::Rectified } else { Self::Raw }
     }
@@ -43,8 +45,8 @@ impl Projection {
 /// What is known of a camera once a CameraInfo has come.
 pub type Calibration = Result<CameraModel, CalibrationError>;
 
-/// A calibration that can be computed with: every number that the image's projection uses is finite, and no other that
-/// is not is left in it.
+/// A calibration that can be computed with: every number that the image's projection uses is finite, and no
+/// other that is not is left in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraModel {
     intrinsics: Intrinsics,
@@ -56,9 +58,9 @@ pub struct CameraModel {
 }
 
 impl CameraModel {
-    /// Checks `sensor`, the calibration of the whole sensor, for what the images under `projection` use of it, and makes
-    /// it that of the images that `readout` sends. What they do not use and what is not finite becomes zeros, which
-    /// CameraInfo has for "not known".
+    /// Checks `sensor`, the calibration of the whole sensor, for what the images under `projection` use of
+    /// it, and makes it that of the images that `readout` sends. What they do not use and what is not finite
+    /// becomes zeros, which CameraInfo has for "not known".
     ///
     /// # Errors
     /// Why the camera counts as not calibrated.
@@ -221,5 +223,6 @@ mod tests {
         check("/camera/image_rect_color", Projection::Rectified);
         check("/camera/image_rect/compressed", Projection::Rectified);
         check("/image_rect/left/image", Projection::Raw);
+        check("/image_rect/left/image/compressed", Projection::Raw);
     }
 }

@@ -1,5 +1,5 @@
-//! The numbers of a calibration as `sensor_msgs/CameraInfo` carries them, and what becomes of them when an image is
-//! cropped or scaled.
+//! The numbers of a calibration as `sensor_msgs/CameraInfo` carries them, and what becomes of them when an
+//! image is cropped or scaled.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! What a lens does to directions, and the way back.
 //!
-//! One formula serves every model that CameraInfo names: `plumb_bob` and `rational_polynomial` are OpenCV's (calib3d),
-//! with thin prism and tilted sensor where there are as many coefficients, and `equidistant` is OpenCV's fisheye
-//! (Kannala and Brandt 2006), whose radial polynomial acts on the angle instead of its tangent.
+//! One formula serves every model that CameraInfo names: `plumb_bob` and `rational_polynomial` are OpenCV's
+//! (calib3d), with thin prism and tilted sensor where there are as many coefficients, and `equidistant` is
+//! OpenCV's fisheye (Kannala and Brandt 2006), whose radial polynomial acts on the angle instead of its
+//! tangent.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -75,7 +76,8 @@ enum Radius {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Lens {
     radius: Radius,
-    /// Coefficients of the radial fraction's numerator, from the second power of the radius on, in steps of two.
+    /// Coefficients of the radial fraction's numerator, from the second power of the radius on, in steps of
+    /// two.
     numerator: [f64; 4],
     denominator: [f64; 3],
     tangential: [f64; 2],
@@ -84,7 +86,8 @@ pub struct Lens {
     tilt: [f64; 2],
 }
 
-/// A direction, as the radial polynomial takes it, and where the lens shows it on a sensor that is not tilted.
+/// A direction, as the radial polynomial takes it, and where the lens shows it on a sensor that is not
+/// tilted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     direction: [f64; 2],
@@ -100,11 +103,12 @@ struct Bend {
     is_regular: bool,
 }
 
-/// A direction is right when the lens shows it this near, in focal lengths: a millionth of a pixel at 1000 pixels.
+/// A direction is right when the lens shows it this near, in focal lengths: a millionth of a pixel at 1000
+/// pixels.
 const NEAR: f64 = 1e-9;
 const NEWTON_STEPS: u32 = 20;
 /// The shortest step towards a pixel, as a share of the way.
-const SHORTEST: f64 = 1.0 / 128.0;
+const SHORTEST: f64 = 1.0 / 32.0;
 /// From one look for a fold to the next, and the most of them on the way to one pixel.
 const LOOK: f64 = 0.02;
 const MOST_LOOKS: f64 = 200.0;
@@ -112,8 +116,8 @@ const MOST_LOOKS: f64 = 200.0;
 const LEAST_TILT: f64 = 0.2;
 
 impl Lens {
-    /// The lens of a CameraInfo's `distortion_model` and `D`, all finite. Drivers add zeros to D, so those at its end say
-    /// nothing, and what is missing to a model's next count is zero.
+    /// The lens of a CameraInfo's `distortion_model` and `D`, all finite. Drivers add zeros to D, so those at
+    /// its end say nothing, and what is missing to a model's next count is zero.
     ///
     /// # Errors
     /// Model and count that cannot be computed.
@@ -152,8 +156,8 @@ impl Lens {
         })
     }
 
-    /// Where a sensor that is not tilted would have what this one has at `at`, both in focal lengths; `None` where no
-    /// ray of the lens arrives.
+    /// Where a sensor that is not tilted would have what this one has at `at`, both in focal lengths; `None`
+    /// where no ray of the lens arrives.
     fn untilted(&self, [x, y]: [f64; 2]) -> Option<[f64; 2]> {
         if self.tilt == [0.0; 2] {
             return Some([x, y]);
@@ -162,9 +166,10 @@ impl Lens {
         (0.0 < point.z).then(|| [point.x / point.z, point.y / point.z])
     }
 
-    /// The direction that the lens shows at `pixel`, in focal lengths from the centre, searched from `near`. It is the
-    /// one that a straight line in the image from there leads to without a fold: beyond a fold the polynomials of a lens
-    /// describe nothing that exists, though they may come by the same place again. `None` where there is none.
+    /// The direction that the lens shows at `pixel`, in focal lengths from the centre, searched from `near`.
+    /// It is the one that a straight line in the image from there leads to without a fold: beyond a fold the
+    /// polynomials of a lens describe nothing that exists, though they may come by the same place again.
+    /// `None` where there is none.
     pub(super) fn seen(&self, near: Seen, pixel: [f64; 2]) -> Option<Seen> {
         let target = self.untilted(pixel)?;
         if *self == Self::default() {

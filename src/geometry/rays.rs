@@ -28,27 +28,30 @@ pub struct Optics {
     pub(super) lens: Lens,
 }
 
-/// The pixels that a stride takes of `n` in one direction: the middle one of every `stride`, the last one at the border.
+/// The pixels that a stride takes of `n` in one direction: the middle one of every `stride`, the last one at
+/// the border.
 pub fn strided(n: u32, stride: u32) -> impl Iterator<Item = u32> {
     (0..n.div_ceil(stride)).map(move |i| (i * stride + stride / 2).min(n - 1))
 }
 
 impl Optics {
-    /// x/z and y/z of what `pixel` shows, which need not be a whole one, without distortion; `None` where the lens shows
-    /// nothing that is in front of the camera.
+    /// x/z and y/z of what `pixel` shows, which need not be a whole one, without distortion; `None` where the
+    /// lens shows nothing that is in front of the camera.
     pub fn ray(&self, pixel: [f64; 2]) -> Option<[f64; 2]> {
         let seen = self.lens.seen(Seen::default(), self.pinhole.normalized(pixel))?;
         self.lens.ray(seen)
     }
 
-    /// The rays of the pixels that `stride` takes, row by row; NaN where there is none. `None` when no pixel has one.
+    /// The rays of the pixels that `stride` takes, row by row; NaN where there is none. `None` when no pixel
+    /// has one.
     pub fn rays(&self, stride: u32) -> Option<Vec<[f32; 2]>> {
         let stride = stride.max(1);
         let columns: Vec<u32> = strided(self.size.width, stride).collect();
         let rows: Vec<u32> = strided(self.size.height, stride).collect();
         let mut rays = vec![[f32::NAN; 2]; columns.len() * rows.len()];
-        // Outwards from the pixel that is nearest to the axis, first along its column, then along every row, each search
-        // begins at the pixel before. Beyond the first pixel without a ray there is only more of a fold.
+        // Outwards from the pixel that is nearest to the axis, first along its column, then along every row,
+        // each search begins at the pixel before. Beyond the first pixel without a ray there is only more of
+        // a fold.
         let [middle_column, middle_row] =
             [(&columns, self.pinhole.centre[0]), (&rows, self.pinhole.centre[1])]
                 .map(|(pixels, centre)| pixels.partition_point(|pixel| f64::from(*pixel) < centre));

@@ -3,9 +3,9 @@
 use super::messages::{CameraInfo, Header};
 use crate::geometry::{Calibration, CameraModel, Intrinsics, Projection, Readout, Rect, Size};
 
-/// Calibration of the images that the camera sends and that `projection` holds for: a message describes the full sensor,
-/// of which a driver may send a region or bins of several pixels. `roi.do_rectify` is about regions of other images, and
-/// changes nothing here.
+/// Calibration of the images that the camera sends and that `projection` holds for: a message describes the
+/// full sensor, of which a driver may send a region or bins of several pixels. `roi.do_rectify` is about
+/// regions of other images, and changes nothing here.
 pub(super) fn calibration(info: CameraInfo, projection: Projection) -> Calibration {
     let CameraInfo { width, height, distortion_model, d, k, r, p, roi, .. } = info;
     let size = Size { width, height };

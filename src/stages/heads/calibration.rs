@@ -102,8 +102,8 @@ const INFOS: [(Topic, &str); 3] = [
 /// What is said when there are no points.
 pub const NO_POINTS: &str = "no points";
 
-/// The calibration for what is `wanted` of an image of this size if any of it needs one, and all that is lost without it.
-/// `is_scaled` says whether the depth that is wanted is made for one focal length.
+/// The calibration for what is `wanted` of an image of this size if any of it needs one, and all that is lost
+/// without it. `is_scaled` says whether the depth that is wanted is made for one focal length.
 pub(super) fn calibration(
     calibration: Option<&Calibration>,
     image: Size,
