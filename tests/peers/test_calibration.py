@@ -148,9 +148,9 @@ def test_points_that_are_all_that_is_wanted_are_missed_in_diagnostics(diagnosed)
     node, diagnostics = diagnosed(listen=("points",), namespace="/points_only")
 
     def check(text: str, **fields):
-        served(node, diagnostics, info(node, **fields), WARN, "no points: ", text, lost=("points",))
+        served(node, diagnostics, info(node, **fields), WARN, "no points", text, lost=("points",))
     check("the camera is not calibrated: K holds NaN", k=[NAN] * 9)
-    check("the distortion model \"omni\" is not known", distortion_model="omni")
+    check("no points: the distortion model \"omni\" is not known", distortion_model="omni")
     served(node, diagnostics, info(node), OK, "Hz out")
 
 
