@@ -1,5 +1,6 @@
 //! The wiring: the only place that knows stages, channels and threads at once.
 
+mod lacking;
 mod loops;
 mod shared;
 
@@ -23,6 +24,7 @@ use crate::stages::fit::Fitter;
 use crate::stages::forward::Input;
 use crate::stages::heads::{Heads, Output};
 use crate::stages::publish::{Encoder, Sink};
+use lacking::Lacking;
 use loops::{FitLoop, ModelLoop, PublishLoop};
 
 pub use shared::Shared;
@@ -73,6 +75,7 @@ impl Pipeline {
         let (mut stages, mut intakes) = (Vec::new(), Vec::new());
         let pace = Arc::<Pace>::default();
 
+        let lacking = Lacking::new(cameras.iter().map(|camera| camera.name.clone()).collect());
         for (camera, (Camera { name, fitter }, inputs)) in cameras.into_iter().zip(inputs).enumerate() {
             let (frames, arriving) = latest::channel();
             let (for_fit, pace) = (shared.clone(), Arc::clone(&pace));
@@ -93,7 +96,7 @@ impl Pipeline {
         };
         stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
         let (encoder, sink) = publishing;
-        let publishing = PublishLoop { encoder, sink, shared: shared.clone() };
+        let publishing = PublishLoop { encoder, sink, shared: shared.clone(), lacking };
         stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
         Ok((Self { stopping, stages }, intakes))
     }

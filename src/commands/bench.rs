@@ -21,7 +21,11 @@ use crate::engine::choose::Task;
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
+<<<<<<< HEAD
 use crate::geometry::Projection;
+=======
+use crate::geometry::Size;
+>>>>>>> calibration
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::statistics::{Percentiles, Span, spans_json};
@@ -214,8 +218,7 @@ fn pipeline(
     let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
     let basis = model.basis_keeper();
     let heads = model.heads(config, basis).map_err(Failure::Setup)?;
-    let publishing =
-        (model.encoder(config, vec![Projection::Raw; n_cameras]), Box::new(Nowhere(told)) as Box<dyn Sink>);
+    let publishing = (model.encoder(config), Box::new(Nowhere(told)) as Box<dyn Sink>);
     let engine = (engine, config.batch_max);
     let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;

@@ -13,7 +13,7 @@ use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Board, CameraFacts, Level, Status};
-use crate::geometry::Size;
+use crate::geometry::{CameraModel, Size};
 use crate::pipeline::Shared;
 use crate::report;
 use crate::ros::checks::ReceiveBuffers;
@@ -24,7 +24,8 @@ use crate::runtime::pool::Pool;
 use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::usable;
+use crate::stages::heads::{Uncalibrated, usable};
+use crate::stages::publish::points_stride;
 
 /// How long `check` listens for cameras and pictures.
 const LISTEN: Duration = Duration::from_secs(3);
@@ -275,14 +276,37 @@ fn listen(
 /// Whether a camera's picture can be read and has a calibration.
 fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Monitor, frame: &Frame) {
     let name = format!("calibration {}", camera.name);
+    let name = name.trim_end();
     match fitter(config).fit(frame, &mut Vec::new()) {
         Err(err) => monitor.refused(Instant::now(), err.to_string()),
         Ok(geometry) => match usable(frame.intrinsics.as_deref(), geometry.camera) {
-            Ok(found) => table.ok(&name, format!("focal length {:.1} pixels", found.focal_length())),
+            Ok(found) => usable_calibration(table, name, config, found),
             Err(why) if config.depth_head.is_some() => {
-                table.warn(&name, format!("{why}: no points, and depth is not scaled to this camera"));
+                table.warn(name, format!("{why}: no points, and depth is not scaled to this camera"));
             }
-            Err(why) => table.ok(&name, format!("{why}: no camera_info of features")),
+            Err(why @ Uncalibrated::Missing) => table.ok(name, format!("{why}: no camera_info of features")),
+            Err(why) => table.warn(name, format!("{why}: no camera_info of features")),
         },
+    }
+}
+
+/// What is made of a calibration that fits the images.
+fn usable_calibration(table: &mut Table, name: &str, config: &Config, model: &CameraModel) {
+    let (matrix, focal_length) = (model.projection().matrix(), model.focal_length());
+    let text = format!("focal length {focal_length:.1} pixels, from {matrix} of the CameraInfo");
+    let rays = match model.optics() {
+        // As many as points have.
+        Ok(optics) => {
+            optics.rays(points_stride(None, model.size())).map(|_| ()).ok_or_else(|| model.no_ray())
+        }
+        Err(error) => Err(error),
+    };
+    match rays {
+        Err(error) if config.depth_head.is_some() => table.warn(name, format!("{text}; no points: {error}")),
+        Ok(()) | Err(_) => table.ok(name, text),
+    }
+    if !model.blanked().is_empty() {
+        let why = Uncalibrated::Partly { parts: model.blanked().to_vec() };
+        table.warn(name, why.to_string());
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::head::HeadEngine;
 use crate::engine::{Engine, EngineError, device};
-use crate::geometry::{Projection, STANDARD_SIZES, Size, WINDOW};
+use crate::geometry::{STANDARD_SIZES, Size, WINDOW};
 use crate::heads::{self, Backbone, Head};
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
@@ -206,14 +206,13 @@ impl Model {
         Ok(Heads::new(heads))
     }
 
-    /// What encodes this model's outputs; `projections` are the cameras'.
-    pub fn encoder(&self, config: &Config, projections: Vec<Projection>) -> Encoder {
+    /// What encodes this model's outputs.
+    pub fn encoder(&self, config: &Config) -> Encoder {
         let classes = self.made.classes.iter().flatten();
         Encoder::new(EncoderConfig {
             palette: classes.map(|class| class.color).collect(),
             depth_resolution: config.depth_resolution,
             points_stride: config.points_stride,
-            projections,
         })
     }
 }

@@ -15,13 +15,12 @@ use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;
-use crate::geometry::Projection;
 use crate::logging::Log;
 use crate::pipeline::{self, Intake, Pipeline, Shared};
 use crate::report::{self, Reporter};
 use crate::ros::environment::{Discovery, Environment};
 use crate::ros::interface::{self, InterfaceError};
-use crate::ros::names::{NameError, Names};
+use crate::ros::names::Names;
 use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
@@ -96,11 +95,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     describe(&board, &config, &model, &basis, warm);
 
     let heads = model.heads(&config, basis).map_err(Failure::Setup)?;
-    let projection = |camera: &CameraConfig| {
-        Ok(Projection::of_topic(&names.resolve(&format!("{}image", camera.prefix()))?))
-    };
-    let projections = config.cameras.iter().map(projection).collect::<Result<_, NameError>>();
-    let encoder = model.encoder(&config, projections.map_err(|err| Failure::Setup(err.into()))?);
+    let encoder = model.encoder(&config);
     let (better, engines) = crossbeam_channel::bounded(1);
     let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
     let build = || Background::start(&config, model.task.shallow_clone(), model.read_heads(&config)?, better);

@@ -176,6 +176,7 @@ impl Board {
             expected_rate,
             subscribed: facts.subscribed,
             is_enabled: live.is_enabled(),
+            is_wanted: !self.shared.wanted(index).is_idle(),
             is_sim_time: clock.is_told(),
             n_publishers: graph.n_publishers.get(index).copied().unwrap_or_default(),
             misfits: &misfits,

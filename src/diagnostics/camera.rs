@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub(super) expected_rate: Option<f64>,
     pub(super) subscribed: Instant,
     pub(super) is_enabled: bool,
+    /// Whether somebody listens to what is made of its pictures.
+    pub(super) is_wanted: bool,
     pub(super) is_sim_time: bool,
     /// Publishers of the pictures that fit.
     pub(super) n_publishers: usize,
@@ -60,11 +62,8 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
             false => findings.error(format!("no picture can be read: {why}")),
         }
     }
-    if let Some(lacks) = seen.lacks.as_ref().filter(|_| silence.is_some_and(|silence| silence < NEWS)) {
-        findings.warn(format!(
-            "{lacks}; calibrate the camera, or remap camera_info, which is {}",
-            view.camera_info
-        ));
+    if view.is_wanted && !seen.lacks.is_empty() && silence.is_some_and(|silence| silence < NEWS) {
+        findings.warn(format!("{} (CameraInfo: {})", seen.lacks, view.camera_info));
     }
     find_times(&mut findings, view, now);
     tell_values(&mut findings, view, rate, silence, now);
@@ -193,6 +192,7 @@ mod tests {
             expected_rate: None,
             subscribed,
             is_enabled: true,
+            is_wanted: true,
             is_sim_time: false,
             n_publishers: 1,
             misfits: &[],
@@ -243,6 +243,26 @@ mod tests {
             (Error, "/image: /peer offers best_effort"),
         );
         check(20, 0.0, |view| view.buffers = Some("run: sudo sysctl".into()), (Warn, "run: sudo sysctl"));
+    }
+
+    #[test]
+    fn what_frames_go_out_without_is_told_while_somebody_listens() {
+        let (monitor, counts, start) = (Monitor::default(), Counts::default(), Instant::now());
+        let check = |change: fn(&mut View<'_>), expect: Option<&str>| {
+            let seen = monitor.seen();
+            let mut view = view(&seen, &counts, start);
+            change(&mut view);
+            let found = status("camera", &view, start);
+            let level = if expect.is_some() { Level::Warn } else { Level::Ok };
+            assert!(found.level == level && found.message.contains(expect.unwrap_or("Hz")), "{found:?}");
+        };
+        monitor.arrived(start, 0, None, 7);
+        check(|_| (), None);
+        monitor.lacks("no points: K is all zeros".to_owned());
+        check(|_| (), Some("no points: K is all zeros (CameraInfo: /camera_info)"));
+        check(|view| view.is_wanted = false, None);
+        monitor.lacks(String::new());
+        check(|_| (), None);
     }
 
     #[test]

@@ -1,19 +1,22 @@
-//! Calibration of a pinhole camera, and what becomes of it when its picture is scaled.
+//! The numbers of a calibration as `sensor_msgs/CameraInfo` carries them, and what becomes of them when an
+//! image is cropped or scaled.
+
+use std::fmt;
 
 use nalgebra::{Affine2, Matrix3, Matrix3x4};
 
-use super::Size;
+use super::{CalibrationError, Rect, Size, scale_then_shift};
 
-/// Calibration of a pinhole camera as `sensor_msgs/CameraInfo` carries it.
+/// A CameraInfo's numbers, unchecked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intrinsics {
-    /// Size of the picture that the numbers below belong to.
+    /// Size of the image that the numbers below belong to.
     pub size: Size,
     /// Such as `plumb_bob`.
     pub distortion_model: String,
-    /// Distortion coefficients; they act on normalised coordinates, so no scaling touches them.
+    /// Distortion coefficients as sent; they act on normalised coordinates, so no scaling touches them.
     pub d: Vec<f64>,
-    /// Row-major 3x3 camera matrix; zero `k[0]` means uncalibrated.
+    /// Row-major 3x3 camera matrix.
     pub k: [f64; 9],
     /// Row-major 3x3 rectification.
     pub r: [f64; 9],
@@ -22,17 +25,7 @@ pub struct Intrinsics {
 }
 
 impl Intrinsics {
-    /// Whether the camera matrix says anything; drivers publish zeros before calibration.
-    pub fn is_calibrated(&self) -> bool {
-        self.k[0] != 0.0
-    }
-
-    /// One number for both axes, pixels: the geometric mean.
-    pub fn focal_length(&self) -> f64 {
-        (self.k[0] * self.k[4]).abs().sqrt()
-    }
-
-    /// The calibration of the picture of `size` that `target_from_source` makes of this one's:
+    /// The calibration of the image of `size` that `target_from_source` makes of this one's:
     /// a point in space projects through it to where the transform moves its old projection.
     pub fn under(&self, target_from_source: &Affine2<f64>, size: Size) -> Self {
         let target_from_source = target_from_source.matrix();
@@ -46,6 +39,74 @@ impl Intrinsics {
     }
 }
 
+/// The part of the sensor that a driver sends, and how many of its pixels become one of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readout {
+    /// Columns and rows of the sensor.
+    sensor: Size,
+    /// The part that is sent, in the sensor's pixels.
+    region: Rect,
+    /// Columns and rows of the sensor for one of the image.
+    binning: [u32; 2],
+}
+
+impl Readout {
+    /// As CameraInfo tells it: a binning of 0 means 1, a region of zeros the whole sensor.
+    ///
+    /// # Errors
+    /// Nothing is left, or the region is not on the sensor.
+    pub fn new(sensor: Size, binning: [u32; 2], region: Rect) -> Result<Self, CalibrationError> {
+        if sensor.width == 0 || sensor.height == 0 {
+            return Err(CalibrationError::Size { size: sensor });
+        }
+        let binning = binning.map(|n| n.max(1));
+        let side = |offset: u32, part: u32, whole: u32| match (offset, part) {
+            (0, 0) => Some(whole),
+            _ => offset.checked_add(part).filter(|end| 0 < part && *end <= whole).map(|_| part),
+        };
+        let width = side(region.left, region.size.width, sensor.width);
+        let height = side(region.top, region.size.height, sensor.height);
+        let (Some(width), Some(height)) = (width, height) else {
+            return Err(CalibrationError::Region { region, sensor });
+        };
+        let readout = Self { sensor, region: Rect { size: Size { width, height }, ..region }, binning };
+        let Size { width, height } = readout.size();
+        if width == 0 || height == 0 { Err(CalibrationError::Empty { readout }) } else { Ok(readout) }
+    }
+
+    /// Size of the image that is sent.
+    pub fn size(&self) -> Size {
+        let [x, y] = self.binning;
+        Size { width: self.region.size.width / x, height: self.region.size.height / y }
+    }
+
+    /// Whether the image is something else than the whole sensor.
+    pub fn is_part(&self) -> bool {
+        self.size() != self.sensor
+    }
+
+    /// Maps pixels of the sensor to pixels of the image.
+    pub(super) fn image_from_sensor(&self) -> Affine2<f64> {
+        let axis = |offset: u32, n: u32| (1.0 / f64::from(n), -f64::from(offset) / f64::from(n));
+        let [x, y] = self.binning;
+        scale_then_shift(axis(self.region.left, x), axis(self.region.top, y))
+    }
+}
+
+impl fmt::Display for Readout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sensor, region, binning: [x, y] } = self;
+        write!(f, "{sensor}")?;
+        if region.size != *sensor {
+            write!(f, " with the region of interest {region}")?;
+        }
+        if (*x, *y) != (1, 1) {
+            write!(f, " with binning {x}x{y}")?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use nalgebra::{Point2, Vector3, Vector4};
@@ -55,14 +116,15 @@ mod tests {
 
     const IDENTITY: [f64; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 
-    fn camera(k: [f64; 9], p: [f64; 12]) -> Intrinsics {
-        let size = Size { width: 640, height: 480 };
-        Intrinsics { size, distortion_model: "plumb_bob".into(), d: vec![0.1, -0.2], k, r: IDENTITY, p }
-    }
-
     fn calibrated() -> Intrinsics {
-        let k = [600.0, 0.0, 320.0, 0.0, 610.0, 230.0, 0.0, 0.0, 1.0];
-        camera(k, [580.0, 0.0, 318.0, -40.0, 0.0, 590.0, 236.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+        Intrinsics {
+            size: Size { width: 640, height: 480 },
+            distortion_model: "plumb_bob".into(),
+            d: vec![0.1, -0.2],
+            k: [600.0, 0.0, 320.0, 0.0, 610.0, 230.0, 0.0, 0.0, 1.0],
+            r: IDENTITY,
+            p: [580.0, 0.0, 318.0, -40.0, 0.0, 590.0, 236.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        }
     }
 
     fn fits() -> [Geometry; 3] {
@@ -109,11 +171,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_calibrated_stays_so() {
-        let [stretch, ..] = fits();
-        let under =
-            |camera: Intrinsics| camera.under(&stretch.model_from_camera, stretch.model).is_calibrated();
-        assert!(under(calibrated()));
-        assert!(!under(camera([0.0; 9], [0.0; 12])));
+    fn a_matrix_that_a_driver_leaves_zero_stays_zero() {
+        let [_, letterbox, _] = fits();
+        let of = Intrinsics { p: [0.0; 12], ..calibrated() };
+        assert_eq!(of.under(&letterbox.model_from_camera, letterbox.model).p, [0.0; 12]);
+    }
+
+    #[test]
+    fn a_readout_says_what_of_the_sensor_is_sent() {
+        let check = |binning: [u32; 2], [left, top, width, height]: [u32; 4], expect: Result<&str, &str>| {
+            let (sensor, size) = (Size { width: 640, height: 480 }, Size { width, height });
+            let found = Readout::new(sensor, binning, Rect { left, top, size });
+            match (found, expect) {
+                (Ok(found), Ok(expect)) => assert_eq!(format!("{}: {found}", found.size()), expect),
+                (Err(found), Err(expect)) => assert!(found.to_string().contains(expect), "{found}"),
+                (found, expect) => panic!("{found:?} is not {expect:?}"),
+            }
+        };
+        check([0, 0], [0; 4], Ok("640x480: 640x480"));
+        check([1, 1], [0, 0, 640, 480], Ok("640x480: 640x480"));
+        check([2, 4], [0; 4], Ok("320x120: 640x480 with binning 2x4"));
+        let region = "640x480 with the region of interest 100x50 at (20, 10)";
+        check([1, 0], [20, 10, 100, 50], Ok(&format!("100x50: {region}")));
+        check([2, 2], [20, 10, 100, 50], Ok(&format!("50x25: {region} with binning 2x2")));
+        // One axis may be left as it is.
+        check(
+            [0, 0],
+            [0, 100, 0, 200],
+            Ok("640x200: 640x480 with the region of interest 640x200 at (0, 100)"),
+        );
+        check(
+            [0, 0],
+            [600, 0, 41, 480],
+            Err("the region of interest 41x480 at (600, 0) is not within 640x480"),
+        );
+        check([0, 0], [10, 0, 0, 0], Err("is not within"));
+        check([0, 0], [u32::MAX, 0, u32::MAX, 1], Err("is not within"));
+        check([641, 1], [0; 4], Err("640x480 with binning 641x1"));
+        check([u32::MAX; 2], [0; 4], Err("no pixel is left"));
     }
 }

@@ -3,16 +3,26 @@
 //! Pixel centres are whole numbers (OpenCV's convention) in all three. Names read
 //! `target_from_source`, so spaces cancel by eye.
 
+mod calibration;
+mod camera_model;
 mod intrinsics;
+mod lens;
 mod placement;
 mod rays;
 mod windows;
 
+use std::fmt;
+
 use nalgebra::{Affine2, Matrix3, Point2};
 
-pub use intrinsics::Intrinsics;
+use rays::Pinhole;
+
+pub use calibration::CalibrationError;
+pub use camera_model::{Calibration, CameraModel, Projection};
+pub use intrinsics::{Intrinsics, Readout};
+pub use lens::{Lens, LensError};
 pub use placement::{Placement, Rect};
-pub use rays::{Projection, RaysError, rays, strided};
+pub use rays::{Optics, strided};
 pub use windows::{STRIDE, WINDOW, corners, padded};
 
 /// Width and height in pixels, or in patches for a grid.
@@ -22,6 +32,12 @@ pub struct Size {
     pub width: u32,
     /// Rows.
     pub height: u32,
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
 }
 
 impl Size {

@@ -1,5 +1,7 @@
 //! Which rectangle of the camera's picture goes into which rectangle of the model input.
 
+use std::fmt;
+
 use super::{Geometry, Size, scale_then_shift};
 
 /// A rectangle of whole pixels.
@@ -11,6 +13,12 @@ pub struct Rect {
     pub top: u32,
     /// Columns and rows.
     pub size: Size,
+}
+
+impl fmt::Display for Rect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at ({}, {})", self.size, self.left, self.top)
+    }
 }
 
 impl Rect {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use crossbeam_channel as channel;
 
+use super::lacking::Lacking;
 use super::{Shared, WARN_PERIOD};
 use crate::engine::{Engine, EngineError, Tokens};
 use crate::logging::Throttle;
@@ -19,7 +20,7 @@ use crate::runtime::wanted::Topics;
 use crate::stages::camera::Frame;
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{Heads, Output};
+use crate::stages::heads::{Heads, Lack, Output};
 use crate::stages::publish::{Encoder, Sent, Sink, Times};
 
 /// Camera pictures in, model inputs out.
@@ -173,6 +174,7 @@ pub(super) struct PublishLoop {
     pub(super) encoder: Encoder,
     pub(super) sink: Box<dyn Sink>,
     pub(super) shared: Shared,
+    pub(super) lacking: Lacking,
 }
 
 impl PublishLoop {
@@ -181,8 +183,13 @@ impl PublishLoop {
             let started = Instant::now();
             let Output { camera, received, wanted, .. } = output;
             let (accounting, latencies) = (&self.shared.accounting[camera], &self.shared.latencies[camera]);
-            let (stamp, lacks) = (output.header.stamp, output.lacks.clone());
-            let encoded = self.encoder.encode(&output, self.shared.live.overlay_opacity())?;
+            let (stamp, mut lacks) = (output.header.stamp, output.lacks.clone());
+            let mut encoded = self.encoder.encode(&output, self.shared.live.overlay_opacity())?;
+            lacks.extend(encoded.lack.take());
+            // Also of a frame of which nothing goes out: points may be all that somebody listens to.
+            self.lacking.tell(camera, &lacks);
+            let lacks: Vec<_> = lacks.iter().map(Lack::to_string).collect();
+            self.shared.monitors[camera].lacks(lacks.join("; "));
             let sent = self.sink.send(output, encoded);
             let times = Times { pipeline_latency: self.shared.age(stamp), processing: received.elapsed() };
             latencies.record(Span::Publish, started.elapsed());
@@ -190,7 +197,7 @@ impl PublishLoop {
             times.pipeline_latency.into_iter().for_each(|age| latencies.record(Span::Age, age));
             if 0 < sent.n_sent {
                 let monitor = &self.shared.monitors[camera];
-                monitor.published(Instant::now(), stamp.nanos(), times.pipeline_latency, lacks);
+                monitor.published(Instant::now(), stamp.nanos(), times.pipeline_latency);
                 self.sink.tell(camera, wanted, times);
             }
             // Last: whoever sees the frame in the books finds its latencies.

@@ -1,45 +1,18 @@
-//! `sensor_msgs/CameraInfo` to and from the calibration of the picture as it is delivered.
+//! `sensor_msgs/CameraInfo` to and from the calibration of the image as it is delivered.
 
 use super::messages::{CameraInfo, Header};
-use crate::geometry::{Intrinsics, Size};
+use crate::geometry::{Calibration, CameraModel, Intrinsics, Projection, Readout, Rect, Size};
 
-/// Calibration of the pixels that the camera sends: its message describes the full sensor, of
-/// which a driver may send a region or bins of several pixels.
-pub(super) fn intrinsics(info: CameraInfo) -> Intrinsics {
-    let bin = |n: u32| n.max(1);
-    let (bin_x, bin_y) = (bin(info.binning_x), bin(info.binning_y));
-    let side = |part: u32, full: u32| if part == 0 { full } else { part };
-    let axis = |n: u32, offset: u32| Axis { scale: 1.0 / f64::from(n), offset: f64::from(offset) };
-    let (x, y) = (axis(bin_x, info.roi.x_offset), axis(bin_y, info.roi.y_offset));
-    let CameraInfo { mut k, mut p, .. } = info;
-    (k[0], k[1], k[2]) = (k[0] * x.scale, k[1] * x.scale, x.centre(k[2]));
-    (k[4], k[5]) = (k[4] * y.scale, y.centre(k[5]));
-    (p[0], p[1], p[2], p[3]) = (p[0] * x.scale, p[1] * x.scale, x.centre(p[2]), p[3] * x.scale);
-    (p[5], p[6], p[7]) = (p[5] * y.scale, y.centre(p[6]), p[7] * y.scale);
-    Intrinsics {
-        size: Size {
-            width: side(info.roi.width, info.width) / bin_x,
-            height: side(info.roi.height, info.height) / bin_y,
-        },
-        distortion_model: info.distortion_model,
-        d: info.d,
-        k,
-        r: info.r,
-        p,
-    }
-}
-
-/// From the sensor's pixels to those of the picture along one axis.
-struct Axis {
-    scale: f64,
-    offset: f64,
-}
-
-impl Axis {
-    fn centre(&self, sensor: f64) -> f64 {
-        // Pixel centres are whole numbers; without binning this is the plain difference.
-        (sensor - self.offset + 0.5) * self.scale - 0.5
-    }
+/// Calibration of the images that the camera sends and that `projection` holds for: a message describes the
+/// full sensor, of which a driver may send a region or bins of several pixels. `roi.do_rectify` is about
+/// regions of other images, and changes nothing here.
+pub(super) fn calibration(info: CameraInfo, projection: Projection) -> Calibration {
+    let CameraInfo { width, height, distortion_model, d, k, r, p, roi, .. } = info;
+    let size = Size { width, height };
+    let region =
+        Rect { left: roi.x_offset, top: roi.y_offset, size: Size { width: roi.width, height: roi.height } };
+    let readout = Readout::new(size, [info.binning_x, info.binning_y], region)?;
+    CameraModel::new(Intrinsics { size, distortion_model, d, k, r, p }, readout, projection)
 }
 
 /// The message for `intrinsics`, without region and binning.
@@ -66,25 +39,32 @@ mod tests {
     const K: [f64; 9] = [600.0, 0.0, 639.5, 0.0, 620.0, 359.5, 0.0, 0.0, 1.0];
     const P: [f64; 12] = [600.0, 0.0, 639.5, -60.0, 0.0, 620.0, 359.5, 0.0, 0.0, 0.0, 1.0, 0.0];
 
+    fn info() -> CameraInfo {
+        CameraInfo { width: 1280, height: 720, k: K, p: P, d: vec![0.1; 5], ..CameraInfo::default() }
+    }
+
     fn check(binning: u32, roi: [u32; 4], size: (u32, u32), f: (f64, f64), c: (f64, f64)) {
         let [x_offset, y_offset, width, height] = roi;
-        let found = intrinsics(CameraInfo {
-            width: 1280,
-            height: 720,
-            k: K,
-            p: P,
+        let info = CameraInfo {
+            distortion_model: "plumb_bob".to_owned(),
             binning_x: binning,
             binning_y: binning,
-            roi: RegionOfInterest { x_offset, y_offset, height, width, do_rectify: false },
-            ..CameraInfo::default()
-        });
-        assert_eq!((found.size.width, found.size.height), size);
-        assert_eq!(((found.k[0], found.k[4]), (found.k[2], found.k[5])), (f, c));
-        assert_eq!(((found.p[0], found.p[5]), (found.p[2], found.p[6])), (f, c));
+            roi: RegionOfInterest { x_offset, y_offset, height, width, do_rectify: true },
+            ..info()
+        };
+        for projection in [Projection::Raw, Projection::Rectified] {
+            let model = calibration(info.clone(), projection).unwrap();
+            assert_eq!(model.focal_length(), f.0.sqrt() * f.1.sqrt());
+            let found = model.into_intrinsics();
+            assert_eq!((found.size.width, found.size.height), size);
+            assert_eq!(((found.k[0], found.k[4]), (found.k[2], found.k[5])), (f, c));
+            assert_eq!(((found.p[0], found.p[5]), (found.p[2], found.p[6])), (f, c));
+            assert_eq!(found.d, info.d);
+        }
     }
 
     #[test]
-    fn intrinsics_are_those_of_the_picture_that_is_sent() {
+    fn intrinsics_are_those_of_the_image_that_is_sent() {
         check(0, [0; 4], (1280, 720), (600.0, 620.0), (639.5, 359.5));
         check(1, [0, 0, 1280, 720], (1280, 720), (600.0, 620.0), (639.5, 359.5));
         check(2, [0; 4], (640, 360), (300.0, 310.0), (319.5, 179.5));
@@ -94,8 +74,15 @@ mod tests {
 
     #[test]
     fn intrinsics_survive_the_message() {
-        let info = CameraInfo { width: 16, height: 9, k: K, p: P, d: vec![0.1; 5], ..CameraInfo::default() };
-        let once = intrinsics(info);
-        assert_eq!(intrinsics(camera_info(Header::default(), once.clone())), once);
+        let once = calibration(info(), Projection::Rectified).unwrap();
+        let message = camera_info(Header::default(), once.clone().into_intrinsics());
+        assert_eq!(calibration(message, Projection::Rectified), Ok(once));
+    }
+
+    #[test]
+    fn a_region_beyond_the_sensor_is_no_calibration() {
+        let roi = RegionOfInterest { x_offset: 1000, width: 640, height: 480, ..RegionOfInterest::default() };
+        let found = calibration(CameraInfo { roi, ..info() }, Projection::Raw).unwrap_err().to_string();
+        assert_eq!(found, "the region of interest 640x480 at (1000, 0) is not within 1280x720");
     }
 }

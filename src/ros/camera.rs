@@ -12,11 +12,12 @@ use ros2_client::{ReadError, Subscription};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 use serde_bytes::Bytes;
 
-use super::calibration::intrinsics;
+use super::calibration::calibration;
 use super::checks::receive_buffer_advice;
 use super::messages::{CameraInfo, CompressedImage, Image, PointStamped};
 use super::names::{NameError, Names};
 use crate::config::{CameraConfig, ImageTransport, Reliability};
+use crate::geometry::Projection;
 use crate::logging::Throttle;
 use crate::runtime::pool::Pool;
 use crate::runtime::thread::Stage;
@@ -190,7 +191,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
     let (infos, queries) = (infos.async_stream(), queries.async_stream());
     let mut stopped = stopped.fuse();
     pin_mut!(samples, infos, queries);
-    let mut newest_info = None;
+    let (mut newest_info, projection) = (None, Projection::of_topic(&topics.image));
     let (bad_info, bad_query) = (Throttle::new(BETWEEN_WARNINGS), Throttle::new(BETWEEN_WARNINGS));
     let mut buffers = Buffers::default();
     loop {
@@ -198,7 +199,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
         select_biased! {
             _ = stopped => return Ok(()),
             info = infos.select_next_some() => match info {
-                Ok((info, _)) => newest_info = Some(Arc::new(intrinsics(info))),
+                Ok((info, _)) => newest_info = Some(Arc::new(calibration(info, projection))),
                 Err(ReadError::Deserialization { reason }) => {
                     if bad_info.admit().is_some() {
                         tracing::warn!("{}: not a CameraInfo message: {reason}", topics.camera_info);

@@ -13,7 +13,7 @@ use super::messages::{
 };
 use crate::config::FeaturesDtype;
 use crate::encode::{self, Cloud};
-use crate::geometry::{Geometry, Size};
+use crate::geometry::{CameraModel, Geometry, Size};
 use crate::heads::Class;
 use crate::logging::Throttle;
 use crate::runtime::wanted::{Topic, Topics};
@@ -170,6 +170,7 @@ impl Sink for Publishers {
         }
         if let Some(topics) = &mut topics.segmentation {
             let info = output.input_info.filter(|_| wanted.contains(Topic::LabelsInfo));
+            let info = info.map(CameraModel::into_intrinsics);
             topics.info.send(info.map(|info| camera_info(stamped(), info)), &mut sent);
             topics.compressed.send(file(PNG_OF_MONO8, encoded.labels), &mut sent);
             topics.overlay.send(file(PNG_OF_RGB8, encoded.overlay), &mut sent);

@@ -38,8 +38,8 @@ pub struct Seen {
     pub refused: Option<(Instant, String)>,
     /// From the stamp to the hand-over of the last frame published.
     pub age: Option<Duration>,
-    /// What the last frame published lacked, and why.
-    pub lacks: Option<String>,
+    /// What the last frame that was served went out without, and why; empty when it was whole.
+    pub lacks: String,
 }
 
 impl Monitor {
@@ -72,11 +72,16 @@ impl Monitor {
         self.lock().refused = Some((at, why));
     }
 
-    /// Outputs went out, `age` after the stamp, without what `lacks` says.
-    pub fn published(&self, at: Instant, stamp_nanos: i64, age: Option<Duration>, lacks: Option<String>) {
+    /// Outputs went out, `age` after the stamp.
+    pub fn published(&self, at: Instant, stamp_nanos: i64, age: Option<Duration>) {
         let mut seen = self.lock();
         seen.publications.add(at, stamp_nanos);
-        (seen.age, seen.lacks) = (age, lacks);
+        seen.age = age;
+    }
+
+    /// A frame was served without what `lacks` says, empty for nothing.
+    pub fn lacks(&self, lacks: String) {
+        self.lock().lacks = lacks;
     }
 
     /// All of it as it is now.

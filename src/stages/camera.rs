@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::geometry::Intrinsics;
+use crate::geometry::Calibration;
 use crate::runtime::pool::Lease;
 
 /// Time of acquisition as the camera's driver wrote it. It travels unchanged to every output.
@@ -79,6 +79,6 @@ pub struct Frame {
     pub received: Instant,
     /// Pixels as they arrived.
     pub picture: Picture,
-    /// Newest calibration that the camera has published, of whatever size.
-    pub intrinsics: Option<Arc<Intrinsics>>,
+    /// What the newest CameraInfo says, of whatever size.
+    pub intrinsics: Option<Arc<Calibration>>,
 }

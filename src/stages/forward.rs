@@ -6,7 +6,7 @@ use std::time::Instant;
 use tch::{Kind, TchError, Tensor};
 
 use crate::engine::{Engine, EngineError, Tokens};
-use crate::geometry::{Geometry, Intrinsics, STRIDE, Size, WINDOW, padded};
+use crate::geometry::{Calibration, Geometry, STRIDE, Size, WINDOW, padded};
 use crate::runtime::pool::Lease;
 use crate::stages::camera::{Frame, Header};
 use crate::stages::fit::PADDING;
@@ -26,8 +26,8 @@ pub struct Input {
     pub pixels: Lease<Vec<u8>>,
     /// From the camera's picture to this one.
     pub geometry: Geometry,
-    /// Newest calibration of the camera, of whatever size.
-    pub intrinsics: Option<Arc<Intrinsics>>,
+    /// What the newest CameraInfo says, of whatever size.
+    pub intrinsics: Option<Arc<Calibration>>,
 }
 
 impl Input {

@@ -4,6 +4,7 @@
 mod engines;
 mod gpu;
 mod heads;
+mod lenses;
 mod parity;
 mod pipeline;
 mod pixels;

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::{DepthLimits, Upsampling};
 use crate::engine::head::HeadEngine;
 use crate::engine::{EngineError, Tokens};
-use crate::geometry::{Geometry, Intrinsics, Size};
+use crate::geometry::{CameraModel, Geometry, Size};
 use crate::heads::{self, Card};
 use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
@@ -150,7 +150,7 @@ impl Dense {
         &mut self,
         tokens: &Tokens,
         geometry: &Geometry,
-        calibration: Option<&Intrinsics>,
+        calibration: Option<&CameraModel>,
         wanted: Topics,
     ) -> Result<Option<DepthMap>, EngineError> {
         let (wants, trained) = (self.wants_depth(wanted), self.trained_focal_length());

@@ -1,18 +1,18 @@
 //! Heads: what is computed from the tokens of one frame, and only what somebody listens to.
 
 mod basis;
+mod calibration;
 mod dense;
 mod similarity;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::{DepthLimits, DepthResolution, FeaturesDtype};
 use crate::engine::{EngineError, Tokens};
-use crate::geometry::{Geometry, Intrinsics, Size};
-use crate::logging::Throttle;
+use crate::geometry::{CameraModel, Geometry, Intrinsics, Size};
 use crate::runtime::pool::Lease;
 use crate::runtime::tensor;
 use crate::runtime::wanted::{Topic, Topics};
@@ -21,6 +21,7 @@ use crate::stages::forward::Input;
 use similarity::Similarity;
 
 pub use basis::BasisKeeper;
+pub use calibration::{CauseKind, Lack, NO_POINTS, Uncalibrated, usable};
 pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
 
 /// The model as messages name it.
@@ -105,18 +106,15 @@ pub struct Output {
     /// For `~/segmentation/image` and all that is made of it.
     pub labels: Option<LabelMap>,
     /// The calibration of the model input, for `~/segmentation/camera_info` and for points.
-    pub input_info: Option<Intrinsics>,
+    pub input_info: Option<CameraModel>,
     /// For `~/depth/camera_info`: that of the depth's pixels.
     pub depth_info: Option<Intrinsics>,
-    /// What could not be made without the camera's calibration, and why there is none.
-    pub lacks: Option<String>,
+    /// What could not be made for lack of a calibration, and why.
+    pub lacks: Vec<Lack>,
 }
 
 /// Side of a patch in `~/features/pca`, pixels.
 const PCA_PIXELS: u32 = 8;
-
-/// Least time between two warnings that the grid's calibration is missing.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// Messages up to this size reach any receiver with its default buffers; `~/features/reduced` stays
 /// within it.
@@ -156,7 +154,6 @@ pub struct Heads {
     dense: Dense,
     depth_resolution: DepthResolution,
     similarity: Similarity,
-    no_calibration: Throttle,
 }
 
 impl Heads {
@@ -173,7 +170,6 @@ impl Heads {
             reduced_channels: config.reduced_channels,
             told_fewer: false,
             basis: config.basis,
-            no_calibration: Throttle::new(BETWEEN_WARNINGS),
         }
     }
 
@@ -208,13 +204,15 @@ impl Heads {
         wanted: Topics,
         limits: DepthLimits,
     ) -> Result<Output, EngineError> {
-        let (calibration, lacks) = self.calibration(&input, wanted);
-        let under = |transform, size| calibration.map(|found| found.under(&transform, size));
+        let is_scaled = self.dense.wants_focal_length(wanted);
+        let (camera, lacks) =
+            calibration::calibration(input.intrinsics.as_deref(), input.geometry.camera, wanted, is_scaled);
+        let under = |transform, size| camera.map(|found| found.under(&transform, size));
         let Input { geometry, .. } = &input;
         let input_info = under(geometry.model_from_camera, geometry.model);
         let depth_info = match self.depth_resolution {
             DepthResolution::Model => input_info.clone(),
-            DepthResolution::Camera => calibration.cloned(),
+            DepthResolution::Camera => camera.cloned(),
         };
         let has_grid = !geometry.is_windowed;
         let grid_info = under(geometry.grid_from_camera(), geometry.grid()).filter(|_| has_grid);
@@ -232,13 +230,17 @@ impl Heads {
             features: None,
             reduced: None,
             pca: None,
-            grid_info: grid_info.filter(|_| wanted.contains(Topic::GridInfo)),
+            grid_info: grid_info
+                .filter(|_| wanted.contains(Topic::GridInfo))
+                .map(CameraModel::into_intrinsics),
             embedding: None,
             similarity: None,
             depth,
             labels,
             input_info,
-            depth_info: depth_info.filter(|_| wanted.contains(Topic::DepthInfo)),
+            depth_info: depth_info
+                .filter(|_| wanted.contains(Topic::DepthInfo))
+                .map(CameraModel::into_intrinsics),
             lacks,
         };
         if !has_grid {
@@ -282,32 +284,6 @@ impl Heads {
         Ok(())
     }
 
-    /// The camera's calibration if something wanted needs it and it belongs to a picture of this size, or what is lost
-    /// without it.
-    fn calibration<'a>(&self, input: &'a Input, wanted: Topics) -> (Option<&'a Intrinsics>, Option<String>) {
-        let lost = [
-            (wanted.contains(Topic::GridInfo), "no features/camera_info"),
-            (wanted.contains(Topic::DepthInfo), "no depth/camera_info"),
-            (wanted.contains(Topic::LabelsInfo), "no segmentation/camera_info"),
-            (wanted.contains(Topic::Points), "no points"),
-            (self.dense.wants_focal_length(wanted), "depth is not scaled to this camera's focal length"),
-        ];
-        let lost: Vec<&str> = lost.into_iter().filter(|(needed, _)| *needed).map(|(_, text)| text).collect();
-        if lost.is_empty() {
-            return (None, None);
-        }
-        match usable(input.intrinsics.as_deref(), input.geometry.camera) {
-            Ok(found) => (Some(found), None),
-            Err(why) => {
-                let lacks = format!("{}: {why}", lost.join(", "));
-                if self.no_calibration.admit().is_some() {
-                    tracing::warn!("{lacks}");
-                }
-                (None, Some(lacks))
-            }
-        }
-    }
-
     /// Channels that fit on `grid`; says once when they are fewer than asked for.
     fn reduced_channels(&mut self, grid: Size) -> usize {
         let n_channels = reduced_channels(self.reduced_channels, grid);
@@ -319,23 +295,6 @@ impl Heads {
             );
         }
         n_channels
-    }
-}
-
-/// The calibration if it is one of pictures of this size.
-///
-/// # Errors
-/// Why it is not.
-pub fn usable(calibration: Option<&Intrinsics>, picture: Size) -> Result<&Intrinsics, String> {
-    match calibration {
-        None => Err("no CameraInfo has come".to_owned()),
-        Some(found) if !found.is_calibrated() => Err("the camera is not calibrated".to_owned()),
-        Some(found) if found.size != picture => {
-            let Size { width, height } = found.size;
-            let of_picture = format!("{}x{}", picture.width, picture.height);
-            Err(format!("the CameraInfo is for {width}x{height}, the pictures are {of_picture}"))
-        }
-        Some(found) => Ok(found),
     }
 }
 

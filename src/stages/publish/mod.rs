@@ -8,10 +8,9 @@ use image::ImageError;
 
 use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
-use crate::geometry::{Intrinsics, Projection, RaysError, Size, rays};
-use crate::logging::Throttle;
+use crate::geometry::{CameraModel, Optics, Size};
 use crate::runtime::wanted::{Topic, Topics};
-use crate::stages::heads::{DepthMap, LabelMap, Output, RgbPicture};
+use crate::stages::heads::{DepthMap, LabelMap, Lack, NO_POINTS, Output, RgbPicture, Uncalibrated};
 
 /// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
 pub trait Sink: Send {
@@ -56,6 +55,8 @@ pub struct Encoded {
     pub labels: Option<Vec<u8>>,
     /// For `~/segmentation/overlay/compressed`: a PNG file.
     pub overlay: Option<Vec<u8>>,
+    /// What could not be made.
+    pub lack: Option<Lack>,
 }
 
 /// How outputs are shown.
@@ -67,15 +68,10 @@ pub struct EncoderConfig {
     pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
     pub points_stride: Option<u32>,
-    /// Of every camera: whether its pictures are rectified.
-    pub projections: Vec<Projection>,
 }
 
 /// Points of `~/points` in each direction unless a stride is given: 64 x 64 of 16 bytes are 64 KB.
 pub const POINTS_PER_SIDE: u32 = 64;
-
-/// Least time between two warnings that there are no points.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// Encodes what travels encoded.
 #[derive(Debug)]
@@ -83,20 +79,19 @@ pub struct Encoder {
     config: EncoderConfig,
     /// By camera.
     rays: BTreeMap<usize, Rays>,
-    no_points: Throttle,
 }
 
-/// The rays of a camera's last calibration, which seldom changes.
+/// The rays of a camera's last calibration, which seldom changes; none when its lens shows nothing.
 #[derive(Debug)]
 struct Rays {
-    of: Intrinsics,
-    found: Result<Vec<[f32; 2]>, RaysError>,
+    of: Optics,
+    found: Option<Vec<[f32; 2]>>,
 }
 
 impl Encoder {
     /// One for all cameras of a node.
     pub fn new(config: EncoderConfig) -> Self {
-        Self { config, rays: BTreeMap::new(), no_points: Throttle::new(BETWEEN_WARNINGS) }
+        Self { config, rays: BTreeMap::new() }
     }
 
     /// Encodes what of `output` is wanted encoded; the overlay's colours hide `overlay_opacity` of the picture, 0 to 1.
@@ -128,38 +123,39 @@ impl Encoder {
                 .map(|map| encode::gray8(&map.classes, map.size))
                 .transpose()?,
             overlay: labels.filter(|_| wants(Topic::Overlay)).map(overlay).transpose()?,
+            lack: None,
         };
         if let (true, Some(map), Some(info)) = (wants(Topic::Points), depth, output.input_info.as_ref()) {
-            encoded.points = self.points(output, map, info);
+            (encoded.points, encoded.lack) = self.points(output, map, info);
         }
         Ok(encoded)
     }
 
-    fn points(&mut self, output: &Output, depth: &DepthMap, info: &Intrinsics) -> Option<Cloud> {
+    fn points(
+        &mut self,
+        output: &Output,
+        depth: &DepthMap,
+        info: &CameraModel,
+    ) -> (Option<Cloud>, Option<Lack>) {
+        // A lens that cannot be computed is among what the frame lacks already.
+        let Ok(optics) = info.optics() else { return (None, None) };
         let stride = points_stride(self.config.points_stride, depth.size);
-        if self.rays.get(&output.camera).is_none_or(|rays| rays.of != *info) {
-            let projection = self.config.projections.get(output.camera).copied().unwrap_or_default();
-            let found = rays(info, projection, stride);
-            self.rays.insert(output.camera, Rays { of: info.clone(), found });
+        let new = || Rays { found: optics.rays(stride), of: optics.clone() };
+        let rays = self.rays.entry(output.camera).or_insert_with(new);
+        if rays.of != optics {
+            *rays = new();
         }
-        let Rays { found, .. } = self.rays.get(&output.camera)?;
-        match found {
-            Ok(rays) => {
-                let surface = Surface {
-                    size: depth.size,
-                    meters: &depth.meters,
-                    colors: &output.pixels,
-                    labels: output.labels.as_ref().map(|map| map.classes.as_slice()),
-                };
-                Some(encode::cloud(surface, rays, stride))
-            }
-            Err(err) => {
-                if self.no_points.admit().is_some() {
-                    tracing::warn!("no points: {err}");
-                }
-                None
-            }
-        }
+        let Some(rays) = &rays.found else {
+            let why = Uncalibrated::Lens { error: info.no_ray() };
+            return (None, Some(Lack { lost: vec![NO_POINTS], why }));
+        };
+        let surface = Surface {
+            size: depth.size,
+            meters: &depth.meters,
+            colors: &output.pixels,
+            labels: output.labels.as_ref().map(|map| map.classes.as_slice()),
+        };
+        (Some(encode::cloud(surface, rays, stride)), None)
     }
 }
 
