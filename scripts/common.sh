@@ -22,11 +22,11 @@ options() {
   done
 }
 
-# Debian and Ubuntu packages: OpenCV core and imgproc, libclang for their bindings, a C++ compiler.
+# Debian and Ubuntu packages: OpenCV core and imgproc, libclang for their bindings, libjpeg, a C++ compiler.
 system_packages() {
-  local packages=(g++ make pkg-config clang libclang1 libopencv-core-dev libopencv-imgproc-dev) missing=()
+  local packages=(g++ make pkg-config clang libclang1 libopencv-core-dev libopencv-imgproc-dev libjpeg-dev) missing=()
   find_python || packages+=(python3 python3-venv)
-  [ "$peers" = no ] || packages+=(util-linux iproute2)
+  [ "$peers" = no ] || packages+=(util-linux iproute2 libjpeg-turbo-progs)
   # Renders rooms without a screen.
   [ "$training" = no ] || packages+=(libosmesa6)
   [ "$peers" = no ] || python_header || packages+=(python3-dev)

@@ -322,7 +322,7 @@ fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
 
 /// Endless frames: a moving gradient with fine detail, so that no cache sees the same picture twice.
 fn pictures(size: Size) -> impl FnMut() -> Frame {
-    let pool = crate::runtime::pool::Pool::<Vec<u8>>::default();
+    let pool = crate::runtime::pool::Pool::default();
     let mut shift = 0u32;
     let row_bytes = size.width * 3;
     let texture: Vec<u8> = (0..row_bytes * 2).map(|x| (x.wrapping_mul(2654435761) >> 24) as u8 / 2).collect();

@@ -52,7 +52,7 @@ fn fitted(fit: Fit, model: Size, picture: Picture) -> Vec<u8> {
     let frame =
         Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None };
     let mut pixels = Vec::new();
-    Fitter::new(fit, model, ResizeFilter::Exact).fit(&frame, &mut pixels).unwrap();
+    Fitter::new(fit, model, ResizeFilter::Exact, 25_000_000).fit(&frame, &mut pixels).unwrap();
     pixels
 }
 

@@ -1,0 +1,145 @@
+/* Reads one JPEG file with libjpeg into memory of the caller. Errors leave libjpeg by longjmp, which stays inside
+ * pixio_jpeg_read: nothing of the caller's is on the stack in between. */
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+struct pixio_jpeg_shape {
+  unsigned width;
+  unsigned height;
+  /* 1: grey, 3: red, green, blue. */
+  unsigned n_channels;
+  unsigned max_scans;
+};
+
+struct reader {
+  struct jpeg_error_mgr errors;
+  struct jpeg_source_mgr source;
+  struct jpeg_progress_mgr progress;
+  jmp_buf refused;
+  char *message;
+  int max_scans;
+  int has_ended;
+};
+
+static struct reader *reader_of(j_common_ptr jpeg) { return (struct reader *)jpeg->client_data; }
+
+static void refuse(j_common_ptr jpeg) {
+  struct reader *reader = reader_of(jpeg);
+  jpeg->err->format_message(jpeg, reader->message);
+  longjmp(reader->refused, 1);
+}
+
+static void refuse_as(j_common_ptr jpeg, const char *message) {
+  struct reader *reader = reader_of(jpeg);
+  snprintf(reader->message, JMSG_LENGTH_MAX, "%s", message);
+  longjmp(reader->refused, 1);
+}
+
+/* A warning means that pixels were made up, unless it is one of these, which leave every pixel as it was coded. */
+static void judge(j_common_ptr jpeg, int level) {
+  if (level >= 0) return; /* A trace. */
+  switch (jpeg->err->msg_code) {
+    case JWRN_ADOBE_XFORM:
+    case JWRN_EXTRANEOUS_DATA:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_NOT_SEQUENTIAL:
+      return;
+    case JWRN_HIT_MARKER:
+      refuse_as(jpeg, "its coded data is cut short");
+      return;
+    default:
+      refuse(jpeg);
+  }
+}
+
+static void print_nothing(j_common_ptr jpeg) { (void)jpeg; }
+
+static void ignore_source(j_decompress_ptr jpeg) { (void)jpeg; }
+
+/* Behind the last byte stands one end marker. A segment that reaches beyond it is cut short. */
+static boolean end_of_source(j_decompress_ptr jpeg) {
+  static const JOCTET end[] = {0xff, JPEG_EOI};
+  struct reader *reader = reader_of((j_common_ptr)jpeg);
+  if (reader->has_ended) refuse_as((j_common_ptr)jpeg, "it breaks off inside a segment");
+  reader->has_ended = 1;
+  jpeg->src->next_input_byte = end;
+  jpeg->src->bytes_in_buffer = sizeof end;
+  return TRUE;
+}
+
+static void skip(j_decompress_ptr jpeg, long n_bytes) {
+  struct jpeg_source_mgr *source = jpeg->src;
+  if (n_bytes <= 0) return;
+  if ((size_t)n_bytes > source->bytes_in_buffer) {
+    refuse_as((j_common_ptr)jpeg, "it breaks off inside a segment");
+  }
+  source->next_input_byte += n_bytes;
+  source->bytes_in_buffer -= (size_t)n_bytes;
+}
+
+/* Called between rows of blocks. */
+static void count_scans(j_common_ptr jpeg) {
+  if (((j_decompress_ptr)jpeg)->input_scan_number > reader_of(jpeg)->max_scans) {
+    refuse_as(jpeg, "it has too many scans");
+  }
+}
+
+/* Fills `pixels`, which has `height * width * n_channels` bytes, and returns 0; else 1 and in `message`, of
+ * JMSG_LENGTH_MAX bytes, the reason. A file of another shape is refused. */
+int pixio_jpeg_read(const unsigned char *file, size_t n_bytes, const struct pixio_jpeg_shape *shape,
+                    unsigned char *pixels, char *message) {
+  struct reader reader = {0};
+  struct jpeg_decompress_struct jpeg = {0};
+
+  jpeg.err = jpeg_std_error(&reader.errors);
+  reader.errors.error_exit = refuse;
+  reader.errors.emit_message = judge;
+  reader.errors.output_message = print_nothing;
+  reader.message = message;
+  reader.max_scans = (int)shape->max_scans;
+  jpeg.client_data = &reader;
+  if (setjmp(reader.refused)) {
+    jpeg_destroy_decompress(&jpeg);
+    return 1;
+  }
+
+  jpeg_create_decompress(&jpeg);
+  reader.source.next_input_byte = file;
+  reader.source.bytes_in_buffer = n_bytes;
+  reader.source.init_source = ignore_source;
+  reader.source.fill_input_buffer = end_of_source;
+  reader.source.skip_input_data = skip;
+  reader.source.resync_to_restart = jpeg_resync_to_restart;
+  reader.source.term_source = ignore_source;
+  jpeg.src = &reader.source;
+  reader.progress.progress_monitor = count_scans;
+  jpeg.progress = &reader.progress;
+
+  jpeg_read_header(&jpeg, TRUE);
+  jpeg.out_color_space = shape->n_channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+  jpeg.dct_method = JDCT_ISLOW;
+  jpeg.do_fancy_upsampling = TRUE;
+  /* It makes up what later scans would have brought. */
+  jpeg.do_block_smoothing = FALSE;
+  jpeg_start_decompress(&jpeg);
+  if (jpeg.output_width != shape->width || jpeg.output_height != shape->height ||
+      jpeg.output_components != (int)shape->n_channels) {
+    refuse_as((j_common_ptr)&jpeg, "it has a second header");
+  }
+  const size_t row_bytes = (size_t)shape->width * shape->n_channels;
+  while (jpeg.output_scanline < jpeg.output_height) {
+    JSAMPROW rows[16];
+    const JDIMENSION left = jpeg.output_height - jpeg.output_scanline;
+    const JDIMENSION n_rows = left < 16 ? left : 16;
+    for (JDIMENSION i = 0; i < n_rows; i++) rows[i] = pixels + (jpeg.output_scanline + i) * row_bytes;
+    jpeg_read_scanlines(&jpeg, rows, n_rows);
+  }
+  /* Not jpeg_finish_decompress: what follows the last pixel does not matter. */
+  jpeg_destroy_decompress(&jpeg);
+  return 0;
+}
