@@ -14,6 +14,8 @@ struct pixio_jpeg_shape {
   /* 1: grey, 3: red, green, blue. */
   unsigned n_channels;
   unsigned max_scans;
+  /* 1 where a marker follows the file: then bytes that belong to nothing may stand before it. */
+  unsigned has_end;
 };
 
 struct reader {
@@ -23,6 +25,7 @@ struct reader {
   jmp_buf refused;
   char *message;
   int max_scans;
+  int has_end;
   int has_ended;
 };
 
@@ -44,8 +47,13 @@ static void refuse_as(j_common_ptr jpeg, const char *message) {
 static void judge(j_common_ptr jpeg, int level) {
   if (level >= 0) return; /* A trace. */
   switch (jpeg->err->msg_code) {
-    case JWRN_ADOBE_XFORM:
     case JWRN_EXTRANEOUS_DATA:
+      /* Zeros in place of data that is lost decode as well, and leave some over. */
+      if (reader_of(jpeg)->has_ended && !reader_of(jpeg)->has_end) {
+        refuse_as(jpeg, "it has no end marker, and does not end where its data does");
+      }
+      return;
+    case JWRN_ADOBE_XFORM:
     case JWRN_JFIF_MAJOR:
     case JWRN_NOT_SEQUENTIAL:
       return;
@@ -102,6 +110,7 @@ int pixio_jpeg_read(const unsigned char *file, size_t n_bytes, const struct pixi
   reader.errors.output_message = print_nothing;
   reader.message = message;
   reader.max_scans = (int)shape->max_scans;
+  reader.has_end = (int)shape->has_end;
   jpeg.client_data = &reader;
   if (setjmp(reader.refused)) {
     jpeg_destroy_decompress(&jpeg);
@@ -139,7 +148,7 @@ int pixio_jpeg_read(const unsigned char *file, size_t n_bytes, const struct pixi
     for (JDIMENSION i = 0; i < n_rows; i++) rows[i] = pixels + (jpeg.output_scanline + i) * row_bytes;
     jpeg_read_scanlines(&jpeg, rows, n_rows);
   }
-  /* Not jpeg_finish_decompress: what follows the last pixel does not matter. */
+  jpeg_finish_decompress(&jpeg);
   jpeg_destroy_decompress(&jpeg);
   return 0;
 }

@@ -5,6 +5,16 @@ use std::ffi::{CStr, c_char, c_int};
 /// JMSG_LENGTH_MAX of libjpeg.
 const MESSAGE_BYTES: usize = 200;
 
+/// What stands behind coded data.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing: the data must end exactly.
+    Cut = 0,
+    /// A marker: junk before it is passed over.
+    Marker = 1,
+}
+
 /// What a file must turn out to be.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +27,8 @@ pub struct Shape {
     pub n_channels: u32,
     /// Most scans that are read.
     pub max_scans: u32,
+    /// What stood behind the file's last byte.
+    pub ending: Ending,
 }
 
 unsafe extern "C" {
@@ -29,7 +41,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Decodes `file`, with or without an end marker, into `pixels`: `height * width * n_channels` bytes in rows, as
+/// Decodes `file`, which has no end marker, into `pixels`: `height * width * n_channels` bytes in rows, as
 /// libjpeg-turbo does by default (integer DCT, chroma interpolated). Memory beside `pixels` is freed before it returns.
 ///
 /// # Errors

@@ -93,7 +93,7 @@ fn rig(n_cameras: usize, delay: Duration, n_left: usize, wanted: &[Topic]) -> Ri
     let (stamps, n_runs) = (Arc::default(), Arc::default());
     let engine = Staged { delay, n_left, n_runs: Arc::clone(&n_runs) };
     let cameras = (0..n_cameras).map(|i| {
-        let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear);
+        let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear, 25_000_000);
         Camera { name: i.to_string(), fitter }
     });
     let (ended, end) = mpsc::channel();

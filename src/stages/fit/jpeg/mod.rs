@@ -30,10 +30,11 @@ impl Jpegs {
         max_pixels: MaxPixels,
         pixels: &mut Scratch,
     ) -> Result<(Size, Channels), FitError> {
-        let Structure { size, channels, coded, working_bytes } = structure::read(file, max_pixels)?;
+        let Structure { size, channels, coded, ending, working_bytes } = structure::read(file, max_pixels)?;
         let (width, height, n_channels) = (size.width, size.height, channels.count());
         let into = pixels.take(width as usize * height as usize * n_channels);
-        let shape = ffi::jpeg::Shape { width, height, n_channels: n_channels as u32, max_scans: MAX_SCANS };
+        let shape =
+            ffi::jpeg::Shape { width, height, n_channels: n_channels as u32, max_scans: MAX_SCANS, ending };
         let decoded = ffi::jpeg::read(coded, shape, into);
         let usual = self.working.note(working_bytes);
         if scratch::is_outlier(working_bytes, usual) {

@@ -3,6 +3,7 @@
 
 use super::frame::Frame;
 use super::{MAX_SCANS, broken, markers, unsupported};
+use crate::ffi::jpeg::Ending;
 use crate::geometry::Size;
 use crate::stages::fit::encoding::Channels;
 use crate::stages::fit::error::FitError;
@@ -18,6 +19,7 @@ pub(super) struct Structure<'a> {
     pub(super) channels: Channels,
     /// The file from its beginning to the end of its last scan, without the end marker.
     pub(super) coded: &'a [u8],
+    pub(super) ending: Ending,
     /// Memory that decoding takes beside the pixels, in bytes.
     pub(super) working_bytes: usize,
 }
@@ -79,5 +81,6 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
         let text = format!("{working_bytes} bytes of memory are needed for {decoded} bytes of pixels");
         return Err(broken(text));
     }
-    Ok(Structure { size, channels, coded: &file[..end], working_bytes: working_bytes as usize })
+    let ending = if end < file.len() { Ending::Marker } else { Ending::Cut };
+    Ok(Structure { size, channels, coded: &file[..end], ending, working_bytes: working_bytes as usize })
 }

@@ -85,6 +85,9 @@ fn check(file: &[u8], max_pixels: MaxPixels) -> Result<(), FitError> {
         _ => 1,
     };
     let n_bytes = (u64::from(width) * n_samples * u64::from(depth)).div_ceil(8) * u64::from(height);
+    if n_packed == 0 {
+        return Err(broken("it has no pixels"));
+    }
     let (expected, found) = (n_bytes / DEFLATE_RATIO, n_packed);
     if found < expected {
         return Err(FitError::ShortData { expected, found });
