@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 /// package for it.
 fn jpeg() {
     let mut build = cc::Build::new();
-    build.file(JPEG).std("c11").extra_warnings(true).compile("pixio_jpeg");
+    build.file(JPEG).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
     let mut find = build.get_compiler().to_command();
     let found = find.arg("-print-file-name=libjpeg.a").output();
     let archive = found.ok().and_then(|found| String::from_utf8(found.stdout).ok()).map(PathBuf::from);

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 #include <jpeglib.h>
 
@@ -152,3 +154,74 @@ int pixio_jpeg_read(const unsigned char *file, size_t n_bytes, const struct pixi
   jpeg_destroy_decompress(&jpeg);
   return 0;
 }
+
+/* What follows is the part of libjpeg's memory manager that every system may bring (its jmemsys.h); it stands in for that
+ * of the archive. Large objects are mapped, so that freeing them gives them back to the system at once: the heap of a
+ * thread keeps tens of megabytes. */
+
+#define MAPPED_FROM (1 << 20)
+
+/* Before every large object; as long as the strictest alignment. */
+union head {
+  size_t n_mapped;
+  char space[64];
+};
+
+void *jpeg_get_small(j_common_ptr jpeg, size_t n_bytes) {
+  (void)jpeg;
+  return malloc(n_bytes);
+}
+
+void jpeg_free_small(j_common_ptr jpeg, void *object, size_t n_bytes) {
+  (void)jpeg;
+  (void)n_bytes;
+  free(object);
+}
+
+void *jpeg_get_large(j_common_ptr jpeg, size_t n_bytes) {
+  (void)jpeg;
+  const size_t n_all = n_bytes + sizeof(union head);
+  union head *head;
+  if (n_all < MAPPED_FROM) {
+    head = malloc(n_all);
+    if (!head) return NULL;
+    head->n_mapped = 0;
+  } else {
+    head = mmap(NULL, n_all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (head == MAP_FAILED) return NULL;
+    head->n_mapped = n_all;
+  }
+  return head + 1;
+}
+
+void jpeg_free_large(j_common_ptr jpeg, void *object, size_t n_bytes) {
+  (void)jpeg;
+  (void)n_bytes;
+  union head *head = (union head *)object - 1;
+  if (head->n_mapped) {
+    munmap(head, head->n_mapped);
+  } else {
+    free(head);
+  }
+}
+
+size_t jpeg_mem_available(j_common_ptr jpeg, size_t least, size_t most, size_t allocated) {
+  (void)jpeg;
+  (void)least;
+  (void)allocated;
+  return most;
+}
+
+/* There is no store but memory. */
+void jpeg_open_backing_store(j_common_ptr jpeg, void *store, long n_bytes) {
+  (void)store;
+  (void)n_bytes;
+  ERREXIT(jpeg, JERR_NO_BACKING_STORE);
+}
+
+long jpeg_mem_init(j_common_ptr jpeg) {
+  (void)jpeg;
+  return 0;
+}
+
+void jpeg_mem_term(j_common_ptr jpeg) { (void)jpeg; }

@@ -1,6 +1,6 @@
 //! Buffers that are used again and again, and that keep no more than what ordinary uses need.
 
-use crate::ffi;
+use memmap2::MmapMut;
 
 /// Buffers up to this size are never made smaller.
 const FREE_TO_KEEP: usize = 1 << 20;
@@ -28,7 +28,7 @@ impl Recent {
 }
 
 /// Whether a buffer of `n_bytes` is far beyond `usual`.
-pub fn is_outlier(n_bytes: usize, usual: usize) -> bool {
+fn is_outlier(n_bytes: usize, usual: usize) -> bool {
     n_bytes > FREE_TO_KEEP.max(2 * usual)
 }
 
@@ -42,30 +42,63 @@ pub fn shrink(buffer: &mut Vec<u8>, usual: usize) -> bool {
     is_outlier
 }
 
-/// A buffer of one owner.
+/// A buffer of one owner. Its memory is mapped, so that what it lets go is the system's again at once: the heap of a thread
+/// keeps tens of megabytes of what was freed.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    bytes: Vec<u8>,
+    memory: Memory,
     needed: usize,
     recent: Recent,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Mapped(MmapMut),
+    Heap(Vec<u8>),
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::Heap(Vec::new())
+    }
+}
+
+impl Memory {
+    /// Zeros; from the heap where the system maps none.
+    fn new(n_bytes: usize) -> Self {
+        MmapMut::map_anon(n_bytes).map_or_else(|_| Self::Heap(vec![0; n_bytes]), Self::Mapped)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Mapped(bytes) => bytes,
+            Self::Heap(bytes) => bytes,
+        }
+    }
 }
 
 impl Scratch {
     /// `n_bytes` of anything, for writing.
     pub fn take(&mut self, n_bytes: usize) -> &mut [u8] {
-        if n_bytes > self.bytes.capacity() {
-            // Growing in place would copy the old contents and could hold both for a moment.
-            self.bytes = Vec::new();
-            self.bytes = vec![0; n_bytes];
+        if n_bytes > self.memory.bytes().len() {
+            // First the old, so that there are never both.
+            self.memory = Memory::default();
+            self.memory = Memory::new(n_bytes);
         }
-        self.bytes.resize(n_bytes, 0);
         self.needed = n_bytes;
-        &mut self.bytes
+        &mut self.memory.bytes_mut()[..n_bytes]
     }
 
     /// What was taken and written.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.memory.bytes()[..self.needed]
     }
 
     /// Makes the last use count for nothing.
@@ -76,14 +109,14 @@ impl Scratch {
     /// Ends a use. The contents are lost.
     pub fn settle(&mut self) {
         let usual = self.recent.note(std::mem::take(&mut self.needed));
-        if shrink(&mut self.bytes, usual) {
-            ffi::memory::give_back();
+        if is_outlier(self.memory.bytes().len(), usual) {
+            self.memory = Memory::default();
         }
     }
 
     #[cfg(test)]
     pub(crate) fn place(&self) -> (*const u8, usize) {
-        (self.bytes.as_ptr(), self.bytes.capacity())
+        (self.memory.bytes().as_ptr(), self.memory.bytes().len())
     }
 }
 
@@ -101,13 +134,13 @@ mod tests {
             assert_eq!(scratch.take(need).len(), need);
             scratch.settle();
         }
-        assert_eq!(scratch.bytes.capacity(), expect, "{needs:?}");
+        assert_eq!(scratch.place().1, expect, "{needs:?}");
     }
 
     #[test]
     fn an_outlier_is_given_back_at_once() {
         check(&[3 * MB, 3 * MB], 3 * MB);
-        check(&[3 * MB, 3 * MB, 100 * MB], 3 * MB);
+        check(&[3 * MB, 3 * MB, 100 * MB], 0);
         check(&[100 * MB], 0);
         check(&[100 * MB, 3 * MB, 3 * MB], 3 * MB);
     }
@@ -116,7 +149,7 @@ mod tests {
     fn a_new_usual_size_is_kept_from_its_second_use_on() {
         check(&[3 * MB, 3 * MB, 20 * MB, 20 * MB], 20 * MB);
         check(&[[20 * MB].repeat(9), [3 * MB].repeat(6)].concat(), 20 * MB);
-        check(&[[20 * MB].repeat(9), [3 * MB].repeat(7)].concat(), 3 * MB);
+        check(&[[20 * MB].repeat(9), [3 * MB].repeat(7)].concat(), 0);
     }
 
     #[test]
@@ -132,7 +165,7 @@ mod tests {
             scratch.take(50 * MB);
             scratch.forget();
             scratch.settle();
-            assert_eq!(scratch.bytes.capacity(), 0);
+            assert_eq!(scratch.place().1, 0);
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::decode::Pixels;
 use super::error::FitError;
-use super::jpeg::Jpegs;
-use super::png;
 use super::raster::MaxPixels;
+use super::{jpeg, png};
 use crate::runtime::scratch::Scratch;
 
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
@@ -13,11 +12,10 @@ const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
 pub(super) fn decode<'a>(
     file: &[u8],
     max_pixels: MaxPixels,
-    jpegs: &mut Jpegs,
     pixels: &'a mut Scratch,
 ) -> Result<Pixels<'a>, FitError> {
     let (size, channels) = if file.starts_with(JPEG_START) {
-        jpegs.decode(file, max_pixels, pixels)?
+        jpeg::decode(file, max_pixels, pixels)?
     } else if file.starts_with(png::SIGNATURE) {
         png::decode(file, max_pixels, pixels)?
     } else {

@@ -4,7 +4,6 @@ use super::colour;
 use super::compressed;
 use super::encoding::{Channels, Encoding};
 use super::error::FitError;
-use super::jpeg::Jpegs;
 use super::raster::{self, MaxPixels};
 use crate::geometry::Size;
 use crate::runtime::scratch::Scratch;
@@ -22,7 +21,6 @@ pub(super) struct Pixels<'a> {
 /// Decodes pictures into buffers of its own, or leaves them where they are when they need nothing.
 pub(super) struct Decoder {
     max_pixels: MaxPixels,
-    jpegs: Jpegs,
     rows: Scratch,
     pixels: Scratch,
 }
@@ -30,13 +28,13 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn new(max_pixels: MaxPixels) -> Self {
         let (rows, pixels) = (Scratch::default(), Scratch::default());
-        Self { max_pixels, jpegs: Jpegs::default(), rows, pixels }
+        Self { max_pixels, rows, pixels }
     }
 
     pub(super) fn decode<'a>(&'a mut self, picture: &'a Picture) -> Result<Pixels<'a>, FitError> {
         let raster = match picture {
             Picture::Compressed(file) => {
-                return compressed::decode(file, self.max_pixels, &mut self.jpegs, &mut self.pixels);
+                return compressed::decode(file, self.max_pixels, &mut self.pixels);
             }
             Picture::Raw(raster) => raster,
         };

@@ -137,7 +137,7 @@ fn measure() {
         );
         eprintln!("{line}");
         let is_refusal_right = decoded > 0 || served.is_err();
-        if peak > 3 * decoded + 16 * MB || kept > 2 * MB || !is_refusal_right {
+        if peak > 3 * decoded + 16 * MB || kept > 4 * MB || !is_refusal_right {
             failures.push(line);
         }
     }

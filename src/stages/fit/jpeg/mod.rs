@@ -10,39 +10,25 @@ use super::error::FitError;
 use super::raster::MaxPixels;
 use crate::ffi;
 use crate::geometry::Size;
-use crate::runtime::scratch::{self, Recent, Scratch};
+use crate::runtime::scratch::Scratch;
 use structure::Structure;
 
 /// Most scans of a file. Files have one to ten; each one more costs time, whatever it holds.
 const MAX_SCANS: u32 = 100;
 
-/// Decodes files, and remembers how much memory that took beside the pixels.
-#[derive(Default)]
-pub(super) struct Jpegs {
-    working: Recent,
-}
-
-impl Jpegs {
-    /// Decodes `file` into `pixels`, grey ones to [`Channels::Mono`], others to [`Channels::Rgb`].
-    pub(super) fn decode(
-        &mut self,
-        file: &[u8],
-        max_pixels: MaxPixels,
-        pixels: &mut Scratch,
-    ) -> Result<(Size, Channels), FitError> {
-        let Structure { size, channels, coded, ending, working_bytes } = structure::read(file, max_pixels)?;
-        let (width, height, n_channels) = (size.width, size.height, channels.count());
-        let into = pixels.take(width as usize * height as usize * n_channels);
-        let shape =
-            ffi::jpeg::Shape { width, height, n_channels: n_channels as u32, max_scans: MAX_SCANS, ending };
-        let decoded = ffi::jpeg::read(coded, shape, into);
-        let usual = self.working.note(working_bytes);
-        if scratch::is_outlier(working_bytes, usual) {
-            ffi::memory::give_back();
-        }
-        decoded.map_err(broken)?;
-        Ok((size, channels))
-    }
+/// Decodes `file` into `pixels`, grey ones to [`Channels::Mono`], others to [`Channels::Rgb`].
+pub(super) fn decode(
+    file: &[u8],
+    max_pixels: MaxPixels,
+    pixels: &mut Scratch,
+) -> Result<(Size, Channels), FitError> {
+    let Structure { size, channels, coded, ending } = structure::read(file, max_pixels)?;
+    let (width, height, n_channels) = (size.width, size.height, channels.count());
+    let into = pixels.take(width as usize * height as usize * n_channels);
+    let n_channels = n_channels as u32;
+    let shape = ffi::jpeg::Shape { width, height, n_channels, max_scans: MAX_SCANS, ending };
+    ffi::jpeg::read(coded, shape, into).map_err(broken)?;
+    Ok((size, channels))
 }
 
 fn broken(message: impl ToString) -> FitError {

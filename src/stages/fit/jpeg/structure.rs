@@ -20,8 +20,6 @@ pub(super) struct Structure<'a> {
     /// The file from its beginning to the end of its last scan, without the end marker.
     pub(super) coded: &'a [u8],
     pub(super) ending: Ending,
-    /// Memory that decoding takes beside the pixels, in bytes.
-    pub(super) working_bytes: usize,
 }
 
 /// Reads the structure of `file`, which begins with the start marker.
@@ -82,5 +80,5 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
         return Err(broken(text));
     }
     let ending = if end < file.len() { Ending::Marker } else { Ending::Cut };
-    Ok(Structure { size, channels, coded: &file[..end], ending, working_bytes: working_bytes as usize })
+    Ok(Structure { size, channels, coded: &file[..end], ending })
 }
