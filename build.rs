@@ -1,5 +1,5 @@
-//! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`), and lets the binary find the libtorch that it
-//! was linked with, without LD_LIBRARY_PATH.
+//! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`) and the C around libjpeg (`src/ffi`), and lets
+//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH.
 //!
 //! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
 //! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const SHIM: &str = "src/engine/ffi";
+const JPEG: &str = "src/ffi/jpeg.c";
 const PLUGIN: &str = "libpixio_cuda.so";
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={SHIM}");
+    println!("cargo:rerun-if-changed={JPEG}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
@@ -28,7 +30,26 @@ fn main() -> ExitCode {
     let include = lib.join("../include");
     let sources = ["package.cpp", "onednn.cpp"].map(|name| format!("{SHIM}/{name}"));
     compiler(&include).files(sources).compile("pixio_shim");
+    jpeg();
     plugin(&lib, &include)
+}
+
+/// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed binary needs no
+/// package for it.
+fn jpeg() {
+    let mut build = cc::Build::new();
+    build.file(JPEG).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
+    let mut find = build.get_compiler().to_command();
+    let found = find.arg("-print-file-name=libjpeg.a").output();
+    let archive = found.ok().and_then(|found| String::from_utf8(found.stdout).ok()).map(PathBuf::from);
+    // A file that it has not found is printed as it was given.
+    match archive.as_deref().and_then(Path::parent).filter(|folder| folder.is_absolute()) {
+        Some(folder) => {
+            println!("cargo:rustc-link-search=native={}", folder.display());
+            println!("cargo:rustc-link-lib=static:-bundle=jpeg");
+        }
+        None => println!("cargo:rustc-link-lib=jpeg"),
+    }
 }
 
 fn compiler(include: &Path) -> cc::Build {

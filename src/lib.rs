@@ -10,7 +10,7 @@
 //! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
-//! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` has `unsafe`.
+//! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` and [`ffi`] have `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`], [`encode`] and [`heads`] are pure.
 //! - [`diagnostics`] reads what the others leave, and changes nothing.
@@ -29,6 +29,7 @@ pub mod console;
 pub mod diagnostics;
 pub mod encode;
 pub mod engine;
+pub mod ffi;
 pub mod geometry;
 pub mod heads;
 pub mod logging;

@@ -21,11 +21,6 @@ use crate::engine::choose::Task;
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
-<<<<<<< HEAD
-use crate::geometry::Projection;
-=======
-use crate::geometry::Size;
->>>>>>> calibration
 use crate::pipeline::{Camera, Intake, Pipeline, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::statistics::{Percentiles, Span, spans_json};

@@ -29,7 +29,7 @@ pub(super) struct Film {
 
 enum Source {
     Synthetic(Gradient),
-    File { bytes: Vec<u8>, pool: Pool<Vec<u8>> },
+    File { bytes: Vec<u8>, pool: Pool },
 }
 
 impl Film {
@@ -85,7 +85,7 @@ struct Gradient {
     size: Size,
     texture: Vec<u8>,
     shift: u32,
-    pool: Pool<Vec<u8>>,
+    pool: Pool,
 }
 
 impl Gradient {

@@ -1,6 +1,8 @@
 //! `infer`: the same stages on picture files, into files.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -72,7 +74,10 @@ pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(),
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
-        match encode(&mut model, &mut dense, &mut fitter, path, options.layers, &mut estimator) {
+        let encoded = read(path, config.max_image_pixels).and_then(|file| {
+            encode(&mut model, &mut dense, &mut fitter, (path, file), options.layers, &mut estimator)
+        });
+        match encoded {
             Ok(mut found) => {
                 let path = options.out.join(format!("{}.safetensors", found.name));
                 found.save(&path, &model).map_err(Failure::Running)?;
@@ -136,20 +141,35 @@ fn stem(path: &Path) -> anyhow::Result<String> {
     Ok(stem.to_string_lossy().into_owned())
 }
 
+/// The bytes of an image file, if they are not more than one of `max_pixels` has: eight a pixel before they are packed,
+/// and 16 MB of anything else.
+fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
+    let most_bytes = 8 * max_pixels + (16 << 20);
+    let file = File::open(path).context("cannot read the file")?;
+    let n_bytes = file.metadata().map_or(0, |about| about.len()).min(most_bytes);
+    let mut bytes = Vec::with_capacity(n_bytes as usize + 1);
+    file.take(most_bytes + 1).read_to_end(&mut bytes).context("cannot read the file")?;
+    if bytes.len() as u64 > most_bytes {
+        bail!(
+            "it has more than {most_bytes} bytes, which no image of {max_pixels} pixels (max_image_pixels) has"
+        );
+    }
+    Ok(bytes)
+}
+
 fn encode(
     model: &mut Model,
     dense: &mut Dense,
     fitter: &mut Fitter,
-    path: &Path,
+    (path, file): (&Path, Vec<u8>),
     layers: bool,
     estimator: &mut Estimator,
 ) -> anyhow::Result<Encoded> {
-    let bytes = std::fs::read(path).context("cannot read the file")?;
     let frame = Frame {
         header: Header::default(),
         camera: 0,
         received: Instant::now(),
-        picture: Picture::Compressed(bytes.into()),
+        picture: Picture::Compressed(file.into()),
         intrinsics: None,
     };
     let mut pixels = Pool::default().lease();

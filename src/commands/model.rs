@@ -466,5 +466,5 @@ pub fn input_size(config: &Config) -> Size {
 
 /// A fitter as `config` asks for.
 pub fn fitter(config: &Config) -> Fitter {
-    Fitter::new(config.fit, config.size, config.resize_filter)
+    Fitter::new(config.fit, config.size, config.resize_filter, config.max_image_pixels)
 }

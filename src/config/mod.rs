@@ -52,6 +52,8 @@ pub struct Config {
     pub fit: Fit,
     /// The resampling filter.
     pub resize_filter: ResizeFilter,
+    /// Most pixels of a picture that is read.
+    pub max_image_pixels: u64,
     /// Block whose tokens feed `~/features`, counted from 1; `None` is the last.
     pub layer: Option<usize>,
     /// Head file for depth; `None` has no depth.
@@ -154,6 +156,7 @@ impl Config {
             size: values.read("size", |value| model_size_from_text(text(value)?).ok())?,
             fit: values.read("fit", choice)?,
             resize_filter: values.read("resize_filter", choice)?,
+            max_image_pixels: values.read("max_image_pixels", |value| u64::try_from(count(value)??).ok())?,
             layer: values.read("layer", count)?,
             depth_head: values.read("depth_head", text).map(head)?,
             segmentation_head: values.read("segmentation_head", text).map(head)?,

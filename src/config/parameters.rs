@@ -72,7 +72,7 @@ impl Parameter {
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 40] = [
+pub static TABLE: [Parameter; 41] = [
     parameter(
         MODEL,
         "model",
@@ -178,6 +178,15 @@ pub static TABLE: [Parameter; 40] = [
         "exact",
         "exact is the antialiased bicubic filter of training; linear is faster and aliases.",
     ),
+    parameter(
+        PICTURE,
+        "max_image_pixels",
+        Kind::Integer(1, 1_000_000_000),
+        "25000000",
+        "Most pixels of an image that is read, raw or compressed; larger ones are refused. While an image is read it takes up \
+         to nine bytes of memory for each of its pixels.",
+    )
+    .in_unit("pixels"),
     parameter(
         HEADS,
         "depth_head",

@@ -33,6 +33,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         size: Size { width: 256, height: 256 },
         fit: Fit::Stretch,
         resize_filter: ResizeFilter::Exact,
+        max_image_pixels: 25_000_000,
         layer: None,
         depth_head: None,
         segmentation_head: None,
@@ -92,6 +93,7 @@ fn each_value_lands_in_its_field() {
     check("size", string("336x192"), "size: Size { width: 336, height: 192 }");
     check("fit", string("letterbox"), "fit: Letterbox");
     check("resize_filter", string("linear"), "resize_filter: Linear");
+    check("max_image_pixels", Value::Integer(64_000_000), "max_image_pixels: 64000000");
     check("layer", Value::Integer(11), "layer: Some(11)");
     check("image_transport", string("compressed"), "transport: Compressed");
     check("image_reliability", string("reliable"), "reliability: Reliable");

@@ -38,7 +38,7 @@ impl FitLoop {
         let accounting = &self.shared.accounting[self.camera];
         let monitor = &self.shared.monitors[self.camera];
         let latencies = &self.shared.latencies[self.camera];
-        let pool = Pool::<Vec<u8>>::default();
+        let pool = Pool::default();
         let throttle = Throttle::new(WARN_PERIOD);
         let mut usual = Estimate::high();
         while frames.wait().is_ok() {

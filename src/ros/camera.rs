@@ -37,7 +37,7 @@ pub struct Camera {
     /// What is asked of the publisher.
     pub reliability: Reliability,
     /// Buffers for the pictures' bytes.
-    pub pool: Pool<Vec<u8>>,
+    pub pool: Pool,
 }
 
 impl Camera {
@@ -89,7 +89,7 @@ pub(super) struct Sample {
 #[derive(Clone)]
 struct CopyOut {
     transport: ImageTransport,
-    pool: Pool<Vec<u8>>,
+    pool: Pool,
 }
 
 impl<'de> DeserializeSeed<'de> for CopyOut {
@@ -294,7 +294,7 @@ mod tests {
         <CDRSerializerAdapter<M> as SerializerAdapter<M>>::to_bytes(message).unwrap().to_vec()
     }
 
-    fn read(bytes: &[u8], transport: ImageTransport, pool: &Pool<Vec<u8>>) -> Option<Sample> {
+    fn read(bytes: &[u8], transport: ImageTransport, pool: &Pool) -> Option<Sample> {
         let seed = CopyOut { transport, pool: pool.clone() };
         let encoding = RepresentationIdentifier::CDR_LE;
         deserialize_from_cdr_with_decoder_and_rep_id(bytes, encoding, seed).ok().map(|(sample, _)| sample)

@@ -12,6 +12,7 @@ pub mod pace;
 pub mod pool;
 pub mod query;
 pub mod rate;
+pub mod scratch;
 pub mod statistics;
 pub mod tensor;
 pub mod thread;

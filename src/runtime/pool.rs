@@ -1,67 +1,88 @@
-//! Buffers that come back: a lease returns its value to the pool when it is dropped, also when
+//! Buffers that come back: a lease returns its bytes to the pool when it is dropped, also when
 //! the frame that held it was displaced.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A pool of reusable values. It grows to the largest number of leases ever out at once.
-#[derive(Debug)]
-pub struct Pool<T> {
-    free: Arc<Mutex<Vec<T>>>,
+use super::scratch::{self, Recent};
+use crate::ffi;
+
+/// A pool of buffers. It grows to the largest number of leases ever out at once, each as large as usual ones need.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    shared: Arc<Shared>,
 }
 
-impl<T> Clone for Pool<T> {
-    fn clone(&self) -> Self {
-        Self { free: Arc::clone(&self.free) }
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: Vec<Vec<u8>>,
+    recent: Recent,
+}
+
+impl Pool {
+    /// A buffer that was used before, contents and all, or a fresh empty one.
+    pub fn lease(&self) -> Lease {
+        let used = self.shared.lock().free.pop();
+        Lease { bytes: used.unwrap_or_default(), home: Some(Arc::clone(&self.shared)) }
     }
 }
 
-impl<T: Default> Default for Pool<T> {
-    fn default() -> Self {
-        Self { free: Arc::default() }
-    }
-}
-
-impl<T: Default> Pool<T> {
-    /// A value that was used before, contents and all, or a fresh default one.
-    pub fn lease(&self) -> Lease<T> {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere cannot leave the list half-written, so poison carries no news.
-        let used = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Lease { value: used.unwrap_or_default(), home: Some(Arc::clone(&self.free)) }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_back(&self, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        let usual = state.recent.note(bytes.len());
+        state.free.push(bytes);
+        // All of them: one that grew while outliers were usual may not be leased again.
+        let n_shrunk =
+            state.free.iter_mut().map(|free| usize::from(scratch::shrink(free, usual))).sum::<usize>();
+        drop(state);
+        if n_shrunk > 0 {
+            ffi::memory::give_back();
+        }
     }
 }
 
-/// A value on loan from a [`Pool`].
+/// A buffer on loan from a [`Pool`].
 #[derive(Debug)]
-pub struct Lease<T: Default> {
-    value: T,
-    home: Option<Arc<Mutex<Vec<T>>>>,
+pub struct Lease {
+    bytes: Vec<u8>,
+    home: Option<Arc<Shared>>,
 }
 
-impl<T: Default> From<T> for Lease<T> {
-    /// A value without a pool: it is freed as usual.
-    fn from(value: T) -> Self {
-        Self { value, home: None }
+impl From<Vec<u8>> for Lease {
+    /// Bytes without a pool: they are freed as usual.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, home: None }
     }
 }
 
-impl<T: Default> Deref for Lease<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.value
+impl Deref for Lease {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
     }
 }
 
-impl<T: Default> DerefMut for Lease<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.value
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
     }
 }
 
-impl<T: Default> Drop for Lease<T> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(home) = &self.home {
-            home.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.value));
+            home.take_back(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -72,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_dropped_lease_is_leased_again() {
-        let pool = Pool::<Vec<u8>>::default();
+        let pool = Pool::default();
         let mut first = pool.lease();
         first.resize(1000, 7);
         let address = first.as_ptr();
@@ -80,5 +101,23 @@ mod tests {
         let second = pool.lease();
         assert_eq!((second.as_ptr(), second.len()), (address, 1000));
         assert!(pool.lease().is_empty());
+    }
+
+    #[test]
+    fn no_buffer_of_the_pool_stays_beyond_what_is_usual() {
+        let (pool, usual) = (Pool::default(), 2 << 20);
+        let use_both = |n_bytes| {
+            let mut leases = [pool.lease(), pool.lease()];
+            leases.iter_mut().for_each(|lease| lease.resize(n_bytes, 0));
+        };
+        let largest = || pool.shared.lock().free.iter().map(Vec::capacity).max();
+        use_both(usual);
+        use_both(50 << 20);
+        assert_eq!(largest(), Some(50 << 20));
+        // One at a time: the other one is never leased again.
+        for _ in 0..8 {
+            pool.lease().resize(usual, 0);
+        }
+        assert_eq!(largest(), Some(usual));
     }
 }

@@ -38,7 +38,7 @@ pub enum Picture {
     /// `sensor_msgs/Image`.
     Raw(Raster),
     /// `sensor_msgs/CompressedImage`: a JPEG or PNG file; its first bytes decide, not its `format`.
-    Compressed(Lease<Vec<u8>>),
+    Compressed(Lease),
 }
 
 impl Picture {
@@ -65,7 +65,7 @@ pub struct Raster {
     /// Byte order of 16-bit samples.
     pub big_endian: bool,
     /// `height * step` bytes, when the message is honest.
-    pub bytes: Lease<Vec<u8>>,
+    pub bytes: Lease,
 }
 
 /// One picture of one camera on its way to the model.

@@ -23,7 +23,7 @@ pub struct Input {
     /// When the picture was ready.
     pub fitted: Instant,
     /// Row-major RGB, `geometry.model.height * geometry.model.width * 3` bytes.
-    pub pixels: Lease<Vec<u8>>,
+    pub pixels: Lease,
     /// From the camera's picture to this one.
     pub geometry: Geometry,
     /// What the newest CameraInfo says, of whatever size.
@@ -32,7 +32,7 @@ pub struct Input {
 
 impl Input {
     /// `frame`, whose picture has become `pixels` just now.
-    pub fn new(frame: Frame, pixels: Lease<Vec<u8>>, geometry: Geometry) -> Self {
+    pub fn new(frame: Frame, pixels: Lease, geometry: Geometry) -> Self {
         let Frame { header, camera, received, intrinsics, .. } = frame;
         Self { header, camera, received, fitted: Instant::now(), pixels, geometry, intrinsics }
     }

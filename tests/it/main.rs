@@ -4,6 +4,7 @@
 mod engines;
 mod gpu;
 mod heads;
+mod images;
 mod lenses;
 mod parity;
 mod pipeline;

@@ -109,7 +109,7 @@ fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize,
     let (opening, opened) = mpsc::channel();
     let engine = Staged { gate: opened, n_left, n_runs: Arc::clone(&n_runs) };
     let cameras = (0..n_cameras).map(|i| {
-        let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear);
+        let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear, 25_000_000);
         Camera { name: i.to_string(), fitter }
     });
     let (ended, end) = mpsc::channel();

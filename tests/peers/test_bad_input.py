@@ -1,5 +1,8 @@
 """What bad frames get: counted by reason, one warning, and the next good frame is served."""
 
+import struct
+import zlib
+
 import pictures
 import pytest
 from node_process import logged_at
@@ -27,11 +30,25 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
 
 def png_that_claims(width: int, height: int) -> bytes:
     """A PNG whose header holds other sizes than its data, with a checksum that agrees."""
-    import zlib
     file = bytearray(pictures.file_bytes(GOOD, "PNG"))
     file[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     file[29:33] = zlib.crc32(bytes(file[12:29])).to_bytes(4, "big")
     return bytes(file)
+
+
+def png(width: int, height: int, depth: int, color: int, samples: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of packed `samples`, with `chunks` before them."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", samples), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts)
+
+
+def zeros(n_bytes: int) -> bytes:
+    packer = zlib.compressobj(9)
+    pieces = [packer.compress(bytes(min(1 << 20, n_bytes - at))) for at in range(0, n_bytes, 1 << 20)]
+    return b"".join(pieces) + packer.flush()
 
 
 RAW = {
@@ -112,6 +129,28 @@ def test_after_a_bad_raw_frame_the_next_good_one_is_served(raw_node, row):
 @pytest.mark.parametrize("row", COMPRESSED)
 def test_after_a_bad_compressed_frame_the_next_good_one_is_served(compressed_node, row):
     refuse_then_serve(compressed_node, CompressedImage(format="jpeg", data=COMPRESSED[row]), jpeg())
+
+
+def test_costly_files_take_little_and_give_it_back(rig):
+    """Files of half a megabyte and less, each of which could take hundreds."""
+    node = rig(transport="compressed")
+    for _ in range(3):
+        node.ask(jpeg())
+    memory = node.node.memory_bytes()
+    small = zlib.compress(bytes(65 * 48))
+    bomb = b"bomb\0\0" + zeros(400 << 20)
+    for file, decoded in (
+        (png(64, 48, 8, 0, small, (b"iCCP", bomb)), 64 * 48),
+        (png(64, 48, 8, 0, small, (b"zTXt", bomb)), 64 * 48),
+        (png(5000, 5000, 16, 6, zeros(40_001 * 5000)), 75_000_000),
+    ):
+        node.node.forget_peak_memory()
+        node.ask(file, timeout_secs=60)
+        assert node.node.memory_bytes("VmHWM") - memory < 3 * decoded + 16e6 + 2 * len(file)
+        for _ in range(2):
+            node.ask(jpeg())
+        assert node.node.memory_bytes() - memory < 16e6
+    assert node.node.stop() == 0
 
 
 def test_bad_frames_are_told_once_with_topic_and_reason(rig):

@@ -6,13 +6,14 @@ use opencv::imgproc;
 use super::encoding::{Channels, Encoding, Mosaic};
 use super::error::FitError;
 use crate::geometry::{Placement, Size};
+use crate::runtime::scratch::Scratch;
 
 /// What surrounds a letterboxed picture: nearest to zero once the model has normalised it.
 pub(crate) const PADDING: [u8; 3] = [124, 116, 104];
 
 /// Scales 16-bit samples by 255/65535, rounded.
-pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Vec<u8>) {
-    into.resize(rows.len() / 2, 0);
+pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Scratch) {
+    let into = into.take(rows.len() / 2);
     if big_endian {
         narrow_each(rows, u16::from_be_bytes, into);
     } else {
@@ -28,7 +29,7 @@ fn narrow_each(rows: &[u8], sample: impl Fn([u8; 2]) -> u16, into: &mut [u8]) {
 }
 
 /// Equal to rounding `sample / 257`, without the division.
-fn narrow_sample(sample: u16) -> u8 {
+pub(super) fn narrow_sample(sample: u16) -> u8 {
     ((u32::from(sample) * 255 + 32_895) >> 16) as u8
 }
 
@@ -37,7 +38,7 @@ pub(super) fn rgb_by_opencv(
     rows: &[u8],
     encoding: Encoding,
     size: Size,
-    into: &mut Vec<u8>,
+    into: &mut Scratch,
 ) -> Result<(), FitError> {
     // OpenCV names a mosaic by the pixels of its second row and column; the four-letter names are ROS's.
     let code = match encoding {
@@ -53,7 +54,7 @@ pub(super) fn rgb_by_opencv(
         }
     };
     let (n_cols, n_rows) = (size.width as i32, size.height as i32);
-    into.resize(size.width as usize * size.height as usize * 3, 0);
+    let into = into.take(size.width as usize * size.height as usize * 3);
     let mut convert = || -> opencv::Result<()> {
         let mut rgb = Mat::new_rows_cols_with_bytes_mut::<VecN<u8, 3>>(n_rows, n_cols, into)?;
         let source = match encoding {
@@ -69,11 +70,10 @@ pub(super) fn rgb_by_opencv(
 }
 
 /// 4:4:4 in two planes to RGB, with the numbers of the other YUV encodings: BT.601, Y from 16 to 235.
-pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Vec<u8>) {
+pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) {
     let n_pixels = size.width as usize * size.height as usize;
     let (luma, chroma) = rows.split_at(n_pixels);
-    into.resize(n_pixels * 3, 0);
-    let pixels = into.as_chunks_mut::<3>().0.iter_mut();
+    let pixels = into.take(n_pixels * 3).as_chunks_mut::<3>().0.iter_mut();
     for ((rgb, &y), &[u, v]) in pixels.zip(luma).zip(chroma.as_chunks().0) {
         // Fixed point with 16 fraction bits: 255/219, and 255/112 times 1 - kr, kb and their shares of green.
         let y = (i32::from(y) - 16).max(0) * 76_309 + 32_768;

@@ -2,23 +2,24 @@
 
 use super::decode::Pixels;
 use super::error::FitError;
+use super::raster::MaxPixels;
 use super::{jpeg, png};
+use crate::runtime::scratch::Scratch;
 
 const JPEG_START: &[u8] = &[0xff, 0xd8, 0xff];
-const PNG_START: &[u8] = &[0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a];
 
-/// Decodes a file into `pixels`; `scratch` holds bytes on the way.
+/// Decodes a file into `pixels`.
 pub(super) fn decode<'a>(
     file: &[u8],
-    scratch: &mut Vec<u8>,
-    pixels: &'a mut Vec<u8>,
+    max_pixels: MaxPixels,
+    pixels: &'a mut Scratch,
 ) -> Result<Pixels<'a>, FitError> {
     let (size, channels) = if file.starts_with(JPEG_START) {
-        jpeg::decode(file, scratch, pixels)?
-    } else if file.starts_with(PNG_START) {
-        png::decode(file, scratch, pixels)?
+        jpeg::decode(file, max_pixels, pixels)?
+    } else if file.starts_with(png::SIGNATURE) {
+        png::decode(file, max_pixels, pixels)?
     } else {
         return Err(FitError::CompressedFormat { start: file[..file.len().min(8)].to_vec() });
     };
-    Ok(Pixels { size, channels, bytes: pixels })
+    Ok(Pixels { size, channels, bytes: pixels.bytes() })
 }

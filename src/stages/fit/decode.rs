@@ -4,8 +4,9 @@ use super::colour;
 use super::compressed;
 use super::encoding::{Channels, Encoding};
 use super::error::FitError;
-use super::raster;
+use super::raster::{self, MaxPixels};
 use crate::geometry::Size;
+use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Picture;
 
 /// An 8-bit picture in rows without padding.
@@ -18,19 +19,26 @@ pub(super) struct Pixels<'a> {
 }
 
 /// Decodes pictures into buffers of its own, or leaves them where they are when they need nothing.
-#[derive(Default)]
 pub(super) struct Decoder {
-    rows: Vec<u8>,
-    pixels: Vec<u8>,
+    max_pixels: MaxPixels,
+    rows: Scratch,
+    pixels: Scratch,
 }
 
 impl Decoder {
+    pub(super) fn new(max_pixels: MaxPixels) -> Self {
+        let (rows, pixels) = (Scratch::default(), Scratch::default());
+        Self { max_pixels, rows, pixels }
+    }
+
     pub(super) fn decode<'a>(&'a mut self, picture: &'a Picture) -> Result<Pixels<'a>, FitError> {
         let raster = match picture {
-            Picture::Compressed(file) => return compressed::decode(file, &mut self.rows, &mut self.pixels),
+            Picture::Compressed(file) => {
+                return compressed::decode(file, self.max_pixels, &mut self.pixels);
+            }
             Picture::Raw(raster) => raster,
         };
-        let (encoding, size) = raster::check(raster)?;
+        let (encoding, size) = raster::check(raster, self.max_pixels)?;
         let rows = raster::rows(raster, encoding, size, &mut self.rows);
         let pixels = &mut self.pixels;
         let channels = match encoding {
@@ -50,11 +58,10 @@ impl Decoder {
                 Channels::Rgb
             }
         };
-        Ok(Pixels { size, channels, bytes: pixels })
+        Ok(Pixels { size, channels, bytes: pixels.bytes() })
     }
 
-    #[cfg(test)]
-    pub(super) fn buffers(&self) -> [(*const u8, usize); 2] {
-        [&self.rows, &self.pixels].map(|buffer| (buffer.as_ptr(), buffer.capacity()))
+    pub(super) fn buffers(&mut self) -> [&mut Scratch; 2] {
+        [&mut self.rows, &mut self.pixels]
     }
 }

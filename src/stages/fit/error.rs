@@ -25,11 +25,14 @@ pub enum FitError {
         /// As claimed.
         size: Size,
     },
-    /// More pixels than any camera has.
-    #[error("{}x{} is too large: at most 65535 a side and 64 megapixels are taken", size.width, size.height)]
+    /// More pixels than are taken.
+    #[error("{}x{} is too large: at most 65535 a side and {max_pixels} pixels (max_image_pixels) are taken",
+        size.width, size.height)]
     TooLarge {
         /// As claimed.
         size: Size,
+        /// The limit.
+        max_pixels: u64,
     },
     /// Rows overlap.
     #[error("step {step} is shorter than a row of {row_bytes} bytes")]
@@ -53,16 +56,22 @@ pub enum FitError {
         /// The first bytes, at most eight.
         start: Vec<u8>,
     },
-    /// The JPEG decoder's complaint.
+    /// A kind of JPEG that is not read.
+    #[error("JPEG with {kind} is not read: 8 bits a sample, Huffman coding, grey or three components are")]
+    JpegKind {
+        /// What it has.
+        kind: String,
+    },
+    /// What is wrong with a JPEG.
     #[error("broken JPEG: {message}")]
     Jpeg {
-        /// What it said.
+        /// One line.
         message: String,
     },
-    /// The PNG decoder's complaint.
+    /// What is wrong with a PNG.
     #[error("broken PNG: {message}")]
     Png {
-        /// What it said.
+        /// One line.
         message: String,
     },
     /// The colour conversion or the resize failed.
@@ -84,7 +93,7 @@ impl FitError {
             Self::Step { .. } => "step",
             Self::ShortData { .. } => "short data",
             Self::CompressedFormat { .. } => "compressed format",
-            Self::Jpeg { .. } => "jpeg",
+            Self::Jpeg { .. } | Self::JpegKind { .. } => "jpeg",
             Self::Png { .. } => "png",
             Self::Conversion { .. } => "conversion",
         }

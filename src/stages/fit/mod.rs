@@ -20,7 +20,9 @@ mod tests;
 
 use crate::config::{self, ResizeFilter};
 use crate::geometry::{Geometry, Placement, Size, nearest_standard_size};
+use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Frame;
+use raster::MaxPixels;
 
 pub(crate) use colour::PADDING;
 pub use error::FitError;
@@ -31,12 +33,13 @@ pub struct Fitter {
     size: Size,
     decoder: decode::Decoder,
     resizer: resize::Resizer,
-    small: Vec<u8>,
+    small: Scratch,
 }
 
 impl Fitter {
-    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds.
-    pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter) -> Self {
+    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of at most
+    /// `max_pixels`.
+    pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter, max_pixels: u64) -> Self {
         // A picture takes about a millisecond; waiting for helpers on shared cores takes longer.
         if let Err(err) = opencv::core::set_num_threads(1) {
             tracing::warn!("OpenCV keeps its own threads: {err}");
@@ -44,9 +47,9 @@ impl Fitter {
         Self {
             fit,
             size,
-            decoder: decode::Decoder::default(),
+            decoder: decode::Decoder::new(MaxPixels(max_pixels)),
             resizer: resize::Resizer::new(filter),
-            small: Vec::new(),
+            small: Scratch::default(),
         }
     }
 
@@ -56,10 +59,28 @@ impl Fitter {
     /// # Errors
     /// The picture is broken or not supported; `pixels` then holds nothing of use.
     pub fn fit(&mut self, frame: &Frame, pixels: &mut Vec<u8>) -> Result<Geometry, FitError> {
+        let fitted = self.fit_into(frame, pixels);
+        for buffer in self.buffers() {
+            // A picture that was refused is no measure of what usual ones need.
+            if fitted.is_err() {
+                buffer.forget();
+            }
+            buffer.settle();
+        }
+        fitted
+    }
+
+    /// Each under its own eye for what is usual.
+    fn buffers(&mut self) -> [&mut Scratch; 4] {
+        let [rows, decoded] = self.decoder.buffers();
+        [rows, decoded, self.resizer.strip(), &mut self.small]
+    }
+
+    fn fit_into(&mut self, frame: &Frame, pixels: &mut Vec<u8>) -> Result<Geometry, FitError> {
         let picture = self.decoder.decode(&frame.picture)?;
         let placement = placement(self.fit, picture.size, self.size);
         self.resizer.resize(&picture, placement.source, placement.target.size, &mut self.small)?;
-        colour::paint(&self.small, picture.channels, &placement, pixels);
+        colour::paint(self.small.bytes(), picture.channels, &placement, pixels);
         Ok(match self.fit {
             config::Fit::Window => Geometry::windows(picture.size),
             _ => placement.geometry(),

@@ -3,26 +3,31 @@
 use super::encoding::Encoding;
 use super::error::FitError;
 use crate::geometry::Size;
+use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Raster;
 
 /// Longest side taken; JPEG has no longer ones either.
 const MAX_SIDE: u32 = 65_535;
 /// Most pixels taken.
-const MAX_PIXELS: u64 = 64_000_000;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MaxPixels(pub(super) u64);
 
-/// Refuses sizes beyond any camera's.
-pub(super) fn check_size(size: Size) -> Result<(), FitError> {
-    let n_pixels = u64::from(size.width) * u64::from(size.height);
-    match n_pixels {
-        0 => Err(FitError::ZeroSize { size }),
-        _ if size.width > MAX_SIDE || size.height > MAX_SIDE => Err(FitError::TooLarge { size }),
-        _ if n_pixels > MAX_PIXELS => Err(FitError::TooLarge { size }),
-        _ => Ok(()),
+impl MaxPixels {
+    /// Refuses sizes beyond.
+    pub(super) fn check(self, size: Size) -> Result<(), FitError> {
+        let n_pixels = u64::from(size.width) * u64::from(size.height);
+        if n_pixels == 0 {
+            return Err(FitError::ZeroSize { size });
+        }
+        if size.width > MAX_SIDE || size.height > MAX_SIDE || n_pixels > self.0 {
+            return Err(FitError::TooLarge { size, max_pixels: self.0 });
+        }
+        Ok(())
     }
 }
 
 /// What a raster is, once every claim has been found true.
-pub(super) fn check(raster: &Raster) -> Result<(Encoding, Size), FitError> {
+pub(super) fn check(raster: &Raster, max_pixels: MaxPixels) -> Result<(Encoding, Size), FitError> {
     let size = Size { width: raster.width, height: raster.height };
     if size.width == 0 || size.height == 0 {
         return Err(FitError::ZeroSize { size });
@@ -52,7 +57,7 @@ pub(super) fn check(raster: &Raster) -> Result<(Encoding, Size), FitError> {
     if found < expected {
         return Err(FitError::ShortData { expected, found });
     }
-    check_size(size)?;
+    max_pixels.check(size)?;
     Ok((code, size))
 }
 
@@ -62,7 +67,7 @@ pub(super) fn rows<'a>(
     raster: &'a Raster,
     encoding: Encoding,
     size: Size,
-    scratch: &'a mut Vec<u8>,
+    scratch: &'a mut Scratch,
 ) -> &'a [u8] {
     let planes = encoding.planes(size).map(|plane| {
         let stride = u64::from(raster.step) * plane.steps;
@@ -72,8 +77,7 @@ pub(super) fn rows<'a>(
     if planes.iter().all(|(_, row_bytes, stride)| row_bytes == stride) {
         return &raster.bytes[..n_bytes];
     }
-    scratch.resize(n_bytes, 0);
-    let (mut source, mut target) = (&raster.bytes[..], &mut scratch[..]);
+    let (mut source, mut target) = (&raster.bytes[..], scratch.take(n_bytes));
     for (n_rows, row_bytes, stride) in planes {
         let (rows, rest) = source.split_at(source.len().min(n_rows * stride));
         let (packed, free) = target.split_at_mut(n_rows * row_bytes);
@@ -82,5 +86,5 @@ pub(super) fn rows<'a>(
         }
         (source, target) = (rest, free);
     }
-    scratch
+    scratch.bytes()
 }

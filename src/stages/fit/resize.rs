@@ -9,17 +9,21 @@ use super::decode::Pixels;
 use super::error::FitError;
 use crate::config::ResizeFilter;
 use crate::geometry::{Rect, Size};
+use crate::runtime::scratch::Scratch;
+
+/// Thinner pictures are resized rows first: with columns first their strip would be many times as large as they are.
+const MOST_ROWS_PER_COLUMN: u32 = 16;
 
 /// Resizes packed 8-bit pictures on the calling thread.
 pub(super) struct Resizer {
     filter: ResizeFilter,
     bicubic: fir::Resizer,
-    strip: Vec<u8>,
+    strip: Scratch,
 }
 
 impl Resizer {
     pub(super) fn new(filter: ResizeFilter) -> Self {
-        Self { filter, bicubic: fir::Resizer::new(), strip: Vec::new() }
+        Self { filter, bicubic: fir::Resizer::new(), strip: Scratch::default() }
     }
 
     /// Makes `into` the picture's part `source` at `target` size, its channels in the same order.
@@ -28,10 +32,10 @@ impl Resizer {
         picture: &Pixels<'_>,
         source: Rect,
         target: Size,
-        into: &mut Vec<u8>,
+        into: &mut Scratch,
     ) -> Result<(), FitError> {
         let n_channels = picture.channels.count();
-        into.resize(target.width as usize * target.height as usize * n_channels, 0);
+        let into = into.take(target.width as usize * target.height as usize * n_channels);
         match self.filter {
             ResizeFilter::Exact => self.exact(picture, source, target, into),
             ResizeFilter::Linear => linear(picture, source, target, into),
@@ -49,16 +53,38 @@ impl Resizer {
         into: &mut [u8],
     ) -> Result<(), FitError> {
         let n_channels = picture.channels.count();
-        let rows = rows_within_reach(source, picture.size.height, target.height);
-        let strip = Size { width: target.width, height: rows.size.height };
-        self.strip.resize(strip.width as usize * strip.height as usize * n_channels, 0);
-        let kept =
-            Rect { top: source.top - rows.top, left: 0, size: Size { width: strip.width, ..source.size } };
-
+        let Passes { first, strip, second } = passes(source, picture.size, target);
+        let half_done = self.strip.take(strip.width as usize * strip.height as usize * n_channels);
         let bicubic = &mut self.bicubic;
-        bicubic_pass(bicubic, n_channels, (picture.bytes, picture.size), rows, (&mut self.strip, strip))
-            .and_then(|()| bicubic_pass(bicubic, n_channels, (&self.strip, strip), kept, (into, target)))
+        bicubic_pass(bicubic, n_channels, (picture.bytes, picture.size), first, (half_done, strip))?;
+        bicubic_pass(bicubic, n_channels, (half_done, strip), second, (into, target))
     }
+
+    /// What lies between the two passes.
+    pub(super) fn strip(&mut self) -> &mut Scratch {
+        &mut self.strip
+    }
+}
+
+/// Parts of the picture and of the strip that the two passes read.
+struct Passes {
+    first: Rect,
+    strip: Size,
+    second: Rect,
+}
+
+fn passes(source: Rect, picture: Size, target: Size) -> Passes {
+    if picture.height / MOST_ROWS_PER_COLUMN > picture.width {
+        let strip = Size { width: picture.width, height: target.height };
+        let size = Size { width: picture.width, ..source.size };
+        let first = Rect { top: source.top, left: 0, size };
+        let size = Size { height: target.height, ..source.size };
+        return Passes { first, strip, second: Rect { top: 0, left: source.left, size } };
+    }
+    let first = rows_within_reach(source, picture.height, target.height);
+    let strip = Size { width: target.width, height: first.size.height };
+    let size = Size { width: target.width, ..source.size };
+    Passes { first, strip, second: Rect { top: source.top - first.top, left: 0, size } }
 }
 
 /// `source` with the rows above and below it on which those at its edge depend.

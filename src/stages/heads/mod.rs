@@ -84,7 +84,7 @@ pub struct Output {
     /// From the camera's picture to the model input.
     pub geometry: Geometry,
     /// The model input: row-major RGB.
-    pub pixels: Lease<Vec<u8>>,
+    pub pixels: Lease,
     /// The model that made this.
     pub card: Arc<ModelCard>,
     /// What somebody listens to.

@@ -70,8 +70,12 @@ fn jpegs_of_webcams_come_without_huffman_tables() {
 #[test]
 fn a_jpeg_that_breaks_off_is_refused_wherever_it_does() {
     let whole = jpeg(SIZE, ExtendedColorType::Rgb8, &gradient(SIZE));
-    for n_bytes in 3..whole.len() {
+    for n_bytes in 3..whole.len() - 2 {
         check_refused(whole[..n_bytes].to_vec(), "jpeg");
+    }
+    // The end marker alone may be missing, or half of it.
+    for n_bytes in [whole.len() - 2, whole.len() - 1] {
+        assert_eq!(pixels_of(whole[..n_bytes].to_vec()), pixels_of(whole.clone()));
     }
     // Cameras may pad what they send.
     let padded = [whole.as_slice(), &[0; 100]].concat();
@@ -155,7 +159,7 @@ fn a_png_that_claims_too_much_is_refused() {
         file
     };
     check_refused(claim(size(9000, 8000)), "too large");
-    check_refused(claim(size(1000, 1000)), "short data");
+    check_refused(claim(size(1000, 1000)), "png");
 }
 
 #[test]

@@ -50,7 +50,9 @@ fn fitters() -> Vec<Fitter> {
     let fits = [Fit::Stretch, Fit::Letterbox, Fit::Crop, Fit::Auto];
     let filters = [ResizeFilter::Exact, ResizeFilter::Linear];
     let model = size(32, 48);
-    fits.iter().flat_map(|&fit| filters.iter().map(move |&filter| Fitter::new(fit, model, filter))).collect()
+    fits.iter()
+        .flat_map(|&fit| filters.iter().map(move |&filter| Fitter::new(fit, model, filter, MAX_PIXELS)))
+        .collect()
 }
 
 #[test]

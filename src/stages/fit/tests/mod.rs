@@ -12,6 +12,9 @@ use crate::config::{Fit, ResizeFilter};
 use crate::geometry::{Geometry, Size};
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 
+/// As `max_image_pixels` is by default.
+const MAX_PIXELS: u64 = 25_000_000;
+
 fn size(width: u32, height: u32) -> Size {
     Size { width, height }
 }
@@ -33,7 +36,7 @@ fn file(bytes: Vec<u8>) -> Frame {
 /// Fits with a fresh fitter; on success the pixels are of the geometry's size.
 fn fit(how: Fit, model: Size, frame: &Frame) -> Result<(Geometry, Vec<u8>), FitError> {
     let mut pixels = vec![1, 2, 3];
-    let geometry = Fitter::new(how, model, ResizeFilter::Exact).fit(frame, &mut pixels)?;
+    let geometry = Fitter::new(how, model, ResizeFilter::Exact, MAX_PIXELS).fit(frame, &mut pixels)?;
     assert_eq!(pixels.len(), (geometry.model.width * geometry.model.height * 3) as usize);
     Ok((geometry, pixels))
 }
@@ -78,7 +81,7 @@ fn linear_is_near_exact_where_nothing_aliases() {
     let mut linear = Vec::new();
     for how in [Fit::Stretch, Fit::Crop, Fit::Letterbox] {
         let (_, exact) = fit(how, model, &frame).unwrap();
-        Fitter::new(how, model, ResizeFilter::Linear).fit(&frame, &mut linear).unwrap();
+        Fitter::new(how, model, ResizeFilter::Linear, MAX_PIXELS).fit(&frame, &mut linear).unwrap();
         let worst = exact.iter().zip(&linear).map(|(one, other)| one.abs_diff(*other)).max();
         assert!(worst <= Some(2), "{how:?}: {worst:?}");
     }
@@ -87,13 +90,13 @@ fn linear_is_near_exact_where_nothing_aliases() {
 #[test]
 fn buffers_are_kept_from_picture_to_picture() {
     let (picture, model) = (size(64, 48), size(32, 32));
-    let mut fitter = Fitter::new(Fit::Stretch, model, ResizeFilter::Exact);
+    let mut fitter = Fitter::new(Fit::Stretch, model, ResizeFilter::Exact, MAX_PIXELS);
     let mut pixels = Vec::new();
     let mut addresses = Vec::new();
     for _ in 0..3 {
         fitter.fit(&raw("uyvy", picture, 130, vec![128; 130 * 48]), &mut pixels).unwrap();
-        let buffers = [&fitter.small, &pixels].map(|buffer| (buffer.as_ptr(), buffer.capacity()));
-        addresses.push((buffers, fitter.decoder.buffers()));
+        let buffers = fitter.buffers().map(|buffer| buffer.place());
+        addresses.push(((pixels.as_ptr(), pixels.capacity()), buffers));
     }
     assert!(addresses.windows(2).all(|pair| pair[0] == pair[1]));
 }

@@ -32,7 +32,12 @@ fn claims_are_held_against_the_bytes() {
     check(&raw("mono8", size(65_536, 1), 65_536, vec![0; 65_536]), "too large", "65536x1");
     check(&raw("mono8", size(1, 65_536), 1, vec![0; 65_536]), "too large", "1x65536");
     check(&raw("mono8", size(65_535, 1), 65_535, vec![0; 65_535]), "accepted", "");
-    check(&raw("mono8", size(8001, 8001), 8001, vec![0; 8001 * 8001]), "too large", "64 megapixels");
+    check(&raw("mono8", size(5000, 5000), 5000, vec![0; 5000 * 5000]), "accepted", "");
+    check(
+        &raw("mono8", size(5001, 5000), 5001, vec![0; 5001 * 5000]),
+        "too large",
+        "25000000 pixels (max_image_pixels)",
+    );
 }
 
 #[test]
@@ -72,7 +77,7 @@ fn planes_are_counted_in_full() {
 
 #[test]
 fn the_next_good_frame_is_served() {
-    let mut fitter = Fitter::new(Fit::Stretch, size(32, 32), ResizeFilter::Exact);
+    let mut fitter = Fitter::new(Fit::Stretch, size(32, 32), ResizeFilter::Exact, MAX_PIXELS);
     let mut pixels = Vec::new();
     let good = raw("rgb8", size(64, 32), 192, vec![9; 192 * 32]);
     for bad in [
