@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let lib = lib.canonicalize().unwrap_or(lib);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let include = lib.join("../include");
-    let sources = ["package.cpp", "onednn.cpp"].map(|name| format!("{SHIM}/{name}"));
+    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SHIM}/{name}"));
     compiler(&include).files(sources).compile("pixio_shim");
     plugin(&lib, &include)
 }

@@ -57,8 +57,8 @@ fn main() -> ExitCode {
         Command::Run => run(Launch { config, values, names, environment, log }),
         Command::Infer { images, out, layers } => infer(&config, &infer::Options { images, out, layers }),
         Command::Check => check(Launch { config, values, names, environment, log }),
-        Command::Build { sizes, batches, layers, out, python } => {
-            build(&config, build::Options { sizes, batches, layers, out, python })
+        Command::Build { sizes, batches, layers, out, python, int8_kernel } => {
+            build(&config, build::Options { sizes, batches, layers, out, python, int8_kernel })
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {
             bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json })
