@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={}", lib.join("libtorch.so").display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let include = lib.join("../include");
-    let sources = ["package.cpp", "onednn.cpp"].map(|name| format!("{SHIM}/{name}"));
+    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SHIM}/{name}"));
     compiler(&include).files(sources).compile("pixio_shim");
     jpeg();
     plugin(&lib, &include)

@@ -14,6 +14,7 @@ use crate::commands::build::DEFAULT_BATCHES;
 use crate::config::parameters::{Parameter, TABLE};
 use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
 use crate::console;
+use crate::engine::int8::Kernel;
 use crate::geometry::Size;
 use crate::ros::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::environment::{Environment, EnvironmentError};
@@ -66,6 +67,8 @@ pub enum Command {
         out: Option<PathBuf>,
         /// Python with torch.
         python: Option<PathBuf>,
+        /// What multiplies an int8 engine's integers; `None` takes the fastest.
+        int8_kernel: Option<Kernel>,
     },
     /// Measurements.
     Bench {
@@ -265,6 +268,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             layers: list(matches, "layers").unwrap_or_default(),
             out: path("out"),
             python: path("python"),
+            int8_kernel: matches.get_one::<String>("int8-kernel").and_then(|word| Kernel::from_word(word)),
         },
         "bench" => Command::Bench {
             engines: engines(matches),

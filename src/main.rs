@@ -78,8 +78,8 @@ fn run_command(signals: Signals) -> ExitCode {
             infer(&config, &infer::Options { images, out, layers }, signals)
         }
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
-        Command::Build { sizes, batches, layers, out, python } => {
-            build(&config, build::Options { sizes, batches, layers, out, python }, signals)
+        Command::Build { sizes, batches, layers, out, python, int8_kernel } => {
+            build(&config, build::Options { sizes, batches, layers, out, python, int8_kernel }, signals)
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {
             bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json }, signals)

@@ -93,7 +93,7 @@ def backbone(plan: dict, width: int, height: int, n: int):
     arch = Architecture(**plan["architecture"])
     model = placed(plan, lambda: Pixio(arch, height, width, plan["taps"]))
     if plan["precision"] == "int8":
-        quantize(model)
+        quantize(model, {"int_mm": IntMm, "avx2": Avx2}[plan["int8_kernel"]])
     elif plan["device"] == "cpu" and dtype_of(plan) == torch.float32 and is_onednn_faster(arch, model.patch.weight):
         use_onednn(model)
     return model, torch.zeros(n, height, width, 3, dtype=torch.uint8, device=plan["device"])
@@ -152,26 +152,73 @@ def compile_package(plan: dict, model, example, batch: list[int], file: Path) ->
     return {name: dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape)) for name, tensor in constants}
 
 
-def quantize(model) -> None:
+class IntMm:
+    """Integer products by torch._int_mm: int8 tokens, int8 `weight` [in, out]."""
+
+    @staticmethod
+    def buffers(n_out: int, n_in: int) -> dict:
+        import torch
+
+        return {"weight": torch.zeros(n_in, n_out, dtype=torch.int8)}
+
+    @staticmethod
+    def product(rounded, layer):
+        import torch
+
+        return torch._int_mm(rounded.to(torch.int8), layer.weight)
+
+
+class Avx2:
+    """Integer products by the node's own operator (src/engine/ffi/int8.cpp): tokens as bytes with 128 added, int8 `weight`
+    [out / 16, in / 4, 16, 4], and int32 `offset` [out], what the products are too large by for that."""
+
+    @staticmethod
+    def buffers(n_out: int, n_in: int) -> dict:
+        import torch
+
+        weight = torch.zeros(n_out // 16, n_in // 4, 16, 4, dtype=torch.int8)
+        return {"weight": weight, "offset": torch.zeros(n_out, dtype=torch.int32)}
+
+    @staticmethod
+    def product(rounded, layer):
+        import torch
+
+        return torch.ops.pixio.int8_product((rounded + 128).to(torch.uint8), layer.weight) - layer.offset
+
+
+def declare_int8_product() -> None:
+    """The compiler needs to know the operator's shapes alone; what computes it is in the node."""
+    import torch
+
+    torch.library.define("pixio::int8_product", "(Tensor x, Tensor weight) -> Tensor")
+    torch.library.register_fake(
+        "pixio::int8_product", lambda x, weight: x.new_empty(x.shape[0], weight.shape[0] * 16, dtype=torch.int32)
+    )
+
+
+def quantize(model, kernel) -> None:
     """Has the linear layers of the blocks multiply integers: int8 weights with a scale per output, made by the node when it
     loads the engine (src/engine/int8.rs), and tokens with a scale each, found as they come."""
     import torch
 
     class QuantizedLinear(torch.nn.Module):
-        """x W^T + b on int8 `weight` [in, out] and float32 `scale` [out]."""
+        """x W^T + b on the kernel's int8 `weight` and float32 `scale` [out]."""
 
         def __init__(self, linear: torch.nn.Linear):
             super().__init__()
-            self.register_buffer("weight", torch.zeros(linear.in_features, linear.out_features, dtype=torch.int8))
+            for name, tensor in kernel.buffers(linear.out_features, linear.in_features).items():
+                self.register_buffer(name, tensor)
             self.register_buffer("scale", torch.ones(linear.out_features))
             self.bias = linear.bias
 
         def forward(self, x):
             rows = x.flatten(0, -2)
             scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-9) / 127
-            product = torch._int_mm((rows / scale).round().to(torch.int8), self.weight).to(x.dtype) * scale * self.scale
+            product = kernel.product((rows / scale).round(), self).to(x.dtype) * scale * self.scale
             return (product if self.bias is None else product + self.bias).unflatten(0, x.shape[:-1])
 
+    if kernel is Avx2:
+        declare_int8_product()
     for block in model.blocks:
         for name, layer in list(block.named_children()):
             if isinstance(layer, torch.nn.Linear):

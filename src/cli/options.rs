@@ -106,6 +106,11 @@ pub(super) fn program() -> clap::Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Python with torch [default: the one whose libtorch this is, else python3]"),
+            Arg::new("int8-kernel")
+                .long("int8-kernel")
+                .value_name("KERNEL")
+                .value_parser(["auto", "avx2", "int_mm"])
+                .help("What multiplies the integers of an int8 engine [default auto: the fastest on this machine]"),
         ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");

@@ -91,7 +91,20 @@ fn build_and_bench_take_lists() {
         layers: layers.to_vec(),
         out: out.map(PathBuf::from),
         python: None,
+        int8_kernel: None,
     };
+    let kernel = |line: &str| match parsed(line).unwrap().command {
+        Command::Build { int8_kernel, .. } => int8_kernel,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kernel("build --model m --int8-kernel auto"), None);
+    for known in Kernel::ALL {
+        assert_eq!(kernel(&format!("build --model m --int8-kernel {known}")), Some(known));
+    }
+    check_refused(
+        "build --model m --int8-kernel vnni",
+        "error: invalid value 'vnni' for '--int8-kernel <KERNEL>'",
+    );
     check_command("build --model m", build(&[], &[1, 2, 4, 8], &[], None));
     check_command(
         "build --model m --size 256x256 --size 336x192 --batch 4,1,4 --layers 12,6 --out e",

@@ -2,13 +2,14 @@
 
 use std::sync::mpsc;
 
+use anyhow::Context;
 use crossbeam_channel::Sender;
 
-use crate::commands::build::{DEFAULT_BATCHES, cached};
-use crate::commands::model::HeadPair;
+use crate::commands::build::{DEFAULT_BATCHES, cached, int8_kernel};
+use crate::commands::model::{HeadPair, engine_cache};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::builder::{self, Plan, Stop};
+use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
 use crate::engine::choose::Task;
 use crate::runtime::thread::Stage;
 
@@ -38,20 +39,33 @@ impl Background {
             batches.sort_unstable();
             batches.dedup();
         }
-        let out = cached(&task, &heads, &batches, config)?;
-        let heads = heads.into_iter().flatten().collect();
-        let plan = Plan { task, heads, batches, python: None, out, is_background: true };
+        engine_cache(config)
+            .context("engine_build: there is no cache folder (neither HOME nor XDG_CACHE_HOME)")?;
+        let config = config.clone();
         let stop = Stop::default();
         let stopping = stop.clone();
         // The end of a build is no reason for the node to end.
         let (ended, _nobody) = mpsc::channel();
         let thread = Stage::spawn("build", ended, move || {
-            tracing::info!("building an engine in the background: {}", plan.out.display());
-            match builder::build(&plan, &stopping, &mut |text| tracing::info!("{text}")) {
+            let plan = || -> anyhow::Result<Plan> {
+                let int8_kernel = int8_kernel(&task, None, &mut |text| tracing::info!("{text}"))?;
+                let out = cached(&task, &heads, &batches, int8_kernel, &config)?;
+                let heads = heads.into_iter().flatten().collect();
+                let (python, budget) = (None, BUDGET);
+                Ok(Plan { task, heads, batches, python, out, int8_kernel, budget, is_background: true })
+            };
+            let built = plan().and_then(|plan| {
+                tracing::info!("building an engine in the background: {}", plan.out.display());
+                Ok(builder::build(&plan, &stopping, &mut |text| tracing::info!("{text}"))?)
+            });
+            match built {
+                Ok(Built { slower: Some(slower), folder, .. }) => {
+                    tracing::warn!("engine {}: {slower}; the eager model goes on", folder.path().display());
+                }
                 // The model's thread may be gone when the node stops.
                 Ok(built) => drop(better.send(built.engine)),
-                Err(err) if stopping.is_stopped() => tracing::debug!("{err}"),
-                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err}"),
+                Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
+                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
             }
             Ok(())
         })?;

@@ -1,4 +1,4 @@
-//! `build`: compiles an engine for this machine and proves it.
+//! `build`: compiles an engine for this machine, proves it and says how fast it is.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,17 +8,19 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
-use crate::commands::measure::{self, Contender, measure};
 use crate::commands::model::{self, HeadPair, engine_cache, load_heads, load_pixio};
 use crate::commands::signals::{Signals, die};
 use crate::config::Config;
 use crate::console::stdout::Stdout;
-use crate::engine::Engine;
-use crate::engine::builder::{self, Built, Plan, Stop};
-use crate::engine::choose::{ENGINES, Refusal, Task};
+use crate::engine::arithmetic::Arithmetic;
+use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
+use crate::engine::choose::{ENGINES, Task};
 use crate::engine::folder;
+use crate::engine::int8::Kernel;
+use crate::engine::kernel;
 use crate::engine::machine::{Machine, torch_version};
-use crate::engine::proof::pictures;
+use crate::engine::manifest::Manifest;
+use crate::engine::timing::WallClock;
 use crate::geometry::Size;
 
 /// What only `build` is told.
@@ -34,13 +36,12 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Python with torch.
     pub python: Option<PathBuf>,
+    /// What multiplies an int8 engine's integers; `None` takes the fastest.
+    pub int8_kernel: Option<Kernel>,
 }
 
 /// Batches that engines are built for unless something else is asked.
 pub const DEFAULT_BATCHES: [i64; 4] = [1, 2, 4, 8];
-
-/// Forward passes of each engine in the table at the end.
-const N_RUNS: usize = 20;
 
 /// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the proof may
 /// not be.
@@ -56,18 +57,16 @@ pub fn build(config: &Config, options: Options, signals: Signals) -> Result<(), 
     let listener = signals.end_at_once()?;
     let plan = plan(config, options).map_err(Failure::Setup)?;
     drop(listener);
-    let Built { folder, engine } = unless_stopped(&plan, signals, &mut out)?;
+    let Built { folder, slower, .. } = unless_stopped(&plan, signals, &mut out)?;
     let _listener = signals.end_at_once()?;
-    out.line(format_args!("\n{:<34}{:>6}{:>12}{:>22}", "package", "batch", "cosine", "largest difference"));
-    for package in &folder.manifest.packages {
-        for parity in &package.parity {
-            let (file, batch) = (&package.file, parity.batch);
-            let (cosine, difference) = (parity.cosine, parity.largest_difference);
-            out.line(format_args!("{file:<34}{batch:>6}{cosine:>12.7}{difference:>22.1e}"));
-        }
-    }
-    compare(&plan, engine, &mut out).map_err(Failure::Running)?;
+    print(&folder.manifest, &mut out);
     out.line(format_args!("\nengine: {}", folder.path().display()));
+    if let Some(slower) = slower {
+        tracing::warn!(
+            "{slower}: `engine: auto` will not take it, `engine: {}` does",
+            folder.path().display()
+        );
+    }
     out.finish().map_err(Failure::Running)
 }
 
@@ -87,6 +86,30 @@ fn unless_stopped(plan: &Plan, signals: Signals, out: &mut Stdout) -> Result<Bui
     drop(building);
     listener.obey();
     built.map_err(|err| Failure::Running(err.into()))
+}
+
+/// Prints how well and how fast every package does.
+fn print(manifest: &Manifest, out: &mut Stdout) {
+    out.line(format_args!(
+        "\n{:<34}{:>6}{:>12}{:>22}{:>11}{:>11}{:>8}{:>6}",
+        "package", "batch", "cosine", "largest difference", "eager ms", "engine ms", "ratio", "runs"
+    ));
+    for package in &manifest.packages {
+        for parity in &package.parity {
+            let (file, batch) = (&package.file, parity.batch);
+            let (cosine, difference) = (parity.cosine, parity.largest_difference);
+            let proven = format!("{file:<34}{batch:>6}{cosine:>12.7}{difference:>22.1e}");
+            match package.times.iter().find(|times| times.batch == batch) {
+                Some(times) => out.line(format_args!(
+                    "{proven}{:>11.2}{:>11.2}{:>8.2}{:>6}",
+                    times.eager_ms, times.engine_ms, times.ratio, times.n_rounds
+                )),
+                None => out.line(proven),
+            }
+        }
+    }
+    let (machine, n_threads) = (manifest.machine.name(), tch::get_num_threads());
+    out.line(format_args!("on {machine}, {n_threads} threads, both in turn"));
 }
 
 /// The plan for `config`, as `options` change it.
@@ -110,19 +133,57 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     if !options.sizes.is_empty() {
         task.sizes = options.sizes;
     }
+    let int8_kernel = int8_kernel(&task, options.int8_kernel, &mut |text| println!("{text}"))?;
     let out = match options.out {
         Some(out) => out,
-        None => cached(&task, &heads, &options.batches, config)?,
+        None => cached(&task, &heads, &options.batches, int8_kernel, config)?,
     };
     let heads = heads.into_iter().flatten().collect();
-    Ok(Plan { task, heads, batches: options.batches, python: options.python, out, is_background: false })
+    let Options { batches, python, .. } = options;
+    Ok(Plan { task, heads, batches, python, out, int8_kernel, budget: BUDGET, is_background: false })
+}
+
+/// What multiplies the integers of an engine for `task`: the one `asked` for, or the fastest, of which `progress` hears;
+/// `None` for an engine without integers.
+///
+/// # Errors
+/// A kernel that was asked for cannot be had, or libtorch's own.
+pub fn int8_kernel(
+    task: &Task,
+    asked: Option<Kernel>,
+    progress: &mut dyn FnMut(&str),
+) -> anyhow::Result<Option<Kernel>> {
+    if task.arithmetic != Arithmetic::Int8 {
+        ensure!(
+            asked.is_none(),
+            "--int8-kernel is for --precision int8, this engine computes in {}",
+            task.arithmetic
+        );
+        return Ok(None);
+    }
+    let layers = kernel::layers(task.pixio.config());
+    if let Some(kernel) = asked {
+        kernel::check(kernel, &layers)?;
+        return Ok(Some(kernel));
+    }
+    let n_tokens = kernel::n_tokens(task.pixio.config(), task.sizes[0]);
+    let found = kernel::measured(&layers, n_tokens, &mut WallClock)?;
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    progress(&format!("int8 kernel for {n_tokens} tokens, the products of a block: {}", texts.join(", ")));
+    Ok(found.first().map(|fastest| fastest.kernel))
 }
 
 /// The folder in the cache for this: the same task has the same.
 ///
 /// # Errors
 /// There is no cache, or CUDA's own.
-pub fn cached(task: &Task, heads: &HeadPair, batches: &[i64], config: &Config) -> anyhow::Result<PathBuf> {
+pub fn cached(
+    task: &Task,
+    heads: &HeadPair,
+    batches: &[i64],
+    int8_kernel: Option<Kernel>,
+    config: &Config,
+) -> anyhow::Result<PathBuf> {
     let cache = engine_cache(config)
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
     let Task { pixio, arithmetic, taps, sizes, device, .. } = task;
@@ -139,22 +200,8 @@ pub fn cached(task: &Task, heads: &HeadPair, batches: &[i64], config: &Config) -
     let digest = Sha256::digest(identity.as_bytes());
     let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let device = if device.is_cuda() { "cuda" } else { "cpu" };
-    let name = format!("{}x{}-{arithmetic}-{device}-{digits}", shape.hidden_size, shape.num_hidden_layers);
+    let kernel = int8_kernel.map(|kernel| format!("-{kernel}")).unwrap_or_default();
+    let (hidden, n_layers) = (shape.hidden_size, shape.num_hidden_layers);
+    let name = format!("{hidden}x{n_layers}-{arithmetic}{kernel}-{device}-{digits}");
     Ok(cache.join(ENGINES).join(name))
-}
-
-/// Prints the time of a forward pass beside that of the eager model.
-fn compare(plan: &Plan, engine: Box<dyn Engine>, out: &mut Stdout) -> anyhow::Result<()> {
-    let task = &plan.task;
-    let (size, batch) = (task.sizes[0], plan.batches[0]);
-    let images = pictures(size, batch)?;
-    let load = |name: &str, engine: Result<Box<dyn Engine>, Refusal>| {
-        Contender::load(name, task.device, None, &images, || Ok(engine?))
-    };
-    let mut contenders = [load("eager", task.eager())?, load("compiled", Ok(engine))?];
-    let (Size { width, height }, device) = (size, task.device);
-    out.line(format_args!("\n{batch} x {width}x{height} on {device:?}, {N_RUNS} runs each, in turn"));
-    let n_cls = task.pixio.config().n_cls_tokens;
-    measure::print(out, &measure(&mut contenders, task.device, n_cls, (size, batch), N_RUNS)?);
-    Ok(())
 }

@@ -10,10 +10,11 @@ use tch::Device;
 
 use crate::config::{self, Config};
 use crate::engine::arithmetic::Arithmetic;
-use crate::engine::choose::{Task, from_cache};
+use crate::engine::choose::{Refusal, Task, Tried, from_cache};
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
-use crate::engine::head::HeadEngine;
+use crate::engine::head::{HeadEngine, Taken};
+use crate::engine::timing::Trial;
 use crate::engine::{Engine, EngineError, device};
 use crate::geometry::{STANDARD_SIZES, Size, WINDOW};
 use crate::heads::{self, Backbone, Head};
@@ -34,7 +35,7 @@ pub struct Model {
     pub task: Task,
     /// Runs it.
     pub engine: Box<dyn Engine>,
-    /// Whether a compiled engine was looked for in the cache and none was there.
+    /// [`Chosen::lacks_engine`].
     pub lacks_engine: bool,
     /// Why engines of the cache that should serve do not.
     pub fell_back: Option<String>,
@@ -80,8 +81,7 @@ impl Model {
         let task = pixio.task(config, taps(layer, n_layers, &heads));
         let made = made(config, &heads);
         let (basis, basis_path) = load_basis(config, &card, task.pixio.config().hidden_size)?;
-        let Chosen { engine, folder, fell_back } = load_engine(config, &task)?;
-        let lacks_engine = folder.is_none() && config.engine == config::Engine::Auto;
+        let Chosen { engine, folder, lacks_engine, fell_back } = load_engine(config, &task)?;
         let heads = Some(heads);
         Ok(Self { task, engine, lacks_engine, fell_back, card, basis, basis_path, made, heads, folder })
     }
@@ -173,8 +173,15 @@ impl Model {
         let Some(folder) = &self.folder else { return Ok(engine) };
         let path = folder.path().display();
         match engine.take_packages(folder, &self.task) {
-            Ok(true) => tracing::info!("{name} compiled, from {path}"),
-            Ok(false) => tracing::info!(
+            Ok(Taken::Slower(slower)) if config.engine == config::Engine::Auto => {
+                engine.drop_packages();
+                tracing::warn!("{name} runs eagerly: engine {path}: {slower}");
+            }
+            Ok(Taken::Slower(slower)) => {
+                tracing::warn!("{name} compiled, from {path}, because `engine` names it: {slower}");
+            }
+            Ok(Taken::Packages) => tracing::info!("{name} compiled, from {path}"),
+            Ok(Taken::Nothing) => tracing::info!(
                 "{name} runs eagerly: the engine {path} has no such head; `pixio_node build` with --{name}-head makes one"
             ),
             // Found, not asked for.
@@ -359,6 +366,9 @@ pub struct Chosen {
     pub engine: Box<dyn Engine>,
     /// The folder that it is from; none for the eager one.
     pub folder: Option<Folder>,
+    /// Whether the cache was looked through and has no engine that serves, but for those that are slower than the eager
+    /// model: to build one again would not help.
+    pub lacks_engine: bool,
     /// Why those that should serve do not.
     pub fell_back: Option<String>,
 }
@@ -368,33 +378,43 @@ pub struct Chosen {
 /// # Errors
 /// A folder that was asked for does not serve, or the eager engine's own.
 pub fn load_engine(config: &Config, task: &Task) -> anyhow::Result<Chosen> {
-    let mut refused = Vec::new();
-    match &config.engine {
+    let (mut refused, mut trial) = (Vec::new(), Trial::at_start());
+    let found = match &config.engine {
         config::Engine::Folder(path) => {
             let folder = Folder::open(path)?;
-            let engine = task.load(&folder)?;
-            tracing::info!("engine {} from {}", engine.kind(), path.display());
-            return Ok(Chosen { engine, folder: Some(folder), fell_back: None });
+            Some((task.tried(&folder, &mut trial)?, folder))
         }
         config::Engine::Auto => {
-            let served = engine_cache(config).and_then(|cache| from_cache(task, &cache, &mut refused));
-            if let Some((engine, folder)) = served {
-                tracing::info!("engine {} from {}", engine.kind(), folder.path().display());
-                return Ok(Chosen { engine, folder: Some(folder), fell_back: None });
-            }
+            engine_cache(config).and_then(|cache| from_cache(task, &cache, &mut trial, &mut refused))
         }
-        config::Engine::Eager => (),
+        config::Engine::Eager => None,
+    };
+    if let Some((Tried { engine, times, slower }, folder)) = found {
+        let path = folder.path().display();
+        let times = times.map(|times| format!(": {times}")).unwrap_or_default();
+        tracing::info!("engine {} from {path}{times}", engine.kind());
+        if let Some(slower) = slower {
+            tracing::warn!(
+                "engine {path}: {slower}; it serves because `engine` names it, engine:=auto would not"
+            );
+        }
+        return Ok(Chosen { engine, folder: Some(folder), lacks_engine: false, fell_back: None });
     }
+    let is_slow = refused.iter().any(|refusal| matches!(refusal, Refusal::Slow { .. }));
     let command = task.build_command();
-    if task.arithmetic == Arithmetic::Int8 {
+    if is_slow {
+        tracing::info!("engine eager, in {}", task.arithmetic.eager());
+    } else if task.arithmetic == Arithmetic::Int8 {
         tracing::warn!(
             "precision: int8 needs a compiled engine, the eager model runs in float32 until then: `{command}`"
         );
     } else if config.engine == config::Engine::Auto {
         tracing::info!("engine eager; `{command}` compiles one");
     }
+    let lacks_engine = config.engine == config::Engine::Auto && !is_slow;
+    let refused: Vec<_> = refused.iter().map(ToString::to_string).collect();
     let fell_back = (!refused.is_empty()).then(|| refused.join("; "));
-    Ok(Chosen { engine: task.eager()?, folder: None, fell_back })
+    Ok(Chosen { engine: task.eager()?, folder: None, lacks_engine, fell_back })
 }
 
 /// The folder above the cached engines.

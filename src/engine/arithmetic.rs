@@ -29,6 +29,11 @@ impl Arithmetic {
         }
     }
 
+    /// What the eager model beside the engine computes in.
+    pub fn eager(self) -> Self {
+        if self == Self::Int8 { Self::Float32 } else { self }
+    }
+
     /// The least cosine between an engine's tokens and those of the eager model in float32.
     pub fn least_cosine(self) -> f64 {
         match self {

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use process_wrap::std::ChildWrapper;
 use serde::Deserialize;
@@ -16,10 +17,11 @@ use tch::Device;
 use super::Engine;
 use super::choose::{Refusal, Task};
 use super::folder::{self, Draft, Folder, FolderError};
-use super::head;
+use super::int8::Kernel;
 use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, BACKBONE, Constant, FORMAT, Manifest, Package};
-use super::proof::prove;
+use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
+use super::prove_all::prove_all;
+use super::timing::Slower;
 use crate::heads::Head;
 use crate::runtime::child;
 
@@ -46,6 +48,10 @@ pub struct Plan {
     pub python: Option<PathBuf>,
     /// The folder to make.
     pub out: PathBuf,
+    /// What multiplies an int8 engine's integers; `None` for the others.
+    pub int8_kernel: Option<Kernel>,
+    /// Time for proving and measuring what was built.
+    pub budget: Duration,
     /// Whether the build leaves the processor to others that want it.
     pub is_background: bool,
 }
@@ -160,7 +166,12 @@ pub struct Built {
     pub folder: Folder,
     /// Ready to serve.
     pub engine: Box<dyn Engine>,
+    /// Why it should not serve, if it is slower than the eager model.
+    pub slower: Option<Slower>,
 }
+
+/// [`Plan::budget`] unless something else is asked.
+pub const BUDGET: Duration = Duration::from_secs(20);
 
 /// Builds `plan`; `progress` hears what is being done.
 ///
@@ -174,7 +185,16 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
     let mut packages = Vec::new();
     for Made { part, file, size, batch, constants } in made {
         let sha256 = folder::hash(&draft.path().join(&file)).map_err(|err| io(&file, err))?;
-        packages.push(Package { part, file, sha256, size, batch, constants, parity: Vec::new() });
+        packages.push(Package {
+            part,
+            file,
+            sha256,
+            size,
+            batch,
+            constants,
+            parity: Vec::new(),
+            times: Vec::new(),
+        });
     }
     let Task { pixio, device, arithmetic, taps, .. } = &plan.task;
     let mut manifest = Manifest {
@@ -182,48 +202,14 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
         architecture: Architecture::of(pixio.config()),
         taps: taps.clone(),
         precision: *arithmetic,
+        int8_kernel: plan.int8_kernel,
         torch: torch_version(),
         machine: Machine::of(*device).map_err(|err| Refusal::Device(err.into()))?,
         packages,
     };
-    progress("proving it against the eager model in float32");
-    let engine = prove_all(plan, &draft, &mut manifest, stop)?;
+    let (engine, slower) = prove_all(plan, &draft, &mut manifest, stop, progress)?;
     draft.finish(&manifest)?;
-    Ok(Built { folder: Folder::open(&plan.out)?, engine })
-}
-
-/// Loads the engine from the draft and adds to every package how well it does.
-fn prove_all(
-    plan: &Plan,
-    draft: &Draft,
-    manifest: &mut Manifest,
-    stop: &Stop,
-) -> Result<Box<dyn Engine>, BuildError> {
-    let folder = Folder::drafted(draft.path(), manifest.clone());
-    for head in &plan.heads {
-        let proven = head::proven(head, &folder, &plan.task).map_err(Refusal::from)?;
-        for (file, parity) in proven {
-            let package = manifest.packages.iter_mut().find(|package| package.file == file);
-            package.into_iter().for_each(|package| package.parity.push(parity));
-        }
-    }
-    let mut engine = plan.task.assemble(&folder)?;
-    let reference = plan.task.reference().map_err(Refusal::from)?;
-    let least = plan.task.arithmetic.least_cosine();
-    for package in manifest.packages.iter_mut().filter(|package| package.part == BACKBONE) {
-        let size = package.size().map_err(|reason| BuildError::Compile { reason })?;
-        let batches =
-            plan.batches.iter().filter(|&&batch| (package.batch[0]..=package.batch[1]).contains(&batch));
-        for &batch in batches {
-            if stop.is_stopped() {
-                return Err(BuildError::Stopped);
-            }
-            let proven = prove(&mut *engine, &reference, size, batch, least);
-            let folder = || plan.out.display().to_string();
-            package.parity.push(proven.map_err(|reason| Refusal::Proof { folder: folder(), reason })?);
-        }
-    }
-    Ok(engine)
+    Ok(Built { folder: Folder::open(&plan.out)?, engine, slower })
 }
 
 /// Runs the tool in the draft and returns what it has made.
@@ -315,7 +301,7 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         .collect();
     let text = json!({
         "architecture": Architecture::of(pixio.config()), "taps": taps, "heads": heads, "sizes": sizes, "batches": plan.batches,
-        "precision": arithmetic, "device": device, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
+        "precision": arithmetic, "int8_kernel": plan.int8_kernel, "device": device, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())
 }

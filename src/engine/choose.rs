@@ -12,7 +12,8 @@ use super::folder::{self, Folder, FolderError};
 use super::graph::{Launch, OnGpu};
 use super::machine::{Machine, torch_version};
 use super::manifest::{Architecture, BACKBONE, Wanted};
-use super::proof::{ProofError, prove};
+use super::proof::{ProofError, pictures, prove};
+use super::timing::{Rounds, Slower, Times, Trial};
 use super::{Engine, EngineError};
 use crate::geometry::Size;
 use crate::pixio::{ModelError, Pixio, Source};
@@ -68,6 +69,14 @@ pub enum Refusal {
         /// The figures.
         reason: ProofError,
     },
+    /// It is right, and slower than the model without it.
+    #[error("engine {folder}: {reason}")]
+    Slow {
+        /// The folder.
+        folder: String,
+        /// The figures.
+        reason: Slower,
+    },
     /// The reference for the proof cannot be loaded.
     #[error(transparent)]
     Reference(#[from] ModelError),
@@ -100,17 +109,62 @@ impl Task {
         // What a graph replays must be what was recorded.
         if let (Device::Cuda(_), Launch::Graph, Some(&size)) = (self.device, self.launch, self.sizes.first())
         {
-            let proven = prove(&mut *engine, &self.pixio, size, 1, self.arithmetic.least_cosine());
+            let (least, trial) = (self.arithmetic.least_cosine(), &mut Trial::at_start());
+            let proven = prove(&mut *engine, &self.pixio, (size, 1), least, trial);
             proven.map_err(|reason| Refusal::Proof { folder: engine.kind(), reason })?;
         }
         Ok(engine)
     }
 
-    /// The engine in `folder`, once it has been checked, loaded and proven.
+    /// The engine in `folder`, once it has been checked, loaded and proven right.
     ///
     /// # Errors
     /// Why it does not serve.
     pub fn load(&self, folder: &Folder) -> Result<Box<dyn Engine>, Refusal> {
+        Ok(self.proven(folder, &mut Trial::at_start())?.0)
+    }
+
+    /// The engine in `folder`, once it has been checked, loaded, proven right and timed beside the eager model.
+    ///
+    /// # Errors
+    /// Why it does not serve; to be slow is no error.
+    pub fn tried(&self, folder: &Folder, trial: &mut Trial) -> Result<Tried, Refusal> {
+        let (mut engine, proofs) = self.proven(folder, trial)?;
+        let mut eager = self.eager()?;
+        let mut tried = None;
+        for (n_before, (size, batch, rounds)) in proofs.iter().enumerate() {
+            let rounds = if self.is_reference() && rounds.are_hopeless() {
+                rounds.clone()
+            } else {
+                let images = pictures(*size, *batch)?.f_to_device(self.device).map_err(EngineError::from)?;
+                let share = trial.left() / u32::try_from(proofs.len() - n_before).unwrap_or(1);
+                trial.engines(&mut *eager, &mut *engine, &images, share, &mut |_| true)?
+            };
+            let times = rounds.times(*batch);
+            let slower = times.slower(*size);
+            if slower.is_some() || tried.is_none() {
+                tried = Some((times, slower));
+            }
+            if slower.is_some() {
+                break;
+            }
+        }
+        let (times, slower) = tried.unzip();
+        Ok(Tried { engine, times, slower: slower.flatten() })
+    }
+
+    /// Whether the eager model is what engines are compared with, so that a proof has timed both already.
+    pub(super) fn is_reference(&self) -> bool {
+        self.device == Device::Cpu && self.pixio.kind() == Kind::Float
+    }
+
+    /// The engine in `folder`, and how long it and the reference took at every size: `(size, batch, rounds)`.
+    #[expect(clippy::type_complexity, reason = "it goes no further than this file")]
+    fn proven(
+        &self,
+        folder: &Folder,
+        trial: &mut Trial,
+    ) -> Result<(Box<dyn Engine>, Vec<(Size, i64, Rounds)>), Refusal> {
         let machine = Machine::of(self.device).map_err(EngineError::from)?;
         let wanted = Wanted {
             architecture: Architecture::of(self.pixio.config()),
@@ -124,17 +178,18 @@ impl Task {
         let name = || folder.path().display().to_string();
         folder.manifest.check(&wanted).map_err(|reason| Refusal::Misfit { folder: name(), reason })?;
         let mut engine = self.assemble(folder)?;
-        let reference = self.reference()?;
+        let (reference, mut proofs) = (self.reference()?, Vec::new());
         for package in folder.manifest.parts(BACKBONE) {
             let Ok(size) = package.size() else { continue };
             if self.sizes.contains(&size) {
                 let (batch, least) = (package.batch[0], self.arithmetic.least_cosine());
-                let proven = prove(&mut *engine, &reference, size, batch, least);
-                let parity = proven.map_err(|reason| Refusal::Proof { folder: name(), reason })?;
-                tracing::debug!("{}: cosine {:.7}", package.file, parity.cosine);
+                let proven = prove(&mut *engine, &reference, (size, batch), least, trial);
+                let proven = proven.map_err(|reason| Refusal::Proof { folder: name(), reason })?;
+                tracing::debug!("{}: cosine {:.7}", package.file, proven.parity.cosine);
+                proofs.push((size, batch, proven.rounds));
             }
         }
-        Ok(engine)
+        Ok((engine, proofs))
     }
 
     /// The engine in `folder`, not proven yet.
@@ -168,18 +223,48 @@ impl Task {
     }
 }
 
-/// An engine of the cache that serves `task`; each that should and does not is warned about and added to `refused`.
-/// `None` when there is none.
-pub fn from_cache(task: &Task, cache: &Path, refused: &mut Vec<String>) -> Option<(Box<dyn Engine>, Folder)> {
+/// An engine that is right, and how long it takes.
+pub struct Tried {
+    /// It.
+    pub engine: Box<dyn Engine>,
+    /// Its times at the first size, or at the one where it is slower.
+    pub times: Option<Times>,
+    /// Why it should not serve, if it is slower than the eager model.
+    pub slower: Option<Slower>,
+}
+
+impl Tried {
+    /// The engine, unless it is slower than the eager model.
+    ///
+    /// # Errors
+    /// It is.
+    fn fast(self, folder: &Folder) -> Result<Self, Refusal> {
+        match self.slower {
+            None => Ok(self),
+            Some(reason) => Err(Refusal::Slow { folder: folder.path().display().to_string(), reason }),
+        }
+    }
+}
+
+/// An engine of the cache that serves `task` and is no slower than the eager model; each that should and does not is
+/// warned about and added to `refused`. `None` when there is none.
+pub fn from_cache(
+    task: &Task,
+    cache: &Path,
+    trial: &mut Trial,
+    refused: &mut Vec<Refusal>,
+) -> Option<(Tried, Folder)> {
     for found in folder::all(&cache.join(ENGINES)) {
-        let served = found.map_err(Refusal::from).and_then(|folder| Ok((task.load(&folder)?, folder)));
+        let served = found
+            .map_err(Refusal::from)
+            .and_then(|folder| Ok((task.tried(&folder, trial)?.fast(&folder)?, folder)));
         match served {
             Ok(served) => return Some(served),
             // The cache holds engines of many models.
             Err(misfit @ Refusal::Misfit { .. }) => tracing::debug!("{misfit}"),
             Err(refusal) => {
                 tracing::warn!("{refusal}");
-                refused.push(refusal.to_string());
+                refused.push(refusal);
             }
         }
     }

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 
-use super::arithmetic::Arithmetic;
 use super::eager::Eager;
 use super::ffi::package::{Package, Signature};
 use super::folder::{Folder, FolderError};
-use super::int8::quantized;
+use super::int8::{Kernel, quantized};
 use super::machine::Machine;
 use super::manifest::{BACKBONE, Manifest};
 use super::{Engine, EngineError, Tokens, manifest};
@@ -78,10 +77,11 @@ impl Compiled {
         device: Device,
         is_needed: impl Fn(Size) -> bool,
     ) -> Result<Self, LoadError> {
-        let Manifest { taps, precision, machine, .. } = &folder.manifest;
+        let Manifest { taps, int8_kernel, machine, .. } = &folder.manifest;
         let outputs =
             eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
-        let mut weights = Weights { pixio: eager.pixio(), precision: *precision, machine, made: Vec::new() };
+        let mut weights =
+            Weights { pixio: eager.pixio(), int8_kernel: *int8_kernel, machine, made: Vec::new() };
         let mut packages = Vec::new();
         for entry in folder.manifest.parts(BACKBONE) {
             let failed = |reason: String| LoadError::of(folder, entry, reason);
@@ -127,7 +127,7 @@ impl Compiled {
 /// The model's parameters in the form that the packages want.
 struct Weights<'a> {
     pixio: &'a Pixio,
-    precision: Arithmetic,
+    int8_kernel: Option<Kernel>,
     machine: &'a Machine,
     /// Those that are made from the model's; the same for every size.
     made: Vec<(String, Tensor)>,
@@ -137,12 +137,10 @@ impl Weights<'_> {
     /// For pictures of `size`.
     fn constants(&mut self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
         let constants = self.pixio.constants(size.patches())?;
-        if self.precision != Arithmetic::Int8 {
-            return Ok(constants);
-        }
+        let Some(kernel) = self.int8_kernel else { return Ok(constants) };
         let (position, others): (Vec<_>, _) = constants.into_iter().partition(|(name, _)| name == "position");
         if self.made.is_empty() {
-            self.made = quantized(others, self.machine)?;
+            self.made = quantized(others, kernel, self.machine)?;
         }
         let made = self.made.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
         Ok(made.chain(position).collect())

@@ -251,12 +251,14 @@ mod tests {
             batch: [1, 8],
             constants: BTreeMap::new(),
             parity: Vec::new(),
+            times: Vec::new(),
         };
         Manifest {
             format: manifest::FORMAT,
             architecture: manifest::Architecture::of(&crate::pixio::PixioConfig::default()),
             taps: vec![32],
             precision: Arithmetic::Float32,
+            int8_kernel: None,
             torch: "2.11.0".into(),
             machine: Machine::of(tch::Device::Cpu).unwrap(),
             packages: vec![package],

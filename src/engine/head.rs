@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
+use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
@@ -20,8 +21,12 @@ use super::folder::Folder;
 use super::graph::{Launch, WARM_UP_RUNS};
 use super::manifest::{self, Parity};
 use super::proof;
+use super::timing::{Slower, Times, Trial};
 use crate::geometry::Size;
 use crate::heads::Head;
+
+/// Time for measuring a package of a head.
+const HEAD_SHARE: Duration = Duration::from_millis(500);
 
 /// A head and what runs its network.
 #[derive(Debug)]
@@ -68,15 +73,25 @@ impl HeadEngine {
         Ok(Self { head, packages: Packages::default(), graphs })
     }
 
-    /// Takes the packages that `folder` has for the head, each proven against the head itself. Returns whether there are
-    /// any; after an error there are none.
+    /// Takes the packages that `folder` has for the head, each proven against the head itself and timed beside it.
+    /// Returns whether there are any, and why they should not serve if one is slower than the head itself; after an error
+    /// there are none.
     ///
     /// # Errors
     /// A package that is not whole or does not agree.
-    pub fn take_packages(&mut self, folder: &Folder, task: &Task) -> Result<bool, LoadError> {
-        let (packages, _) = Packages::load(&self.head, folder, task)?;
+    pub fn take_packages(&mut self, folder: &Folder, task: &Task) -> Result<Taken, LoadError> {
+        let (packages, proven) = Packages::load(&self.head, folder, task, &mut Trial::at_start())?;
         self.packages = packages;
-        Ok(!self.packages.0.is_empty())
+        match proven.iter().find_map(|proven| proven.times.slower(proven.size)) {
+            _ if self.packages.0.is_empty() => Ok(Taken::Nothing),
+            Some(slower) => Ok(Taken::Slower(slower)),
+            None => Ok(Taken::Packages),
+        }
+    }
+
+    /// Lets the packages go: the head runs operation by operation.
+    pub fn drop_packages(&mut self) {
+        self.packages = Packages::default();
     }
 
     /// The head.
@@ -117,6 +132,30 @@ impl HeadEngine {
     }
 }
 
+/// What an engine folder has for a head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Taken {
+    /// Nothing.
+    Nothing,
+    /// Its network, compiled.
+    Packages,
+    /// Its network, compiled, and slower than the head itself.
+    Slower(Slower),
+}
+
+/// A package of a head that is right.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// Its file.
+    pub file: String,
+    /// What the model sees at once.
+    pub size: Size,
+    /// How well it agrees with the head.
+    pub parity: Parity,
+    /// How long it takes beside the head.
+    pub times: Times,
+}
+
 /// Records `work` on taps of its own that are like `taps`.
 fn record(
     stream: &Stream,
@@ -132,17 +171,27 @@ fn record(
     Ok(Recorded { graph, taps, maps })
 }
 
-/// The packages that `folder` has for `head`, by file, and how well each agrees with it.
+/// The packages that `folder` has for `head`: how well each agrees with it, and how long it takes.
 ///
 /// # Errors
 /// As [`HeadEngine::take_packages`].
-pub fn proven(head: &Head, folder: &Folder, task: &Task) -> Result<Vec<(String, Parity)>, LoadError> {
-    Ok(Packages::load(head, folder, task)?.1)
+pub fn proven(
+    head: &Head,
+    folder: &Folder,
+    task: &Task,
+    trial: &mut Trial,
+) -> Result<Vec<Proven>, LoadError> {
+    Ok(Packages::load(head, folder, task, trial)?.1)
 }
 
 impl Packages {
-    /// Loads and proves what `folder` has; also returns their files and how well they agree.
-    fn load(head: &Head, folder: &Folder, task: &Task) -> Result<(Self, Vec<(String, Parity)>), LoadError> {
+    /// Loads, proves and times what `folder` has.
+    fn load(
+        head: &Head,
+        folder: &Folder,
+        task: &Task,
+        trial: &mut Trial,
+    ) -> Result<(Self, Vec<Proven>), LoadError> {
         let (mut packages, mut proven) = (Self::default(), Vec::new());
         let constants = head.constants();
         for entry in folder.manifest.parts(head.card().task.name()) {
@@ -154,8 +203,9 @@ impl Packages {
             let package = open(head, &folder.file(entry)?, entry, size, task.device);
             let package = package.map_err(|err| failed(err.message))?;
             packages.0.push(Loaded { size, batch: entry.batch, package });
-            let parity = packages.prove(head, size, entry.batch[0], task.arithmetic);
-            proven.push((entry.file.clone(), parity.map_err(|err| failed(err.message))?));
+            let found = packages.prove(head, (size, entry.batch[0]), task.arithmetic, trial);
+            let (parity, times) = found.map_err(|err| failed(err.message))?;
+            proven.push(Proven { file: entry.file.clone(), size, parity, times });
         }
         Ok((packages, proven))
     }
@@ -168,14 +218,14 @@ impl Packages {
         found.ok_or_else(|| EngineError { message: "the package returned nothing".into() })
     }
 
-    /// Compares the compiled network with the head itself on one batch of tokens.
+    /// Compares the compiled network with the head itself on one batch of tokens, its maps and its time.
     fn prove(
         &mut self,
         head: &Head,
-        size: Size,
-        batch: i64,
+        (size, batch): (Size, i64),
         arithmetic: Arithmetic,
-    ) -> Result<Parity, EngineError> {
+        trial: &mut Trial,
+    ) -> Result<(Parity, Times), EngineError> {
         let like = head.constants().swap_remove(0).1;
         let shape = tokens(head, size, batch);
         // Spread like normalised tokens, the same every time.
@@ -193,7 +243,18 @@ impl Packages {
             );
             return Err(EngineError { message });
         }
-        Ok(Parity { batch, cosine, largest_difference })
+        // On the CPU they are there for certain, whatever a GPU still has to do.
+        let arrived = |maps: Tensor| {
+            maps.f_to_device(Device::Cpu)?;
+            Ok(())
+        };
+        let rounds = trial.compare(
+            &mut || arrived(head.run(&taps, size.patches())?),
+            &mut || arrived(self.run(head, &taps, size)?),
+            trial.left().min(HEAD_SHARE),
+            &mut |_| true,
+        )?;
+        Ok((Parity { batch, cosine, largest_difference }, rounds.times(batch)))
     }
 }
 

@@ -14,6 +14,8 @@ use super::ffi::{ShimError, cuda, package};
 pub enum Machine {
     /// A CPU.
     Cpu {
+        /// As /proc/cpuinfo calls it; the architecture where it says nothing.
+        name: String,
         /// `x86_64` or `aarch64`.
         architecture: String,
         /// Instruction sets as /proc/cpuinfo names them; the code may use each.
@@ -50,9 +52,19 @@ impl Machine {
         let flags = text.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"));
         let words = flags.into_iter().flat_map(str::split_whitespace);
         let instructions = words.filter(|word| INSTRUCTIONS.iter().any(|start| word.starts_with(start)));
+        let named = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let name = named.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
         Self::Cpu {
+            name: name.into(),
             architecture: std::env::consts::ARCH.into(),
             instructions: instructions.map(str::to_owned).collect(),
+        }
+    }
+
+    /// Name of the CPU or GPU.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Cpu { name, .. } | Self::Cuda { name, .. } => name,
         }
     }
 
@@ -63,8 +75,8 @@ impl Machine {
     pub fn runs(&self, built: &Self) -> Result<(), String> {
         match (built, self) {
             (
-                Self::Cpu { architecture: there, instructions: wanted },
-                Self::Cpu { architecture: here, instructions: known },
+                Self::Cpu { architecture: there, instructions: wanted, .. },
+                Self::Cpu { architecture: here, instructions: known, .. },
             ) => {
                 let missing: Vec<_> = wanted.difference(known).map(String::as_str).collect();
                 match (there == here, missing.is_empty()) {
@@ -105,7 +117,7 @@ mod tests {
 
     fn cpu(architecture: &str, instructions: &[&str]) -> Machine {
         let instructions = instructions.iter().map(|&word| word.to_owned()).collect();
-        Machine::Cpu { architecture: architecture.into(), instructions }
+        Machine::Cpu { name: "A CPU".into(), architecture: architecture.into(), instructions }
     }
 
     fn gpu(name: &str, capability: &str) -> Machine {

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use tch::Kind;
 
 use super::arithmetic::Arithmetic;
+use super::int8::Kernel;
 use super::machine::Machine;
+use super::timing::Times;
 use crate::config::model_size_from_text;
 use crate::geometry::Size;
 use crate::pixio::PixioConfig;
@@ -15,7 +17,7 @@ use crate::pixio::PixioConfig;
 pub const FILE: &str = "manifest.json";
 
 /// The form of the manifest that this node writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The part that every engine has.
 pub const BACKBONE: &str = "backbone";
@@ -31,6 +33,8 @@ pub struct Manifest {
     pub taps: Vec<usize>,
     /// Its arithmetic.
     pub precision: Arithmetic,
+    /// What multiplies its integers; `None` for an engine without.
+    pub int8_kernel: Option<Kernel>,
     /// Version of the libtorch that it was compiled with.
     pub torch: String,
     /// Where it runs.
@@ -75,6 +79,8 @@ pub struct Package {
     pub constants: BTreeMap<String, Constant>,
     /// How well it agreed with the eager model in float32 when it was built.
     pub parity: Vec<Parity>,
+    /// How long it took beside the eager model when it was built, on the machine of the manifest.
+    pub times: Vec<Times>,
 }
 
 /// What a constant must be.
@@ -240,6 +246,7 @@ impl Constant {
             "bfloat16" => Some(Kind::BFloat16),
             "float16" => Some(Kind::Half),
             "int8" => Some(Kind::Int8),
+            "int32" => Some(Kind::Int),
             _ => None,
         }
     }
@@ -265,14 +272,15 @@ impl Package {
 mod tests {
     use super::*;
 
-    const CPU: &str = r#"{"kind": "cpu", "architecture": "x86_64", "instructions": ["avx2"]}"#;
+    const CPU: &str =
+        r#"{"kind": "cpu", "name": "A CPU", "architecture": "x86_64", "instructions": ["avx2"]}"#;
 
     fn text() -> String {
         format!(
-            r#"{{"format": 1, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3,
-            "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "torch": "2.11.0", "machine": {CPU}, "packages": [{{
+            r#"{{"format": 2, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3,
+            "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "int8_kernel": null, "torch": "2.11.0", "machine": {CPU}, "packages": [{{
             "part": "backbone", "file": "backbone-256x256.pt2", "sha256": "", "size": "256x256", "batch": [1, 8],
-            "constants": {{}}, "parity": []}}]}}"#
+            "constants": {{}}, "parity": [], "times": []}}]}}"#
         )
     }
 
@@ -323,14 +331,14 @@ mod tests {
     #[test]
     fn what_is_no_manifest_of_ours_is_refused() {
         check(
-            "\"format\": 1",
             "\"format\": 2",
-            "it has format 2, of a newer pixio_node; this one reads format 1",
+            "\"format\": 3",
+            "it has format 3, of a newer pixio_node; this one reads format 2",
         );
         check(
+            "\"format\": 2",
             "\"format\": 1",
-            "\"format\": 0",
-            "it has format 0, of an older pixio_node; this one reads format 1",
+            "it has format 1, of an older pixio_node; this one reads format 2",
         );
         check(
             "backbone-256x256.pt2",

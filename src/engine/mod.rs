@@ -7,7 +7,8 @@
 //!  head       a head's network likewise
 //!  swap       any of them, until a better one comes
 //! ```
-//! [`choose`] finds the one that serves and proves it; [`builder`] makes engine folders.
+//! [`choose`] finds the one that serves: [`proof`] that it is right, [`timing`] that it is no slower than the eager model.
+//! [`builder`] makes engine folders.
 
 pub mod arithmetic;
 pub mod builder;
@@ -20,10 +21,13 @@ pub mod folder;
 pub mod graph;
 pub mod head;
 pub mod int8;
+pub mod kernel;
 pub mod machine;
 pub mod manifest;
 pub mod proof;
+mod prove_all;
 pub mod swap;
+pub mod timing;
 
 use tch::{TchError, Tensor};
 

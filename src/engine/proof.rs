@@ -4,7 +4,8 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::manifest::Parity;
-use super::{Engine, EngineError};
+use super::timing::{Rounds, Runner, Trial};
+use super::{Engine, EngineError, Tokens};
 use crate::geometry::Size;
 use crate::pixio::Pixio;
 
@@ -57,25 +58,41 @@ pub fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
     Ok(Tensor::f_from_data_size(&bytes, &[batch, height, width, 3], Kind::Uint8)?)
 }
 
+/// What a proof has found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proven {
+    /// How well both agree.
+    pub parity: Parity,
+    /// How long the reference and the engine took. For each it may have been the first run of all.
+    pub rounds: Rounds,
+}
+
 /// Compares `engine` on the fixed batch with `reference`, which computes in float32; the smaller cosine of all taps
-/// must reach `least`.
+/// must reach `least`. `trial` takes the time.
 ///
 /// # Errors
 /// It does not, or one of both failed.
 pub fn prove(
     engine: &mut dyn Engine,
     reference: &Pixio,
-    size: Size,
-    batch: i64,
+    (size, batch): (Size, i64),
     least: f64,
-) -> Result<Parity, ProofError> {
+    trial: &mut Trial,
+) -> Result<Proven, ProofError> {
     let pictures = pictures(size, batch)?;
     let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
     // On the CPU before the engine runs: on a GPU that is another stream, which waits for nobody.
-    let expected = reference.encode(&pictures, engine.taps()).map_err(failed)?;
-    let expected = expected.iter().map(|tokens| Ok(vector(&reference.normalize(tokens).map_err(failed)?)?));
-    let expected = expected.collect::<Result<Vec<_>, EngineError>>()?;
-    let found = engine.run(&pictures, usize::MAX)?;
+    let (mut expected, mut found) = (Vec::new(), Tokens::default());
+    let eager_took = trial.time(Runner::Eager, &mut || {
+        let tokens = reference.encode(&pictures, engine.taps()).map_err(failed)?;
+        let tokens = tokens.iter().map(|tokens| Ok(vector(&reference.normalize(tokens).map_err(failed)?)?));
+        expected = tokens.collect::<Result<Vec<_>, EngineError>>()?;
+        Ok(())
+    })?;
+    let engine_took = trial.time(Runner::Engine, &mut || {
+        found = engine.run(&pictures, usize::MAX)?;
+        engine.wait()
+    })?;
     let mut parity = Parity { batch, cosine: 1.0, largest_difference: 0.0 };
     for (found, expected) in found.taps.iter().zip(&expected) {
         let compared = vector(found).and_then(|found| compare(&found, expected));
@@ -89,7 +106,7 @@ pub fn prove(
     if !is_complete || cosine.is_nan() || cosine < least {
         return Err(ProofError::Differs { size, batch, cosine, least, largest_difference });
     }
-    Ok(parity)
+    Ok(Proven { parity, rounds: Rounds::of(eager_took, engine_took) })
 }
 
 /// All elements in float64 on the CPU.
@@ -112,8 +129,10 @@ pub(super) fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), T
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::eager::Eager;
-    use super::super::{Engine, Tokens};
+    use super::super::timing::tests::Scripted;
     use super::*;
     use crate::pixio::Source;
 
@@ -140,14 +159,17 @@ mod tests {
         let source = Source::resolve("random:tiny").unwrap();
         let pixio = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
         let eager = Eager::new(pixio.shallow_clone(), &[2, 4]).unwrap();
-        let outcome = prove(&mut Spoilt(eager, spoil), &pixio, SIZE, 2, 0.999);
+        let stopwatch = Box::new(Scripted { eager: &[30], engine: &[20] });
+        let mut trial = Trial::new(stopwatch, Duration::from_secs(1), 5);
+        let outcome = prove(&mut Spoilt(eager, spoil), &pixio, (SIZE, 2), 0.999, &mut trial);
+        assert_eq!(trial.left(), Duration::from_millis(950));
         let said = outcome.map_or_else(|err| err.to_string(), |parity| format!("{parity:?}"));
         assert!(said.contains(expect), "{expect:?} is not in: {said}");
     }
 
     #[test]
     fn only_an_engine_that_agrees_is_proven() {
-        check(|tokens| tokens, "largest_difference: 0.0 }");
+        check(|tokens| tokens, "largest_difference: 0.0 }, rounds: Rounds([[30ms, 20ms]])");
         check(
             |tokens| tokens * 0.0,
             "a cosine of NaN with the eager model's in float32, at least 0.999 is asked for",

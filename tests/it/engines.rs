@@ -4,14 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use pixio_node::engine::EngineError;
 use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{BuildError, Plan, Stop, build};
 use pixio_node::engine::choose::{ENGINES, Refusal, Task, from_cache};
 use pixio_node::engine::ffi::package::{Package, Signature};
 use pixio_node::engine::folder::Folder;
 use pixio_node::engine::graph::Launch;
+use pixio_node::engine::int8::Kernel;
 use pixio_node::engine::proof::pictures;
+use pixio_node::engine::timing::{Run, Runner, Stopwatch, Trial};
 use pixio_node::geometry::Size;
 use pixio_node::pixio::{Pixio, Source};
 use tch::{Device, Kind, Tensor};
@@ -38,8 +42,30 @@ fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
     }
 }
 
+/// Time for proving that no machine needs.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 fn plan(task: Task, out: PathBuf) -> Plan {
-    Plan { task, heads: vec![], batches: vec![1, 4], python: None, out, is_background: false }
+    let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], None, None);
+    Plan { task, heads, batches, python, out, int8_kernel, budget: PATIENCE, is_background: false }
+}
+
+/// Says how many milliseconds the eager model and the engine take, however fast this machine is.
+struct Says {
+    eager: u64,
+    engine: u64,
+}
+
+impl Stopwatch for Says {
+    fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
+        run()?;
+        Ok(Duration::from_millis(if runner == Runner::Eager { self.eager } else { self.engine }))
+    }
+}
+
+/// A trial as at the start of the node, on a machine where they take so many milliseconds.
+fn trial(eager: u64, engine: u64) -> Trial {
+    Trial::new(Box::new(Says { eager, engine }), Duration::from_secs(2), 5)
 }
 
 /// A folder for this run, on the disk of the build: engines are machine code, and /tmp may not run any.
@@ -152,28 +178,35 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
     if engine().is_none() {
         return;
     }
-    for (arithmetic, least, most) in
-        [(Arithmetic::Bfloat16, 0.999, 0.999_999), (Arithmetic::Int8, 0.998, 0.999_99)]
+    let kernels = Kernel::ALL.into_iter().filter(|kernel| kernel.check([192, 192]).is_ok());
+    let int8 = kernels.map(|kernel| (Arithmetic::Int8, Some(kernel), 0.998, 0.999_99));
+    for (arithmetic, int8_kernel, least, most) in
+        [(Arithmetic::Bfloat16, None, 0.999, 0.999_999)].into_iter().chain(int8)
     {
-        let out = root().join(arithmetic.word());
-        let plan = plan(task("random:tiny", arithmetic, &SIZES[..1]), out);
+        let name = format!("{arithmetic}{}", int8_kernel.map(Kernel::word).unwrap_or_default());
+        let out = root().join(&name);
+        let mut plan = plan(task("random:tiny", arithmetic, &SIZES[..1]), out);
+        plan.int8_kernel = int8_kernel;
         let folder = build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder;
         let parities: Vec<_> = folder.manifest.packages.iter().flat_map(|package| &package.parity).collect();
         assert_eq!(parities.iter().map(|parity| parity.batch).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(folder.manifest.int8_kernel, int8_kernel);
+        for times in folder.manifest.packages.iter().flat_map(|package| &package.times) {
+            assert!(0.0 < times.eager_ms && 0.0 < times.engine_ms && 0 < times.n_rounds, "{name}: {times:?}");
+        }
         for parity in parities {
-            assert!((least..most).contains(&parity.cosine), "{arithmetic}: {parity:?}");
+            assert!((least..most).contains(&parity.cosine), "{name}: {parity:?}");
         }
         // The weights are not in it: another checkpoint gets its own tokens.
         let images = pictures(SIZES[0], 1).unwrap();
         let mut tokens = Vec::new();
-        for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{arithmetic}")))]
-        {
+        for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{name}")))] {
             let task = task(&model, arithmetic, &SIZES[..1]);
             let mut engine = task.load(&folder).unwrap();
             assert_eq!(engine.kind(), "compiled");
             tokens.extend(engine.run(&images, 2).unwrap().taps.pop());
         }
-        assert!(error(&tokens[0], &tokens[1]) > 0.1, "{arithmetic}: both checkpoints give the same tokens");
+        assert!(error(&tokens[0], &tokens[1]) > 0.1, "{name}: both checkpoints give the same tokens");
     }
 }
 
@@ -289,7 +322,7 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         let spoilt = copy(folder, name);
         let cache = root().join(name);
         assert!(
-            from_cache(&task, &cache, &mut Vec::new()).is_some(),
+            from_cache(&task, &cache, &mut trial(10, 10), &mut Vec::new()).is_some(),
             "{name}: the copy is good before it is spoilt"
         );
         spoil(&spoilt);
@@ -299,7 +332,7 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());
         assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
         let mut refused = Vec::new();
-        assert!(from_cache(&task, &cache, &mut refused).is_none(), "{name}");
+        assert!(from_cache(&task, &cache, &mut trial(10, 10), &mut refused).is_none(), "{name}");
         assert_eq!(refused.len(), usize::from(!is_misfit), "{name}: {refused:?}");
     };
     let package = |folder: &Path| folder.join("backbone-96x64.pt2");
@@ -336,8 +369,8 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     );
     check(
         "newer",
-        &|folder| manifest(folder, "\"format\": 1", "\"format\": 2"),
-        "it has format 2, of a newer pixio_node",
+        &|folder| manifest(folder, "\"format\": 2", "\"format\": 3"),
+        "it has format 3, of a newer pixio_node",
     );
     check(
         "other-torch",
@@ -354,18 +387,127 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
 }
 
 #[test]
+fn an_engine_that_is_slower_than_the_eager_model_serves_only_where_it_was_asked_for() {
+    let Some(folder) = engine() else { return };
+    let task = task("random:tiny", Arithmetic::Float32, &SIZES);
+    let cache = root().join("cache");
+    let check = |eager: u64, engine: u64, expect: &str| {
+        let mut refused = Vec::new();
+        let served = from_cache(&task, &cache, &mut trial(eager, engine), &mut refused);
+        let said = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        assert_eq!(
+            (served.is_some(), refused.len()),
+            (expect.is_empty(), usize::from(!expect.is_empty())),
+            "{said}"
+        );
+        assert!(
+            said.contains(expect) && said.contains(if expect.is_empty() { "" } else { "/tiny: " }),
+            "{said}"
+        );
+        // Who names the folder gets the engine, and the figures.
+        let mut tried = task.tried(folder, &mut trial(eager, engine)).unwrap();
+        assert_eq!(tried.engine.run(&pictures(SIZES[0], 1).unwrap(), 2).unwrap().taps.len(), 2);
+        let said = tried.slower.map_or_else(String::new, |slower| slower.to_string());
+        assert!(said.contains(expect) && said.is_empty() == expect.is_empty(), "{said}");
+    };
+    check(450, 290, "");
+    check(100, 114, "");
+    check(100, 130, "it is slower than eager execution on this machine: compiled 130 ms, eager 100 ms");
+    // As torch's int8 product on a CPU without VNNI: the proof's own run is enough.
+    check(
+        450,
+        20_400,
+        "compiled 20.4 s, eager 450 ms for one image of 96x64 (45.3 times as long, one run of each)",
+    );
+}
+
+/// A program that a build can start.
+fn script(name: &str, text: &str) -> PathBuf {
+    let tools = root().join("tools");
+    fs::create_dir_all(&tools).unwrap();
+    let file = tools.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    file
+}
+
+/// A compiler that has `engine`'s packages at hand.
+fn compiled_before(engine: &Folder) -> PathBuf {
+    let said = engine.manifest.packages.iter().map(|package| {
+        let mut package = serde_json::to_value(package).unwrap();
+        for noted_later in ["sha256", "parity", "times"] {
+            package.as_object_mut().unwrap().remove(noted_later);
+        }
+        format!("echo '{}'", serde_json::json!({ "package": package }))
+    });
+    let from = engine.path().display();
+    let said = said.collect::<Vec<_>>().join("\n");
+    script(
+        "compiled-before",
+        &format!("echo '{{\"torch\": \"2.11.0\"}}'\ncp {from}/*.pt2 \"$(dirname \"$2\")/..\"\n{said}"),
+    )
+}
+
+#[test]
+fn a_build_whose_budget_is_spent_ends_with_what_it_has() {
+    let Some(engine) = engine() else { return };
+    let mut plan =
+        plan(task("random:tiny", Arithmetic::Float32, &SIZES), root().join("early").join("engine"));
+    plan.python = Some(compiled_before(engine));
+    for (budget, batches) in [(PATIENCE, &[1, 4][..]), (Duration::ZERO, &[1])] {
+        plan.budget = budget;
+        let mut told = Vec::new();
+        let built = build(&plan, &Stop::default(), &mut |text| told.push(text.to_owned())).unwrap();
+        for package in &built.folder.manifest.packages {
+            let found: [Vec<i64>; 2] = [
+                package.parity.iter().map(|parity| parity.batch).collect(),
+                package.times.iter().map(|times| times.batch).collect(),
+            ];
+            assert_eq!(found, [batches, batches], "{told:?}");
+            // Three rounds tell which is faster; ten are the most.
+            let most = if budget.is_zero() { 3 } else { 10 };
+            assert!(
+                package.times.iter().all(|times| (1..=most).contains(&times.n_rounds)),
+                "{:?}",
+                package.times
+            );
+        }
+        let hears = |text: &str| told.iter().any(|line| line.contains(text));
+        assert!(hears("backbone-96x64.pt2, batch of 1: proving it against the eager model"), "{told:?}");
+        assert!(hears("backbone-96x64.pt2, batch of 1: compiled ") && hears(" ms, eager "), "{told:?}");
+        let early = "backbone-256x256.pt2: batches of 4 were not tried: the 0 s for proving are over";
+        assert_eq!(hears(early), budget.is_zero(), "{told:?}");
+    }
+}
+
+#[test]
+fn a_build_can_be_stopped_between_two_runs() {
+    let Some(engine) = engine() else { return };
+    for moment in ["batch of 1: proving", "batch of 1: compiled ", "batch of 4: proving"] {
+        let out = root().join("stopped").join("engine");
+        let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES), out.clone());
+        plan.python = Some(compiled_before(engine));
+        let stop = Stop::default();
+        let mut after = Vec::new();
+        let built = build(&plan, &stop, &mut |text| {
+            if stop.is_stopped() {
+                after.push(text.to_owned());
+            }
+            if text.contains(moment) {
+                stop.stop();
+            }
+        });
+        assert!(matches!(built.map(|built| built.folder), Err(BuildError::Stopped)), "{moment}");
+        assert!(after.is_empty(), "{moment}: {after:?}");
+        assert_eq!(fs::read_dir(out.parent().unwrap()).unwrap().count(), 0, "{moment}");
+    }
+}
+
+#[test]
 fn what_is_no_build_leaves_nothing() {
     if engine().is_none() {
         return;
     }
-    let tools = root().join("tools");
-    fs::create_dir_all(&tools).unwrap();
-    let script = |name: &str, text: &str| {
-        let file = tools.join(name);
-        fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        file
-    };
     let check = |python: PathBuf, stop: &Stop, expect: &str| {
         let out = root().join("none").join("engine");
         let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());

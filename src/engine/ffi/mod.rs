@@ -1,9 +1,10 @@
-//! The C++ behind the engines, made safe: AOTInductor packages ([`package`]), CUDA ([`cuda`]), oneDNN ([`onednn`]). The only place with
-//! `unsafe`. What libtorch would take silently (another type, shape, device or layout, constants of another shape) is
-//! refused here.
+//! The C++ behind the engines, made safe: AOTInductor packages ([`package`]), CUDA ([`cuda`]), oneDNN ([`onednn`]), products
+//! of bytes ([`int8`]). The only place with `unsafe`. What libtorch would take silently (another type, shape, device or
+//! layout, constants of another shape) is refused here.
 #![expect(unsafe_code, reason = "libtorch's C++ has no other way in")]
 
 pub mod cuda;
+pub mod int8;
 pub mod onednn;
 pub mod package;
 

@@ -1,0 +1,359 @@
+//! How long what was compiled takes beside what would run without it: both in turn, within a budget.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::int8::Kernel;
+use super::{Engine, EngineError};
+use crate::geometry::Size;
+
+/// An engine is slower only if it takes this many times as long as the eager model: on a busy machine two runs of one
+/// and the same engine differ by as much.
+const MARGIN: f64 = 1.15;
+
+/// So many times as long is slower whatever the noise: a single round tells.
+const HOPELESS: f64 = 2.0;
+
+/// No other process keeps a run waiting for so long.
+const HICCUP: Duration = Duration::from_secs(1);
+
+/// Rounds without which a small difference tells nothing.
+const FEW: usize = 3;
+
+/// Whose run is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// The model, operation by operation.
+    Eager,
+    /// The engine on trial.
+    Engine,
+    /// Integer products alone.
+    Kernel(Kernel),
+}
+
+/// A forward pass that is timed.
+pub type Run<'a> = &'a mut dyn FnMut() -> Result<(), EngineError>;
+
+/// Takes the time of a run.
+pub trait Stopwatch {
+    /// Runs `run` and returns how long that took.
+    ///
+    /// # Errors
+    /// Those of `run`.
+    fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError>;
+}
+
+/// The clock on the wall.
+#[derive(Debug)]
+pub struct WallClock;
+
+impl Stopwatch for WallClock {
+    fn time(&mut self, _runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
+        let started = Instant::now();
+        run()?;
+        Ok(started.elapsed())
+    }
+}
+
+/// Measurements that share a budget.
+pub struct Trial {
+    stopwatch: Box<dyn Stopwatch>,
+    left: Duration,
+    most_rounds: usize,
+}
+
+impl Trial {
+    /// When an engine is loaded: the start must stay quick.
+    pub fn at_start() -> Self {
+        Self::new(Box::new(WallClock), Duration::from_secs(2), 5)
+    }
+
+    /// Measures until `budget` is spent and no more than `most_rounds` rounds at once.
+    pub fn new(stopwatch: Box<dyn Stopwatch>, budget: Duration, most_rounds: usize) -> Self {
+        Self { stopwatch, left: budget, most_rounds }
+    }
+
+    /// What is left of the budget.
+    pub fn left(&self) -> Duration {
+        self.left
+    }
+
+    /// Most rounds of one comparison.
+    pub fn most_rounds(&self) -> usize {
+        self.most_rounds
+    }
+
+    /// Runs once, at the budget's cost.
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
+        let took = self.stopwatch.time(runner, run)?;
+        self.left = self.left.saturating_sub(took);
+        Ok(took)
+    }
+
+    /// Runs `eager` and `engine` in turn until `share` or the budget is spent, but not before the rounds tell which is
+    /// faster, and no longer than that when the engine is hopeless. `heard` hears of every round and ends the comparison when it returns false.
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn compare(
+        &mut self,
+        eager: Run<'_>,
+        engine: Run<'_>,
+        share: Duration,
+        heard: &mut dyn FnMut(&Rounds) -> bool,
+    ) -> Result<Rounds, EngineError> {
+        let mut rounds = Rounds::default();
+        let keep = self.left.saturating_sub(share);
+        loop {
+            let took = [self.time(Runner::Eager, eager)?, self.time(Runner::Engine, engine)?];
+            rounds.0.push(took);
+            let is_over = rounds.are_hopeless() || self.left <= keep && rounds.are_decisive();
+            if !heard(&rounds) || is_over || self.most_rounds <= rounds.0.len() {
+                return Ok(rounds);
+            }
+        }
+    }
+}
+
+impl Trial {
+    /// [`Trial::compare`] with forward passes on `images`, each until its tokens are there.
+    ///
+    /// # Errors
+    /// An engine's own.
+    pub fn engines(
+        &mut self,
+        eager: &mut dyn Engine,
+        engine: &mut dyn Engine,
+        images: &Tensor,
+        share: Duration,
+        heard: &mut dyn FnMut(&Rounds) -> bool,
+    ) -> Result<Rounds, EngineError> {
+        let pass = |engine: &mut dyn Engine| {
+            engine.run(images, usize::MAX)?;
+            engine.wait()
+        };
+        if images.device().is_cuda() {
+            // The first run of a shape loads kernels and may be recorded, which is work of another kind.
+            pass(eager)?;
+            pass(engine)?;
+        }
+        self.compare(&mut || pass(eager), &mut || pass(engine), share, heard)
+    }
+}
+
+/// Times of the eager model and of the engine, round by round; one round at least.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rounds(Vec<[Duration; 2]>);
+
+impl Rounds {
+    /// One round: the eager model's time and the engine's.
+    pub fn of(eager: Duration, engine: Duration) -> Self {
+        Self(vec![[eager, engine]])
+    }
+
+    /// How many.
+    pub fn n(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the engine is so slow that another round would tell nothing new.
+    pub fn are_hopeless(&self) -> bool {
+        let lasts = self.0.last().is_some_and(|&[_, engine]| HICCUP < engine);
+        HOPELESS < self.ratio() && (lasts || FEW <= self.n())
+    }
+
+    /// Whether they tell which is faster.
+    fn are_decisive(&self) -> bool {
+        FEW <= self.n() || self.ratio() <= 1.0 || HOPELESS < self.ratio()
+    }
+
+    /// The engine's time over the eager model's: that of the shortest runs or the median over the rounds, whichever
+    /// speaks for the engine.
+    fn ratio(&self) -> f64 {
+        let shortest = |which: usize| self.0.iter().map(|round| round[which]).min().unwrap_or_default();
+        let over = |engine: Duration, eager: Duration| {
+            engine.as_secs_f64() / eager.max(Duration::from_nanos(1)).as_secs_f64()
+        };
+        let each = self.0.iter().map(|&[eager, engine]| over(engine, eager));
+        over(shortest(1), shortest(0)).min(median(each))
+    }
+
+    /// The figures, for `batch` images.
+    pub fn times(&self, batch: i64) -> Times {
+        let millis = |which: usize| median(self.0.iter().map(|round| round[which].as_secs_f64() * 1e3));
+        Times { batch, eager_ms: millis(0), engine_ms: millis(1), ratio: self.ratio(), n_rounds: self.n() }
+    }
+}
+
+/// The middle value, the lower one of two; 0 of none.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<_> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+/// What a comparison has found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Images of the batch.
+    pub batch: i64,
+    /// A forward pass of the eager model, the median in milliseconds.
+    pub eager_ms: f64,
+    /// A forward pass of the engine, the median in milliseconds.
+    pub engine_ms: f64,
+    /// The engine's time over the eager model's, of the shortest runs or the median over the rounds, whichever is less.
+    pub ratio: f64,
+    /// Runs of each, in turn.
+    pub n_rounds: usize,
+}
+
+impl Times {
+    /// Why the engine should not serve images of `size`, if it is clearly slower than the eager model.
+    pub fn slower(&self, size: Size) -> Option<Slower> {
+        // A single round that is not hopeless could be noise.
+        let most = if self.n_rounds < FEW { HOPELESS } else { MARGIN };
+        (most < self.ratio).then_some(Slower { size, times: *self })
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { eager_ms, engine_ms, .. } = self;
+        write!(f, "compiled {}, eager {}", Millis(*engine_ms), Millis(*eager_ms))
+    }
+}
+
+/// An engine that is slower than the eager model.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "it is slower than eager execution on this machine: {times} for {} of {}x{} ({:.1} times as long, {})",
+    images(.times.batch), size.width, size.height, times.ratio, rounds(.times.n_rounds)
+)]
+pub struct Slower {
+    /// Size of the model input.
+    pub size: Size,
+    /// The figures.
+    pub times: Times,
+}
+
+fn images(batch: i64) -> String {
+    if batch == 1 { "one image".into() } else { format!("{batch} images") }
+}
+
+fn rounds(n: usize) -> String {
+    if n == 1 { "one run of each".into() } else { format!("median of {n} runs of each, in turn") }
+}
+
+/// Prints as people read a time: `20.4 s`, `452 ms`, `3.1 ms`.
+struct Millis(f64);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            millis if 1e4 <= millis => write!(f, "{:.1} s", millis / 1e3),
+            millis if 1e2 <= millis => write!(f, "{millis:.0} ms"),
+            millis => write!(f, "{millis:.1} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Says times that were written down, the last one again and again.
+    pub(in crate::engine) struct Scripted {
+        pub(in crate::engine) eager: &'static [u64],
+        pub(in crate::engine) engine: &'static [u64],
+    }
+
+    impl Stopwatch for Scripted {
+        fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
+            run()?;
+            let script = match runner {
+                Runner::Eager => &mut self.eager,
+                Runner::Engine | Runner::Kernel(_) => &mut self.engine,
+            };
+            let &[first, ref rest @ ..] = *script else { return Ok(Duration::ZERO) };
+            if !rest.is_empty() {
+                *script = rest;
+            }
+            Ok(Duration::from_millis(first))
+        }
+    }
+
+    const SIZE: Size = Size { width: 256, height: 256 };
+
+    /// Compares engines that take so many milliseconds, one run after the other, within `budget` milliseconds.
+    fn check(eager: &'static [u64], engine: &'static [u64], budget: u64, n_rounds: usize, expect: &str) {
+        let stopwatch = Box::new(Scripted { eager, engine });
+        let mut trial = Trial::new(stopwatch, Duration::from_millis(budget), 5);
+        let mut runs = [0, 0];
+        let [n_eager, n_engine] = &mut runs;
+        let mut heard = Vec::new();
+        let rounds = trial.compare(
+            &mut || Ok(*n_eager += 1),
+            &mut || Ok(*n_engine += 1),
+            Duration::from_millis(budget),
+            &mut |rounds| {
+                heard.push(rounds.n());
+                true
+            },
+        );
+        let times = rounds.unwrap().times(1);
+        let said = times.slower(SIZE).map_or_else(|| "serves".into(), |slower| slower.to_string());
+        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+        assert_eq!(runs, [n_rounds; 2], "{said}");
+        assert_eq!(heard, (1..=n_rounds).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_engine_serves_unless_it_is_clearly_slower() {
+        check(&[450], &[290], 60_000, 5, "serves");
+        check(&[100], &[114], 60_000, 5, "serves");
+        let said = "slower than eager execution on this machine: compiled 120 ms, eager 100 ms for one \
+                    image of 256x256 (1.2 times as long, median of 5 runs of each, in turn)";
+        check(&[100], &[120], 60_000, 5, said);
+    }
+
+    #[test]
+    fn noise_does_not_make_a_tie_a_defeat() {
+        // Most rounds were disturbed, the shortest runs are alike.
+        check(&[100], &[300, 300, 101, 300, 300], 60_000, 5, "serves");
+        // One run of the eager model was lucky.
+        check(&[100, 100, 50, 100, 100], &[100], 60_000, 5, "serves");
+        // The budget is spent after the first round, which a hiccup has lengthened: two more decide.
+        check(&[100], &[160, 100, 100], 150, 3, "serves");
+    }
+
+    #[test]
+    fn a_trial_ends_with_its_budget() {
+        check(&[450], &[290], 2000, 3, "serves");
+        check(&[2500], &[1000], 2000, 1, "serves");
+        // As torch's int8 product on a CPU without VNNI: nobody waits for it twice.
+        let said =
+            "compiled 20.4 s, eager 450 ms for one image of 256x256 (45.3 times as long, one run of each)";
+        check(&[450], &[20_400], 2000, 1, said);
+        check(&[100], &[5000], 60_000, 1, "(50.0 times as long, one run of each)");
+        check(&[10], &[50], 60_000, 3, "(5.0 times as long, median of 3 runs");
+        check(&[2500], &[3000], 2000, 3, "(1.2 times as long, median of 3 runs");
+    }
+
+    #[test]
+    fn whoever_hears_of_a_round_can_end_the_trial() {
+        let stopwatch = Box::new(Scripted { eager: &[10], engine: &[10] });
+        let mut trial = Trial::new(stopwatch, Duration::from_secs(60), 5);
+        let share = trial.left();
+        let ended = trial.compare(&mut || Ok(()), &mut || Ok(()), share, &mut |rounds| rounds.n() < 2);
+        assert_eq!(ended.unwrap().n(), 2);
+        assert_eq!(trial.left(), Duration::from_millis(59_960));
+        let failed = || Err(EngineError { message: "no memory".into() });
+        assert!(trial.compare(&mut || Ok(()), &mut || failed(), share, &mut |_| true).is_err());
+    }
+}
