@@ -54,5 +54,5 @@ $1\"""")
         sources = "; ".join(f". scripts/{name}" for name in SOURCES)
         env = {"PATH": str(self.bin), "HOME": str(self.folder), "OLDPWD": str(self.folder)} | environment
         return subprocess.run([self.bin / "bash", "-c", f"set -euo pipefail; {sources}\n{code}"], cwd=self.folder, env=env,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
 
