@@ -85,7 +85,7 @@ def abs_rel(said: str) -> float:
     return float(said.split("AbsRel ")[-1].split()[0])
 
 
-N_STEPS = 60
+N_STEPS = 30
 
 
 def test_a_few_steps_of_training_make_a_model_that_every_peer_reads(tmp_path, rooms):
