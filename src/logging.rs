@@ -240,6 +240,8 @@ impl Visit for Said {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Runs `say` under the filter of `level` and tells the lines without their stamps, and what

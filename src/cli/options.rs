@@ -55,7 +55,8 @@ Examples:
   pixio_node infer --model DIR --image a.png b.jpg --out features
   pixio_node build --model DIR --size 256x256 --size 336x192
 
-Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configuration";
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configuration,
+128 + N ended at once by a second signal N";
 
 /// The command line as clap sees it.
 pub(super) fn program() -> clap::Command {

@@ -62,9 +62,11 @@ def exit_code(node, held: Held) -> int:
 
 def serves_or_has_said_why(node) -> bool:
     """Whether a picture is answered; else the node has ended as it should."""
-    while node.node.alive():
-        if node.inboxes["features"].answer(node.send(PHOTOGRAPH), 0.5):
-            return True
+    def answered():
+        return node.inboxes["features"].answer(node.send(PHOTOGRAPH), 0.5)
+    until(lambda: not node.node.alive() or answered(), LONG_SECS, f"an answer or an end\n{node.node.tail()}")
+    if node.node.alive():
+        return True
     node.node.output.drain()
     assert node.node.process.wait() == 1, node.node.tail()
     errors = [line for line in node.node.output.lines if "[ERROR]" in line]
