@@ -42,7 +42,8 @@ unsafe extern "C" {
 }
 
 /// Decodes `file`, which has no end marker, into `pixels`: `height * width * n_channels` bytes in rows, as
-/// libjpeg-turbo does by default (integer DCT, chroma interpolated). Memory beside `pixels` is freed before it returns.
+/// libjpeg-turbo does by default (integer DCT, chroma interpolated). Memory beside `pixels` is freed before
+/// it returns.
 ///
 /// # Errors
 /// libjpeg's reason, or ours. Whatever leaves pixels to guesswork is an error.
@@ -52,8 +53,9 @@ pub fn read(file: &[u8], shape: Shape, pixels: &mut [u8]) -> Result<(), String> 
         return Err(format!("{n_bytes} bytes of pixels do not fit into {}", pixels.len()));
     }
     let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
-    // SAFETY: `file` is read within its length. `pixels` has the bytes of `shape`, and C refuses a file of another
-    // shape before it writes the first one. `message` has room for the longest message with its end. Nothing is kept.
+    // SAFETY: `file` is read within its length. `pixels` has the bytes of `shape`, and C refuses a file of
+    // another shape before it writes the first one. `message` has room for the longest message with its end.
+    // Nothing is kept.
     let refused = unsafe {
         pixio_jpeg_read(file.as_ptr(), file.len(), &shape, pixels.as_mut_ptr(), message.as_mut_ptr())
     };

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::scratch::{self, Recent};
 use crate::ffi;
 
-/// A pool of buffers. It grows to the largest number of leases ever out at once, each as large as usual ones need.
+/// A pool of buffers. It grows to the largest number of leases ever out at once, each as large as usual ones
+/// need.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     shared: Arc<Shared>,

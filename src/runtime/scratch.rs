@@ -13,8 +13,8 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Takes note of one use. Returns what a buffer for such uses should hold: the second largest of the last eight
-    /// needs, so that an outlier counts for nothing and a new usual size counts from its second use on.
+    /// Takes note of one use. Returns what a buffer for such uses should hold: the second largest of the last
+    /// eight needs, so that an outlier counts for nothing and a new usual size counts from its second use on.
     pub fn note(&mut self, n_bytes: usize) -> usize {
         self.needs[self.next] = n_bytes;
         self.next = (self.next + 1) % self.needs.len();
@@ -42,8 +42,8 @@ pub fn shrink(buffer: &mut Vec<u8>, usual: usize) -> bool {
     is_outlier
 }
 
-/// A buffer of one owner. Its memory is mapped, so that what it lets go is the system's again at once: the heap of a thread
-/// keeps tens of megabytes of what was freed.
+/// A buffer of one owner. Its memory is mapped, so that what it lets go is the system's again at once: the
+/// heap of a thread keeps tens of megabytes of what was freed.
 #[derive(Debug, Default)]
 pub struct Scratch {
     memory: Memory,

@@ -37,8 +37,8 @@ pub struct Fitter {
 }
 
 impl Fitter {
-    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of at most
-    /// `max_pixels`.
+    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of
+    /// at most `max_pixels`.
     pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter, max_pixels: u64) -> Self {
         // A picture takes about a millisecond; waiting for helpers on shared cores takes longer.
         if let Err(err) = opencv::core::set_num_threads(1) {

@@ -11,7 +11,8 @@ use crate::config::ResizeFilter;
 use crate::geometry::{Rect, Size};
 use crate::runtime::scratch::Scratch;
 
-/// Thinner pictures are resized rows first: with columns first their strip would be many times as large as they are.
+/// Thinner pictures are resized rows first: with columns first their strip would be many times as large as
+/// they are.
 const MOST_ROWS_PER_COLUMN: u32 = 16;
 
 /// Resizes packed 8-bit pictures on the calling thread.

@@ -1,4 +1,5 @@
-//! Thousands of damaged files. Whatever comes out, nothing may panic, and work stays in proportion to the file.
+//! Thousands of damaged files. Whatever comes out, nothing may panic, and work stays in proportion to the
+//! file.
 
 use super::*;
 

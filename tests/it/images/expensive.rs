@@ -1,5 +1,5 @@
-//! Files built to be expensive take no more memory than in proportion to their pixels, and give it back. Measured in a
-//! process of its own, where no other test's memory counts.
+//! Files built to be expensive take no more memory than in proportion to their pixels, and give it back.
+//! Measured in a process of its own, where no other test's memory counts.
 
 use super::jpeg_writer::{Jpeg, Scan};
 use super::png_writer::{SIGNATURE, chunk, file, header, packed, packed_zeros, rows};

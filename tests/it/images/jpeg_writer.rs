@@ -1,5 +1,5 @@
-//! Writes JPEG files of structures that no encoder at hand writes (ITU-T T.81). It is slow, and its Huffman tables give
-//! every symbol a code of the same length.
+//! Writes JPEG files of structures that no encoder at hand writes (ITU-T T.81). It is slow, and its Huffman
+//! tables give every symbol a code of the same length.
 
 use std::f64::consts::PI;
 

@@ -1,5 +1,5 @@
-//! Every structure of JPEG is served with the pixels of libjpeg-turbo (by its `djpeg`, whose integer DCT and interpolated
-//! chroma are the node's as well: equal, bit for bit) or refused by name.
+//! Every structure of JPEG is served with the pixels of libjpeg-turbo (by its `djpeg`, whose integer DCT and
+//! interpolated chroma are the node's as well: equal, bit for bit) or refused by name.
 
 use super::jpeg_writer::{Jpeg, Scan};
 use super::*;

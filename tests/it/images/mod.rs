@@ -36,7 +36,8 @@ fn decoded((width, height): (usize, usize), file: &[u8]) -> Result<Vec<u8>, FitE
     Ok(pixels)
 }
 
-/// A pixel of a made-up image with slopes, edges and some noise: component 0 is grey or red, 1 and 2 are colours.
+/// A pixel of a made-up image with slopes, edges and some noise: component 0 is grey or red, 1 and 2 are
+/// colours.
 fn sample(component: usize, x: usize, y: usize) -> u8 {
     let noise = (x * 7919 + y * 104_729 + component * 31) % 23;
     match component {

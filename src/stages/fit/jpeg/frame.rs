@@ -24,7 +24,8 @@ struct Component {
     /// Samples per unit of the frame, in each direction.
     horizontal: u64,
     vertical: u64,
-    /// For each coefficient, how many of its low bits have yet to come; nothing before the first scan with it.
+    /// For each coefficient, how many of its low bits have yet to come; nothing before the first scan with
+    /// it.
     missing_bits: [Option<u8>; N_COEFFICIENTS],
 }
 
@@ -115,8 +116,9 @@ impl Frame {
             return Err(broken("a scan is of coefficients that do not exist"));
         }
         let n_blocks: u64 = members.iter().map(|&member| self.n_blocks(member)).sum();
-        // The shortest code has one bit, and a block has one for its mean, unless that came before, when it is a bit as
-        // well, and one for the rest, unless that comes later. A run of empty blocks has one code.
+        // The shortest code has one bit, and a block has one for its mean, unless that came before, when it
+        // is a bit as well, and one for the rest, unless that comes later. A run of empty blocks has one
+        // code.
         let bits_per_block = match self.coding {
             Coding::Sequential => 2,
             Coding::Progressive => u64::from(first == 0),
@@ -151,8 +153,8 @@ impl Frame {
             * (height * vertical).div_ceil(8 * self.most(|c| c.vertical))
     }
 
-    /// Bytes that libjpeg allocates beside the pixels: rows of samples on their way, and the coefficients of the whole
-    /// picture when they come in more than one scan.
+    /// Bytes that libjpeg allocates beside the pixels: rows of samples on their way, and the coefficients of
+    /// the whole picture when they come in more than one scan.
     pub(super) fn working_bytes(&self) -> u64 {
         let [width, height] = self.units();
         let [across, down] = [self.most(|c| c.horizontal), self.most(|c| c.vertical)];

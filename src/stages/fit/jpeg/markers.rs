@@ -20,8 +20,8 @@ pub(super) struct Marker {
     pub(super) behind: usize,
 }
 
-/// The next marker that means something from `at` on. What stands in between is coded data or junk: a scan ends where
-/// this one begins. Restarts belong to coded data.
+/// The next marker that means something from `at` on. What stands in between is coded data or junk: a scan
+/// ends where this one begins. Restarts belong to coded data.
 pub(super) fn next(file: &[u8], mut at: usize) -> Option<Marker> {
     loop {
         at += memchr::memchr(0xff, file.get(at..)?)?;

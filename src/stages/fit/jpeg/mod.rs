@@ -1,5 +1,5 @@
-//! JPEG files. [`structure`] holds a file's claims against its bytes, then libjpeg decodes it. A file is served whole
-//! or not at all.
+//! JPEG files. [`structure`] holds a file's claims against its bytes, then libjpeg decodes it. A file is
+//! served whole or not at all.
 
 mod frame;
 mod markers;

@@ -1,5 +1,5 @@
-//! What a JPEG file is made of, found without decoding it: its frame, its scans, whether they are complete, and whether
-//! there are bytes enough for what they claim.
+//! What a JPEG file is made of, found without decoding it: its frame, its scans, whether they are complete,
+//! and whether there are bytes enough for what they claim.
 
 use super::frame::Frame;
 use super::{MAX_SCANS, broken, markers, unsupported};
