@@ -20,7 +20,7 @@ use crate::engine::int8::Kernel;
 use crate::engine::kernel;
 use crate::engine::machine::{Machine, torch_version};
 use crate::engine::manifest::Manifest;
-use crate::engine::timing::WallClock;
+use crate::engine::timing::ProcessorTime;
 use crate::geometry::Size;
 
 /// What only `build` is told.
@@ -167,9 +167,12 @@ pub fn int8_kernel(
         return Ok(Some(kernel));
     }
     let n_tokens = kernel::n_tokens(task.pixio.config(), task.sizes[0]);
-    let found = kernel::measured(&layers, n_tokens, &mut WallClock)?;
+    let found = kernel::measured(&layers, n_tokens, &mut ProcessorTime)?;
     let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
-    progress(&format!("int8 kernel for {n_tokens} tokens, the products of a block: {}", texts.join(", ")));
+    progress(&format!(
+        "int8 kernel for {n_tokens} tokens, CPU time of a block's products: {}",
+        texts.join(", ")
+    ));
     Ok(found.first().map(|fastest| fastest.kernel))
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::console::stdout::Stdout;
 use crate::engine::ffi::cuda;
 use crate::engine::proof::pictures;
+use crate::engine::timing::ProcessorTime;
 use crate::engine::{Engine, EngineError};
 use crate::geometry::Size;
 use crate::runtime::statistics::Percentiles;
@@ -135,11 +135,11 @@ struct Samples {
 
 impl Samples {
     fn forward(&mut self, engine: &mut dyn Engine, images: &Tensor) -> Result<(), EngineError> {
-        let (started, cpu) = (Instant::now(), cpu_millis());
+        let (started, cpu) = (Instant::now(), ProcessorTime::now());
         engine.run(images, usize::MAX)?;
         engine.wait()?;
         self.forward.push(millis(started));
-        self.cpu.push(cpu_millis() - cpu);
+        self.cpu.push((ProcessorTime::now() - cpu).as_secs_f64() * 1e3);
         Ok(())
     }
 
@@ -177,12 +177,6 @@ impl Samples {
 
 fn millis(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-/// CPU time of this process so far.
-fn cpu_millis() -> f64 {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
 /// Prints the figures as a table; ratios of a forward pass are to the first.

@@ -245,7 +245,7 @@ impl Packages {
         }
         // On the CPU they are there for certain, whatever a GPU still has to do.
         let arrived = |maps: Tensor| {
-            maps.f_to_device(Device::Cpu)?;
+            let _arrived = maps.f_to_device(Device::Cpu)?;
             Ok(())
         };
         let rounds = trial.compare(

@@ -149,6 +149,7 @@ mod tests {
     fn this_machine_runs_what_is_built_here() {
         let here = Machine::of(Device::Cpu).unwrap();
         check(&here, &here, "runs");
+        assert!(!here.name().is_empty());
         let again: Machine = serde_json::from_str(&serde_json::to_string(&here).unwrap()).unwrap();
         assert_eq!(again, here);
         assert!(torch_version().starts_with("2."), "{}", torch_version());

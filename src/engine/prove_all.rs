@@ -74,7 +74,9 @@ pub(super) fn prove_all(
                 break;
             }
             let before = court.trial.left();
-            slower = slower.or(court.judge(package, batch, share)?);
+            let judged = court.judge(package, batch, share)?;
+            // As at the start of the node: it asks the smallest batch.
+            slower = slower.or(judged.filter(|_| n_before == 0));
             n_left = n_left.saturating_sub(1);
             let n_runs = package.times.last().map_or(1, |times| times.n_rounds + 1);
             let spent = before.saturating_sub(court.trial.left());
@@ -119,13 +121,12 @@ impl Court<'_> {
             proven.rounds
         } else {
             let images = pictures(size, batch).and_then(|images| Ok(images.f_to_device(plan.task.device)?));
-            let (images, most, mut told) =
-                (images.map_err(Refusal::from)?, trial.most_rounds(), Instant::now());
+            let (images, mut told) = (images.map_err(Refusal::from)?, Instant::now());
             let heard = &mut |rounds: &Rounds| {
                 if PERIOD <= told.elapsed() {
                     told = Instant::now();
                     let (times, n) = (rounds.times(batch), rounds.n());
-                    progress(&format!("{name}: measuring: {times}, run {n} of {most} at most"));
+                    progress(&format!("{name}: measuring: {times} after {n} runs"));
                 }
                 !stop.is_stopped()
             };

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import head_files
@@ -83,6 +84,78 @@ def written(tmp_path, *options: str) -> tuple[str, dict]:
     done, _ = infer(tmp_path, *options)
     assert done.returncode == 0, done.stderr
     return done.stderr, load_file(tmp_path / "out" / "coffee.safetensors")
+
+
+# Its work on an image is that of the eager model and of eight products of 1024 x 1024 matrices: hundreds of times as much.
+SLOW = """#!/bin/sh
+cat >> "$(dirname "$1")/pixio_model.py" <<'END'
+
+
+quickly = Pixio.forward
+
+
+def forward(self, images):
+    tokens = quickly(self, images)
+    wide = tokens[0][:1, :1, :1].expand(1, 1024, 1024)[0].contiguous()
+    for _ in range(8):
+        wide = torch.tanh(wide @ wide)
+    return tuple(tap + 0 * wide.mean() for tap in tokens)
+
+
+Pixio.forward = forward
+END
+exec {python} "$@"
+"""
+FIGURES = r"slower than eager execution on this machine: compiled [\d.]+ m?s, eager [\d.]+ m?s for one image of 64x64"
+
+
+@pytest.fixture(scope="module")
+def slow_engine(tmp_path_factory) -> Path:
+    """An engine that is right and slow on every machine, in a cache folder."""
+    cache = tmp_path_factory.mktemp("slow")
+    compiler = cache / "slow-python"
+    compiler.write_text(SLOW.replace("{python}", sys.executable))
+    compiler.chmod(0o755)
+    done = build("--batch", "1", "--engine-cache", cache, "--python", compiler)
+    assert done.returncode == 0, done.stderr
+    # The build says it at once.
+    assert re.search(FIGURES, done.stderr), done.stderr
+    assert "batch of 1: proving it against the eager model" in done.stdout, done.stdout
+    assert re.search(r"^backbone-64x64\.pt2, batch of 1: compiled [\d.]+ m?s, eager [\d.]+ m?s$", done.stdout, re.M), done.stdout
+    [folder] = (cache / "engines").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    [times] = manifest["packages"][0]["times"]
+    assert manifest["machine"]["name"] and 2 < times["ratio"] and 0 < times["eager_ms"] < times["engine_ms"], manifest
+    return folder
+
+
+def test_an_engine_that_is_slower_than_the_eager_model_does_not_serve_under_auto(tmp_path, slow_engine):
+    done, tokens = infer(tmp_path, "--engine-cache", slow_engine.parents[1])
+    warned = [line for line in done.stderr.splitlines() if "WARN" in line and str(slow_engine) in line]
+    assert done.returncode == 0 and tokens is not None and "engine eager" in done.stderr, done.stderr
+    assert len(warned) == 1 and re.search(FIGURES, warned[0]), done.stderr
+    # To build it again would not help.
+    assert "compiles one" not in done.stderr, done.stderr
+    done = run("check", *MODEL, "--engine-cache", slow_engine.parents[1])
+    assert re.search(f"engine +fell back to eager: .*{FIGURES}", done.stdout), done.stdout
+
+
+def test_a_slow_engine_serves_who_names_it_and_says_so(tmp_path, slow_engine):
+    done, tokens = infer(tmp_path, "--engine", slow_engine)
+    assert done.returncode == 0 and tokens is not None, done.stderr
+    warned = [line for line in done.stderr.splitlines() if "WARN" in line and "because `engine` names it" in line]
+    assert len(warned) == 1 and re.search(FIGURES, warned[0]), done.stderr
+
+
+def test_an_int8_engine_is_named_after_the_kernel_that_was_measured(tmp_path):
+    done = build("--precision", "int8", "--batch", "1", "--engine-cache", tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"^int8 kernel for 24 tokens, CPU time of a block's products: (\w+) (over )?[\d.]+ ms", done.stdout, re.M)
+    [folder] = (tmp_path / "engines").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert said and manifest["int8_kernel"] == said[1] and f"-int8-{said[1]}-cpu-" in folder.name, done.stdout
+    done, tokens = infer(tmp_path, "--precision", "int8", "--engine", folder)
+    assert done.returncode == 0 and tokens is not None, done.stderr
 
 
 def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engine_with_heads, heads):
@@ -170,7 +243,8 @@ def truncate(folder: Path):
 SPOILT = {
     "truncated": (truncate, [f"backbone-{SIZE}.pt2", "build the engine again"]),
     "half written": (lambda folder: (folder / "manifest.json").unlink(), ["manifest.json", "no engine"]),
-    "newer": (lambda folder: rewrite(folder, '"format": 1', '"format": 7'), ["format 7", "newer"]),
+    "newer": (lambda folder: rewrite(folder, '"format": 2', '"format": 7'), ["format 7", "newer"]),
+    "older": (lambda folder: rewrite(folder, '"format": 2', '"format": 1'), ["format 1", "older"]),
     "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
     "another architecture": (lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'), ["384", "192"]),
     "another GPU": (lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "name": "A", "capability": "9.0"'),
@@ -205,6 +279,7 @@ UNBUILDABLE = {
     "no Python": (["--python", "/nowhere/python3"], {}, ["/nowhere/python3", "scripts/setup --engines", "--python"]),
     "no torch": (["--python", shutil.which("python3", path="/usr/bin:/usr/local/bin") or "/bin/sh"], {}, ["scripts/setup --engines"]),
     "no compiler": ([], {"CXX": "/nowhere/g++"}, ["C++ compiler", "install g++"]),
+    "a kernel for another precision": (["--int8-kernel", "avx2"], {}, ["--int8-kernel", "--precision int8", "float32"]),
     "no such layer": (["--layers", "9"], {}, ["--layers", "1 to 4"]),
     "a size that cannot be": (["--size", "250x256"], {}, ["size", "250", "16"]),
     "a folder with other things": (["--out", str(Path(__file__).parent)], {}, ["other things"]),
