@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from node_process import ROOT
+from waiting import LONG_SECS
 
 SOURCES = ("common.sh", "python.sh", "packages.sh")
 TOOLS = ("bash", "sh", "env", "cat", "chmod", "cp", "cut", "df", "dirname", "grep", "head", "ln", "ls", "mkdir", "mktemp",
@@ -54,5 +55,5 @@ $1\"""")
         sources = "; ".join(f". scripts/{name}" for name in SOURCES)
         env = {"PATH": str(self.bin), "HOME": str(self.folder), "OLDPWD": str(self.folder)} | environment
         return subprocess.run([self.bin / "bash", "-c", f"set -euo pipefail; {sources}\n{code}"], cwd=self.folder, env=env,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONG_SECS)
 

@@ -14,10 +14,11 @@ import tempfile
 import time
 
 from node_process import BINARY, end_with_parent, environment
+from waiting import PATIENCE_SECS
 
 COMMAND = [str(BINARY), "run", "--model", "random:tiny", "--size", "256x256", "--device", "cpu", "--engine", "eager",
            "--ros-args", "-r", "__ns:=/storm"]
-HANGS_SECS = 120
+HANGS_SECS = PATIENCE_SECS
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

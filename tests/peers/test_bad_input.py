@@ -145,7 +145,7 @@ def test_costly_files_take_little_and_give_it_back(rig):
         (png(5000, 5000, 16, 6, zeros(40_001 * 5000)), 75_000_000),
     ):
         node.node.forget_peak_memory()
-        node.ask(file, timeout_secs=60)
+        node.ask(file)
         assert node.node.memory_bytes("VmHWM") - memory < 3 * decoded + 16e6 + 2 * len(file)
         for _ in range(2):
             node.ask(jpeg())

@@ -8,10 +8,9 @@ from pathlib import Path
 import pictures
 import pytest
 from node_process import BINARY, Node, end_with_parent, environment
-from peer import until
 from start_storm import storm
+from waiting import PATIENCE_SECS, until
 
-LONG_SECS = 120
 MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64")
 
 
@@ -49,9 +48,9 @@ def test_a_node_told_to_ignore_sigint_ignores_it(tmp_path):
         n_lines = len(node.output.lines)
         node.process.send_signal(signal.SIGINT)
         # Reports go on, and no line speaks of an end.
-        assert node.wait_for_line("Hz in", LONG_SECS, start=n_lines + 3), node.tail()
+        assert node.wait_for_line("Hz in", start=n_lines + 3), node.tail()
         assert "stopping" not in node.tail()
-        assert node.stop(signal.SIGTERM, LONG_SECS) == 0, node.tail()
+        assert node.stop(signal.SIGTERM) == 0, node.tail()
 
 
 def command(*arguments: str, env=None) -> subprocess.Popen:
@@ -63,7 +62,7 @@ def command(*arguments: str, env=None) -> subprocess.Popen:
 def ends_by(process: subprocess.Popen, how: signal.Signals) -> str:
     """Ends the command; what it said."""
     process.send_signal(how)
-    out, err = process.communicate(timeout=LONG_SECS)
+    out, err = process.communicate(timeout=PATIENCE_SECS)
     assert process.returncode == -how, (process.returncode, out, err)
     assert "panicked" not in err and "ERROR" not in err, err
     return out + err
@@ -87,12 +86,12 @@ def test_bench_and_infer_end_by_the_signal(tmp_path, name, how):
 def test_a_check_that_is_interrupted_leaves_the_graph(peer, tmp_path):
     process = command("check", *MODEL, "--ros-args", "-r", "__ns:=/interrupted", env={"XDG_CACHE_HOME": str(tmp_path)})
     try:
-        until(lambda: "/interrupted/pixio_node" in peer.node_names(), LONG_SECS, "the node in the graph")
+        until(lambda: "/interrupted/pixio_node" in peer.node_names(), "the node in the graph")
         ends_by(process, signal.SIGINT)
     finally:
         process.kill()
     # The others would see it for 50 s more if it had not said goodbye.
-    until(lambda: "/interrupted/pixio_node" not in peer.node_names(), 30, "the node gone from the graph")
+    until(lambda: "/interrupted/pixio_node" not in peer.node_names(), "the node gone from the graph")
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def compiler(tmp_path) -> Path:
 def test_a_build_that_is_interrupted_leaves_nothing(tmp_path, compiler, how):
     out = tmp_path / "engines" / "tiny"
     process = command("build", *MODEL, "--out", out, "--python", compiler)
-    until((tmp_path / "masks").exists, LONG_SECS, "the compiler")
+    until((tmp_path / "masks").exists, "the compiler")
     assert masks(tmp_path / "masks")["Blk"] == 0
     assert list(out.parent.iterdir())
     ends_by(process, how)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from node_process import ROOT
+from waiting import LONG_SECS
 
 
 def test_a_failure_inside_a_substitution_ends_a_script(shell):
@@ -33,7 +34,7 @@ def test_messages_that_cannot_be_built_name_the_first_step_that_failed(tmp_path,
     project = f"cmake_minimum_required(VERSION 3.16)\nproject(broken NONE)\n{line}\n"
     (tmp_path / "CMakeLists.txt").write_text(project)
     built = [ROOT / "scripts" / "build-messages", "--venv", sys.prefix, tmp_path]
-    failed = subprocess.run(built, capture_output=True, text=True, timeout=600)
+    failed = subprocess.run(built, capture_output=True, text=True, timeout=LONG_SECS)
     assert (failed.returncode, failed.stdout) == (1, "")
     told = re.search(r"error: scripts/build-messages: `(.*)` failed; all of its output is in (.*)\n", failed.stderr)
     assert told and told[1] == command and said in failed.stderr, failed.stderr
@@ -45,5 +46,5 @@ def test_messages_that_cannot_be_built_name_the_first_step_that_failed(tmp_path,
 def test_shellcheck_finds_nothing():
     scripts = [file for file in [*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"]
                if file.suffix == ".sh" or file.is_file() and file.read_bytes().startswith(b"#!")]
-    checked = subprocess.run(["shellcheck", "-x", "-P", str(ROOT), *scripts], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    checked = subprocess.run(["shellcheck", "-x", "-P", str(ROOT), *scripts], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS)
     assert checked.returncode == 0, checked.stdout

@@ -9,11 +9,10 @@ import threading
 import pictures
 import pytest
 from node_process import BINARY, Node, Output, environment
-from peer import until
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
+from waiting import LONG_SECS, PATIENCE_SECS, repeat, until
 
-LONG_SECS = 120
 PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
 MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--engine", "eager")
 
@@ -59,7 +58,7 @@ class Unheard(Node):
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECS)
         os.close(self.reader)
 
 
@@ -68,21 +67,20 @@ def test_a_reader_that_does_not_read_stops_neither_the_pictures_nor_the_end(peer
     camera = peer.publisher(Image, "/unheard/image_raw")
     inbox = peer.inbox(PatchFeatures, "/unheard/pixio_node/features")
     with Unheard(namespace="/unheard", remaps=("image:=/unheard/image_raw",)) as node:
-        def answered():
+        def show():
             camera.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
-            return len(inbox) > 0
-        until(answered, LONG_SECS, "features of a node that cannot log")
+        repeat(show, lambda: len(inbox), "features of a node that cannot log", every_secs=0.1)
         # Five reports a second: by now more lines than the pipe ever held.
         n_reports = len(node.stats())
-        until(lambda: len(node.stats()) > n_reports + 10, LONG_SECS, "more reports")
+        until(lambda: len(node.stats()) > n_reports + 10, "more reports")
         inbox.clear()
-        until(answered, LONG_SECS, "features after that")
+        repeat(show, lambda: len(inbox), "features after that", every_secs=0.1)
         if reads_at_last:
             node.read()
-            until(lambda: node.text.count(b"Hz in") > 5, LONG_SECS, "what has waited")
-        assert node.stop(timeout_secs=LONG_SECS) == 0
+            until(lambda: node.text.count(b"Hz in") > 5, "what has waited")
+        assert node.stop() == 0
         if reads_at_last:
-            until(lambda: b"SIGTERM: stopping" in node.text, LONG_SECS, "the last lines")
+            until(lambda: b"SIGTERM: stopping" in node.text, "the last lines")
             # Nothing was lost, and all is in order.
             text = node.text.lstrip(b"x").decode()
             counts = [int(n) for n in re.findall(r"received (\d+)", text)]
@@ -115,7 +113,7 @@ NAMES = ["help", "version", "check", "bench", "bench with a file", "infer", "bui
 
 def ended(tmp_path, arguments, stdout) -> tuple[int, str]:
     done = subprocess.run([BINARY, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          errors="replace", env=environment(NO_COLOR="1", XDG_CACHE_HOME=str(tmp_path / "cache")), timeout=2 * LONG_SECS)
+                          errors="replace", env=environment(NO_COLOR="1", XDG_CACHE_HOME=str(tmp_path / "cache")), timeout=LONG_SECS)
     return done.returncode, done.stderr
 
 
@@ -140,7 +138,7 @@ def test_a_full_stdout_is_one_error(tmp_path, commands, name):
 
 def test_a_wrong_option_is_refused_while_nobody_reads():
     reader, writer = full_pipe()
-    done = subprocess.run([BINARY, "run", "--no-such-option"], stderr=writer, env=environment(), timeout=LONG_SECS)
+    done = subprocess.run([BINARY, "run", "--no-such-option"], stderr=writer, env=environment(), timeout=PATIENCE_SECS)
     assert done.returncode == 2
     os.close(reader)
     os.close(writer)

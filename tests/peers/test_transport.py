@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pictures
 import pytest
-from peer import until
+from waiting import PATIENCE_SECS, repeat, until
 
-LONG_SECS = 180
 PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
 SEIZE, INTERRUPT = 0x4206, 0x4207
 
@@ -52,19 +51,20 @@ def exit_code(node, held: Held) -> int:
     """Waits for the end of a node one of whose threads is held until then."""
     # The holder has to let go of what remains of the thread before anybody hears of the end.
     try:
-        until(lambda: "State:\tZ" in Path(f"/proc/{node.node.pid}/status").read_text(), LONG_SECS, "the end of the node")
+        until(lambda: "State:\tZ" in Path(f"/proc/{node.node.pid}/status").read_text(), "the end of the node")
     finally:
         held.let_go()
-    code = node.node.process.wait(LONG_SECS)
+    code = node.node.process.wait(PATIENCE_SECS)
     node.node.output.drain()
     return code
 
 
 def serves_or_has_said_why(node) -> bool:
     """Whether a picture is answered; else the node has ended as it should."""
-    def answered():
-        return node.inboxes["features"].answer(node.send(PHOTOGRAPH), 0.5)
-    until(lambda: not node.node.alive() or answered(), LONG_SECS, f"an answer or an end\n{node.node.tail()}")
+    stamps = []
+    repeat(lambda: stamps.append(node.send(PHOTOGRAPH)),
+           lambda: not node.node.alive() or any(node.inboxes["features"].find(stamp) for stamp in stamps),
+           "an answer or an end", every_secs=0.5, log=node.node.tail)
     if node.node.alive():
         return True
     node.node.output.drain()
@@ -112,7 +112,7 @@ def test_a_later_second_signal_ends_a_stop_that_waits(rig):
     node = rig(namespace="/leaving_now")
     held = Held(thread(node.node.pid, "RustDDS discove"))
     node.node.process.send_signal(signal.SIGINT)
-    assert node.node.wait_for_line("SIGINT: stopping", LONG_SECS)
+    assert node.node.wait_for_line("SIGINT: stopping")
     time.sleep(1.5)
     node.node.process.send_signal(signal.SIGTERM)
     assert exit_code(node, held) == 128 + signal.SIGTERM, node.node.tail()

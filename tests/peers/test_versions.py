@@ -6,14 +6,15 @@ import subprocess
 import sys
 
 from node_process import ROOT
+from waiting import LONG_SECS, PATIENCE_SECS
 
 REQUIREMENTS = ROOT / "scripts" / "requirements"
 
 
 def cargo_metadata() -> dict:
-    target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True, timeout=60))[1]
+    target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True, timeout=PATIENCE_SECS))[1]
     asked = ["cargo", "metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", target]
-    return json.loads(subprocess.check_output(asked, cwd=ROOT, text=True, timeout=60))
+    return json.loads(subprocess.check_output(asked, cwd=ROOT, text=True, timeout=PATIENCE_SECS))
 
 
 def number(version: str) -> tuple[int, ...]:
@@ -51,7 +52,7 @@ def test_a_wheel_has_one_version_in_every_list():
 def test_every_wheel_of_these_tests_is_pinned():
     listed = [sys.executable, "-m", "pip", "list", "--format=json", "--disable-pip-version-check"]
     installed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"]
-                 for one in json.loads(subprocess.check_output(listed, text=True, timeout=600))}
+                 for one in json.loads(subprocess.check_output(listed, text=True, timeout=LONG_SECS))}
     pinned = {name: version for file in REQUIREMENTS.glob("*.txt") for name, version in pins(file.name).items()}
     # Torch's wheel says which build it is.
     wrong = {name: found for name, found in installed.items() if name in pinned and found.split("+")[0] != pinned[name]}
@@ -65,5 +66,5 @@ def test_the_demo_loads_nothing_beyond_its_own_tier():
     beyond = ["torch", "torchvision", "transformers", "safetensors", "skimage", "scipy", "onnx", "onnxruntime", "mujoco",
               "rosbags", "pytest", "psutil", "colcon_core", "diagnostic_msgs", "std_srvs", "vision_msgs"]
     code = f"import sys; sys.modules |= dict.fromkeys({beyond}); sys.path[:0] = ['tests/peers']; import demo"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS)
     assert loaded.returncode == 0, loaded.stderr
