@@ -41,7 +41,7 @@ impl Random {
 #[test]
 fn no_damage_to_a_file_panics() {
     let mut files: Vec<Vec<u8>> = jpegs::written(&[(33, 17)]).into_iter().map(|(_, _, file)| file).collect();
-    files.extend(pngs::kinds().into_iter().map(|(_, _, file, _)| file));
+    files.extend(pngs::kinds().into_iter().map(|kind| kind.file));
     files.extend(jpegs::encoded().into_iter().map(|(_, file)| file));
     let (mut random, mut pixels) = (Random(11), Vec::new());
     let mut fitter = fitter(Size { width: 32, height: 48 });

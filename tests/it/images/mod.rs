@@ -41,7 +41,7 @@ fn decoded((width, height): (usize, usize), file: &[u8]) -> Result<Vec<u8>, FitE
 fn sample(component: usize, x: usize, y: usize) -> u8 {
     let noise = (x * 7919 + y * 104_729 + component * 31) % 23;
     match component {
-        0 => (x * 3 + y + noise + if (x / 9 + y / 5) % 2 == 0 { 60 } else { 0 }) as u8,
+        0 => (x * 3 + y + noise + (x / 9 + y / 5) % 2 * 60) as u8,
         1 => (100 + x % 64 + noise / 4) as u8,
         _ => (180 - (y % 64) as i32 - (x / 16 % 4) as i32 * 9) as u8,
     }

@@ -28,8 +28,17 @@ fn pixel(depth: usize, color: u8, x: usize, y: usize) -> (Vec<u16>, [u8; 3]) {
     (samples, color)
 }
 
-/// Each kind with its name, size, file and pixels.
-pub(super) fn kinds() -> Vec<(String, (usize, usize), Vec<u8>, Vec<u8>)> {
+/// A file and what it holds.
+pub(super) struct Kind {
+    name: String,
+    size: (usize, usize),
+    pub(super) file: Vec<u8>,
+    /// Its pixels, RGB.
+    expect: Vec<u8>,
+}
+
+/// One file of every kind and several sizes.
+pub(super) fn kinds() -> Vec<Kind> {
     let depths: [(u8, &[usize]); 5] = [
         (GREY, &[1, 2, 4, 8, 16]),
         (RGB, &[8, 16]),
@@ -58,12 +67,12 @@ pub(super) fn kinds() -> Vec<(String, (usize, usize), Vec<u8>, Vec<u8>)> {
                 let stored = packed(&stored);
                 let (one, two) = stored.split_at(stored.len() / 2);
                 let header = header(size, depth as u8, color, is_interlaced);
-                let bytes = file(&header, &before, &[one.to_vec(), vec![], two.to_vec()], &[]);
+                let file = file(&header, &before, &[one.to_vec(), vec![], two.to_vec()], &[]);
                 let colors = (0..width * height).flat_map(|i| pixel(depth, color, i % width, i / width).1);
                 let name = format!(
                     "{width}x{height}, colour type {color}, {depth} bits, interlaced: {is_interlaced}"
                 );
-                all.push((name, size, bytes, colors.collect()));
+                all.push(Kind { name, size, file, expect: colors.collect() });
             }
         }
     }
@@ -72,7 +81,7 @@ pub(super) fn kinds() -> Vec<(String, (usize, usize), Vec<u8>, Vec<u8>)> {
 
 #[test]
 fn every_kind_has_the_colours_that_it_stores() {
-    for (name, size, file, expect) in kinds() {
+    for Kind { name, size, file, expect } in kinds() {
         let found = decoded(size, &file).unwrap_or_else(|err| panic!("{name}: {err}"));
         assert!(found == expect, "{name}");
     }
@@ -104,10 +113,11 @@ fn what_is_not_the_picture_is_not_read() {
     let half = chunk(b"tEXt", &[b'a'; 99])[..50].to_vec();
     let mut too_much = stored.clone();
     too_much.extend(&bomb);
-    let of = |before: &[Vec<u8>], behind: &[Vec<u8>]| file(&head, before, &[stored.clone()], behind);
+    let of =
+        |before: &[Vec<u8>], behind: &[Vec<u8>]| file(&head, before, std::slice::from_ref(&stored), behind);
     let without_end = of(&[], &[])[..of(&[], &[]).len() - 12].to_vec();
     for (name, bytes) in [
-        ("profile", of(&[profile.clone()], &[])),
+        ("profile", of(&[profile], &[])),
         ("texts", of(&[text.clone(), words.clone()], &[text, words])),
         ("a wrong checksum of what is not read", of(&[wrong.clone()], &[wrong])),
         ("half a chunk at the end", [without_end.clone(), half].concat()),
@@ -123,7 +133,7 @@ fn what_is_not_the_picture_is_not_read() {
 
 #[test]
 fn a_cut_png_is_served_whole_or_not_at_all() {
-    for (name, size, file, expect) in kinds() {
+    for Kind { name, size, file, expect } in kinds() {
         for n_bytes in 8..file.len() {
             let Ok(found) = decoded(size, &file[..n_bytes]) else { continue };
             assert!(found == expect, "{name}: cut at {n_bytes} of {}", file.len());
@@ -133,8 +143,8 @@ fn a_cut_png_is_served_whole_or_not_at_all() {
 
 #[test]
 fn a_damaged_picture_is_refused() {
-    let (name, size, file, expect) =
-        kinds().into_iter().find(|(name, ..)| name.contains("17x33, colour type 2")).unwrap();
+    let is_wanted = |kind: &Kind| kind.name.contains("17x33, colour type 2");
+    let Kind { name, size, file, expect } = kinds().into_iter().find(is_wanted).unwrap();
     for at in 8..file.len() {
         let mut damaged = file.clone();
         damaged[at] ^= 0x10;
