@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 /// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed binary needs no
 /// package for it.
+#[expect(clippy::disallowed_methods, reason = "a build script blocks no signals")]
 fn jpeg() {
     let mut build = cc::Build::new();
     build.file(JPEG).std("gnu11").extra_warnings(true).compile("pixio_jpeg");

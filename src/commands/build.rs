@@ -55,7 +55,7 @@ pub fn build(config: &Config, options: Options, signals: Signals) -> Result<(), 
     // The engine is what was asked for: it is built whether anybody reads the lines or not.
     let mut out = Stdout::default();
     let listener = signals.end_at_once()?;
-    let plan = plan(config, options).map_err(Failure::Setup)?;
+    let plan = plan(config, options, &mut out).map_err(Failure::Setup)?;
     drop(listener);
     let Built { folder, slower, .. } = unless_stopped(&plan, signals, &mut out)?;
     let _listener = signals.end_at_once()?;
@@ -112,11 +112,11 @@ fn print(manifest: &Manifest, out: &mut Stdout) {
     out.line(format_args!("on {machine}, {n_threads} threads, both in turn"));
 }
 
-/// The plan for `config`, as `options` change it.
+/// The plan for `config`, as `options` change it; `out` is told of what is measured for it.
 ///
 /// # Errors
 /// What cannot be built, or a model that cannot be loaded.
-pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
+pub fn plan(config: &Config, options: Options, out: &mut Stdout) -> anyhow::Result<Plan> {
     let loaded = load_pixio(config)?;
     let n_layers = loaded.config().num_hidden_layers;
     let mut taps = options.layers;
@@ -133,7 +133,7 @@ pub fn plan(config: &Config, options: Options) -> anyhow::Result<Plan> {
     if !options.sizes.is_empty() {
         task.sizes = options.sizes;
     }
-    let int8_kernel = int8_kernel(&task, options.int8_kernel, &mut |text| println!("{text}"))?;
+    let int8_kernel = int8_kernel(&task, options.int8_kernel, &mut |text| out.line(text))?;
     let out = match options.out {
         Some(out) => out,
         None => cached(&task, &heads, &options.batches, int8_kernel, config)?,

@@ -134,7 +134,7 @@ mod tests {
     const SIZE: Size = Size { width: 48, height: 32 };
 
     fn fitter() -> Fitter {
-        Fitter::new(Fit::Stretch, Size { width: 16, height: 16 }, ResizeFilter::Linear)
+        Fitter::new(Fit::Stretch, Size { width: 16, height: 16 }, ResizeFilter::Linear, 1_000_000)
     }
 
     #[test]

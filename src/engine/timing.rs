@@ -320,8 +320,14 @@ pub(super) mod tests {
         let [n_eager, n_engine] = &mut runs;
         let mut heard = Vec::new();
         let rounds = trial.compare(
-            &mut || Ok(*n_eager += 1),
-            &mut || Ok(*n_engine += 1),
+            &mut || {
+                *n_eager += 1;
+                Ok(())
+            },
+            &mut || {
+                *n_engine += 1;
+                Ok(())
+            },
             Duration::from_millis(budget),
             &mut |rounds| {
                 heard.push(rounds.n());

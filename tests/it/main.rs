@@ -4,6 +4,7 @@
 mod engines;
 mod gpu;
 mod heads;
+#[expect(clippy::disallowed_methods, reason = "tests block no signals")]
 mod images;
 mod lenses;
 mod parity;
