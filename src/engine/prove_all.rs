@@ -126,7 +126,7 @@ impl Court<'_> {
                 if PERIOD <= told.elapsed() {
                     told = Instant::now();
                     let (times, n) = (rounds.times(batch), rounds.n());
-                    progress(&format!("{name}: measuring: {times} after {n} runs"));
+                    progress(&format!("{name}: measuring: {times} (run {n})"));
                 }
                 !stop.is_stopped()
             };
