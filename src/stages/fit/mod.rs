@@ -18,6 +18,8 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Once;
+
 use crate::config::{self, ResizeFilter};
 use crate::geometry::{Geometry, Placement, Size, nearest_standard_size};
 use crate::runtime::scratch::Scratch;
@@ -40,10 +42,14 @@ impl Fitter {
     /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of
     /// at most `max_pixels`.
     pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter, max_pixels: u64) -> Self {
-        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer.
-        if let Err(err) = opencv::core::set_num_threads(1) {
-            tracing::warn!("OpenCV keeps its own threads: {err}");
-        }
+        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer. Once, because two
+        // threads that ask for it at the same time crash TBB.
+        static ONE_THREAD: Once = Once::new();
+        ONE_THREAD.call_once(|| {
+            if let Err(err) = opencv::core::set_num_threads(1) {
+                tracing::warn!("OpenCV keeps its own threads: {err}");
+            }
+        });
         Self {
             fit,
             size,
