@@ -61,9 +61,10 @@ pub(super) fn prove_all(
         // What a proof and one round cost per image, as far as is known.
         let mut cost = Duration::ZERO;
         for (n_before, &batch) in batches.iter().enumerate() {
-            let share = court.trial.left() / u32::try_from(n_left).unwrap_or(u32::MAX).max(1);
             let n_images = u32::try_from(batch).unwrap_or(u32::MAX);
-            if 0 < n_before && court.trial.left() < cost.saturating_mul(n_images) {
+            let before = court.trial.left();
+            let is_over = before.is_zero() || before < cost.saturating_mul(n_images);
+            if 0 < n_before && is_over {
                 n_left = n_left.saturating_sub(batches.len() - n_before);
                 let left = batches[n_before..].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 (court.progress)(&format!(
@@ -73,7 +74,7 @@ pub(super) fn prove_all(
                 ));
                 break;
             }
-            let before = court.trial.left();
+            let share = before / u32::try_from(n_left).unwrap_or(u32::MAX).max(1);
             let judged = court.judge(package, batch, share)?;
             // As at the start of the node: it asks the smallest batch.
             slower = slower.or(judged.filter(|_| n_before == 0));
