@@ -66,9 +66,9 @@ pub(super) fn prove_all(
             let is_over = before.is_zero() || before < cost.saturating_mul(n_images);
             if 0 < n_before && is_over {
                 n_left = n_left.saturating_sub(batches.len() - n_before);
-                let left = batches[n_before..].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                let untried = batches[n_before..].iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 (court.progress)(&format!(
-                    "{}: batches of {left} were not tried: the {} s for proving are over",
+                    "{}: batches of {untried} were not tried: the {} s for proving are over",
                     package.file,
                     plan.budget.as_secs()
                 ));
