@@ -14,6 +14,22 @@ pub(super) fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32).to_be_bytes(), &name[..], content, &sum.sum().to_be_bytes()].concat()
 }
 
+/// The file with every checksum made right, as far as it consists of chunks: damage that the checksums do not tell of.
+pub(super) fn sealed(file: &[u8]) -> Vec<u8> {
+    let mut rest = file.strip_prefix(SIGNATURE).unwrap_or_default();
+    let mut sealed = file[..file.len() - rest.len()].to_vec();
+    while let Some((length, behind)) = rest.split_first_chunk()
+        && let Some((name, behind)) = behind.split_first_chunk()
+        && let Some((content, behind)) = behind.split_at_checked(u32::from_be_bytes(*length) as usize)
+        && let Some((_, behind)) = behind.split_first_chunk::<4>()
+    {
+        sealed.extend(chunk(name, content));
+        rest = behind;
+    }
+    sealed.extend(rest);
+    sealed
+}
+
 pub(super) fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();

@@ -153,3 +153,14 @@ fn a_damaged_picture_is_refused() {
         assert!(found == expect, "{name}: damaged at {at} of {}", file.len());
     }
 }
+
+#[test]
+fn a_palette_that_is_no_list_of_colours_is_refused() {
+    for n_bytes in [0, 1, 2, 4, 767, 771] {
+        let pixels = vec![packed(&rows((4, 4), 8, false, |_, _| vec![0]))];
+        let file =
+            file(&header((4, 4), 8, PALETTE, false), &[chunk(b"PLTE", &vec![7; n_bytes])], &pixels, &[]);
+        let said = decoded((4, 4), &file).unwrap_err().to_string();
+        assert_eq!(said, format!("broken PNG: its palette has {n_bytes} bytes"));
+    }
+}

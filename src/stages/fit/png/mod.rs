@@ -67,6 +67,9 @@ fn check(file: &[u8], max_pixels: MaxPixels) -> Result<(), FitError> {
             (chunks::HEADER, None) => header = Some(chunk.data),
             (chunks::HEADER, Some(_)) => return Err(broken("it has two headers")),
             (_, None) => return Err(broken("it does not begin with its header")),
+            (chunks::PALETTE, _) if !matches!(chunk.data.len(), 3..=768) || chunk.data.len() % 3 != 0 => {
+                return Err(broken(format!("its palette has {} bytes", chunk.data.len())));
+            }
             (chunks::PALETTE, _) => (),
             (chunks::PIXELS, _) => n_packed += chunk.data.len() as u64,
             _ => return Err(broken(format!("{} is no chunk of PNG", chunk.name.escape_ascii()))),
