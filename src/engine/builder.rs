@@ -21,7 +21,7 @@ use super::int8::Kernel;
 use super::machine::{Machine, torch_version};
 use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
 use super::prove_all::prove_all;
-use super::timing::Slower;
+use super::verdict::Slower;
 use crate::heads::Head;
 use crate::runtime::child;
 

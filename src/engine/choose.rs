@@ -13,7 +13,8 @@ use super::graph::{Launch, OnGpu};
 use super::machine::{Machine, torch_version};
 use super::manifest::{Architecture, BACKBONE, Wanted};
 use super::proof::{ProofError, pictures, prove};
-use super::timing::{Rounds, Slower, Times, Trial};
+use super::timing::{Rounds, Trial};
+use super::verdict::{Slower, Times};
 use super::{Engine, EngineError};
 use crate::geometry::Size;
 use crate::pixio::{ModelError, Pixio, Source};
@@ -141,7 +142,7 @@ impl Task {
                 trial.engines(&mut *eager, &mut *engine, &images, share, &mut |_| true)?
             };
             let times = rounds.times(*batch);
-            let slower = times.slower(*size);
+            let slower = times.slower(*size, self.device);
             if slower.is_some() || tried.is_none() {
                 tried = Some((times, slower));
             }

@@ -21,7 +21,8 @@ use super::folder::Folder;
 use super::graph::{Launch, WARM_UP_RUNS};
 use super::manifest::{self, Parity};
 use super::proof;
-use super::timing::{Slower, Times, Trial};
+use super::timing::Trial;
+use super::verdict::{Slower, Times};
 use crate::geometry::Size;
 use crate::heads::Head;
 
@@ -82,7 +83,7 @@ impl HeadEngine {
     pub fn take_packages(&mut self, folder: &Folder, task: &Task) -> Result<Taken, LoadError> {
         let (packages, proven) = Packages::load(&self.head, folder, task, &mut Trial::at_start())?;
         self.packages = packages;
-        match proven.iter().find_map(|proven| proven.times.slower(proven.size)) {
+        match proven.iter().find_map(|proven| proven.times.slower(proven.size, task.device)) {
             _ if self.packages.0.is_empty() => Ok(Taken::Nothing),
             Some(slower) => Ok(Taken::Slower(slower)),
             None => Ok(Taken::Packages),

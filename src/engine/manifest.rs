@@ -8,7 +8,7 @@ use tch::Kind;
 use super::arithmetic::Arithmetic;
 use super::int8::Kernel;
 use super::machine::Machine;
-use super::timing::Times;
+use super::verdict::Times;
 use crate::config::model_size_from_text;
 use crate::geometry::Size;
 use crate::pixio::PixioConfig;

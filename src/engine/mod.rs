@@ -28,6 +28,7 @@ pub mod proof;
 mod prove_all;
 pub mod swap;
 pub mod timing;
+pub mod verdict;
 
 use tch::{TchError, Tensor};
 

@@ -10,7 +10,8 @@ use super::folder::{Draft, Folder};
 use super::head;
 use super::manifest::{BACKBONE, Manifest, Package};
 use super::proof::{pictures, prove};
-use super::timing::{Rounds, Slower, Trial, WallClock};
+use super::timing::{Rounds, Trial, WallClock};
+use super::verdict::Slower;
 use crate::pixio::Pixio;
 
 /// Rounds of one comparison, if there is time.
@@ -137,6 +138,6 @@ impl Court<'_> {
         let times = rounds.times(batch);
         package.times.push(times);
         progress(&format!("{name}: {times}"));
-        Ok(times.slower(size))
+        Ok(times.slower(size, plan.task.device))
     }
 }

@@ -1,31 +1,19 @@
 //! How long what was compiled takes beside what would run without it: both in turn, within a budget.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::int8::Kernel;
+use super::verdict::{FEW, HOPELESS, Times};
 use super::{Engine, EngineError};
-use crate::geometry::Size;
-
-/// An engine is slower only if it takes this many times as long as the eager model: on a busy machine two runs of one
-/// and the same engine differ by as much.
-const MARGIN: f64 = 1.15;
-
-/// So many times as long is slower whatever the noise: a single round tells.
-const HOPELESS: f64 = 2.0;
 
 /// No other process keeps a run waiting for so long.
 const HICCUP: Duration = Duration::from_secs(1);
 
 /// Rounds of a comparison that the engine is about to lose, as long as there is time: noise may be to blame.
 const MANY: usize = 100;
-
-/// Rounds without which a small difference tells nothing.
-const FEW: usize = 3;
 
 /// Whose run is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,74 +209,12 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
-/// What a comparison has found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Times {
-    /// Images of the batch.
-    pub batch: i64,
-    /// A forward pass of the eager model, the median in milliseconds.
-    pub eager_ms: f64,
-    /// A forward pass of the engine, the median in milliseconds.
-    pub engine_ms: f64,
-    /// The engine's time over the eager model's, of the shortest runs or the median over the rounds, whichever is less.
-    pub ratio: f64,
-    /// Runs of each, in turn.
-    pub n_rounds: usize,
-}
-
-impl Times {
-    /// Why the engine should not serve images of `size`, if it is clearly slower than the eager model.
-    pub fn slower(&self, size: Size) -> Option<Slower> {
-        // A single round that is not hopeless could be noise.
-        let most = if self.n_rounds < FEW { HOPELESS } else { MARGIN };
-        (most < self.ratio).then_some(Slower { size, times: *self })
-    }
-}
-
-impl fmt::Display for Times {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { eager_ms, engine_ms, .. } = self;
-        write!(f, "compiled {}, eager {}", Millis(*engine_ms), Millis(*eager_ms))
-    }
-}
-
-/// An engine that is slower than the eager model.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "it is slower than eager execution on this machine: {times} for {} of {}x{} ({:.1} times as long, {})",
-    images(.times.batch), size.width, size.height, times.ratio, rounds(.times.n_rounds)
-)]
-pub struct Slower {
-    /// Size of the model input.
-    pub size: Size,
-    /// The figures.
-    pub times: Times,
-}
-
-fn images(batch: i64) -> String {
-    if batch == 1 { "one image".into() } else { format!("{batch} images") }
-}
-
-fn rounds(n: usize) -> String {
-    if n == 1 { "one run of each".into() } else { format!("median of {n} runs of each, in turn") }
-}
-
-/// Prints as people read a time: `20.4 s`, `452 ms`, `3.1 ms`.
-struct Millis(f64);
-
-impl fmt::Display for Millis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            millis if 1e4 <= millis => write!(f, "{:.1} s", millis / 1e3),
-            millis if 1e2 <= millis => write!(f, "{millis:.0} ms"),
-            millis => write!(f, "{millis:.1} ms"),
-        }
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use tch::Device;
+
     use super::*;
+    use crate::geometry::Size;
 
     /// Says times that were written down, the last one again and again.
     pub(in crate::engine) struct Scripted {
@@ -336,7 +262,8 @@ pub(super) mod tests {
             },
         );
         let times = rounds.unwrap().times(1);
-        let said = times.slower(SIZE).map_or_else(|| "serves".into(), |slower| slower.to_string());
+        let said =
+            times.slower(SIZE, Device::Cpu).map_or_else(|| "serves".into(), |slower| slower.to_string());
         assert!(said.contains(expect), "{expect:?} is not in: {said}");
         assert_eq!(runs, [n_rounds; 2], "{said}");
         assert_eq!(heard, (1..=n_rounds).collect::<Vec<_>>());
@@ -347,9 +274,9 @@ pub(super) mod tests {
         check(&[450], &[290], 60_000, 5, "serves");
         check(&[100], &[100], 60_000, 5, "serves");
         check(&[100], &[114], 60_000, 100, "serves");
-        let said = "slower than eager execution on this machine: compiled 120 ms, eager 100 ms for one \
-                    image of 256x256 (1.2 times as long, median of 5 runs of each, in turn)";
-        check(&[100], &[120], 1000, 5, said);
+        let said = "slower than eager execution on this machine: compiled 130 ms, eager 100 ms for one \
+                    image of 256x256 (1.3 times as long, median of 5 runs of each, in turn)";
+        check(&[100], &[130], 1000, 5, said);
     }
 
     #[test]

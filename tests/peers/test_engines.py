@@ -247,7 +247,7 @@ SPOILT = {
     "older": (lambda folder: rewrite(folder, '"format": 2', '"format": 1'), ["format 1", "older"]),
     "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
     "another architecture": (lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'), ["384", "192"]),
-    "another GPU": (lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "name": "A", "capability": "9.0"'),
+    "another GPU": (lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "capability": "9.0"'),
                     ["compute capability 9.0", "CPU"]),
     "open to others": (lambda folder: folder.chmod(0o777), ["written by others", "chmod go-w"]),
     "missing": (shutil.rmtree, ["No such file", "pixio_node build"]),
