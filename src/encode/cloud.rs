@@ -54,7 +54,7 @@ pub struct Surface<'a> {
     pub labels: Option<&'a [u8]>,
 }
 
-/// The points of the pixels that `stride` takes; `rays` are those of [`crate::geometry::rays`] for the same stride. The
+/// The points of the pixels that `stride` takes; `rays` are those of [`crate::geometry::Optics::rays`] for the same stride. The
 /// coordinates are NaN where depth or ray is.
 pub fn cloud(surface: Surface<'_>, rays: &[[f32; 2]], stride: u32) -> Cloud {
     let Surface { size, meters, colors, labels } = surface;
