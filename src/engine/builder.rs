@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -233,6 +233,10 @@ fn compile(
         return Err(BuildError::Stopped);
     }
     let made = read?;
+    if let Some(signal) = status.signal() {
+        let reason = format!("the compiler was ended by signal {signal}, as the system does when memory runs out");
+        return Err(BuildError::Compile { reason });
+    }
     if !status.success() || made.is_empty() {
         let reason = last_line(&work.join("stderr")).unwrap_or_else(|| status.to_string());
         return Err(no_python(reason));

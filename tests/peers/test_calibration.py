@@ -70,7 +70,9 @@ def served(node, diagnostics, message, level: int, *texts: str, lost: tuple[str,
     for name in lost:
         node.inboxes[name].clear()
     outputs = [name for name in node.inboxes if name not in lost]
-    found = node.answers(PHOTOGRAPH, *outputs)
+    n_before = node.counts()["received"]
+    found = node.answers(PHOTOGRAPH, *outputs) if outputs else {}
+    node.feed(PHOTOGRAPH, lambda: node.counts()["received"] > n_before, "an image received")
     # All of a frame are sent together, and the books close after them.
     node.settled()
     assert not any(len(node.inboxes[name]) for name in lost), texts

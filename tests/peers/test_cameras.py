@@ -174,11 +174,13 @@ def test_a_broken_camera_does_not_hold_the_others(peer, quick):
     def refused():
         status = diagnostics.says("camera left", 2, "no picture can be read")
         return status and int(values(status)["refused"]) > 10 and status
+    started = peer.stamp()
     with Cameras(peer, garbage):
         until(lambda: len(inbox) > 30, "embeddings of the right camera", log=quick.tail)
         status = until(refused, "the broken camera's status", log=lambda: str(diagnostics.last()))
         assert accounted(status), status
-    assert not len(others)
+    # Images of an earlier camera of that name may still have been under way.
+    assert not [message for message in others.messages if nanos(message.header.stamp) > nanos(started)]
     for of in (inbox, others, diagnostics.inbox):
         peer.drop(of)
 
