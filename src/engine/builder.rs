@@ -234,7 +234,8 @@ fn compile(
     }
     let made = read?;
     if let Some(signal) = status.signal() {
-        let reason = format!("the compiler was ended by signal {signal}, as the system does when memory runs out");
+        let reason =
+            format!("the compiler was ended by signal {signal}, as the system does when memory runs out");
         return Err(BuildError::Compile { reason });
     }
     if !status.success() || made.is_empty() {
