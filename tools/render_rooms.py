@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 
 os.environ["MUJOCO_GL"] = "osmesa"
-# Mesa would start a thread per core in every worker.
-os.environ["LP_NUM_THREADS"] = "1"
+# The workers render by themselves: the threads that Mesa would start gain nothing beside them.
+os.environ["LP_NUM_THREADS"] = "0"
 import mujoco  # noqa: E402
 import numpy as np  # noqa: E402
 import yaml  # noqa: E402
