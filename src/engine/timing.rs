@@ -129,9 +129,7 @@ impl Trial {
             }
         }
     }
-}
 
-impl Trial {
     /// [`Trial::compare`] with forward passes on `images`, each until its tokens are there.
     ///
     /// # Errors
