@@ -6,8 +6,9 @@
 //
 // AVX2 adds two products in 16 bits, which saturate: no weight may exceed 64, for 2 * 255 * 64 is 32640.
 
-#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -84,6 +85,22 @@ void panel(const uint8_t*, int64_t, const int8_t*, int64_t, int32_t*, int64_t) {
 
 #endif
 
+// a / b, rounded up.
+int64_t divided(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls `work` with every number below `n`, on libtorch's own threads. at::parallel_for would do it on one thread: it is
+// a template, and parallel only in files that are compiled with OpenMP.
+template <typename Work>
+void for_each(int64_t n, const Work& work) {
+  const at::Tensor numbers = at::arange(n, at::kLong);
+  at::TensorIterator iterator = at::TensorIteratorConfig().add_const_input(numbers).build();
+  iterator.for_each(
+      [&](char** data, const int64_t* strides, int64_t length) {
+        for (int64_t i = 0; i < length; ++i) work(*reinterpret_cast<const int64_t*>(data[0] + i * strides[0]));
+      },
+      /*grain_size=*/1);
+}
+
 at::Tensor int8_product(const at::Tensor& x, const at::Tensor& weight) {
   TORCH_CHECK(is_supported(), "pixio::int8_product needs AVX2, which this CPU lacks");
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kByte && x.dim() == 2 && weight.device().is_cpu() &&
@@ -97,14 +114,14 @@ at::Tensor int8_product(const at::Tensor& x, const at::Tensor& weight) {
   const auto* from = rows.const_data_ptr<uint8_t>();
   const auto* weights = weight.const_data_ptr<int8_t>();
   auto* to = product.mutable_data_ptr<int32_t>();
-  const int64_t n_block = std::max<int64_t>(kBlock / std::max<int64_t>(n_in, 1) / kRows, 4) * kRows;
-  const int64_t n_blocks = (n_rows + n_block - 1) / n_block;
-  at::parallel_for(0, n_blocks * n_panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; ++index) {
-      const int64_t first = index / n_panels * n_block, output = index % n_panels * kOutputs;
-      panel(from + first * n_in, std::min(n_block, n_rows - first), weights + output * n_in, n_in,
-            to + first * n_out + output, n_out);
-    }
+  const int64_t n_most = std::max<int64_t>(kBlock / std::max<int64_t>(n_in, 1) / kRows, 4) * kRows;
+  const int64_t n_blocks = divided(n_rows, n_most);
+  // Blocks of one size: every thread gets the same number of them.
+  const int64_t n_block = n_blocks == 0 ? 0 : divided(divided(n_rows, n_blocks), kRows) * kRows;
+  for_each(n_blocks * n_panels, [&](int64_t index) {
+    const int64_t first = index / n_panels * n_block, output = index % n_panels * kOutputs;
+    panel(from + first * n_in, std::clamp<int64_t>(n_rows - first, 0, n_block), weights + output * n_in, n_in,
+          to + first * n_out + output, n_out);
   });
   return product;
 }
