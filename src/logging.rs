@@ -23,7 +23,7 @@ pub use throttle::Throttle;
 
 use crate::config::{Choice, LogLevel};
 use crate::console;
-use crate::runtime::thread::panic_text;
+use crate::runtime::thread::{is_contained, panic_text};
 
 /// Target prefix of our own events.
 const OWN: &str = env!("CARGO_CRATE_NAME");
@@ -131,6 +131,9 @@ fn rust_log() -> String {
 
 /// Stands in for the standard library's report, which waits for stderr.
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    if is_contained() {
+        return;
+    }
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("without a name");
     let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();

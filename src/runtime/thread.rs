@@ -1,6 +1,8 @@
 //! Stage threads: named, joined, and heard of when they end.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -69,6 +71,27 @@ pub fn panic_text(payload: &dyn Any) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
+thread_local! {
+    static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside [`contained`]: whoever called it reports the panic.
+pub fn is_contained() -> bool {
+    IS_CONTAINED.get()
+}
+
+/// Runs `work` of a library that may panic on bytes from outside. What `work` has written into by then is used no
+/// more, or written anew.
+///
+/// # Errors
+/// What the panic said.
+pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let was_contained = IS_CONTAINED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    IS_CONTAINED.set(was_contained);
+    outcome.map_err(|panic| panic_text(&*panic).to_owned())
+}
+
 /// All failures in one, in the order of `outcomes`.
 ///
 /// # Errors
@@ -104,6 +127,14 @@ mod tests {
         let said = all([Err(anyhow!("fit: no picture")), Ok(()), Err(anyhow!("model: no device"))]);
         assert_eq!(said.map_err(|err| err.to_string()), Err("fit: no picture; model: no device".into()));
         assert!(all([Ok(()), Ok(())]).is_ok());
+    }
+
+    #[test]
+    fn a_contained_panic_is_an_error_and_the_thread_goes_on() {
+        assert_eq!(contained(|| 7), Ok(7));
+        assert_eq!(contained(|| -> u8 { panic!("index {}", 7) }), Err("index 7".into()));
+        assert_eq!(contained(is_contained), Ok(true));
+        assert!(!is_contained());
     }
 
     #[test]
