@@ -258,7 +258,7 @@ fn the_documented_file_is_a_parameter_file_with_the_defaults() {
 }
 
 #[test]
-fn the_readme_lists_every_parameter() {
+fn the_documentation_lists_every_parameter() {
     let mut expect = "| parameter | default | valid | |\n|---|---|---|---|\n".to_owned();
     for parameter in &TABLE {
         let Parameter { name, doc, .. } = parameter;
@@ -271,6 +271,6 @@ fn the_readme_lists_every_parameter() {
         let own = if parameter.per_camera { " Each camera may have its own." } else { "" };
         expect += &format!("| `{name}` | {default} | {} | {doc}{changes}{own} |\n", parameter.valid());
     }
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    assert!(readme.contains(&expect), "README.md should hold\n{expect}");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/parameters.md")).unwrap();
+    assert!(page.contains(&expect), "docs/parameters.md should hold\n{expect}");
 }
