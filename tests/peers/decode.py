@@ -1,4 +1,4 @@
-"""PatchFeatures to numpy, as the README shows it."""
+"""PatchFeatures to numpy, as docs/features.md shows it."""
 
 import numpy as np
 

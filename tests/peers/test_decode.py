@@ -1,4 +1,4 @@
-"""The lines of numpy that the README shows are the ones that the tests use, and the message types are stable."""
+"""The lines of numpy that docs/features.md shows are the ones that the tests use, and the message types are stable."""
 
 import inspect
 import json
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from pixio_node.msg import PatchFeatures
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 
 
 @pytest.mark.parametrize("function", [decode.features_from_message, decode.pixel_from_patch])
-def test_the_readme_shows_the_function_that_is_tested(function):
-    assert inspect.getsource(function).strip() in README.read_text()
+def test_the_page_shows_the_function_that_is_tested(function):
+    assert inspect.getsource(function).strip() in PAGE.read_text()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

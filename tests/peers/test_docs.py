@@ -1,4 +1,4 @@
-"""The code and the parameters in docs/: every block is read, and what can be run is run on messages of the running node."""
+"""The code and the parameters in the pages: every block is read, and what can be run is run on messages of the running node."""
 
 import re
 from pathlib import Path
@@ -10,26 +10,23 @@ import yaml
 from clip import Clip
 from geometry_msgs.msg import Transform
 from node_process import ROOT
+from pages import PAGES, blocks
+from pixio_node.msg import PatchFeatures
 from rig import OUTPUTS, Rig
 from vision_msgs.msg import LabelInfo, VisionClass
 from waiting import repeat
 
-DOCS = sorted((ROOT / "docs").glob("*.md"))
 TOPICS = ("features", "features/reduced", "features/camera_info", "embedding", "depth/image", "points", "segmentation/image")
-
-
-def blocks(doc: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", doc.read_text(), re.S)
 
 
 @pytest.fixture(scope="module")
 def names() -> dict:
     """Everything that the blocks define, by name; each stands alone."""
     found = {}
-    for doc in DOCS:
-        for block in blocks(doc, "python"):
+    for page in PAGES:
+        for block in blocks(page, "python"):
             alone = {}
-            exec(compile(block, doc.name, "exec"), alone)
+            exec(compile(block, page.name, "exec"), alone)
             found |= alone
     return found
 
@@ -63,21 +60,28 @@ def by_patch(peer, tmp_path_factory) -> tuple[dict, Path]:
 def test_yaml_can_be_read_and_names_parameters_that_exist():
     known = set(yaml.safe_load((ROOT / "config" / "pixio.yaml").read_text())["/**"]["ros__parameters"]) | {"model"}
     n_own = 0
-    for doc in DOCS:
-        for block in blocks(doc, "yaml"):
+    for page in PAGES:
+        for block in blocks(page, "yaml"):
             for key, of_node in (yaml.safe_load(block) or {}).items():
                 if key in ("/**", "pixio_node", "/pixio_node"):
                     n_own += 1
-                    assert set(of_node["ros__parameters"]) <= known, (doc.name, block)
+                    assert set(of_node["ros__parameters"]) <= known, (page.name, block)
     assert n_own
 
 
 def test_topics_are_those_of_the_node():
     known = {f"/pixio_node/{name}" for name in (*OUTPUTS, "segmentation/label_info", "query", "pipeline_latency_ms", "processing_time_ms",
                                                 "set_enabled", "save_pca_basis", "reset_pca_basis")}
-    for doc in DOCS:
-        named = set(re.findall(r"/pixio_node/(?!front|left|config|pca)[\w/]+[\w]", doc.read_text()))
-        assert named <= known, (doc.name, named - known)
+    for page in PAGES:
+        # What has something before it is a path of files.
+        named = set(re.findall(r"(?<![\w.~])/pixio_node/(?!front|left)[\w/]+[\w]", page.read_text()))
+        assert named <= known, (page.name, named - known)
+
+
+def test_the_subscription_is_one_to_the_features(names, peer):
+    subscription = names["subscribe"](peer.node, print)
+    assert (subscription.topic_name, subscription.msg_type) == ("/pixio_node/features", PatchFeatures)
+    peer.node.destroy_subscription(subscription)
 
 
 def test_masks_and_clouds_for_nav2(names, as_usual):

@@ -30,8 +30,9 @@ def test_the_version_of_rust_is_what_the_locked_crates_need():
               for key, package in packages.items() if key != own and package["rust_version"]}
     newest = max(theirs, key=theirs.get)
     assert packages[own]["rust_version"] == ".".join(map(str, theirs[newest])), newest
-    told = re.findall(r"Rust\]?(?:\([^)]*\))? (\d+\.\d+) or newer", (ROOT / "README.md").read_text())
-    assert told and set(told) == {packages[own]["rust_version"]}
+    for page in (ROOT / "README.md", ROOT / "docs" / "install.md"):
+        told = re.findall(r"Rust\]?(?:\([^)]*\))? (\d+\.\d+) or newer", page.read_text())
+        assert told and set(told) == {packages[own]["rust_version"]}, page
 
 
 def pins(name: str) -> dict[str, str]:
