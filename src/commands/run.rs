@@ -11,7 +11,7 @@ use crate::commands::describe::{board, describe, services};
 use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
 use crate::commands::signals::Signals;
-use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
+use crate::config::{CameraConfig, Config, EngineBuild, Live, Value, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;
@@ -21,7 +21,7 @@ use crate::report::{self, Reporter};
 use crate::ros::environment::{Discovery, Environment};
 use crate::ros::interface::{self, InterfaceError};
 use crate::ros::names::Names;
-use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters};
+use crate::ros::{Camera, CameraTopics, Declared, Edge, Options, Parameters};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
 
@@ -54,7 +54,11 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let listener = signals.notify(&ended)?;
     let stats_file = config.stats_file.as_deref().map(report::open).transpose().map_err(Failure::Setup)?;
 
-    let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
+    environment.allow().map_err(|err| Failure::Setup(err.into()))?;
+    let address = address(&config, &environment).map_err(|err| Failure::Setup(err.into()))?;
+    let warn = |text: &String| tracing::warn!("{text}");
+    environment.warnings.iter().for_each(warn);
+    let static_peers = environment.peer_addresses(|text| warn(&text));
     let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
     log.forward_to(records);
     let (parameters, live) = parameters(&values, log.clone());
@@ -62,7 +66,15 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let shared = Shared::new(config.cameras.len(), Arc::clone(&live), clock);
     let domain_id = environment.domain_id;
     let (records, for_edge) = (Some(said), ended.clone());
-    let options = Options { names: names.clone(), domain_id, address, parameters, records, ended: for_edge };
+    let options = Options {
+        names: names.clone(),
+        domain_id,
+        address,
+        static_peers,
+        parameters,
+        records,
+        ended: for_edge,
+    };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
     let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
@@ -165,7 +177,7 @@ fn subscribe(
 }
 
 /// The address that DDS uses; warns where the environment asks for what cannot be had.
-pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAddr, InterfaceError> {
+pub(super) fn address(config: &Config, environment: &Environment) -> Result<IpAddr, InterfaceError> {
     let address = interface::choose(config.network_interface, environment.is_loopback_only())?;
     if environment.discovery == Discovery::Off {
         tracing::warn!("ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: this node is still found on this machine");
@@ -181,8 +193,12 @@ pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAdd
 pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
+    let declared = |(name, value): (&str, &Value)| {
+        let descriptor = live.descriptor(name);
+        Declared { name: name.to_owned(), value: value.clone(), descriptor }
+    };
     let parameters = Parameters {
-        declared: values.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+        declared: values.iter().map(declared).collect(),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };

@@ -1,11 +1,12 @@
 //! The node in the ROS graph: what it reads, writes and says there.
 
+mod time;
+
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::Receiver;
-use futures::{StreamExt, pin_mut};
 use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
 use ros2_client::{
     Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher, Subscription,
@@ -42,6 +43,8 @@ pub struct Options {
     pub domain_id: u16,
     /// The one address that DDS uses: see [`super::interface::choose`].
     pub address: IpAddr,
+    /// Hosts that the node announces itself to where multicast does not reach.
+    pub static_peers: Vec<IpAddr>,
     /// Declared parameters and their rules.
     pub parameters: Parameters,
     /// Log records for `/rosout`; `None` publishes none.
@@ -99,13 +102,14 @@ impl Edge {
     /// # Errors
     /// An impossible name, or DDS without ports or threads.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        let Options { names, domain_id, address, parameters, records, ended } = options;
-        let context = context::join(domain_id, address)?;
+        let Options { names, domain_id, address, static_peers, parameters, records, ended } = options;
+        let context = context::join(domain_id, address, static_peers)?;
         let (serving, watchdog) = watchdog::watch(&ended)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
-        // The edge publishes /rosout itself: see `rosout`.
-        let (options, gate) = parameters.declare(NodeOptions::new().enable_rosout(false));
+        // The edge publishes /rosout itself (see `rosout`) and follows /clock under its remap rules.
+        let options = NodeOptions::new().enable_rosout(false).follow_clock(false);
+        let (options, gate) = parameters.declare(options);
         let node = context.new_node(node_name, options);
         let mut node = node.with_context(|| format!("cannot create the node {}", names.fully_qualified()))?;
         gate.open();
@@ -259,30 +263,6 @@ impl Edge {
         let qos = qos::output(Reliability::Reliable, DIAGNOSTICS_BYTES);
         let publisher = self.writer(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)?;
         Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
-    }
-
-    /// Has `clock` follow `/clock`.
-    ///
-    /// # Errors
-    /// A remap rule that leads to an impossible name, or DDS out of resources.
-    pub fn follow_time(&mut self, clock: Arc<Clock>) -> anyhow::Result<()> {
-        let name = self.names.resolve("/clock")?;
-        let qos = qos::camera(Reliability::BestEffort);
-        let times: Subscription<Time> =
-            self.subscription(&name, ("rosgraph_msgs", "Clock"), &qos, Role::Input("time"))?;
-        self.executor
-            .spawn(async move {
-                let times = times.async_stream();
-                pin_mut!(times);
-                while let Some(time) = times.next().await {
-                    // What is no time is passed over; the next comes soon.
-                    if let Ok((time, _)) = time {
-                        clock.tell(time.nanos());
-                    }
-                }
-            })
-            .detach();
-        Ok(())
     }
 
     /// Offers the services.

@@ -22,5 +22,5 @@ mod watchdog;
 
 pub use camera::{Camera, CameraTopics};
 pub use edge::{Edge, Made, Options, Services};
-pub use parameters::{Parameters, Rule};
+pub use parameters::{Declared, Parameters, Rule};
 pub use publishers::Publishers;
