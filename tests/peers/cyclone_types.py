@@ -6,7 +6,7 @@ Services are as rmw_cyclonedds maps them: a request and its response begin with 
 from dataclasses import dataclass, field
 
 from cyclonedds.idl import IdlStruct
-from cyclonedds.idl.types import array, float32, float64, int32, int64, sequence, uint8, uint32, uint64
+from cyclonedds.idl.types import array, float32, float64, int32, int64, sequence, uint8, uint16, uint32, uint64
 
 
 def dds_type(package: str, name: str, kind: str = "msg") -> str:
@@ -56,7 +56,7 @@ class PatchFeatures(IdlStruct, typename=dds_type("pixio_node", "PatchFeatures"))
 
 @dataclass
 class VisionClass(IdlStruct, typename=dds_type("vision_msgs", "VisionClass")):
-    class_id: uint32
+    class_id: uint16
     class_name: str
 
 

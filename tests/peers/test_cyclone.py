@@ -109,7 +109,7 @@ def test_diagnostics_arrive(cyclone, node):
 
     def camera():
         heard.extend(status for message in cyclone.take("/diagnostics") for status in message["status"])
-        return next((status for status in heard if status["name"] == f"{node.name}: camera"), None)
+        return next((status for status in heard if status["name"] == f"{node.name[1:]}: camera"), None)
     assert until(camera, "the camera's status", log=lambda: str(heard[-3:]))["values"]
 
 
@@ -146,7 +146,7 @@ SPOILT = [("SetBoolRequestWithoutHeader", {"data": False}, "end of input|too sho
 
 @pytest.mark.parametrize(("type_name", "fields", "why"), SPOILT, ids=[row[0] for row in SPOILT])
 def test_what_is_no_request_is_refused_by_name_and_changes_nothing(cyclone, type_name, fields, why):
-    with Node(namespace="/spoilt", remaps=()) as node:
+    with Node(namespace=f"/{type_name.lower()}", remaps=()) as node:
         service = client_of(cyclone, node, "set_enabled", "std_srvs", "SetBool")
         cyclone.request(service, type_name, 200, **fields)
         line = node.wait_for_line(f"{service}: a request was not answered")
@@ -174,3 +174,16 @@ def test_a_client_gets_and_sets_parameters(cyclone, node, client):
     assert (model["type"], model["string_value"]) == (4, "random:tiny")
     result, = call(cyclone, node, change, client, set={"model": {"type": 4, "string_value": "random:vitb16"}})["results"]
     assert not result["successful"] and "read at start" in result["reason"], result
+
+
+def test_the_ends_of_a_stopped_node_are_forgotten_at_once(cyclone):
+    with Node(namespace="/leaving", remaps=()) as node, Node(namespace="/crashed", remaps=()) as crashed:
+        left, remains = (f"{one.name}/features" for one in (node, crashed))
+        for topic in (left, remains):
+            cyclone.subscribe(topic, "PatchFeatures")
+            until(lambda: cyclone.matched(topic), f"a publisher of {topic}")
+        # Its ends stay until its lease ends. The other one's would stay longer, for its lease is younger.
+        crashed.process.kill()
+        assert node.stop() == 0, node.tail()
+        until(lambda: not cyclone.matched(left), "the end of the publisher")
+        assert cyclone.matched(remains)

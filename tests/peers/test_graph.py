@@ -91,7 +91,7 @@ def described(peer):
         client = AsyncParameterClient(peer.node, node.name)
         peer.meet(client.services_are_ready)
         names = peer.ask(client.list_parameters).result.names
-        answer = peer.ask(client.describe_parameters, names).values
+        answer = peer.ask(client.describe_parameters, names).descriptors
         values = peer.ask(client.get_parameters, names).values
         assert [descriptor.name for descriptor in answer] == list(names)
         assert [descriptor.type for descriptor in answer] == [value.type for value in values]
