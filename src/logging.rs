@@ -113,9 +113,10 @@ impl Log {
 }
 
 /// Our events from `level` upwards, the warnings of others, and what `added` says in the form of
-/// `RUST_LOG`. RustDDS reports harmless things as errors, so it and its client are quiet without it.
+/// `RUST_LOG`. RustDDS reports harmless things as errors, so it and its client are quiet without it, except for requests
+/// that are refused.
 fn filter(level: LogLevel, added: &str) -> EnvFilter {
-    let base = format!("warn,rustdds=off,ros2_client=error,{OWN}={}", level.word());
+    let base = format!("warn,rustdds=off,ros2_client=error,ros2_client::distributions=off,ros2_client::node=warn,{OWN}={}", level.word());
     let directives = directives(added).filter_map(Result::ok);
     directives.fold(EnvFilter::new(base), EnvFilter::add_directive)
 }

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Simulated time of a Node.
 
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! What a Node tells about its parameters besides their values.
 
 use super::{ParameterDescriptor, ParameterStore, ParameterValue, SetParametersResult};

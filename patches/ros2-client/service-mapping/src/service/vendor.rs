@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Telling which service mapping a client uses.
 
 use rustdds::{RepresentationIdentifier, serialization::deserialize_from_cdr_with_rep_id};

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! What the event loop still does when it is told to stop.
 
 use super::DPEventLoop;

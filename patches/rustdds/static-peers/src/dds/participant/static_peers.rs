@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Peers that are known by their address.
 
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Announcing this participant to hosts that no multicast reaches.
 
 use std::net::{IpAddr, SocketAddr};
