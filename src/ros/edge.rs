@@ -1,6 +1,5 @@
 //! The node in the ROS graph: what it reads, writes and says there.
 
-use std::net::IpAddr;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, anyhow};
@@ -12,8 +11,9 @@ use ros2_client::{
 };
 use serde::Serialize;
 
-use super::camera::{Camera, CameraTopics, Hearing, Reading, Receiving};
+use super::camera::{Camera, CameraTopics, Hearing, MAX_PLAIN_MESSAGE_BYTES, Reading, Receiving};
 use super::diagnostics::DiagnosticsOut;
+use super::interface::Address;
 use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
@@ -41,7 +41,7 @@ pub struct Options {
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,
     /// The one address that DDS uses: see [`super::interface::choose`].
-    pub address: IpAddr,
+    pub address: Address,
     /// Declared parameters and their rules.
     pub parameters: Parameters,
     /// Log records for `/rosout`; `None` publishes none.
@@ -101,7 +101,7 @@ impl Edge {
     pub fn open(options: Options) -> anyhow::Result<Self> {
         let Options { names, domain_id, address, parameters, records, ended } = options;
         let context = context::join(domain_id, address)?;
-        let (serving, watchdog) = watchdog::watch(&ended)?;
+        let (serving, watchdog) = watchdog::watch(&ended, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
         // The edge publishes /rosout itself: see `rosout`.
@@ -319,7 +319,10 @@ impl Edge {
         };
         let image_qos = qos::camera(camera.reliability);
         let role = Role::Pictures(camera.index);
-        let images = self.subscription(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        let image_topic = self.topic(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        image_topic.limit_sample_size(camera.max_message_bytes);
+        let images = self.node.create_subscription(&image_topic, None);
+        let images = images.with_context(|| format!("cannot subscribe to {}", topics.image))?;
         // Best effort fits every publisher, and the next calibration replaces a lost one.
         let qos = qos::camera(Reliability::BestEffort);
         let role = Role::Input("calibration");
@@ -328,7 +331,7 @@ impl Edge {
         let queries =
             self.subscription(&query, ("geometry_msgs", "PointStamped"), &qos, Role::Input("query"))?;
         let ended = self.ended.clone();
-        let reading = Reading { images, infos, queries };
+        let reading = Reading { images, image_topic, infos, queries };
         let hearing = Hearing { on_frame, on_refused, on_query };
         let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
         self.receiving.push(receiving);
@@ -382,7 +385,10 @@ impl Edge {
         role: Role,
     ) -> anyhow::Result<Subscription<M>> {
         self.topic(name, message, qos, role)
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
+            .and_then(|topic| {
+                topic.limit_sample_size(MAX_PLAIN_MESSAGE_BYTES);
+                Ok(self.node.create_subscription(&topic, None)?)
+            })
             .with_context(|| format!("cannot subscribe to {name}"))
     }
 

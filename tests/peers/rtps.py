@@ -1,7 +1,6 @@
 """RTPS packets by hand, byte by byte: right ones, and ones that claim what is not so."""
 
 import os
-import re
 import socket
 import struct
 from pathlib import Path
@@ -107,25 +106,26 @@ def endpoint(guid: bytes, topic: str, dds_type: str, *more: bytes) -> bytes:
     return PL_CDR_LE + b"".join((*parameters, *more)) + SENTINEL
 
 
-def ports(pid: int) -> list[int]:
-    """The UDP ports that a process of this network namespace is bound to."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = os.readlink(descriptor)
-        except OSError:
-            continue
-        inodes |= set(re.findall(r"socket:\[(\d+)\]", target))
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]]
-    return sorted({int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes})
-
-
 class Ports:
-    """Where a participant of this namespace listens."""
+    """Where a participant of this network namespace listens."""
 
     def __init__(self, pid: int, domain: int):
+        self._table = Path(f"/proc/{pid}/net/udp")
+        links = (os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+        self._inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
         start = 7400 + 250 * domain
-        known = [port - start for port in ports(pid) if start <= port < start + 250]
-        # Odd and even offsets from 10 on: user data and discovery.
+        known = [port - start for port in self._queues() if start <= port < start + 250]
+        # Even and odd offsets from 10 on.
         self.discovery = start + next(offset for offset in known if offset >= 10 and offset % 2 == 0)
-        self.data = start + next(offset for offset in known if offset >= 11 and offset % 2 == 1)
+        self.data = start + next(offset for offset in known if offset >= 10 and offset % 2 == 1)
+
+    def are_drained(self) -> bool:
+        """Whether nothing waits there to be read."""
+        queues = self._queues()
+        return not queues.get(self.discovery) and not queues.get(self.data)
+
+    def _queues(self) -> dict[int, int]:
+        """Bytes that wait in each UDP socket of the process, by its port."""
+        rows = [line.split() for line in self._table.read_text().splitlines()[1:]]
+        return {int(row[1].rpartition(":")[2], 16): int(row[4].rpartition(":")[2], 16)
+                for row in rows if row[9] in self._inodes}
