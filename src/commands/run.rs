@@ -10,7 +10,7 @@ use crate::commands::describe::{board, describe, services};
 use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
 use crate::commands::signals::Signals;
-use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
+use crate::config::{Config, EngineBuild, Live, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;

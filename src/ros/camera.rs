@@ -209,7 +209,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
     let (mut newest_info, projection) = (None, Projection::of_topic(&topics.image));
     let (bad_info, bad_query) = (Throttle::new(BETWEEN_WARNINGS), Throttle::new(BETWEEN_WARNINGS));
     let mut buffers = Buffers::default();
-    let (mut n_oversized, mut looks) = (0, Timer::interval(BETWEEN_LOOKS).fuse());
+    let (mut n_oversized, mut looks) = (0, StreamExt::fuse(Timer::interval(BETWEEN_LOOKS)));
     loop {
         // Calibration first: a frame gets what was sent before it.
         select_biased! {
