@@ -58,8 +58,10 @@ impl Place {
 mod tests {
     use super::*;
 
-    /// One look after the other: the addresses with their interfaces' numbers, and whether there is a default route.
-    fn check(why: Why, looks: &[(&[(&str, u32)], bool)], expect: Option<(usize, &str)>) {
+    /// Addresses with their interfaces' numbers, and whether there is a default route.
+    type Look = (&'static [(&'static str, u32)], bool);
+
+    fn check(why: Why, looks: &[Look], expect: Option<(usize, &str)>) {
         let address = Address { ip: "10.0.0.5".parse().unwrap(), why };
         let mut place = Place { address, index: Some(2), n_changed: 0 };
         let found = looks.iter().enumerate().find_map(|(n, (own, has_network))| {
@@ -80,15 +82,16 @@ mod tests {
         }
     }
 
-    const HERE: (&[(&str, u32)], bool) = (&[("127.0.0.1", 1), ("10.0.0.5", 2)], true);
-    const GONE: (&[(&str, u32)], bool) = (&[("127.0.0.1", 1)], false);
+    const HERE: Look = (&[("127.0.0.1", 1), ("10.0.0.5", 2)], true);
+    const GONE: Look = (&[("127.0.0.1", 1)], false);
 
     #[test]
     fn an_address_that_stays_or_is_renewed_is_no_change() {
         check(Why::DefaultRoute, &[HERE; 9], None);
         check(Why::DefaultRoute, &[HERE, GONE, GONE, HERE, GONE, GONE, HERE], None);
         // Another route is another's affair while the address is there.
-        check(Why::DefaultRoute, &[(&[("10.0.0.5", 2), ("10.9.0.1", 3)], true); 9], None);
+        let beside: Look = (&[("10.0.0.5", 2), ("10.9.0.1", 3)], true);
+        check(Why::DefaultRoute, &[beside; 9], None);
     }
 
     #[test]
@@ -96,9 +99,9 @@ mod tests {
         for why in [Why::DefaultRoute, Why::Configured] {
             check(why, &[HERE, GONE, GONE, GONE], Some((3, "the network has changed: 10.0.0.5")));
         }
-        let other: (&[(&str, u32)], bool) = (&[("10.0.0.6", 2)], true);
+        let other: Look = (&[("10.0.0.6", 2)], true);
         check(Why::DefaultRoute, &[HERE, other, other, other], Some((3, "10.0.0.5")));
-        let anew: (&[(&str, u32)], bool) = (&[("10.0.0.5", 7)], true);
+        let anew: Look = (&[("10.0.0.5", 7)], true);
         check(Why::DefaultRoute, &[anew; 3], Some((2, "on another interface")));
     }
 
