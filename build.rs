@@ -5,21 +5,16 @@
 //! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
 //! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
 
-use std::collections::BTreeSet;
 use std::env;
-use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+#[path = "tools/crate_patches/is_applied.rs"]
+mod crate_patches;
 
 const SHIM: &str = "src/engine/ffi";
 const JPEG: &str = "src/ffi/jpeg.c";
 const PLUGIN: &str = "libpixio_cuda.so";
-/// What decides the patched crates, and the copy of it that scripts/patch-crates leaves beside them.
-const PATCHES: &str = "patches";
-const PATCHES_APPLIED: &str = "made-by-scripts-setup/patches";
-const PATCH_PARTS: [&str; 4] = ["Cargo.toml", "Cargo.lock", "rustdds", "ros2-client"];
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
@@ -27,14 +22,12 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={JPEG}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
-    for part in PATCH_PARTS {
-        let [wanted, applied] = [PATCHES, PATCHES_APPLIED].map(|folder| Path::new(folder).join(part));
-        println!("cargo:rerun-if-changed={}", wanted.display());
-        println!("cargo:rerun-if-changed={}", applied.display());
-        if !is_same(&wanted, &applied).unwrap_or(false) {
-            eprintln!("{PATCHES_APPLIED} is not up to date with {}: run scripts/setup", wanted.display());
-            return ExitCode::FAILURE;
-        }
+    for path in crate_patches::watched() {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    if let Err(err) = crate_patches::check() {
+        eprintln!("{err}");
+        return ExitCode::FAILURE;
     }
     // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
@@ -50,21 +43,6 @@ fn main() -> ExitCode {
     compiler(&include).files(sources).compile("pixio_shim");
     jpeg();
     plugin(&lib, &include)
-}
-
-/// Whether two files, or all files of two folders, have the same names and contents.
-fn is_same(a: &Path, b: &Path) -> io::Result<bool> {
-    if !a.is_dir() || !b.is_dir() {
-        return Ok(fs::read(a)? == fs::read(b)?);
-    }
-    let names = |folder: &Path| -> io::Result<BTreeSet<OsString>> {
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
-    };
-    let both = names(a)?;
-    if both != names(b)? {
-        return Ok(false);
-    }
-    both.iter().try_fold(true, |same, name| Ok(same && is_same(&a.join(name), &b.join(name))?))
 }
 
 /// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed binary needs no

@@ -103,28 +103,25 @@ class Claims:
     """Which subject deletes a line of the original, and which inserts at a gap."""
 
     def __init__(self):
-        self.deleted: dict[int, str] = {}
-        self.inserted: dict[int, Insertion] = {}
-        self.inserter: dict[int, str] = {}
+        self.deleted: dict[int, tuple[str, Deletion]] = {}
+        self.inserted: dict[int, tuple[str, Insertion]] = {}
 
-    def other(self, subject: str, edit: Edit) -> tuple[str, int] | None:
-        """A subject that changes the same place, and the line of the original, counted from 1."""
+    def clash(self, edit: Edit) -> tuple[str, int] | None:
+        """The subject that changes the same place already, and the line of the original, counted from 1."""
         if isinstance(edit, Deletion):
-            for line in range(edit.start, edit.end):
-                if line in self.deleted:
-                    return self.deleted[line], line + 1
-            inside = (gap for gap in range(edit.start + 1, edit.end) if self.inserter.get(gap, subject) != subject)
-            return next(((self.inserter[gap], gap) for gap in inside), None)
-        if edit.gap in self.inserter:
-            return self.inserter[edit.gap], edit.gap
+            lines = ((self.deleted[line][0], line + 1) for line in range(edit.start, edit.end) if line in self.deleted)
+            gaps = ((self.inserted[gap][0], gap) for gap in range(edit.start + 1, edit.end) if gap in self.inserted)
+            return next(lines, None) or next(gaps, None)
+        if edit.gap in self.inserted:
+            return self.inserted[edit.gap][0], edit.gap
         before, behind = self.deleted.get(edit.gap - 1), self.deleted.get(edit.gap)
-        return (before, edit.gap) if before and before == behind != subject else None
+        return (before[0], edit.gap) if before and before == behind else None
 
     def add(self, subject: str, edit: Edit) -> None:
         if isinstance(edit, Deletion):
-            self.deleted |= dict.fromkeys(range(edit.start, edit.end), subject)
+            self.deleted |= dict.fromkeys(range(edit.start, edit.end), (subject, edit))
         else:
-            self.inserted[edit.gap], self.inserter[edit.gap] = edit, subject
+            self.inserted[edit.gap] = (subject, edit)
 
 
 def claims(path: str, edits: dict[str, list[Edit]]) -> Claims:
@@ -132,9 +129,9 @@ def claims(path: str, edits: dict[str, list[Edit]]) -> Claims:
     found = Claims()
     for subject, own in edits.items():
         for edit in own:
-            if clash := found.other(subject, edit):
-                raise Refused(f"{path}: {clash[0]} and {subject} both change line {clash[1]} of the published file: make "
-                              "one subject of them, or move one edit")
+            if clash := found.clash(edit):
+                raise Refused(f"{path}: subjects {clash[0]} and {subject} both change line {clash[1]} of the published file: "
+                              "make one of them, or move one edit")
             found.add(subject, edit)
     return found
 
@@ -143,8 +140,9 @@ def applied(original: bytes, claimed: Claims) -> list[Line]:
     """The patched file."""
     found, own = [], lines_of(original)
     for number in range(len(own) + 1):
-        if insertion := claimed.inserted.get(number):
-            found += [Line(claimed.inserter[number], line) for line in insertion.lines]
+        if number in claimed.inserted:
+            subject, insertion = claimed.inserted[number]
+            found += [Line(subject, line) for line in insertion.lines]
         if number < len(own) and number not in claimed.deleted:
             found.append(Line(number, own[number]))
     return found

@@ -7,7 +7,7 @@ whether the folder is up to date by comparing the two.
 import shutil
 from pathlib import Path
 
-from crate_patches.patches import CRATES, PARTS, Patches, Tree, published, read_tree
+from crate_patches.patches import CRATES, PARTS, Patches, Tree, prune, published, read_tree
 from training.errors import Refused, listed
 
 SOURCE = Path("patches")
@@ -19,6 +19,10 @@ NEXT, LAST = (Path(f"{MADE}.{name}") for name in ("next", "last"))
 def update(discard: bool) -> str:
     """Brings the folder in line with patches/ and says what was done, if anything."""
     _remove(NEXT, LAST)
+    # Git leaves a folder without files where a subject was.
+    for crate in CRATES:
+        for subject in (SOURCE / crate).glob("*/"):
+            prune(subject)
     patches = Patches(SOURCE)
     if MADE.exists() and not discard:
         unrecorded, fits = _unrecorded(), patches.same(_applied())

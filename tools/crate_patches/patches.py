@@ -119,7 +119,7 @@ class Patches:
             if not file.exists() or file.read_bytes() != data:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
-        _prune(folder)
+        prune(folder)
 
     def _claims(self, crate: str, subjects: dict[str, Tree], original: Tree) -> dict[str, Claims]:
         """Who changes what of each published file that is edited."""
@@ -143,10 +143,10 @@ def check_names(crate: str, subject: str) -> None:
         raise Refused(f"{subject!r} is no name of a subject: small letters, digits and hyphens")
 
 
-def _prune(folder: Path) -> None:
+def prune(folder: Path) -> None:
     """Removes empty folders, this one included."""
     if folder.is_dir():
         for inner in folder.iterdir():
-            _prune(inner)
+            prune(inner)
         if not any(folder.iterdir()):
             folder.rmdir()

@@ -8,7 +8,10 @@ from training.errors import Refused
 
 
 def recorded(path: str, base: list[Line], others: Claims, subject: str, wanted: bytes) -> list[Edit]:
-    """What `subject` has to change so that `base`, the file with the edits of all others, becomes `wanted`."""
+    """What `subject` has to change so that `base`, the file with the edits of all others, becomes `wanted`.
+
+    The edits are added to the claims of the others.
+    """
     before, after = [line.text for line in base], lines_of(wanted)
     # Without its guess of what is noise: the lines that Rust has most, such as a lone brace, must match as well.
     compared = difflib.SequenceMatcher(None, before, after, autojunk=False)
@@ -19,9 +22,12 @@ def recorded(path: str, base: list[Line], others: Claims, subject: str, wanted: 
         for line in base[start:end]:
             if isinstance(line.origin, str):
                 raise _touches(path, first, subject, line.origin)
-        found += _deletions([line.origin for line in base[start:end]])
+        edits: list[Edit] = list(_deletions([line.origin for line in base[start:end]]))
         if first < last:
-            found.append(_insertion(path, base, others, subject, (start, end), (after, first, last)))
+            edits.append(_insertion(path, base, others, subject, (start, end), (after, first, last)))
+        for edit in edits:
+            others.add(subject, edit)
+        found += edits
     return found
 
 
@@ -46,7 +52,7 @@ def _insertion(path: str, base: list[Line], others: Claims, subject: str, replac
     for at, lines in _alignments(base, replaced, after[first:last]):
         for gap in _gaps(base, at):
             insertion = Insertion(gap, tuple(lines))
-            if not others.other(subject, insertion):
+            if not others.clash(insertion):
                 return insertion
     start, end = replaced
     neighbours = [line.origin for line in base[max(start - 1, 0):end + 1] if isinstance(line.origin, str)]
