@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Numbers that a Submessage may hold. Whoever counts, adds or walks ranges
 //! further on does so within these bounds, without overflow.
 

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Samples of one Reader that come in fragments.
 //!
 //! What is held is bounded by what was received, by the largest sample that

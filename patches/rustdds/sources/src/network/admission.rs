@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! Which datagrams are taken when only some networks may be used.
 //!
 //! Sockets are bound to all addresses, because a socket that is bound to one

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! How much is kept of what others say about themselves. Anybody can send an
 //! announcement, and every one that is believed costs memory and a message to it
 //! whenever something is announced here.

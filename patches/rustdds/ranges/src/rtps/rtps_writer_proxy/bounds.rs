@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! What is believed of a Writer's account of its samples. It tells of ranges in
 //! HEARTBEAT and GAP, and a wrong one must neither cost much nor make the Reader
 //! deaf.

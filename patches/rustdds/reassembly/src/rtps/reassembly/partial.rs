@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! One sample of which some fragments are here. It holds what has been
 //! received and nothing for what has only been announced.
 

@@ -1,3 +1,5 @@
+#![warn(warnings)]
+
 //! The largest sample that the Readers of a Topic take, and those that were
 //! larger.
 
