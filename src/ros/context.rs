@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use ros2_client::Context;
 use ros2_client::dds::rustdds::{self, DomainParticipantBuilder};
 
+use super::interface::Address;
+
 /// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
 /// setting is all it takes.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
@@ -16,11 +18,12 @@ const SEND_BUFFER_BYTES: usize = 8 << 20;
 ///
 /// # Errors
 /// No free ports, or no right to open sockets.
-pub(super) fn join(domain_id: u16, address: IpAddr, static_peers: Vec<IpAddr>) -> anyhow::Result<Context> {
+pub(super) fn join(domain_id: u16, address: Address, static_peers: Vec<IpAddr>) -> anyhow::Result<Context> {
     // The published crates have no such items, so no build can take them for the patched ones.
     tracing::debug!("ros2-client {}, rustdds {}", ros2_client::PATCHED_VERSION, rustdds::PATCHED_VERSION);
     let participant = DomainParticipantBuilder::new(domain_id)
-        .with_only_networks([address])
+        .with_only_networks([address.ip])
+        .accept_only_networks(address.is_exclusive())
         .socket_receive_buffer_size(RECEIVE_BUFFER_BYTES)
         .socket_send_buffer_size(SEND_BUFFER_BYTES)
         .build();

@@ -13,8 +13,9 @@ use ros2_client::{
 };
 use serde::Serialize;
 
-use super::camera::{Camera, CameraTopics, Hearing, Reading, Receiving};
+use super::camera::{Camera, CameraTopics, Hearing, MAX_PLAIN_MESSAGE_BYTES, Reading, Receiving};
 use super::diagnostics::DiagnosticsOut;
+use super::interface::Address;
 use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
@@ -42,7 +43,7 @@ pub struct Options {
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,
     /// The one address that DDS uses: see [`super::interface::choose`].
-    pub address: IpAddr,
+    pub address: Address,
     /// Hosts that the node announces itself to where multicast does not reach.
     pub static_peers: Vec<IpAddr>,
     /// Declared parameters and their rules.
@@ -104,7 +105,7 @@ impl Edge {
     pub fn open(options: Options) -> anyhow::Result<Self> {
         let Options { names, domain_id, address, static_peers, parameters, records, ended } = options;
         let context = context::join(domain_id, address, static_peers)?;
-        let (serving, watchdog) = watchdog::watch(&ended)?;
+        let (serving, watchdog) = watchdog::watch(&ended, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
         // The edge publishes /rosout itself (see `rosout`) and follows /clock under its remap rules.
@@ -299,7 +300,10 @@ impl Edge {
         };
         let image_qos = qos::camera(camera.reliability);
         let role = Role::Pictures(camera.index);
-        let images = self.subscription(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        let image_topic = self.topic(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        image_topic.limit_sample_size(camera.max_message_bytes);
+        let images = self.node.create_subscription(&image_topic, None);
+        let images = images.with_context(|| format!("cannot subscribe to {}", topics.image))?;
         // Best effort fits every publisher, and the next calibration replaces a lost one.
         let qos = qos::camera(Reliability::BestEffort);
         let role = Role::Input("calibration");
@@ -308,7 +312,7 @@ impl Edge {
         let queries =
             self.subscription(&query, ("geometry_msgs", "PointStamped"), &qos, Role::Input("query"))?;
         let ended = self.ended.clone();
-        let reading = Reading { images, infos, queries };
+        let reading = Reading { images, image_topic, infos, queries };
         let hearing = Hearing { on_frame, on_refused, on_query };
         let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
         self.receiving.push(receiving);
@@ -362,7 +366,10 @@ impl Edge {
         role: Role,
     ) -> anyhow::Result<Subscription<M>> {
         self.topic(name, message, qos, role)
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
+            .and_then(|topic| {
+                topic.limit_sample_size(MAX_PLAIN_MESSAGE_BYTES);
+                Ok(self.node.create_subscription(&topic, None)?)
+            })
             .with_context(|| format!("cannot subscribe to {name}"))
     }
 

@@ -13,6 +13,7 @@ pub mod interface;
 pub mod messages;
 pub mod names;
 pub mod parameters;
+mod place;
 pub mod publishers;
 mod qos;
 mod rosout;
