@@ -43,7 +43,7 @@ class Host:
         node.arguments = ["nsenter", "-t", str(self._holder.pid), "-n", *node.arguments]
         return node
 
-    def socket(self, address: str) -> socket.socket:
+    def socket(self, address: str, port: int = 0) -> socket.socket:
         """A UDP socket of this host."""
         made = []
 
@@ -53,7 +53,7 @@ class Host:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            made[0].bind((address, 0))
+            made[0].bind((address, port))
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join(PATIENCE_SECS)

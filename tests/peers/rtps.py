@@ -106,6 +106,11 @@ def endpoint(guid: bytes, topic: str, dds_type: str, *more: bytes) -> bytes:
     return PL_CDR_LE + b"".join((*parameters, *more)) + SENTINEL
 
 
+def discovery_port(domain: int, participant: int) -> int:
+    """Where a host's participant of that number hears of others."""
+    return 7400 + 250 * domain + 10 + 2 * participant
+
+
 class Ports:
     """Where a participant of this network namespace listens."""
 

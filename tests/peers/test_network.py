@@ -103,3 +103,26 @@ def test_networks_that_come_and_go_beside_it_are_nothing_to_a_node(hosts):
         until(lambda: len(node.stats()) > 30, "reports", log=node.tail)
         assert node.alive(), node.tail()
         assert node.stop() == 0, node.tail()
+
+
+def test_hosts_that_are_named_are_announced_to(hosts):
+    own, other = hosts
+    own.link(other, "one", "10.88.0.1", "10.88.0.2")
+    own.do(DEFAULT_ROUTE)
+    # What is for everybody does not come here: the sockets are bound to the address of their host.
+    first, last = (other.socket("10.88.0.2", rtps.discovery_port(domain(), participant)) for participant in (0, 31))
+    with own.node(remaps=(), env=NETWORK) as node:
+        node.report()
+        assert heard(first) == heard(last) == 0
+    with own.node(remaps=(), env=NETWORK | {"ROS_STATIC_PEERS": "10.88.0.9;10.88.0.2"}) as node:
+        for at in (first, last):
+            assert until(lambda: at_once(at), "an announcement", log=node.tail).startswith(b"RTPS")
+        assert node.stop() == 0, node.tail()
+
+
+def at_once(at) -> bytes | None:
+    """A datagram that is there."""
+    try:
+        return at.recv(1 << 16)
+    except BlockingIOError:
+        return None
