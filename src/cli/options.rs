@@ -47,7 +47,7 @@ const EXAMPLES: &str = "ROS arguments, between --ros-args and -- or the end:
       --log-level [LOGGER:=]LEVEL debug, info, warn, error
 
 Environment: ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY, ROS_AUTOMATIC_DISCOVERY_RANGE,
-RCUTILS_COLORIZED_OUTPUT, RUST_LOG
+ROS_STATIC_PEERS, RCUTILS_COLORIZED_OUTPUT, RUST_LOG
 
 Examples:
   pixio_node --model random:tiny --ros-args -r image:=/camera/image_raw

@@ -196,7 +196,13 @@ fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failu
         Some(advice) => table.warn("receive buffers", advice),
         None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p pictures"),
     }
-    let chosen = address(&config, environment);
+    let allowed = environment.allow();
+    if table.pass("environment", allowed.map_err(anyhow::Error::from)).is_none() {
+        return Ok(());
+    }
+    environment.warnings.iter().for_each(|text| table.warn("environment", text));
+    let static_peers = environment.peer_addresses(|text| table.warn("environment", text));
+    let chosen = address(&config, &environment);
     let Some(address) = table.pass("network", chosen.map_err(anyhow::Error::from)) else {
         return Ok(());
     };
@@ -209,8 +215,15 @@ fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failu
     let shared = Shared::new(config.cameras.len(), live, Arc::new(Clock::new(config.use_sim_time)));
     let board = Arc::new(board(&config, &shared, address, environment.domain_id));
     let full_name = names.fully_qualified();
-    let options =
-        Options { names, domain_id: environment.domain_id, address, parameters, records: None, ended };
+    let options = Options {
+        names,
+        domain_id: environment.domain_id,
+        address,
+        static_peers,
+        parameters,
+        records: None,
+        ended,
+    };
     let listened = Edge::open(options).and_then(|mut edge| {
         listen(table, &mut edge, (model, &config), (&shared, &board), &end).map(|()| edge)
     });
@@ -246,8 +259,12 @@ fn listen(
             shared.arrived(index, &frame);
             *last[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
         };
-        let CameraTopics { image, camera_info } =
-            edge.subscribe(Camera::new(index, camera), note, |_why| (), |_pixel| ())?;
+        let CameraTopics { image, camera_info } = edge.subscribe(
+            Camera::new(index, camera, config.max_image_pixels),
+            note,
+            |_why| (),
+            |_pixel| (),
+        )?;
         board.add_camera(CameraFacts { topic: image, camera_info, subscribed: Instant::now() });
     }
     if end.recv_timeout(LISTEN).is_ok() {

@@ -1,6 +1,5 @@
 //! What the node tells of itself, and what its services do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::commands::measure::reserved_mb;
@@ -11,6 +10,7 @@ use crate::geometry::Size;
 use crate::pipeline::Shared;
 use crate::ros::Services;
 use crate::ros::checks::ReceiveBuffers;
+use crate::ros::interface::Address;
 use crate::stages::heads::BasisKeeper;
 
 /// What the services do.
@@ -32,7 +32,7 @@ pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
 }
 
 /// What diagnostics are made of, before there is a model.
-pub(super) fn board(config: &Config, shared: &Shared, address: IpAddr, domain_id: u16) -> Board {
+pub(super) fn board(config: &Config, shared: &Shared, address: Address, domain_id: u16) -> Board {
     let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
     // The sockets were made with what is allowed now.
     let buffers = ReceiveBuffers::of_this_machine();

@@ -1,6 +1,5 @@
 //! The node: start in the order config, model, topics; stop in the opposite one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -11,7 +10,7 @@ use crate::commands::describe::{board, describe, services};
 use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
 use crate::commands::signals::Signals;
-use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
+use crate::config::{Config, EngineBuild, Live, Value, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
 use crate::engine::Engine;
 use crate::engine::swap::Swap;
@@ -19,9 +18,9 @@ use crate::logging::Log;
 use crate::pipeline::{self, Intake, Pipeline, Shared};
 use crate::report::{self, Reporter};
 use crate::ros::environment::{Discovery, Environment};
-use crate::ros::interface::{self, InterfaceError};
+use crate::ros::interface::{self, Address, InterfaceError};
 use crate::ros::names::Names;
-use crate::ros::{Camera, CameraTopics, Edge, Options, Parameters};
+use crate::ros::{Camera, CameraTopics, Declared, Edge, Options, Parameters};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
 
@@ -54,7 +53,11 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let listener = signals.notify(&ended)?;
     let stats_file = config.stats_file.as_deref().map(report::open).transpose().map_err(Failure::Setup)?;
 
-    let address = address(&config, environment).map_err(|err| Failure::Setup(err.into()))?;
+    environment.allow().map_err(|err| Failure::Setup(err.into()))?;
+    let address = address(&config, &environment).map_err(|err| Failure::Setup(err.into()))?;
+    let warn = |text: &String| tracing::warn!("{text}");
+    environment.warnings.iter().for_each(warn);
+    let static_peers = environment.peer_addresses(|text| warn(&text));
     let (records, said) = crossbeam_channel::bounded(ROSOUT_QUEUE);
     log.forward_to(records);
     let (parameters, live) = parameters(&values, log.clone());
@@ -62,7 +65,15 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let shared = Shared::new(config.cameras.len(), Arc::clone(&live), clock);
     let domain_id = environment.domain_id;
     let (records, for_edge) = (Some(said), ended.clone());
-    let options = Options { names: names.clone(), domain_id, address, parameters, records, ended: for_edge };
+    let options = Options {
+        names: names.clone(),
+        domain_id,
+        address,
+        static_peers,
+        parameters,
+        records,
+        ended: for_edge,
+    };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
     let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
@@ -111,7 +122,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let (pipeline, intakes) = started.map_err(Failure::Running)?;
     // Dropped before the pipeline: its threads end when the receive threads let go of the intakes.
     let mut edge = edge;
-    let topics = subscribe(&mut edge, &config.cameras, intakes, &shared, &board).map_err(Failure::Setup)?;
+    let topics = subscribe(&mut edge, &config, intakes, &shared, &board).map_err(Failure::Setup)?;
     tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
     let (reports, stop) = crossbeam_channel::bounded(0);
     let reporter = Reporter::new(shared, topics, config.stats_period_secs, stats_file);
@@ -140,16 +151,16 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
 /// Subscribes to every camera. Returns the names of their pictures' topics.
 fn subscribe(
     edge: &mut Edge,
-    cameras: &[CameraConfig],
+    config: &Config,
     intakes: Vec<Intake>,
     shared: &Shared,
     board: &Board,
 ) -> anyhow::Result<Vec<String>> {
     let mut topics = Vec::new();
-    for (index, (config, mut intake)) in cameras.iter().zip(intakes).enumerate() {
+    for (index, (camera, mut intake)) in config.cameras.iter().zip(intakes).enumerate() {
         let (mut refusals, queries) = (intake.refusals(), Arc::clone(&shared.queries));
         let found = edge.subscribe(
-            Camera::new(index, config),
+            Camera::new(index, camera, config.max_image_pixels),
             move |frame| {
                 // Main hears from the stage itself that the pipeline has ended.
                 let _ended = intake.push(frame);
@@ -165,11 +176,18 @@ fn subscribe(
 }
 
 /// The address that DDS uses; warns where the environment asks for what cannot be had.
-pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAddr, InterfaceError> {
+pub(super) fn address(config: &Config, environment: &Environment) -> Result<Address, InterfaceError> {
     let address = interface::choose(config.network_interface, environment.is_loopback_only())?;
     if environment.discovery == Discovery::Off {
         tracing::warn!("ROS_AUTOMATIC_DISCOVERY_RANGE=OFF: this node is still found on this machine");
-    } else if environment.is_loopback_only() && !address.is_loopback() {
+    } else if address.ip.is_loopback()
+        && !environment.is_loopback_only()
+        && !environment.static_peers.is_empty()
+    {
+        tracing::warn!(
+            "ROS_STATIC_PEERS: {address} reaches no other machine; network_interface names an address that does"
+        );
+    } else if environment.is_loopback_only() && !address.ip.is_loopback() {
         tracing::warn!(
             "network_interface: {address} outweighs the environment, which asks for this machine alone"
         );
@@ -181,8 +199,12 @@ pub(super) fn address(config: &Config, environment: Environment) -> Result<IpAdd
 pub(super) fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
+    let declared = |(name, value): (&str, &Value)| {
+        let descriptor = live.descriptor(name);
+        Declared { name: name.to_owned(), value: value.clone(), descriptor }
+    };
     let parameters = Parameters {
-        declared: values.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+        declared: values.iter().map(declared).collect(),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };

@@ -178,18 +178,34 @@ impl Live {
         if !parameter.at_run_time {
             return Err(format!("`{name}` is read at start; restart the node with -p {name}:=VALUE"));
         }
-        match (name, &checked, self.max_rates.first()) {
-            ("max_rate", _, Some((of_first, _))) if of_first != name => {
-                return Err(format!("with several cameras each has its own `max_rate`: set {of_first}"));
-            }
-            ("min_depth", Value::Double(min), _) => depth_range(*min, self.max_depth.get())?,
-            ("max_depth", Value::Double(max), _) => depth_range(self.min_depth.get(), *max)?,
+        if let Some(of_first) = self.rate_instead_of(name) {
+            return Err(format!("with several cameras each has its own `max_rate`: set {of_first}"));
+        }
+        match (name, &checked) {
+            ("min_depth", Value::Double(min)) => depth_range(*min, self.max_depth.get())?,
+            ("max_depth", Value::Double(max)) => depth_range(self.min_depth.get(), *max)?,
             _ => {}
         }
         Ok(checked)
     }
 
-    fn find(&self, name: &str) -> Option<&'static Parameter> {
+    /// Whether the parameter of that name may change now.
+    pub(super) fn is_changeable(&self, name: &str, parameter: &Parameter) -> bool {
+        parameter.at_run_time && self.rate_instead_of(name).is_none()
+    }
+
+    /// The rate of the first of several cameras where `name` is the one of all.
+    fn rate_instead_of(&self, name: &str) -> Option<&str> {
+        let (of_first, _) = self.max_rates.first()?;
+        (name == "max_rate" && of_first != name).then_some(of_first)
+    }
+
+    /// Names of all parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.at_start.iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&'static Parameter> {
         // Whether there is such a camera, the values at start know.
         let of_camera = || parameters::find_of_camera(name).filter(|_| self.at_start.get(name).is_some());
         parameters::find(name).or_else(|| of_camera().map(|(_, parameter)| parameter))

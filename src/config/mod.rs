@@ -2,6 +2,7 @@
 //! default is in [`parameters`]; what a [`Config`] holds cannot be wrong later.
 
 mod choices;
+mod descriptor;
 mod error;
 pub mod files;
 mod kind;
@@ -20,6 +21,7 @@ pub use choices::{
     Choice, DepthResolution, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel,
     NetworkInterface, Precision, Reliability, ResizeFilter, Upsampling,
 };
+pub use descriptor::{Descriptor, Range};
 pub use error::ConfigError;
 pub use live::{DepthLimits, Live, Outputs};
 pub use settings::{Origin, Place, Settings, Values};

@@ -8,9 +8,11 @@ use anyhow::bail;
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt, pin_mut, select_biased};
+use ros2_client::dds::rustdds::Topic as DdsTopic;
 use ros2_client::{ReadError, Subscription};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 use serde_bytes::Bytes;
+use smol::Timer;
 
 use super::calibration::calibration;
 use super::checks::receive_buffer_advice;
@@ -25,6 +27,8 @@ use crate::stages::camera::{Frame, Header, Picture, Raster};
 
 /// Least time between two warnings about the same trouble.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
+/// Time between two looks at what DDS has passed over.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// A camera to subscribe to.
 pub struct Camera {
@@ -36,15 +40,31 @@ pub struct Camera {
     pub transport: ImageTransport,
     /// What is asked of the publisher.
     pub reliability: Reliability,
+    /// Bytes of the largest message on the picture topic.
+    pub max_message_bytes: usize,
     /// Buffers for the pictures' bytes.
     pub pool: Pool,
 }
 
+/// Bytes of the largest pixel, twice: rows may have padding, and what is a little too large is refused by name.
+const MAX_PIXEL_BYTES: u64 = 2 * 8;
+/// Of a message without pixels, generously.
+pub(super) const MAX_PLAIN_MESSAGE_BYTES: usize = 64 << 10;
+
 impl Camera {
-    /// The camera with this index and configuration.
-    pub fn new(index: usize, config: &CameraConfig) -> Self {
+    /// The camera with this index and configuration, whose pictures may have so many pixels.
+    pub fn new(index: usize, config: &CameraConfig, max_image_pixels: u64) -> Self {
         let CameraConfig { transport, reliability, .. } = *config;
-        Self { index, prefix: config.prefix(), transport, reliability, pool: Pool::default() }
+        let pixels = usize::try_from(max_image_pixels.saturating_mul(MAX_PIXEL_BYTES)).unwrap_or(usize::MAX);
+        let max_message_bytes = pixels.saturating_add(MAX_PLAIN_MESSAGE_BYTES);
+        Self {
+            index,
+            prefix: config.prefix(),
+            transport,
+            reliability,
+            max_message_bytes,
+            pool: Pool::default(),
+        }
     }
 }
 
@@ -129,6 +149,8 @@ impl<'de> DeserializeSeed<'de> for CopyOut {
 /// What one receive thread reads.
 pub(super) struct Reading {
     pub(super) images: Subscription<Sample>,
+    /// Topic of `images`, which counts what was too large.
+    pub(super) image_topic: DdsTopic,
     pub(super) infos: Subscription<CameraInfo>,
     pub(super) queries: Subscription<PointStamped>,
 }
@@ -186,7 +208,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
     mut hearing: Hearing<F, R, Q>,
     stopped: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let Reading { images, infos, queries } = reading;
+    let Reading { images, image_topic, infos, queries } = reading;
     let samples = images.async_stream_seed(CopyOut { transport: camera.transport, pool: camera.pool });
     let (infos, queries) = (infos.async_stream(), queries.async_stream());
     let mut stopped = stopped.fuse();
@@ -194,6 +216,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
     let (mut newest_info, projection) = (None, Projection::of_topic(&topics.image));
     let (bad_info, bad_query) = (Throttle::new(BETWEEN_WARNINGS), Throttle::new(BETWEEN_WARNINGS));
     let mut buffers = Buffers::default();
+    let (mut n_oversized, mut looks) = (0, StreamExt::fuse(Timer::interval(BETWEEN_LOOKS)));
     loop {
         // Calibration first: a frame gets what was sent before it.
         select_biased! {
@@ -216,6 +239,16 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
                 }
                 Err(err) => bail!("query: {err}"),
             },
+            _ = looks.select_next_some() => {
+                let n = image_topic.n_oversized_samples();
+                for _ in n_oversized..n {
+                    (hearing.on_refused)(&format!(
+                        "it has more than {} bytes, which max_image_pixels rules out",
+                        camera.max_message_bytes
+                    ));
+                }
+                n_oversized = n;
+            }
             sample = samples.select_next_some() => match sample {
                 Ok((sample, _)) => {
                     buffers.check(&topics.image, sample.picture.n_bytes());

@@ -1,19 +1,21 @@
 //! The node in the ROS graph: what it reads, writes and says there.
 
+mod time;
+
 use std::net::IpAddr;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::Receiver;
-use futures::{StreamExt, pin_mut};
 use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
 use ros2_client::{
     Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher, Subscription,
 };
 use serde::Serialize;
 
-use super::camera::{Camera, CameraTopics, Hearing, Reading, Receiving};
+use super::camera::{Camera, CameraTopics, Hearing, MAX_PLAIN_MESSAGE_BYTES, Reading, Receiving};
 use super::diagnostics::DiagnosticsOut;
+use super::interface::Address;
 use super::messages::{Header, LabelInfo, Time};
 use super::names::Names;
 use super::parameters::Parameters;
@@ -41,7 +43,9 @@ pub struct Options {
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,
     /// The one address that DDS uses: see [`super::interface::choose`].
-    pub address: IpAddr,
+    pub address: Address,
+    /// Hosts that the node announces itself to where multicast does not reach.
+    pub static_peers: Vec<IpAddr>,
     /// Declared parameters and their rules.
     pub parameters: Parameters,
     /// Log records for `/rosout`; `None` publishes none.
@@ -99,13 +103,14 @@ impl Edge {
     /// # Errors
     /// An impossible name, or DDS without ports or threads.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        let Options { names, domain_id, address, parameters, records, ended } = options;
-        let context = context::join(domain_id, address)?;
-        let (serving, watchdog) = watchdog::watch(&ended)?;
+        let Options { names, domain_id, address, static_peers, parameters, records, ended } = options;
+        let context = context::join(domain_id, address, static_peers)?;
+        let (serving, watchdog) = watchdog::watch(&ended, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
-        // The edge publishes /rosout itself: see `rosout`.
-        let (options, gate) = parameters.declare(NodeOptions::new().enable_rosout(false));
+        // The edge publishes /rosout itself (see `rosout`) and follows /clock under its remap rules.
+        let options = NodeOptions::new().enable_rosout(false).follow_clock(false);
+        let (options, gate) = parameters.declare(options);
         let node = context.new_node(node_name, options);
         let mut node = node.with_context(|| format!("cannot create the node {}", names.fully_qualified()))?;
         gate.open();
@@ -261,30 +266,6 @@ impl Edge {
         Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
     }
 
-    /// Has `clock` follow `/clock`.
-    ///
-    /// # Errors
-    /// A remap rule that leads to an impossible name, or DDS out of resources.
-    pub fn follow_time(&mut self, clock: Arc<Clock>) -> anyhow::Result<()> {
-        let name = self.names.resolve("/clock")?;
-        let qos = qos::camera(Reliability::BestEffort);
-        let times: Subscription<Time> =
-            self.subscription(&name, ("rosgraph_msgs", "Clock"), &qos, Role::Input("time"))?;
-        self.executor
-            .spawn(async move {
-                let times = times.async_stream();
-                pin_mut!(times);
-                while let Some(time) = times.next().await {
-                    // What is no time is passed over; the next comes soon.
-                    if let Ok((time, _)) = time {
-                        clock.tell(time.nanos());
-                    }
-                }
-            })
-            .detach();
-        Ok(())
-    }
-
     /// Offers the services.
     ///
     /// # Errors
@@ -319,7 +300,10 @@ impl Edge {
         };
         let image_qos = qos::camera(camera.reliability);
         let role = Role::Pictures(camera.index);
-        let images = self.subscription(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        let image_topic = self.topic(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
+        image_topic.limit_sample_size(camera.max_message_bytes);
+        let images = self.node.create_subscription(&image_topic, None);
+        let images = images.with_context(|| format!("cannot subscribe to {}", topics.image))?;
         // Best effort fits every publisher, and the next calibration replaces a lost one.
         let qos = qos::camera(Reliability::BestEffort);
         let role = Role::Input("calibration");
@@ -328,7 +312,7 @@ impl Edge {
         let queries =
             self.subscription(&query, ("geometry_msgs", "PointStamped"), &qos, Role::Input("query"))?;
         let ended = self.ended.clone();
-        let reading = Reading { images, infos, queries };
+        let reading = Reading { images, image_topic, infos, queries };
         let hearing = Hearing { on_frame, on_refused, on_query };
         let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
         self.receiving.push(receiving);
@@ -382,7 +366,10 @@ impl Edge {
         role: Role,
     ) -> anyhow::Result<Subscription<M>> {
         self.topic(name, message, qos, role)
-            .and_then(|topic| Ok(self.node.create_subscription(&topic, None)?))
+            .and_then(|topic| {
+                topic.limit_sample_size(MAX_PLAIN_MESSAGE_BYTES);
+                Ok(self.node.create_subscription(&topic, None)?)
+            })
             .with_context(|| format!("cannot subscribe to {name}"))
     }
 

@@ -1,6 +1,7 @@
 //! Which network address DDS uses. It is exactly one: a peer that learns of two sends every
 //! datagram to both, and large pictures then drown in their own copies.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::NetworkInterface;
@@ -24,38 +25,92 @@ pub enum InterfaceError {
     },
 }
 
+/// The address that DDS uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// Why this one.
+    pub why: Why,
+}
+
+/// Why an address was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// `network_interface` names it.
+    Configured,
+    /// The environment asks for this machine alone.
+    Localhost,
+    /// The default route has it.
+    DefaultRoute,
+    /// There is no default route.
+    NoNetwork,
+}
+
+impl Address {
+    /// Whether every other network is excluded.
+    pub fn is_exclusive(&self) -> bool {
+        matches!(self.why, Why::Configured | Why::Localhost)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip.fmt(f)
+    }
+}
+
 /// The address for `setting`: with `auto` that of the default route, or loopback when there is
 /// none or `localhost` is asked for.
 ///
 /// # Errors
 /// An address that this machine lacks (DDS runs over IPv4), naming the ones it has.
-pub fn choose(setting: NetworkInterface, localhost: bool) -> Result<IpAddr, InterfaceError> {
+pub fn choose(setting: NetworkInterface, localhost: bool) -> Result<Address, InterfaceError> {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let addresses = ipv4_addresses()?;
+    let found = own_addresses()?;
     match setting {
-        NetworkInterface::Auto if localhost => Ok(loopback),
+        NetworkInterface::Auto if localhost => Ok(Address { ip: loopback, why: Why::Localhost }),
         NetworkInterface::Auto => {
-            // A machine without this file has no IPv4 routes.
-            let routes = std::fs::read_to_string(ROUTES).unwrap_or_default();
-            let of_interface = |name: &str| addresses.iter().find(|(owner, _)| owner == name);
-            let found = default_interface(&routes).and_then(of_interface);
-            Ok(found.map_or(loopback, |(_, address)| *address))
+            Ok(of_default_route(&found).map_or(Address { ip: loopback, why: Why::NoNetwork }, |ip| Address {
+                ip,
+                why: Why::DefaultRoute,
+            }))
         }
-        NetworkInterface::Address(wanted) if addresses.iter().any(|(_, address)| *address == wanted) => {
-            Ok(wanted)
+        NetworkInterface::Address(wanted) if found.iter().any(|own| own.ip == wanted) => {
+            Ok(Address { ip: wanted, why: Why::Configured })
         }
         NetworkInterface::Address(wanted) => {
-            let found: Vec<_> =
-                addresses.iter().map(|(name, address)| format!("{address} ({name})")).collect();
+            let found: Vec<_> = found.iter().map(|own| format!("{} ({})", own.ip, own.interface)).collect();
             Err(InterfaceError::Absent { wanted, found: found.join(", ") })
         }
     }
 }
 
-fn ipv4_addresses() -> std::io::Result<Vec<(String, IpAddr)>> {
-    let interfaces = if_addrs::get_if_addrs()?;
-    let addresses = interfaces.into_iter().map(|interface| (interface.name.clone(), interface.ip()));
-    Ok(addresses.filter(|(_, address)| address.is_ipv4()).collect())
+/// An IPv4 address of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnAddress {
+    pub(super) ip: IpAddr,
+    /// Name of its interface.
+    pub(super) interface: String,
+    /// Number of its interface: another one when that was made anew.
+    pub(super) index: Option<u32>,
+}
+
+pub(super) fn own_addresses() -> std::io::Result<Vec<OwnAddress>> {
+    let addresses = if_addrs::get_if_addrs()?.into_iter().map(|found| OwnAddress {
+        ip: found.ip(),
+        index: found.index,
+        interface: found.name,
+    });
+    Ok(addresses.filter(|own| own.ip.is_ipv4()).collect())
+}
+
+/// The address of the default route among those `found`.
+pub(super) fn of_default_route(found: &[OwnAddress]) -> Option<IpAddr> {
+    // A machine without this file has no IPv4 routes.
+    let routes = std::fs::read_to_string(ROUTES).unwrap_or_default();
+    let interface = default_interface(&routes)?;
+    found.iter().find(|own| own.interface == interface).map(|own| own.ip)
 }
 
 /// Interface of the default route with the lowest metric.

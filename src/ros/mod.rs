@@ -13,6 +13,7 @@ pub mod interface;
 pub mod messages;
 pub mod names;
 pub mod parameters;
+mod place;
 pub mod publishers;
 mod qos;
 mod rosout;
@@ -22,5 +23,5 @@ mod watchdog;
 
 pub use camera::{Camera, CameraTopics};
 pub use edge::{Edge, Made, Options, Services};
-pub use parameters::{Parameters, Rule};
+pub use parameters::{Declared, Parameters, Rule};
 pub use publishers::Publishers;

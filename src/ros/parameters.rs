@@ -3,17 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ros2_client::parameters::{NumericRange, ParameterDescriptor, ParameterType};
 use ros2_client::{NodeOptions, ParameterValue};
 
-use crate::config::Value;
+use crate::config::{Descriptor, Range, Value};
 
 /// Judges or carries out a change of the parameter `name`. Errors reach whoever asked, word for word.
 pub type Rule = Box<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 
+/// A parameter of a node.
+pub struct Declared {
+    /// What it is called.
+    pub name: String,
+    /// Its value at start.
+    pub value: Value,
+    /// What `ros2 param describe` tells.
+    pub descriptor: Option<Descriptor>,
+}
+
 /// What a node declares, and what `ros2 param set` may do.
 pub struct Parameters {
-    /// Every parameter with its value at start.
-    pub declared: Vec<(String, Value)>,
+    /// Every parameter.
+    pub declared: Vec<Declared>,
     /// Whether a change is allowed.
     pub check: Rule,
     /// Carries out a change that `check` allows.
@@ -34,8 +45,12 @@ impl Parameters {
     /// Adds the parameters and their rules to `options`.
     pub(super) fn declare(self, options: NodeOptions) -> (NodeOptions, Gate) {
         let is_open = Arc::new(AtomicBool::new(false));
-        let declare = |options: NodeOptions, (name, value): (String, Value)| {
-            options.declare_parameter(&name, ros_from_ours(value))
+        let declare = |options: NodeOptions, Declared { name, value, descriptor }| {
+            let options = options.declare_parameter(&name, ros_from_ours(value));
+            match descriptor {
+                Some(descriptor) => options.describe_parameter(described(name, descriptor)),
+                None => options,
+            }
         };
         let options = self.declared.into_iter().fold(options, declare);
         let options = options
@@ -57,6 +72,29 @@ fn gated(rule: Rule, is_open: Arc<AtomicBool>) -> RosRule {
             None => Err(format!("{name} cannot be unset")),
         }
     })
+}
+
+fn described(name: String, descriptor: Descriptor) -> ParameterDescriptor {
+    let Descriptor { description, constraints, range, is_read_only } = descriptor;
+    ParameterDescriptor {
+        name,
+        // The library fills in that of the value.
+        param_type: ParameterType::NotSet,
+        description,
+        additional_constraints: constraints,
+        read_only: is_read_only,
+        dynamic_typing: false,
+        range: match range {
+            None => NumericRange::NotSpecified,
+            Some(Range::Integer(from_value, to_value)) => {
+                NumericRange::IntegerRange { from_value, to_value, step: 1 }
+            }
+            // No step: every number between.
+            Some(Range::Double(from_value, to_value)) => {
+                NumericRange::FloatingPointRange { from_value, to_value, step: 0.0 }
+            }
+        },
+    }
 }
 
 fn ros_from_ours(value: Value) -> ParameterValue {

@@ -1,6 +1,7 @@
 //! Services of the node: each request is answered by a function, on the thread that spins.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Future, StreamExt};
@@ -8,6 +9,10 @@ use ros2_client::qos::{Durability, History, WhenFull};
 use ros2_client::{Message, Name, Node, QosProfile, ServiceMapping, ServiceTypeName};
 
 use super::messages::{SetBoolRequest, SetBoolResponse, TriggerRequest, TriggerResponse};
+use crate::logging::Throttle;
+
+/// Between two warnings of requests that a service does not answer.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
 /// What a service did, or why it did not, for who asked.
 pub type Answer = Result<String, String>;
@@ -58,14 +63,14 @@ where
     let qos = QosProfile::subscription_default()
         .history(History::KeepLast { depth: 10 })
         .durability(Durability::Volatile)
-        .reliability_reliable(WhenFull::Wait(std::time::Duration::from_millis(100)));
+        .reliability_reliable(WhenFull::Wait(Duration::from_millis(100)));
     let kind = ServiceTypeName::new("std_srvs", service);
     let full_name = Name::parse(name).with_context(failed)?;
-    // Fast DDS maps services so; Cyclone's way is another.
     let server = node
-        .create_server::<Q, A>(ServiceMapping::Enhanced, &full_name, &kind, qos.clone(), qos)
+        .create_server::<Q, A>(ServiceMapping::ByVendor, &full_name, &kind, qos.clone(), qos)
         .with_context(failed)?;
     let name = name.to_owned();
+    let throttle = Throttle::new(BETWEEN_WARNINGS);
     Ok(async move {
         let mut requests = pin!(server.receive_request_stream());
         while let Some(request) = requests.next().await {
@@ -75,8 +80,11 @@ where
                 }
                 Err(err) => Err(err.to_string()),
             };
-            if let Err(err) = sent {
-                tracing::warn!("{name}: a request was not answered: {err}");
+            // Whoever can call can call again and again.
+            if let Err(err) = sent
+                && let Some(more) = throttle.admit()
+            {
+                tracing::warn!("{name}: a request was not answered ({more} more before it): {err}");
             }
         }
     })

@@ -1,7 +1,7 @@
 //! Watches the graph: which outputs somebody reads, and which peers cannot be served because of
 //! their QoS.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,7 +160,8 @@ impl Peers {
                 }
             }
         }
-        self.names.retain(|gid| readers.iter().chain(&writers).any(|peer| peer.gid == *gid));
+        let there: HashSet<Gid> = readers.iter().chain(&writers).map(|peer| peer.gid).collect();
+        self.names.retain(|gid| there.contains(gid));
         // A peer that comes back is told of again.
         self.misfits = told;
         (wanted.into_iter().map(Topics::from_iter).collect(), facts)

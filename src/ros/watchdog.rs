@@ -1,5 +1,5 @@
-//! Watches that DDS lives. The library's threads can end or hang without a word, and a node without them is deaf and
-//! mute; a launch file can only start it again when it ends.
+//! Watches that DDS lives and can be reached. The library's threads can end or hang without a word, and the network can
+//! go or come. A node is deaf and mute then; a launch file can only start it again when it ends.
 //!
 //! Time is counted in the watchdog's own ticks: a process that is suspended has none. A thread that waits for the
 //! processor is alive.
@@ -15,6 +15,8 @@ use anyhow::{anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use nix::errno::Errno;
 
+use super::interface::Address;
+use super::place::Place;
 use crate::console;
 use crate::runtime::thread::Stage;
 
@@ -46,16 +48,16 @@ pub(super) struct Watchdog {
     stage: Stage,
 }
 
-/// Watches DDS, whose participant has been made. When DDS dies, `ended` hears of it and [`Watchdog::join`] says why. A
+/// Watches DDS, whose participant has been made and uses `address`. When DDS dies, `ended` hears of it and [`Watchdog::join`] says why. A
 /// node that does not stop within a bound then, because it waits for DDS, is ended here, with the reason in the log.
 ///
 /// # Errors
 /// No thread is left.
-pub(super) fn watch(ended: &mpsc::Sender<()>) -> anyhow::Result<(Serving, Watchdog)> {
+pub(super) fn watch(ended: &mpsc::Sender<()>, address: Address) -> anyhow::Result<(Serving, Watchdog)> {
     let ((serving, served), (left, leaving)) = (bounded(0), bounded(0));
     let notice = ended.clone();
     let stage = Stage::spawn("watchdog", ended.clone(), move || {
-        let died = serve(&served, &leaving);
+        let died = serve(address, &served, &leaving);
         let n_ticks = match &died {
             Ok(()) => LEAVING,
             Err(_) => {
@@ -85,14 +87,22 @@ impl Watchdog {
     }
 }
 
-/// Looks at the threads once a tick until one of the senders is gone.
-fn serve(served: &Receiver<Infallible>, leaving: &Receiver<Infallible>) -> anyhow::Result<()> {
+/// Looks at the threads and at the address once a tick until one of the senders is gone.
+fn serve(
+    address: Address,
+    served: &Receiver<Infallible>,
+    leaving: &Receiver<Infallible>,
+) -> anyhow::Result<()> {
     let mut threads = THREADS.map(Thread::new);
+    let mut place = Place::new(address);
     loop {
         select! {
             recv(served) -> _ => return Ok(()),
             recv(leaving) -> _ => return Ok(()),
-            default(TICK) => threads.iter_mut().try_for_each(|thread| thread.look(Path::new(TASKS)))?,
+            default(TICK) => {
+                threads.iter_mut().try_for_each(|thread| thread.look(Path::new(TASKS)))?;
+                place.look()?;
+            }
         }
     }
 }

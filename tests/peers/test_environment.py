@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pictures
 import pytest
-from node_process import Node
+from node_process import Node, run
 from peer import Peer
 from rig import Rig
 from waiting import PATIENCE_SECS
@@ -75,3 +75,32 @@ def test_a_node_kept_to_localhost_serves_peers_there(monkeypatch, default_route,
     finally:
         rig.close()
         peer.close()
+
+
+# What other nodes heed and this one does not.
+IN_VAIN = {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", "ROS_DISCOVERY_SERVER": "10.0.0.1:11811", "ROS_SECURITY_ENABLE": "true",
+           "ROS_DISTRO": "humble", "ROS_STATIC_PEERS": "no.such.host.invalid"}
+
+
+def test_what_the_environment_asks_for_in_vain_is_one_warning_each():
+    with Node(remaps=(), env=IN_VAIN) as node:
+        node.report()
+        warnings = [line for line in node.output.lines if "[WARN]" in line]
+        assert node.stop() == 0, node.tail()
+    for name in IN_VAIN:
+        assert sum(f": {name}" in line for line in warnings) == 1, (name, warnings)
+    assert len(warnings) == len(IN_VAIN), warnings
+    # The library's advice is about builds of the library.
+    assert not any("features" in line or "[ERROR]" in line for line in node.output.lines), node.tail()
+
+    rows = [line for line in run("check", "--model", "random:tiny", **IN_VAIN).stdout.splitlines() if " environment " in line]
+    texts = [line.split("pixio_node]: ")[1] for line in warnings]
+    assert [row.split(maxsplit=2)[2] for row in rows] == texts and all(row.startswith("WARN") for row in rows), rows
+
+
+@pytest.mark.parametrize(("command", "code"), [("run", 2), ("check", 1)])
+def test_enforced_security_stops_the_start(command, code):
+    ended = run(command, "--model", "random:tiny", ROS_SECURITY_ENABLE="true", ROS_SECURITY_STRATEGY="Enforce")
+    assert ended.returncode == code, ended
+    assert "ROS_SECURITY_STRATEGY=Enforce asks for DDS security" in ended.stdout + ended.stderr, ended
+    assert "joined" not in ended.stdout + ended.stderr

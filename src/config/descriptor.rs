@@ -1,0 +1,132 @@
+//! What tools show of a parameter besides its value.
+
+use super::kind::Kind;
+use super::live::Live;
+use super::parameters::{self, Parameter};
+
+/// What is to be known of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Descriptor {
+    /// What it means, and its unit.
+    pub description: String,
+    /// What it may be, in words; empty where the range says it all.
+    pub constraints: String,
+    /// What a number may be.
+    pub range: Option<Range>,
+    /// Whether it keeps the value of the start.
+    pub is_read_only: bool,
+}
+
+/// The least and the greatest value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Range {
+    /// Of whole numbers.
+    Integer(i64, i64),
+    /// Of numbers.
+    Double(f64, f64),
+}
+
+impl Live {
+    /// The descriptor of the parameter `name`; `None` where there is no such parameter.
+    pub fn descriptor(&self, name: &str) -> Option<Descriptor> {
+        let parameter = self.find(name)?;
+        let description = match parameters::find_of_camera(name) {
+            Some((camera, _)) => format!("Camera {camera}: {}", parameter.description()),
+            None => parameter.description(),
+        };
+        let range = parameter.kind.range();
+        let constraints =
+            if range.is_some() { String::new() } else { format!("valid is {}", parameter.valid()) };
+        Some(Descriptor {
+            description,
+            constraints,
+            range,
+            is_read_only: !self.is_changeable(name, parameter),
+        })
+    }
+}
+
+impl Parameter {
+    fn description(&self) -> String {
+        match self.unit {
+            "" => self.doc.to_owned(),
+            unit => format!("{} Unit: {unit}.", self.doc),
+        }
+    }
+}
+
+impl Kind {
+    fn range(&self) -> Option<Range> {
+        match *self {
+            Self::Integer(min, max) => Some(Range::Integer(min, max)),
+            Self::Double(min, max) => Some(Range::Double(min, max)),
+            Self::Bool | Self::Choice(_) | Self::Text(..) | Self::WordOrInteger(..) | Self::Names(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{Origin, Settings, Values};
+    use super::super::value::Value;
+    use super::*;
+
+    fn live(cameras: &[&str]) -> Live {
+        let mut settings = Settings::default();
+        settings.set("model", Value::String("random:tiny".into()), Origin::Default);
+        let names = cameras.iter().map(|&name| name.to_owned()).collect();
+        settings.set("cameras", Value::StringArray(names), Origin::Default);
+        Live::new(Values::new(&settings).unwrap(), |_| ())
+    }
+
+    fn check(cameras: &[&str], name: &str, expect: &str) {
+        let found = live(cameras).descriptor(name).map(|found| {
+            let Descriptor { description, constraints, range, is_read_only } = found;
+            let sentence = description.split_once('.').map(|(first, _)| first.to_owned()).unwrap_or_default();
+            format!("{sentence} | {constraints} | {range:?} | {is_read_only}")
+        });
+        assert_eq!(found.unwrap_or_default(), expect);
+    }
+
+    #[test]
+    fn a_descriptor_says_what_the_table_says() {
+        let rate = "Most frames per second that are taken from a camera";
+        check(&[], "max_rate", &format!("{rate} |  | Some(Double(0.0, 1000.0)) | false"));
+        check(
+            &[],
+            "batch_max",
+            "Most pictures of several cameras that go through the model at once |  | Some(Integer(1, 64)) | true",
+        );
+        check(
+            &[],
+            "log_level",
+            "Least severity that is logged, to stderr and to /rosout | valid is debug, info, warn or error | None | false",
+        );
+        check(
+            &[],
+            "layer",
+            "Block whose tokens become the features, counted from 1 | valid is last or a whole number from 1 | None | true",
+        );
+        check(&[], "nonsense", "");
+        check(&[], "front.max_rate", "");
+        check(&["front"], "max_rate", &format!("{rate} |  | Some(Double(0.0, 1000.0)) | true"));
+        check(
+            &["front"],
+            "front.max_rate",
+            &format!("Camera front: {rate} |  | Some(Double(0.0, 1000.0)) | false"),
+        );
+    }
+
+    #[test]
+    fn a_unit_is_part_of_the_description() {
+        let found = live(&[]).descriptor("max_age").unwrap();
+        assert!(found.description.ends_with(" Unit: s."), "{}", found.description);
+    }
+
+    #[test]
+    fn every_declared_parameter_has_a_descriptor() {
+        let live = live(&["front", "rear"]);
+        let lacking: Vec<_> = live.names().filter(|name| live.descriptor(name).is_none()).collect();
+        assert!(lacking.is_empty(), "{lacking:?}");
+    }
+}

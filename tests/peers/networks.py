@@ -1,0 +1,80 @@
+"""Hosts with networks of their own: namespaces that a test makes, and links between them."""
+
+import ctypes
+import os
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from node_process import Node, end_with_parent
+from waiting import PATIENCE_SECS, until
+
+CLONE_NEWNET = 0x40000000
+
+
+class Host:
+    """A network namespace with its loopback up, which lasts until `close`."""
+
+    def __init__(self):
+        self._holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && echo made && exec sleep infinity"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=end_with_parent)
+        if self._holder.stdout.readline() != "made\n":
+            pytest.skip("no network namespace can be made here")
+
+    def close(self):
+        self._holder.kill()
+        self._holder.wait(PATIENCE_SECS)
+
+    def do(self, command: str):
+        """Runs lines of `ip`."""
+        subprocess.run(["nsenter", "-t", str(self._holder.pid), "-n", "sh", "-ec", command], check=True, timeout=PATIENCE_SECS)
+
+    def link(self, other: "Host", name: str, own: str, others: str):
+        """A cable to another host, with an address of a /24 at each end."""
+        self.do(f"ip link add {name} type veth peer name {name} netns {other._holder.pid}")
+        for host, address in ((self, own), (other, others)):
+            host.do(f"ip address add {address}/24 dev {name}; ip link set {name} up")
+
+    def node(self, **options) -> Node:
+        """A node that is to run here."""
+        node = Node(**options)
+        node.arguments = ["nsenter", "-t", str(self._holder.pid), "-n", *node.arguments]
+        return node
+
+    def socket(self, address: str, port: int = 0) -> socket.socket:
+        """A UDP socket of this host."""
+        made = []
+
+        def enter():
+            # A thread has a namespace of its own, and a socket stays in the one where it was made.
+            with Path(f"/proc/{self._holder.pid}/ns/net").open() as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            made[0].bind((address, port))
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join(PATIENCE_SECS)
+        made[0].setblocking(False)
+        return made[0]
+
+
+def heard(at: socket.socket) -> int:
+    """Datagrams that have come to a socket since the last call."""
+    n = 0
+    while True:
+        try:
+            at.recv(1 << 16)
+        except BlockingIOError:
+            return n
+        n += 1
+
+
+def wait_heard(at: socket.socket, log):
+    until(lambda: heard(at), "an answer", log=log)
+
+
+def domain() -> int:
+    return int(os.environ["ROS_DOMAIN_ID"])
