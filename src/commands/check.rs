@@ -7,7 +7,6 @@ use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
 use crate::commands::describe::board;
-use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter, head_files};
 use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
@@ -209,8 +208,8 @@ fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failu
     let shared = Shared::new(config.cameras.len(), live, Arc::new(Clock::new(config.use_sim_time)));
     let board = Arc::new(board(&config, &shared, address, environment.domain_id));
     let full_name = names.fully_qualified();
-    let options =
-        Options { names, domain_id: environment.domain_id, address, parameters, records: None, ended };
+    let (domain_id, pace) = (environment.domain_id, config.pace);
+    let options = Options { names, domain_id, address, pace, parameters, records: None, ended };
     let listened = Edge::open(options).and_then(|mut edge| {
         listen(table, &mut edge, (model, &config), (&shared, &board), &end).map(|()| edge)
     });
@@ -233,8 +232,7 @@ fn listen(
     (shared, board): (&Shared, &Arc<Board>),
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let bytes = |topic| message_bytes(topic, config, model);
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes)?;
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability)?;
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(board))?;
     if config.use_sim_time {
         edge.follow_time(Arc::clone(&shared.clock))?;

@@ -8,7 +8,6 @@ use std::time::Instant;
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::describe::{board, describe, services};
-use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
 use crate::commands::signals::Signals;
 use crate::config::{CameraConfig, Config, EngineBuild, Live, Values};
@@ -62,7 +61,8 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let shared = Shared::new(config.cameras.len(), Arc::clone(&live), clock);
     let domain_id = environment.domain_id;
     let (records, for_edge) = (Some(said), ended.clone());
-    let options = Options { names: names.clone(), domain_id, address, parameters, records, ended: for_edge };
+    let (names_of_edge, pace) = (names.clone(), config.pace);
+    let options = Options { names: names_of_edge, domain_id, address, pace, parameters, records, ended: for_edge };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
     let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
@@ -86,8 +86,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         return leave(edge, teller);
     }
 
-    let bytes = |topic| message_bytes(topic, &config, &model);
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes);
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability);
     let sink = Box::new(publishers.map_err(Failure::Setup)?);
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(&board)).map_err(Failure::Running)?;
     let basis = model.basis_keeper();

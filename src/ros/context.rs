@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ros2_client::Context;
-use ros2_client::dds::rustdds::DomainParticipantBuilder;
+use ros2_client::dds::rustdds::{DomainParticipantBuilder, Pacing};
 
 /// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
 /// setting is all it takes.
@@ -12,15 +12,16 @@ const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// Asked of the kernel, which grants `net.core.wmem_max` at most.
 const SEND_BUFFER_BYTES: usize = 8 << 20;
 
-/// Joins `domain_id` on `address`.
+/// Joins `domain_id` on `address`. `pacing` limits what is sent, and counts it.
 ///
 /// # Errors
 /// No free ports, or no right to open sockets.
-pub(super) fn join(domain_id: u16, address: IpAddr) -> anyhow::Result<Context> {
+pub(super) fn join(domain_id: u16, address: IpAddr, pacing: Pacing) -> anyhow::Result<Context> {
     let participant = DomainParticipantBuilder::new(domain_id)
         .with_only_networks([address])
         .socket_receive_buffer_size(RECEIVE_BUFFER_BYTES)
         .socket_send_buffer_size(SEND_BUFFER_BYTES)
+        .pacing(pacing)
         .build();
     participant
         .map_err(anyhow::Error::from)
