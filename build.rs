@@ -1,5 +1,6 @@
 //! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`) and the C around libjpeg (`src/ffi`), and lets
-//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH.
+//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that are older
+//! than `patches/`.
 //!
 //! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
 //! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
@@ -7,6 +8,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+#[path = "tools/crate_patches/is_applied.rs"]
+mod crate_patches;
 
 const SHIM: &str = "src/engine/ffi";
 const JPEG: &str = "src/ffi/jpeg.c";
@@ -18,6 +22,13 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={JPEG}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
+    for path in crate_patches::watched() {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    if let Err(err) = crate_patches::check() {
+        eprintln!("{err}");
+        return ExitCode::FAILURE;
+    }
     // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         eprintln!("torch-sys does not say where libtorch is");

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ros2_client::Context;
-use ros2_client::dds::rustdds::{DomainParticipantBuilder, Pacing};
+use ros2_client::dds::rustdds::{self, DomainParticipantBuilder, Pacing};
 
 /// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
 /// setting is all it takes.
@@ -17,6 +17,8 @@ const SEND_BUFFER_BYTES: usize = 8 << 20;
 /// # Errors
 /// No free ports, or no right to open sockets.
 pub(super) fn join(domain_id: u16, address: IpAddr, pacing: Pacing) -> anyhow::Result<Context> {
+    // The published crates have no such items, so no build can take them for the patched ones.
+    tracing::debug!("ros2-client {}, rustdds {}", ros2_client::PATCHED_VERSION, rustdds::PATCHED_VERSION);
     let participant = DomainParticipantBuilder::new(domain_id)
         .with_only_networks([address])
         .socket_receive_buffer_size(RECEIVE_BUFFER_BYTES)

@@ -4,6 +4,7 @@ import filecmp
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,19 @@ def test_without_libtorch_the_configuration_names_scripts_setup(tmp_path):
     (source / "CMakeLists.txt").symlink_to(ROOT / "CMakeLists.txt")
     told = configured(source, tmp_path / "build")
     assert f"libtorch is missing: run {source}/scripts/setup once" in told and "-DPIXIO_BUILD_NODE=OFF" in told
+
+
+def test_without_the_patched_crates_the_configuration_names_scripts_setup(tmp_path):
+    source, applied = tmp_path / "pixio_node", Path("made-by-scripts-setup", "patches")
+    source.mkdir()
+    for name in ("CMakeLists.txt", ".libtorch"):
+        (source / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "patches", source / "patches")
+    expected = f"the patched crates are missing or older than patches/{{}}: run {source}/scripts/setup, or build"
+    assert expected.format("Cargo.toml") in configured(source, tmp_path / "build")
+    shutil.copytree(ROOT / "patches", source / applied)
+    # Nothing but what decides the crates counts.
+    (source / applied / "README.md").unlink()
+    assert "the patched crates" not in configured(source, tmp_path / "build")
+    (source / "patches" / "rustdds" / "newer").mkdir()
+    assert expected.format("rustdds") in configured(source, tmp_path / "build")

@@ -4,9 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from node_process import ROOT
 from waiting import LONG_SECS, PATIENCE_SECS
+
+sys.path.append(str(ROOT / "tools"))
+from crate_patches.patches import CRATES  # noqa: E402
 
 REQUIREMENTS = ROOT / "scripts" / "requirements"
 
@@ -15,6 +20,22 @@ def cargo_metadata() -> dict:
     target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True, timeout=PATIENCE_SECS))[1]
     asked = ["cargo", "metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", target]
     return json.loads(subprocess.check_output(asked, cwd=ROOT, text=True, timeout=PATIENCE_SECS))
+
+
+def locked(file: Path) -> dict[tuple[str, str], str | None]:
+    """Where each crate of a lock is from, by name and version."""
+    packages = tomllib.loads(file.read_text())["package"]
+    return {(package["name"], package["version"]): package.get("source") for package in packages}
+
+
+def test_the_crates_that_are_patched_are_those_that_are_built():
+    built, fetched = locked(ROOT / "Cargo.lock"), locked(ROOT / "patches" / "Cargo.lock")
+    for crate in CRATES:
+        [version] = [version for name, version in fetched if name == crate]
+        assert fetched[crate, version].startswith("registry+")
+        assert {key: source for key, source in built.items() if key[0] == crate} == {(crate, version): None}
+    # Others would be fetched for nothing.
+    assert {key for key in fetched if key[0] != "patched-crates"} <= set(built)
 
 
 def number(version: str) -> tuple[int, ...]:
