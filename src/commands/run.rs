@@ -62,9 +62,11 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let domain_id = environment.domain_id;
     let (records, for_edge) = (Some(said), ended.clone());
     let (names_of_edge, pace) = (names.clone(), config.pace);
-    let options = Options { names: names_of_edge, domain_id, address, pace, parameters, records, ended: for_edge };
+    let options =
+        Options { names: names_of_edge, domain_id, address, pace, parameters, records, ended: for_edge };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
+    board.set_deliveries(edge.deliveries());
     let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
     let tell = move |found| statuses.send(found);
     let teller = Teller::start(Arc::clone(&board), tell, ended.clone()).map_err(Failure::Running)?;

@@ -306,8 +306,9 @@ pub static TABLE: [Parameter; 43] = [
         TOPICS,
         "send_burst",
         Kind::Integer(1500, 16 << 20),
-        "131072",
-        "Most bytes of large messages that leave at once to one address. A receiver's socket buffer has to hold them.",
+        "140000",
+        "Most bytes of large messages that leave at once to one address: a receiver's socket buffer has to hold them. The \
+         default is two datagrams of 64 KB, and most receivers' buffers hold three.",
     )
     .in_unit("bytes")
     .online_only(),

@@ -9,8 +9,9 @@ use ros2_client::dds::rustdds::{self, DomainParticipantBuilder, Pacing};
 /// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
 /// setting is all it takes.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
-/// Asked of the kernel, which grants `net.core.wmem_max` at most.
-const SEND_BUFFER_BYTES: usize = 8 << 20;
+/// Asked of the kernel, which grants `net.core.wmem_max` at most. What is in there cannot be replaced by a newer
+/// message, so on a slow link it is delay.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
 
 /// Joins `domain_id` on `address`. `pacing` limits what is sent, and counts it.
 ///

@@ -24,9 +24,9 @@ use super::rosout::Rosout;
 use super::services::Answer;
 use super::watch::{End, Ends, Graph, Role, watch};
 use super::watchdog::{self, Serving, Watchdog};
-use super::{context, discovery, qos, services};
+use super::{context, delivery, discovery, qos, services};
 use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability, SendPace};
-use crate::diagnostics::Board;
+use crate::diagnostics::{Board, Delivery};
 use crate::heads::Class;
 use crate::logging::Record;
 use crate::runtime::clock::Clock;
@@ -89,6 +89,7 @@ pub struct Edge {
     names: Names,
     ended: mpsc::Sender<()>,
     context: Context,
+    pacing: Pacing,
     watchdog: Watchdog,
 }
 
@@ -137,6 +138,7 @@ impl Edge {
             names,
             ended,
             context,
+            pacing,
             watchdog,
         })
     }
@@ -151,24 +153,24 @@ impl Edge {
         made: &Made,
         reliability: Option<Reliability>,
     ) -> anyhow::Result<Publishers> {
-        let qos = qos::output(reliability.unwrap_or(Reliability::Reliable));
+        let qos = &qos::output(reliability.unwrap_or(Reliability::Reliable));
         let outputs = cameras.iter().enumerate().map(|(index, camera)| {
             let camera = (index, camera.prefix());
             Ok(CameraOutputs {
-                features: self.publisher(&camera, Topic::Features, &qos)?,
-                reduced: self.publisher(&camera, Topic::Reduced, &qos)?,
-                pca: self.publisher(&camera, Topic::Pca, &qos)?,
-                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, &qos)?,
-                grid_info: self.publisher(&camera, Topic::GridInfo, &qos)?,
-                embedding: self.publisher(&camera, Topic::Embedding, &qos)?,
-                similarity: self.publisher(&camera, Topic::Similarity, &qos)?,
-                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, &qos)?,
-                processing_time: self.publisher(&camera, Topic::ProcessingTime, &qos)?,
-                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, &qos)).transpose()?,
+                features: self.publisher(&camera, Topic::Features, qos)?,
+                reduced: self.publisher(&camera, Topic::Reduced, qos)?,
+                pca: self.publisher(&camera, Topic::Pca, qos)?,
+                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, qos)?,
+                grid_info: self.publisher(&camera, Topic::GridInfo, qos)?,
+                embedding: self.publisher(&camera, Topic::Embedding, qos)?,
+                similarity: self.publisher(&camera, Topic::Similarity, qos)?,
+                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, qos)?,
+                processing_time: self.publisher(&camera, Topic::ProcessingTime, qos)?,
+                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, qos)).transpose()?,
                 segmentation: made
                     .classes
                     .as_deref()
-                    .map(|classes| self.segmentation_outputs(&camera, classes, &qos))
+                    .map(|classes| self.segmentation_outputs(&camera, classes, qos))
                     .transpose()?,
             })
         });
@@ -244,6 +246,11 @@ impl Edge {
         let graph = Graph { participant, events, nodes };
         self.executor.spawn(watch(graph, self.ends.clone(), subscribed, board)).detach();
         Ok(())
+    }
+
+    /// What tells what became of the messages of each topic.
+    pub fn deliveries(&self) -> impl Fn() -> Vec<Delivery> + Send + Sync + 'static {
+        delivery::deliveries(self.pacing.clone())
     }
 
     /// What publishes statuses, under the time of `clock`.

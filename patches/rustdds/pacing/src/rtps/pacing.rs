@@ -39,9 +39,10 @@ use crate::structure::guid::{EntityId, GUID};
 /// bucket, but never deferred.
 pub(crate) const SMALL_SAMPLE: usize = 4096;
 
-/// What a datagram costs a receiver beyond its bytes, about: the kernel
-/// accounts for the buffers that hold it, 2304 bytes for one of 1500.
-const DATAGRAM_COST: usize = 768;
+/// What a datagram costs a receiver beyond its bytes: the kernel accounts for
+/// the buffers that hold it, 2304 bytes for one of 1500 over veth and more than
+/// a page with many a network card, and the receiver has work with each.
+const DATAGRAM_COST: usize = 1536;
 
 /// A deferred send resumes once so many bytes fit, or the largest burst, so
 /// that a wake of the event loop is worth it where datagrams are small.
