@@ -7,7 +7,6 @@ use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
 use crate::commands::describe::board;
-use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter, head_files};
 use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
@@ -220,6 +219,7 @@ fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failu
         domain_id: environment.domain_id,
         address,
         static_peers,
+        pace: config.pace,
         parameters,
         records: None,
         ended,
@@ -246,8 +246,7 @@ fn listen(
     (shared, board): (&Shared, &Arc<Board>),
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let bytes = |topic| message_bytes(topic, config, model);
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes)?;
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability)?;
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(board))?;
     if config.use_sim_time {
         edge.follow_time(Arc::clone(&shared.clock))?;

@@ -8,7 +8,6 @@ mod describe;
 mod film;
 pub mod infer;
 pub mod measure;
-mod message_bytes;
 pub mod model;
 pub mod run;
 pub mod signals;

@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::describe::{board, describe, services};
-use crate::commands::message_bytes::message_bytes;
 use crate::commands::model::{Model, fitter};
 use crate::commands::signals::Signals;
 use crate::config::{Config, EngineBuild, Live, Value, Values};
@@ -70,12 +69,14 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         domain_id,
         address,
         static_peers,
+        pace: config.pace,
         parameters,
         records,
         ended: for_edge,
     };
     let mut edge = Edge::open(options).map_err(Failure::Running)?;
     let board = Arc::new(board(&config, &shared, address, domain_id));
+    board.set_deliveries(edge.deliveries());
     let statuses = edge.diagnostics(Arc::clone(&shared.clock)).map_err(Failure::Setup)?;
     let tell = move |found| statuses.send(found);
     let teller = Teller::start(Arc::clone(&board), tell, ended.clone()).map_err(Failure::Running)?;
@@ -97,8 +98,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         return leave(edge, teller);
     }
 
-    let bytes = |topic| message_bytes(topic, &config, &model);
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability, bytes);
+    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability);
     let sink = Box::new(publishers.map_err(Failure::Setup)?);
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(&board)).map_err(Failure::Running)?;
     let basis = model.basis_keeper();

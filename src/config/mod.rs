@@ -72,8 +72,10 @@ pub struct Config {
     pub cameras: Vec<CameraConfig>,
     /// Most pictures of several cameras that go through the model at once.
     pub batch_max: usize,
-    /// QoS of the outputs; `None` chooses by size.
+    /// QoS of the outputs; `None` fits every subscriber.
     pub output_reliability: Option<Reliability>,
+    /// How fast large messages leave.
+    pub pace: SendPace,
     /// Address that DDS uses.
     pub network_interface: NetworkInterface,
     /// Element type of `~/features`.
@@ -90,6 +92,15 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether time is that of `/clock`.
     pub use_sim_time: bool,
+}
+
+/// How fast large messages leave to one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendPace {
+    /// Most bytes at once.
+    pub burst_bytes: usize,
+    /// Most bytes per second; 0 has no limit.
+    pub bytes_per_second: u64,
 }
 
 /// What is told of one camera. Its `max_rate` is in [`Live`].
@@ -168,6 +179,10 @@ impl Config {
             cameras,
             batch_max: values.read("batch_max", |value| count(value)?)?,
             output_reliability: values.read("output_reliability", choice)?,
+            pace: SendPace {
+                burst_bytes: values.read("send_burst", |value| count(value)?)?,
+                bytes_per_second: values.read("send_rate", |value| u64::try_from(count(value)??).ok())?,
+            },
             network_interface: values
                 .read("network_interface", |value| NetworkInterface::from_text(text(value)?))?,
             features_dtype: values.read("features_dtype", choice)?,

@@ -72,7 +72,7 @@ impl Parameter {
 }
 
 /// Every parameter, in the order of the help.
-pub static TABLE: [Parameter; 41] = [
+pub static TABLE: [Parameter; 43] = [
     parameter(
         MODEL,
         "model",
@@ -290,7 +290,7 @@ pub static TABLE: [Parameter; 41] = [
         "output_reliability",
         Kind::Choice(choices::words::<Option<Reliability>>),
         "auto",
-        "QoS of the outputs. auto is reliable up to 96 KB and best effort above.",
+        "QoS of the outputs. auto is reliable, which serves best effort subscribers too.",
     )
     .online_only(),
     parameter(
@@ -301,6 +301,26 @@ pub static TABLE: [Parameter; 41] = [
         "Address that DDS uses. auto is the address of the default route, or loopback when there is none or \
          ROS asks for localhost.",
     )
+    .online_only(),
+    parameter(
+        TOPICS,
+        "send_burst",
+        Kind::Integer(1500, 16 << 20),
+        "140000",
+        "Most bytes of large messages that leave at once to one address: a receiver's socket buffer has to hold them. The \
+         default is two datagrams of 64 KB, and most receivers' buffers hold three.",
+    )
+    .in_unit("bytes")
+    .online_only(),
+    parameter(
+        TOPICS,
+        "send_rate",
+        Kind::Integer(0, 100_000_000_000),
+        "200000000",
+        "Most bytes of large messages per second to one address; what does not fit waits, or is replaced by a newer \
+         message. 0 has no limit.",
+    )
+    .in_unit("bytes/s")
     .online_only(),
     parameter(
         TOPICS,

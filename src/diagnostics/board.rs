@@ -50,6 +50,21 @@ pub struct TransportFacts {
     pub values: Vec<(String, String)>,
 }
 
+/// What became of the messages of a topic since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its full name.
+    pub topic: String,
+    /// Messages that were sent whole.
+    pub n_sent: u64,
+    /// Messages that a newer one replaced before anything of them was sent.
+    pub n_replaced: u64,
+    /// How often a message waited for `send_rate`.
+    pub n_waits: u64,
+    /// Bytes that a subscriber asked for again.
+    pub repaired_bytes: u64,
+}
+
 /// What the graph shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GraphFacts {
@@ -81,6 +96,7 @@ struct State {
     /// Asked anew each time: the basis of the principal components and megabytes on the GPU.
     basis: Option<Asked<String>>,
     gpu_megabytes: Option<Asked<Option<f64>>>,
+    deliveries: Option<Asked<Vec<Delivery>>>,
     jumps: Jumps,
 }
 
@@ -127,6 +143,11 @@ impl Board {
     /// The node is on the network.
     pub fn set_transport(&self, facts: TransportFacts) {
         self.lock().transport = facts;
+    }
+
+    /// `deliveries` tells what became of the messages of each topic.
+    pub fn set_deliveries(&self, deliveries: impl Fn() -> Vec<Delivery> + Send + Sync + 'static) {
+        self.lock().deliveries = Some(Box::new(deliveries));
     }
 
     /// The graph was looked at.
@@ -231,6 +252,9 @@ impl Board {
         findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
         findings.value("clock jumps", n_jumps);
         findings.value("peers that do not fit", state.graph.misfits.len());
+        if let Some(ask) = &state.deliveries {
+            delivered(&mut findings, &ask());
+        }
         let well = if state.graph.misfits.is_empty() {
             "every peer fits"
         } else {
@@ -243,6 +267,18 @@ impl Board {
         // Every write is whole, so poison carries no news.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was handed over is what was sent and what was replaced, but for what is under way.
+fn delivered(findings: &mut Findings, deliveries: &[Delivery]) {
+    let total = |count: fn(&Delivery) -> u64| deliveries.iter().map(count).sum::<u64>();
+    findings.value("messages sent", total(|topic| topic.n_sent));
+    findings.value("messages replaced by a newer one before they were sent", total(|topic| topic.n_replaced));
+    for Delivery { topic, n_replaced, .. } in deliveries.iter().filter(|topic| topic.n_replaced > 0) {
+        findings.value(&format!("replaced on {topic}"), n_replaced);
+    }
+    findings.value("waits for send_rate", total(|topic| topic.n_waits));
+    findings.value("repaired (MB)", format!("{:.1}", total(|topic| topic.repaired_bytes) as f64 / 1e6));
 }
 
 fn model(state: &State) -> Status {

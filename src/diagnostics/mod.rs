@@ -11,7 +11,7 @@ mod jumps;
 mod teller;
 
 pub(crate) use board::GraphFacts;
-pub use board::{Board, CameraFacts, EngineFacts, ModelFacts, TransportFacts};
+pub use board::{Board, CameraFacts, Delivery, EngineFacts, ModelFacts, TransportFacts};
 pub use teller::Teller;
 
 /// How bad it is, in the numbers of `diagnostic_msgs/DiagnosticStatus`.

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::Receiver;
-use ros2_client::dds::rustdds::{QosPolicies, Topic as DdsTopic, TopicKind};
+use ros2_client::dds::rustdds::{Pacing, QosPolicies, Topic as DdsTopic, TopicKind};
 use ros2_client::{
     Context, Log, MessageTypeName, Name, Node, NodeEvent, NodeName, NodeOptions, Publisher, Subscription,
 };
@@ -26,9 +26,9 @@ use super::rosout::Rosout;
 use super::services::Answer;
 use super::watch::{End, Ends, Graph, Role, watch};
 use super::watchdog::{self, Serving, Watchdog};
-use super::{context, discovery, qos, services};
-use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability};
-use crate::diagnostics::Board;
+use super::{context, delivery, discovery, qos, services};
+use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability, SendPace};
+use crate::diagnostics::{Board, Delivery};
 use crate::heads::Class;
 use crate::logging::Record;
 use crate::runtime::clock::Clock;
@@ -46,6 +46,8 @@ pub struct Options {
     pub address: Address,
     /// Hosts that the node announces itself to where multicast does not reach.
     pub static_peers: Vec<IpAddr>,
+    /// How fast large messages leave.
+    pub pace: SendPace,
     /// Declared parameters and their rules.
     pub parameters: Parameters,
     /// Log records for `/rosout`; `None` publishes none.
@@ -76,9 +78,6 @@ pub struct Services {
 /// A camera's index and the prefix of its topics.
 type Numbered = (usize, String);
 
-/// About the size of a message on `/diagnostics`.
-const DIAGNOSTICS_BYTES: usize = 16 << 10;
-
 /// The node in the ROS graph. Dropping it leaves the graph; [`Edge::close`] also says how it went.
 pub struct Edge {
     // The order of the fields is the order of shutdown: the node's drop signals the spinner, which
@@ -94,6 +93,7 @@ pub struct Edge {
     names: Names,
     ended: mpsc::Sender<()>,
     context: Context,
+    pacing: Pacing,
     watchdog: Watchdog,
 }
 
@@ -103,8 +103,9 @@ impl Edge {
     /// # Errors
     /// An impossible name, or DDS without ports or threads.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        let Options { names, domain_id, address, static_peers, parameters, records, ended } = options;
-        let context = context::join(domain_id, address, static_peers)?;
+        let Options { names, domain_id, address, static_peers, pace, parameters, records, ended } = options;
+        let pacing = Pacing::new(pace.burst_bytes, pace.bytes_per_second);
+        let context = context::join(domain_id, address, static_peers, pacing.clone())?;
         let (serving, watchdog) = watchdog::watch(&ended, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
@@ -142,11 +143,12 @@ impl Edge {
             names,
             ended,
             context,
+            pacing,
             watchdog,
         })
     }
 
-    /// Publishers of every camera; `message_bytes` expects the size of one message of a topic.
+    /// Publishers of every camera. Without a `reliability` of its own an output is reliable: that fits every subscriber.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
@@ -155,29 +157,25 @@ impl Edge {
         cameras: &[CameraConfig],
         made: &Made,
         reliability: Option<Reliability>,
-        message_bytes: impl Fn(Topic) -> usize,
     ) -> anyhow::Result<Publishers> {
-        let qos = |topic| {
-            let message_bytes = message_bytes(topic);
-            qos::output(qos::output_reliability(reliability, message_bytes), message_bytes)
-        };
+        let qos = &qos::output(reliability.unwrap_or(Reliability::Reliable));
         let outputs = cameras.iter().enumerate().map(|(index, camera)| {
             let camera = (index, camera.prefix());
             Ok(CameraOutputs {
-                features: self.publisher(&camera, Topic::Features, &qos)?,
-                reduced: self.publisher(&camera, Topic::Reduced, &qos)?,
-                pca: self.publisher(&camera, Topic::Pca, &qos)?,
-                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, &qos)?,
-                grid_info: self.publisher(&camera, Topic::GridInfo, &qos)?,
-                embedding: self.publisher(&camera, Topic::Embedding, &qos)?,
-                similarity: self.publisher(&camera, Topic::Similarity, &qos)?,
-                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, &qos)?,
-                processing_time: self.publisher(&camera, Topic::ProcessingTime, &qos)?,
-                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, &qos)).transpose()?,
+                features: self.publisher(&camera, Topic::Features, qos)?,
+                reduced: self.publisher(&camera, Topic::Reduced, qos)?,
+                pca: self.publisher(&camera, Topic::Pca, qos)?,
+                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, qos)?,
+                grid_info: self.publisher(&camera, Topic::GridInfo, qos)?,
+                embedding: self.publisher(&camera, Topic::Embedding, qos)?,
+                similarity: self.publisher(&camera, Topic::Similarity, qos)?,
+                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, qos)?,
+                processing_time: self.publisher(&camera, Topic::ProcessingTime, qos)?,
+                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, qos)).transpose()?,
                 segmentation: made
                     .classes
                     .as_deref()
-                    .map(|classes| self.segmentation_outputs(&camera, classes, &qos))
+                    .map(|classes| self.segmentation_outputs(&camera, classes, qos))
                     .transpose()?,
             })
         });
@@ -188,7 +186,7 @@ impl Edge {
         &mut self,
         camera: &Numbered,
         pixels: DepthResolution,
-        qos: &impl Fn(Topic) -> QosPolicies,
+        qos: &QosPolicies,
     ) -> anyhow::Result<DepthOutputs> {
         // A raw picture of a camera's size is more than DDS carries well.
         let has_raw = pixels == DepthResolution::Model;
@@ -205,7 +203,7 @@ impl Edge {
         &mut self,
         camera: &Numbered,
         classes: &[Class],
-        qos: &impl Fn(Topic) -> QosPolicies,
+        qos: &QosPolicies,
     ) -> anyhow::Result<SegmentationOutputs> {
         Ok(SegmentationOutputs {
             image: self.publisher(camera, Topic::Labels, qos)?,
@@ -231,11 +229,11 @@ impl Edge {
         &mut self,
         (index, prefix): &Numbered,
         topic: Topic,
-        qos: &impl Fn(Topic) -> QosPolicies,
+        qos: &QosPolicies,
     ) -> anyhow::Result<Out<M>> {
         let name = self.names.resolve(&format!("~/{prefix}{}", topic.name()))?;
-        let (qos, role) = (qos(topic), Role::Output(*index, topic));
-        let publisher = self.writer(&name, message_type(topic), &qos, role)?;
+        let role = Role::Output(*index, topic);
+        let publisher = self.writer(&name, message_type(topic), qos, role)?;
         Ok(Out::new(name, publisher))
     }
 
@@ -255,13 +253,18 @@ impl Edge {
         Ok(())
     }
 
+    /// What tells what became of the messages of each topic.
+    pub fn deliveries(&self) -> impl Fn() -> Vec<Delivery> + Send + Sync + 'static {
+        delivery::deliveries(self.pacing.clone())
+    }
+
     /// What publishes statuses, under the time of `clock`.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
     pub fn diagnostics(&mut self, clock: Arc<Clock>) -> anyhow::Result<DiagnosticsOut> {
         let name = self.names.resolve("/diagnostics")?;
-        let qos = qos::output(Reliability::Reliable, DIAGNOSTICS_BYTES);
+        let qos = qos::output(Reliability::Reliable);
         let publisher = self.writer(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)?;
         Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
     }

@@ -6,6 +6,7 @@ pub mod camera;
 pub mod checks;
 mod context;
 pub mod diagnostics;
+mod delivery;
 mod discovery;
 pub mod edge;
 pub mod environment;

@@ -8,17 +8,10 @@ use ros2_client::dds::rustdds::{QosPolicies, QosPolicyBuilder};
 use ros2_client::qos::{Durability, History, WhenFull};
 
 use crate::config::Reliability;
-use crate::stages::heads::SMALL_MESSAGE_BYTES;
 
-/// How long a reliable writer waits for room before it gives a message up. Room is short when a
-/// reader stops acknowledging; the frame path must not stand still for it. Long enough for the DDS
-/// thread to come back from a large picture.
-const WAIT_FOR_ROOM: Duration = Duration::from_millis(5);
-
-/// Bytes of messages that a reliable writer keeps until they are acknowledged. While one reader
-/// does not acknowledge, a writer without room serves none; a process that froze is taken for lost
-/// after 20 s (Fast DDS), and until then the messages of 30 Hz fit in here.
-const UNACKNOWLEDGED_BYTES: usize = 64 << 20;
+/// Samples that an output's writer keeps: the one that is being sent or repaired, and the newest. A
+/// bounded writer replaces what waits and never waits itself, whatever its readers do.
+const OUTPUT_SAMPLES: i32 = 2;
 
 /// Samples that a camera's reader keeps: the one being copied and the next. The history depth has
 /// no say in it, and the default is 64.
@@ -29,15 +22,9 @@ pub(super) fn camera(reliability: Reliability) -> QosPolicies {
     bounded(newest(reliability), CAMERA_SAMPLES)
 }
 
-/// For output topics with messages of `message_bytes`.
-pub(super) fn output(reliability: Reliability, message_bytes: usize) -> QosPolicies {
-    match reliability {
-        Reliability::BestEffort => QosPolicies::from(newest(reliability)),
-        Reliability::Reliable => {
-            let unacknowledged = (UNACKNOWLEDGED_BYTES / message_bytes.max(1)).clamp(64, 1024);
-            bounded(newest(reliability), unacknowledged as i32)
-        }
-    }
+/// For output topics.
+pub(super) fn output(reliability: Reliability) -> QosPolicies {
+    bounded(newest(reliability), OUTPUT_SAMPLES)
 }
 
 /// For what is said once: late listeners hear it too.
@@ -54,21 +41,11 @@ pub(super) fn rosout() -> QosPolicies {
     QosPolicies::from(profile)
 }
 
-/// `setting`, or what suits a message of `message_bytes`: large ones are repaired too slowly for a
-/// stream.
-pub(super) fn output_reliability(setting: Option<Reliability>, message_bytes: usize) -> Reliability {
-    setting.unwrap_or(if message_bytes <= SMALL_MESSAGE_BYTES {
-        Reliability::Reliable
-    } else {
-        Reliability::BestEffort
-    })
-}
-
 fn newest(reliability: Reliability) -> QosProfile {
     let profile = QosProfile::subscription_default().history(History::KeepLast { depth: 1 });
     match reliability {
         Reliability::BestEffort => profile.reliability_best_effort(),
-        Reliability::Reliable => profile.reliability_reliable(WhenFull::Wait(WAIT_FOR_ROOM)),
+        Reliability::Reliable => profile.reliability_reliable(WhenFull::Wait(Duration::ZERO)),
     }
 }
 
@@ -123,24 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outputs_are_reliable_up_to_96_kilobytes_unless_told_otherwise() {
-        let check = |setting, bytes, expect| assert_eq!(output_reliability(setting, bytes), expect);
-        check(None, 96 << 10, Reliability::Reliable);
-        check(None, (96 << 10) + 1, Reliability::BestEffort);
-        check(Some(Reliability::BestEffort), 1, Reliability::BestEffort);
-        check(Some(Reliability::Reliable), 1 << 20, Reliability::Reliable);
-    }
-
-    #[test]
-    fn a_reliable_writer_outlasts_a_frozen_reader_within_bounds() {
-        let check = |message_bytes, expect| {
-            let limits = output(Reliability::Reliable, message_bytes).resource_limits();
-            assert_eq!(limits.map(|limits| limits.max_samples), Some(expect));
-        };
-        check(0, 1024);
-        check(16 << 10, 1024);
-        check(96 << 10, 682);
-        check(64 << 20, 64);
+    fn an_output_keeps_two_samples() {
+        for reliability in [Reliability::BestEffort, Reliability::Reliable] {
+            let limits = output(reliability).resource_limits();
+            assert_eq!(limits.map(|limits| limits.max_samples), Some(2));
+        }
     }
 
     #[test]
@@ -150,7 +114,7 @@ mod tests {
             let found = found.as_ref().map(|m| (&*m.wish, &*m.offer, m.is_reliability));
             assert_eq!(found, expect);
         };
-        let (best_effort, reliable) = (output(Reliability::BestEffort, 1), output(Reliability::Reliable, 1));
+        let (best_effort, reliable) = (output(Reliability::BestEffort), output(Reliability::Reliable));
         check(&best_effort, &best_effort, None);
         check(&reliable, &best_effort, None);
         check(&best_effort, &reliable, Some(("reliable", "best_effort", true)));

@@ -1,0 +1,448 @@
+#![warn(warnings)]
+//! Pacing of bulk data.
+//!
+//! A receiver's socket buffer is small (212992 bytes on a stock Linux) next to
+//! the samples of images and point clouds, and what does not fit is lost. So
+//! bulk data leaves at a rate: one bucket per destination address, shared by
+//! all writers of the participant, because the burst that fills a receiver's
+//! buffer is that of the participant. Buckets fill by time alone; no reader can
+//! hold one up.
+//!
+//! A send that does not fit is *deferred*: nothing is sent, the cursor of the
+//! sample stays where it is, and a timer in the event loop's poll resumes it.
+//! Nothing sleeps. Whoever sends has a *place* in one queue until its sample is
+//! complete: first come, first served, which makes for the lowest mean latency.
+//! Control messages and small samples ask for no place and overtake.
+
+use std::{
+  cell::RefCell,
+  collections::{BTreeMap, HashMap, VecDeque},
+  net::SocketAddr,
+  sync::{
+    atomic::{AtomicU64, Ordering},
+    Arc, Mutex, PoisonError,
+  },
+  time::{Duration, Instant},
+};
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+#[cfg(target_os = "linux")]
+use nix::sys::{
+  time::TimeSpec,
+  timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+};
+
+use crate::structure::guid::{EntityId, GUID};
+
+/// Samples up to this size, in bytes, never wait: they are counted against the
+/// bucket, but never deferred.
+pub(crate) const SMALL_SAMPLE: usize = 4096;
+
+/// What a datagram costs a receiver beyond its bytes: the kernel accounts for
+/// the buffers that hold it, 2304 bytes for one of 1500 over veth and more than
+/// a page with many a network card, and the receiver has work with each.
+const DATAGRAM_COST: usize = 1536;
+
+/// A deferred send resumes once so many bytes fit, or the largest burst, so
+/// that a wake of the event loop is worth it where datagrams are small.
+const QUANTUM: usize = 32 << 10;
+
+/// A place is lost when its owner has not asked for so long. Owners leave when
+/// they are done; this only bounds what one that forgets can hold up.
+const PLACE_HOLDS: Duration = Duration::from_secs(1);
+
+/// Buckets that are full are forgotten when there are more than this.
+const BUCKETS_BEFORE_SWEEP: usize = 64;
+
+/// How much bulk data a participant sends to one address, and what became of
+/// its samples. Clones share the counts.
+#[derive(Clone, Debug)]
+pub struct Pacing {
+  burst: usize,
+  rate: u64,
+  counts: Arc<Mutex<BTreeMap<String, Arc<Tally>>>>,
+}
+
+impl Pacing {
+  /// At most `burst` bytes at once and `rate` bytes per second to one address.
+  /// A rate of 0 has no limit.
+  pub fn new(burst: usize, rate: u64) -> Self {
+    Self {
+      burst: burst.max(1),
+      rate,
+      counts: Arc::default(),
+    }
+  }
+
+  /// No limit.
+  pub fn unlimited() -> Self {
+    Self::new(1, 0)
+  }
+
+  /// What became of the samples of each topic that has a writer, by DDS name.
+  pub fn counts(&self) -> BTreeMap<String, SendCounts> {
+    let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    counts
+      .iter()
+      .map(|(topic, tally)| (topic.clone(), tally.read()))
+      .collect()
+  }
+
+  pub(crate) fn tally(&self, topic: &str) -> Arc<Tally> {
+    let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(counts.entry(topic.to_owned()).or_default())
+  }
+}
+
+/// What a participant's sender is made with.
+#[derive(Debug)]
+pub(crate) struct Sending {
+  /// Requested `SO_SNDBUF` in bytes.
+  pub socket_buffer_size: usize,
+  pub pacing: Pacing,
+}
+
+/// What became of the samples of a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendCounts {
+  /// Samples that were sent whole.
+  pub sent: u64,
+  /// Samples that a newer one replaced before anything of them was sent.
+  pub replaced: u64,
+  /// How often a sample had to wait for the rate.
+  pub deferred: u64,
+  /// Bytes that were sent again because a reader asked for them.
+  pub repaired_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+  sent: AtomicU64,
+  replaced: AtomicU64,
+  deferred: AtomicU64,
+  repaired_bytes: AtomicU64,
+}
+
+impl Tally {
+  pub(crate) fn add_sent(&self, samples: u64) {
+    self.sent.fetch_add(samples, Ordering::Relaxed);
+  }
+
+  pub(crate) fn add_replaced(&self, samples: u64) {
+    self.replaced.fetch_add(samples, Ordering::Relaxed);
+  }
+
+  pub(crate) fn add_deferred(&self) {
+    self.deferred.fetch_add(1, Ordering::Relaxed);
+  }
+
+  pub(crate) fn add_repaired(&self, bytes: usize) {
+    self
+      .repaired_bytes
+      .fetch_add(bytes as u64, Ordering::Relaxed);
+  }
+
+  fn read(&self) -> SendCounts {
+    SendCounts {
+      sent: self.sent.load(Ordering::Relaxed),
+      replaced: self.replaced.load(Ordering::Relaxed),
+      deferred: self.deferred.load(Ordering::Relaxed),
+      repaired_bytes: self.repaired_bytes.load(Ordering::Relaxed),
+    }
+  }
+}
+
+/// Who sends, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+  /// A writer its newest samples, to every reader.
+  Push(EntityId),
+  /// A writer what this reader has asked for again.
+  Repair(EntityId, GUID),
+}
+
+#[derive(Debug)]
+struct Place {
+  errand: Errand,
+  destinations: Vec<SocketAddr>,
+  /// When it last asked.
+  asked: Instant,
+  /// When to resume it; `None` while it waits for something else, such as the
+  /// kernel's buffer.
+  resume: Option<Instant>,
+}
+
+/// The buckets of a participant, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+  pacing: Pacing,
+  state: RefCell<State>,
+  #[cfg(target_os = "linux")]
+  timer: Option<TimerFd>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+  /// When the bucket of an address will be full again. One that is full has no
+  /// entry, or one in the past.
+  full_at: HashMap<SocketAddr, Instant>,
+  /// First come, first served.
+  places: VecDeque<Place>,
+  /// What the timer is set to.
+  armed: Option<Instant>,
+}
+
+impl Pacer {
+  pub(crate) fn new(pacing: Pacing) -> Self {
+    Self {
+      pacing,
+      state: RefCell::default(),
+      #[cfg(target_os = "linux")]
+      timer: new_timer(),
+    }
+  }
+
+  pub(crate) fn pacing(&self) -> &Pacing {
+    &self.pacing
+  }
+
+  /// Whether a datagram of `len` bytes may go to all `destinations` now. If so
+  /// it has been charged to all of them, else to none and `errand` is resumed
+  /// in time. Either way `errand` has its place until it calls
+  /// [`Self::leave`].
+  pub(crate) fn admit(
+    &self,
+    errand: Errand,
+    destinations: &[SocketAddr],
+    len: usize,
+    now: Instant,
+  ) -> bool {
+    let mut state = self.state.borrow_mut();
+    let state = &mut *state;
+    state
+      .places
+      .retain(|place| place.errand == errand || place.asked + PLACE_HOLDS > now);
+    let index = match state.places.iter().position(|p| p.errand == errand) {
+      Some(index) => index,
+      None => {
+        state.places.push_back(Place {
+          errand,
+          destinations: Vec::new(),
+          asked: now,
+          resume: None,
+        });
+        state.places.len() - 1
+      }
+    };
+    let wait = state
+      .places
+      .iter()
+      .take(index)
+      .filter(|ahead| ahead.destinations.iter().any(|d| destinations.contains(d)))
+      // Who is ahead wakes this one when it leaves.
+      .map(|ahead| ahead.asked + PLACE_HOLDS)
+      .max()
+      .or_else(|| self.resumes(&state.full_at, destinations, len, now));
+    if wait.is_none() {
+      self.charge_to(&mut state.full_at, destinations, len, now);
+    }
+    let place = &mut state.places[index];
+    if place.destinations != destinations {
+      place.destinations = destinations.to_vec();
+    }
+    place.asked = now;
+    place.resume = wait;
+    wait.is_none()
+  }
+
+  /// Counts a datagram of `len` bytes that does not wait.
+  pub(crate) fn charge(&self, destination: SocketAddr, len: usize) {
+    self.charge_to(
+      &mut self.state.borrow_mut().full_at,
+      &[destination],
+      len,
+      Instant::now(),
+    );
+  }
+
+  /// Gives up the place of `errand`. Those behind it are asked again.
+  pub(crate) fn leave(&self, errand: Errand) {
+    let mut state = self.state.borrow_mut();
+    let Some(index) = state.places.iter().position(|p| p.errand == errand) else {
+      return;
+    };
+    let Some(left) = state.places.remove(index) else {
+      return;
+    };
+    for behind in state.places.iter_mut().skip(index) {
+      let waits_for_it = behind
+        .destinations
+        .iter()
+        .any(|d| left.destinations.contains(d));
+      if waits_for_it && behind.resume.is_some() {
+        behind.resume = Some(left.asked);
+      }
+    }
+  }
+
+  /// Gives up every place of a writer that is gone.
+  pub(crate) fn forget(&self, writer: EntityId) {
+    let errands: Vec<Errand> = self
+      .state
+      .borrow()
+      .places
+      .iter()
+      .map(|place| place.errand)
+      .filter(|errand| match errand {
+        Errand::Push(eid) | Errand::Repair(eid, _) => *eid == writer,
+      })
+      .collect();
+    for errand in errands {
+      self.leave(errand);
+    }
+  }
+
+  /// Those whose time has come, in their order.
+  pub(crate) fn due(&self, now: Instant) -> Vec<Errand> {
+    self
+      .state
+      .borrow()
+      .places
+      .iter()
+      .filter(|place| place.resume.is_some_and(|at| at <= now))
+      .map(|place| place.errand)
+      .collect()
+  }
+
+  /// Whether `errand` has been due since `now`, so that it has neither asked
+  /// again nor left.
+  pub(crate) fn is_due(&self, errand: Errand, now: Instant) -> bool {
+    self.due(now).contains(&errand)
+  }
+
+  /// When the next one is due.
+  pub(crate) fn next_due(&self) -> Option<Instant> {
+    self
+      .state
+      .borrow()
+      .places
+      .iter()
+      .filter_map(|place| place.resume)
+      .min()
+  }
+
+  fn resumes(
+    &self,
+    full_at: &HashMap<SocketAddr, Instant>,
+    destinations: &[SocketAddr],
+    len: usize,
+    now: Instant,
+  ) -> Option<Instant> {
+    let full_at = destinations.iter().filter_map(|d| full_at.get(d)).max()?;
+    // A datagram larger than the bucket goes when the bucket is full.
+    let room_for = |bytes: usize| {
+      let missing = self.pacing.burst.saturating_sub(bytes);
+      full_at.checked_sub(self.time_for(missing)).unwrap_or(now)
+    };
+    if room_for(len + DATAGRAM_COST) <= now {
+      None
+    } else {
+      Some(room_for((len + DATAGRAM_COST).max(QUANTUM)))
+    }
+  }
+
+  fn charge_to(
+    &self,
+    full_at: &mut HashMap<SocketAddr, Instant>,
+    destinations: &[SocketAddr],
+    len: usize,
+    now: Instant,
+  ) {
+    if self.pacing.rate == 0 {
+      return;
+    }
+    if full_at.len() > BUCKETS_BEFORE_SWEEP {
+      full_at.retain(|_, at| *at > now);
+    }
+    for destination in destinations {
+      let at = full_at.entry(*destination).or_insert(now);
+      *at = (*at).max(now) + self.time_for(len + DATAGRAM_COST);
+    }
+  }
+
+  fn time_for(&self, bytes: usize) -> Duration {
+    match self.pacing.rate {
+      0 => Duration::ZERO,
+      rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+    }
+  }
+}
+
+#[cfg(target_os = "linux")]
+fn new_timer() -> Option<TimerFd> {
+  TimerFd::new(
+    ClockId::CLOCK_MONOTONIC,
+    TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
+  )
+  .inspect_err(|e| log::error!("No timer for pacing: {e}. Deferred data waits for milliseconds."))
+  .ok()
+}
+
+#[cfg(target_os = "linux")]
+impl Pacer {
+  /// The timer, to be registered once for readability.
+  pub(crate) fn timer_fd(&self) -> Option<RawFd> {
+    self.timer.as_ref().map(|t| t.as_fd().as_raw_fd())
+  }
+
+  /// Sets the timer to when the next one is due. Setting it also clears what
+  /// made it readable, so nobody has to read it.
+  ///
+  /// Returns what the timer cannot do and the poll's timeout has to.
+  pub(crate) fn arm(&self) -> Option<Instant> {
+    let due = self.next_due();
+    let Some(timer) = &self.timer else {
+      return due;
+    };
+    let mut state = self.state.borrow_mut();
+    if state.armed == due {
+      return None;
+    }
+    let set = match due {
+      Some(at) => {
+        // Zero would stop the timer.
+        let left = at
+          .saturating_duration_since(Instant::now())
+          .max(Duration::from_nanos(1));
+        timer.set(
+          Expiration::OneShot(TimeSpec::from_duration(left)),
+          TimerSetTimeFlags::empty(),
+        )
+      }
+      None => timer.unset(),
+    };
+    match set {
+      Ok(()) => {
+        state.armed = due;
+        None
+      }
+      Err(e) => {
+        log::error!("Cannot set the timer for pacing: {e}");
+        due
+      }
+    }
+  }
+
+  /// To be called when the timer has fired: it is not armed any more.
+  pub(crate) fn fired(&self) {
+    self.state.borrow_mut().armed = None;
+  }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Pacer {
+  pub(crate) fn arm(&self) -> Option<Instant> {
+    self.next_due()
+  }
+}
