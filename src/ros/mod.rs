@@ -5,6 +5,7 @@ mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
+mod delivery;
 pub mod diagnostics;
 mod discovery;
 pub mod edge;
