@@ -138,7 +138,7 @@ def test_peers_that_do_not_fit_are_told_of(peer):
     topic, name = "/lossy/image_raw", "/strict/pixio_node"
     publisher = peer.publisher(Image, topic, reliable=False)
     inbox = peer.inbox(PatchFeatures, f"{name}/features", reliable=True)
-    with Node(namespace="/strict", remaps=(f"image:={topic}",), params=("image_reliability:=reliable", "features_dtype:=float32")) as node:
+    with Node(namespace="/strict", remaps=(f"image:={topic}",), params=("image_reliability:=reliable", "output_reliability:=best_effort")) as node:
         diagnostics = Diagnostics(peer, name)
         until(lambda: diagnostics.says("camera", ERROR, f"{topic}: ", "no picture comes", "image_reliability:=best_effort"),
               "the camera that does not fit", log=node.tail)

@@ -47,7 +47,7 @@ def test_get_tells_what_was_given_and_the_defaults(node, client):
 def test_list_holds_every_parameter(node, client):
     names = set(node.peer.ask(client.list_parameters).result.names)
     expected = {"model", "device", "precision", "size", "fit", "resize_filter", "layer", "image_transport", "image_reliability",
-                "output_reliability", "network_interface", "max_rate", "features_dtype", "reduced_channels", "pca_basis"}
+                "output_reliability", "network_interface", "send_burst", "send_rate", "max_rate", "features_dtype", "reduced_channels", "pca_basis"}
     assert expected <= names
 
 

@@ -1,12 +1,13 @@
 """Who is served under which reliability, and what those hear of whom the node cannot serve."""
 
 import pictures
+import pytest
 from decode import features_from_message
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
 
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
-# 16 x 16 x 192 x 4 bytes are 196 KB, which auto sends best effort.
+# 16 x 16 x 192 x 4 bytes are 196 KB.
 FLOAT32 = ("--features-dtype", "float32")
 
 
@@ -17,8 +18,8 @@ def warning(node, topic: str) -> str:
     return found
 
 
-def test_a_reliable_subscriber_of_large_features_is_told_what_helps(rig, peer):
-    node = rig(listen=("embedding",), options=FLOAT32)
+def test_a_reliable_subscriber_of_best_effort_features_is_told_what_helps(rig, peer):
+    node = rig(listen=("embedding",), params=("output_reliability:=best_effort",))
     inbox = peer.inbox(PatchFeatures, f"{node.node.name}/features", reliable=True)
     said = warning(node.node, f"{node.node.name}/features")
     assert "/peer" in said and "output_reliability:=reliable" in said and "best effort" in said.replace("_", " "), said
@@ -31,14 +32,9 @@ def test_a_reliable_subscriber_of_large_features_is_told_what_helps(rig, peer):
     peer.drop(inbox)
 
 
-def test_a_reliable_subscriber_of_embeddings_is_served(rig):
-    node = rig(listen=("embedding",), reliable_inboxes=True, options=FLOAT32)
-    for _ in range(3):
-        node.ask(PHOTOGRAPH, "embedding")
-
-
-def test_reliable_outputs_serve_a_reliable_subscriber(rig):
-    node = rig(reliable_inboxes=True, options=FLOAT32, params=("output_reliability:=reliable",))
+@pytest.mark.parametrize("setting", [(), ("output_reliability:=reliable",)], ids=["auto", "reliable"])
+def test_a_reliable_subscriber_is_served_unless_told_otherwise(rig, setting):
+    node = rig(reliable_inboxes=True, options=FLOAT32, params=setting)
     for _ in range(3):
         assert features_from_message(node.ask(PHOTOGRAPH)).shape == (16, 16, 192)
     assert not [line for line in node.node.output.lines if "output_reliability" in line]

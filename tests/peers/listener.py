@@ -1,0 +1,75 @@
+"""A subscriber in a process of its own, which can be frozen: says each message's stamp, and when it came, on a line."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from node_process import Output
+from waiting import PATIENCE_SECS, until
+
+LINE = re.compile(r"^(\d+) (\d+) (\d+)$")
+
+
+class Listener:
+    """Subscribes to one topic with default settings; a context manager."""
+
+    def __init__(self, topic: str, message: str, reliable: bool):
+        self._arguments = [sys.executable, str(Path(__file__).resolve()), topic, message, "reliable" if reliable else "best_effort"]
+
+    def __enter__(self) -> "Listener":
+        self.process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, text=True)
+        self._output = Output(self.process.stdout)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(PATIENCE_SECS)
+        self._output.drain()
+
+    def heard(self) -> list[tuple[int, int, int]]:
+        """Of each message its stamp and when it came, in nanoseconds since the epoch, and its bytes of data."""
+        found = (LINE.match(line) for line in list(self._output.lines))
+        return [tuple(map(int, match.groups())) for match in found if match]
+
+    def stamps(self) -> list[int]:
+        return [stamp for stamp, _, _ in self.heard()]
+
+    def wait_until_matched(self):
+        until(lambda: "matched" in self._output.lines, "a publisher for the listener")
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+
+def main():
+    """Listens until it is killed."""
+    import importlib
+    import time
+
+    import rclpy
+    from peer import nanos, qos
+
+    topic, message, reliability = sys.argv[1:]
+    package, _, name = message.split("/")
+    message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+    rclpy.init()
+    node = rclpy.create_node("listener_" + str(time.time_ns()))
+
+    def say(message):
+        print(nanos(message.header.stamp), time.time_ns(), len(message.data), flush=True)
+    subscription = node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
+    was_matched = False
+    while True:
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if not was_matched and subscription.get_publisher_count():
+            was_matched = True
+            print("matched", flush=True)
+
+
+if __name__ == "__main__":
+    main()
