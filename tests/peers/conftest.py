@@ -9,7 +9,6 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 # Before rclpy is loaded: a domain of this run's own, and receive buffers that hold large messages.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
-os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(HERE.parents[1] / "config" / "fastdds.xml")
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
 
 import messages  # noqa: E402, F401  (pixio_node.msg from here on)
