@@ -246,8 +246,12 @@ fn listen(
             shared.arrived(index, &frame);
             *last[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
         };
-        let CameraTopics { image, camera_info } =
-            edge.subscribe(Camera::new(index, camera, config.max_image_pixels), note, |_why| (), |_pixel| ())?;
+        let CameraTopics { image, camera_info } = edge.subscribe(
+            Camera::new(index, camera, config.max_image_pixels),
+            note,
+            |_why| (),
+            |_pixel| (),
+        )?;
         board.add_camera(CameraFacts { topic: image, camera_info, subscribed: Instant::now() });
     }
     if end.recv_timeout(LISTEN).is_ok() {

@@ -57,7 +57,14 @@ impl Camera {
         let CameraConfig { transport, reliability, .. } = *config;
         let pixels = usize::try_from(max_image_pixels.saturating_mul(MAX_PIXEL_BYTES)).unwrap_or(usize::MAX);
         let max_message_bytes = pixels.saturating_add(MAX_PLAIN_MESSAGE_BYTES);
-        Self { index, prefix: config.prefix(), transport, reliability, max_message_bytes, pool: Pool::default() }
+        Self {
+            index,
+            prefix: config.prefix(),
+            transport,
+            reliability,
+            max_message_bytes,
+            pool: Pool::default(),
+        }
     }
 }
 

@@ -70,11 +70,12 @@ pub fn choose(setting: NetworkInterface, localhost: bool) -> Result<Address, Int
     let found = own_addresses()?;
     match setting {
         NetworkInterface::Auto if localhost => Ok(Address { ip: loopback, why: Why::Localhost }),
-        NetworkInterface::Auto => Ok(of_default_route(&found)
-            .map_or(Address { ip: loopback, why: Why::NoNetwork }, |ip| Address {
+        NetworkInterface::Auto => {
+            Ok(of_default_route(&found).map_or(Address { ip: loopback, why: Why::NoNetwork }, |ip| Address {
                 ip,
                 why: Why::DefaultRoute,
-            })),
+            }))
+        }
         NetworkInterface::Address(wanted) if found.iter().any(|own| own.ip == wanted) => {
             Ok(Address { ip: wanted, why: Why::Configured })
         }
