@@ -299,7 +299,8 @@ pub static TABLE: [Parameter; 43] = [
         Kind::Text("ADDRESS", "auto or an IP address", network_interface),
         "auto",
         "Address that DDS uses. auto is the address of the default route, or loopback when there is none or \
-         ROS asks for localhost.",
+         ROS asks for localhost. What comes from other networks than the one named here, or from any when ROS \
+         asks for localhost, is dropped.",
     )
     .online_only(),
     parameter(

@@ -15,6 +15,7 @@ use smol::channel::Receiver;
 use super::discovery::{Gid, NodeNames, ParticipantNodes};
 use super::qos::{Mismatch, mismatch};
 use crate::diagnostics::{Board, GraphFacts};
+use crate::logging::Throttle;
 use crate::runtime::wanted::{Topic, Topics, Wanted};
 
 /// Graph events that belong together come within this time, and one look serves them all.
@@ -24,6 +25,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Time for a misfit to tell its name: it comes by a message of its own, which Fast DDS repeats
 /// after three seconds when it was lost.
 const WAIT_FOR_NAME: Duration = Duration::from_secs(4);
+/// Misfits that are told at a time, and the time after which there is room for as many more.
+const MOST_MISFITS: usize = 16;
+const BETWEEN_MISFITS: Duration = Duration::from_secs(60);
 
 /// One of our ends of a topic.
 pub(super) struct End {
@@ -107,11 +111,19 @@ pub(super) async fn watch(graph: Graph, ends: Ends, subscribed: Arc<[Wanted]>, b
 }
 
 /// What is known of the other participants.
-#[derive(Default)]
 struct Peers {
     names: NodeNames,
     /// Ends of peers that do not fit.
     misfits: HashMap<Gid, Told>,
+    /// Each lets one warning through in its period, and the next misfits wait: anybody can come and go as many peers.
+    lines: [Throttle; MOST_MISFITS],
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        let lines = [const { Throttle::new(BETWEEN_MISFITS) }; MOST_MISFITS];
+        Self { names: NodeNames::default(), misfits: HashMap::new(), lines }
+    }
 }
 
 impl Peers {
@@ -164,6 +176,7 @@ impl Peers {
         self.names.retain(|gid| there.contains(gid));
         // A peer that comes back is told of again.
         self.misfits = told;
+        facts.misfits.truncate(MOST_MISFITS);
         (wanted.into_iter().map(Topics::from_iter).collect(), facts)
     }
 
@@ -177,6 +190,9 @@ impl Peers {
         if !has_name && since.elapsed() < WAIT_FOR_NAME {
             return Told::Waiting(since);
         }
+        if self.lines.iter().find_map(Throttle::admit).is_none() {
+            return Told::Waiting(since);
+        }
         tracing::warn!("{text}");
         Told::Yes
     }
@@ -185,7 +201,7 @@ impl Peers {
 /// Whether the user knows of a misfit.
 enum Told {
     Yes,
-    /// For a name, since then.
+    /// For a name or for room in the log, since then.
     Waiting(Instant),
 }
 

@@ -1,11 +1,16 @@
 //! Which patches look like the one that somebody pointed at.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nalgebra::Point2;
 use tch::{Kind, TchError, Tensor};
 
 use crate::geometry::{Geometry, Size};
+use crate::logging::Throttle;
+
+/// Least time between two warnings about pixels of one camera.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
 /// The patch of each camera that the others are compared with.
 #[derive(Debug, Default)]
@@ -17,6 +22,17 @@ struct Pointed {
     asked: Option<[f64; 2]>,
     /// `[D]`, of length one.
     token: Option<Tensor>,
+    outside: Outside,
+}
+
+/// Lets warnings through of pixels that show nothing.
+#[derive(Debug)]
+struct Outside(Throttle);
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self(Throttle::new(BETWEEN_WARNINGS))
+    }
 }
 
 impl Similarity {
@@ -46,6 +62,7 @@ impl Similarity {
             match patch_under(geometry, [x, y]) {
                 // A copy: the next frame's tokens will lie where these do.
                 Some(index) => pointed.token = Some(directions.f_get(index)?.f_detach_copy()?),
+                None if pointed.outside.0.admit().is_none() => (),
                 None => tracing::warn!(
                     "query: the model sees nothing at ({x}, {y}) of a picture of {}x{}",
                     geometry.camera.width,

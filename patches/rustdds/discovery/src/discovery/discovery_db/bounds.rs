@@ -6,7 +6,7 @@
 
 use std::{
   cmp::min,
-  collections::{BTreeSet, VecDeque},
+  collections::{BTreeMap, BTreeSet, VecDeque},
   time::Instant,
 };
 
@@ -43,6 +43,8 @@ const MAX_LEASE: Duration = Duration::from_secs(300);
 const MAX_ENDPOINTS: usize = 4096;
 /// The same of one participant.
 const MAX_ENDPOINTS_OF_PARTICIPANT: usize = 2048;
+/// The same of participants that nobody knows, whose lease does not end.
+const MAX_STRAY_ENDPOINTS: usize = 256;
 /// Bytes of a name, and of the other texts that an endpoint comes with. Names in
 /// DDS have 255 at most.
 const MAX_NAME: usize = 1024;
@@ -152,7 +154,7 @@ impl DiscoveryDB {
   }
 
   /// Whether a Reader is kept that somebody announces.
-  pub(in crate::discovery) fn admits_reader(&mut self, data: &DiscoveredReaderData) -> bool {
+  pub(in crate::discovery) fn admits_reader(&self, data: &DiscoveredReaderData) -> bool {
     let guid = data.reader_proxy.remote_reader_guid;
     let filter = data.content_filter.as_ref();
     let topic = &data.subscription_topic_data;
@@ -160,27 +162,30 @@ impl DiscoveryDB {
     if !is_modest(topic.topic_name(), topic.type_name(), &texts) {
       return false;
     }
-    if !self.participant_proxies.contains_key(&guid.prefix) {
-      self.external_topic_readers_attic.insert(guid, data.clone());
-      self.remember_lost(guid.prefix);
-      return false;
-    }
-    has_room(&self.external_topic_readers, guid)
+    self.has_room(&self.external_topic_readers, guid)
   }
 
   /// Whether a Writer is kept that somebody announces.
-  pub(in crate::discovery) fn admits_writer(&mut self, data: &DiscoveredWriterData) -> bool {
+  pub(in crate::discovery) fn admits_writer(&self, data: &DiscoveredWriterData) -> bool {
     let guid = data.writer_proxy.remote_writer_guid;
     let topic = &data.publication_topic_data;
     if !is_modest(&topic.topic_name, &topic.type_name, &[data.user_data.len()]) {
       return false;
     }
-    if !self.participant_proxies.contains_key(&guid.prefix) {
-      self.external_topic_writers_attic.insert(guid, data.clone());
-      self.remember_lost(guid.prefix);
-      return false;
+    self.has_room(&self.external_topic_writers, guid)
+  }
+
+  /// Whether `endpoints` may take up another one.
+  fn has_room<D>(&self, endpoints: &BTreeMap<GUID, D>, guid: GUID) -> bool {
+    if endpoints.contains_key(&guid) {
+      return true;
     }
-    has_room(&self.external_topic_writers, guid)
+    let n_of_participant = || endpoints.range(guid.prefix.range()).count();
+    let is_stray = |guid: &GUID| !self.participant_proxies.contains_key(&guid.prefix);
+    endpoints.len() < MAX_ENDPOINTS
+      && n_of_participant() < MAX_ENDPOINTS_OF_PARTICIPANT
+      && !(is_stray(&guid)
+        && endpoints.keys().filter(|guid| is_stray(guid)).count() >= MAX_STRAY_ENDPOINTS)
   }
 
   /// Bounds the endpoints of lost participants, to whom `prefix` belongs now.
@@ -262,12 +267,6 @@ fn filter_size(filter: &ContentFilterProperty) -> usize {
   names + filter.expression_parameters.iter().map(|text| text.len() + 24).sum::<usize>()
 }
 
-fn has_room<D>(endpoints: &std::collections::BTreeMap<GUID, D>, guid: GUID) -> bool {
-  endpoints.contains_key(&guid)
-    || (endpoints.len() < MAX_ENDPOINTS
-      && endpoints.range(guid.prefix.range()).count() < MAX_ENDPOINTS_OF_PARTICIPANT)
-}
-
 #[cfg(test)]
 mod tests {
   use std::time::Duration as StdDuration;
@@ -341,13 +340,21 @@ mod tests {
   #[test]
   fn endpoints_are_bounded_and_so_are_their_texts() {
     let mut db = db();
-    assert!(!db.admits_reader(&reader(1, 1)), "nobody knows the participant");
-    hear(&mut db, 1, Instant::now());
-    assert!(db.admits_reader(&reader(1, 1)));
-    let mut greedy = reader(1, 2);
+    let mut announce = |reader: DiscoveredReaderData| {
+      let is_admitted = db.admits_reader(&reader);
+      if is_admitted {
+        db.update_subscription(&reader);
+      }
+      is_admitted
+    };
+    let n_stray = (1..500).filter(|of| announce(reader(*of, 1))).count();
+    assert_eq!(n_stray, MAX_STRAY_ENDPOINTS);
+    assert!(announce(reader(1, 1)), "whoever is in stays");
+    let mut greedy = reader(1, 1);
     greedy.user_data = vec![0; MAX_TEXT + 1];
-    assert!(!db.admits_reader(&greedy));
-    assert_eq!(db.external_topic_readers.len(), 1, "the first came back from the attic");
+    assert!(!announce(greedy));
+    hear(&mut db, 1000, Instant::now());
+    assert!(db.admits_reader(&reader(1000, 1)));
   }
 
   #[test]
