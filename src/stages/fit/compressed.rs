@@ -19,7 +19,9 @@ pub(super) fn decode<'a>(
         jpeg::decode(file, max_pixels, pixels)?
     } else if file.starts_with(png::SIGNATURE) {
         let decoded = contained(|| png::decode(file, max_pixels, pixels));
-        decoded.unwrap_or_else(|panic| Err(FitError::Png { message: format!("its decoder panicked: {panic}") }))?
+        decoded.unwrap_or_else(|panic| {
+            Err(FitError::Png { message: format!("its decoder panicked: {panic}") })
+        })?
     } else {
         return Err(FitError::CompressedFormat { start: file[..file.len().min(8)].to_vec() });
     };
