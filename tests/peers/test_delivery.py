@@ -160,6 +160,7 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
         for _ in range(5):
             answered(listeners)
         kilobytes, n_before = resident_kilobytes(node.node.pid), len(frozen.stamps())
+        last = max(first.stamps())
         frozen.freeze()
         # The first of these fill the frozen one's socket, and one of them not whole.
         for _ in range(60):
@@ -169,7 +170,8 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
         assert len(frozen.stamps()) == n_before
         frozen.thaw()
         answered(listeners)
-        assert first.stamps() == second.stamps()
+        one, other = ([stamp for stamp in listener.stamps() if stamp > last] for listener in (first, second))
+        assert one == other and len(one) > 60
 
 
 def test_what_a_receiver_loses_is_sent_again(rig):
@@ -222,4 +224,4 @@ def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet):
     finally:
         peer.close()
     large = [length for to, flow in sniffer.large().items() if to[0] == ethernet for _, length in flow]
-    assert large and max(large) > 60_000, sorted({(to, length) for _, to, length in sniffer.datagrams})[-5:]
+    assert large and max(large) > 60_000, sorted({(to, length) for _, to, length in sniffer.datagrams}, key=lambda one: one[1])[-8:]
