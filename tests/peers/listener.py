@@ -37,7 +37,8 @@ class Listener:
         return [stamp for stamp, _, _ in self.heard()]
 
     def wait_until_matched(self):
-        until(lambda: "matched" in self._output.lines, "a publisher for the listener")
+        until(lambda: "matched" in self._output.lines or self.process.poll() is not None, "a publisher for the listener")
+        assert self.process.poll() is None, "the listener has ended"
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
@@ -51,6 +52,7 @@ def main():
     import importlib
     import time
 
+    import messages  # noqa: F401  (pixio_node.msg)
     import rclpy
     from peer import nanos, qos
 
