@@ -1,8 +1,10 @@
 """How messages leave: at a rate, the newest first, and sent again to whom they were lost, whoever else stands still."""
 
+import json
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from cameras import Camera, Cameras, Diagnostics, values
 from listener import Listener
 from node_process import Node
-from peer import Peer, nanos
+from peer import nanos
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
@@ -212,16 +214,21 @@ def ethernet():
     ip("link", "del", "eth1500")
 
 
-def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet):
-    # Its participant knows the interface, which the other tests' has not seen.
-    peer = Peer("own")
-    inbox = peer.inbox(PatchFeatures, "/own_address/pixio_node/features")
+def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet, monkeypatch):
+    # Peers in processes of their own, which know the interface, and in a domain of their own: those of the other tests know
+    # only loopback, and meet the node there.
+    monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     node = Node(namespace="/own_address", params=(f"network_interface:={ethernet}",), remaps=("image:=/own/image_raw",), **LARGE)
+    shoot = {"do": "shoot", "topic": "/own/image_raw", "transport": "raw", "size": [320, 240], "rate": 5, "seconds": 3600}
+    camera = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bench_peer.py")), "camera"], stdin=subprocess.PIPE, text=True)
     try:
-        with Sniffer() as sniffer, node, Cameras(peer, [Camera("/own/image_raw", PHOTOGRAPH, 5)]):
-            until(lambda: len(inbox) >= 3, "features", log=node.tail)
+        with Listener("/own_address/pixio_node/features", FEATURES, False) as listener, Sniffer() as sniffer, node:
+            camera.stdin.write(json.dumps(shoot) + "\n")
+            camera.stdin.flush()
+            until(lambda: len(listener.heard()) >= 3, "features", log=node.tail)
             assert node.stop() == 0
     finally:
-        peer.close()
-    large = [length for to, flow in sniffer.large().items() if to[0] == ethernet for _, length in flow]
-    assert large and max(large) > 60_000, sorted({(to, length) for _, to, length in sniffer.datagrams}, key=lambda one: one[1])[-8:]
+        camera.kill()
+        camera.wait()
+    sizes = sorted((length, *to) for _, to, length in sniffer.datagrams)[-3:]
+    assert sizes[-1][0] > 60_000 and sizes[-1][1] == ethernet, f"the largest datagrams: {sizes}"
