@@ -65,12 +65,13 @@ def main():
     def say(message):
         print(nanos(message.header.stamp), time.time_ns(), len(message.data), flush=True)
     subscription = node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
-    was_matched = False
-    while True:
-        rclpy.spin_once(node, timeout_sec=0.05)
-        if not was_matched and subscription.get_publisher_count():
-            was_matched = True
+
+    def look():
+        if subscription.get_publisher_count():
             print("matched", flush=True)
+            looking.cancel()
+    looking = node.create_timer(0.05, look)
+    rclpy.spin(node)
 
 
 if __name__ == "__main__":

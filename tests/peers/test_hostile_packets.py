@@ -82,7 +82,7 @@ class Target:
         """Every frame is answered."""
         for _ in range(n_frames):
             stamp = self.rig.send(FRAME)
-            until(lambda stamp=stamp: self.rig.inboxes["features"].find(stamp), "an answer", log=self.node.tail, patience_secs=60)
+            until(lambda stamp=stamp: self.rig.inboxes["features"].find(stamp), "an answer", log=self.node.tail)
 
     def flood(self, packets: Iterable[bytes], between: int = 4000):
         """Sends all as fast as they are taken, and now and then asks for a frame."""
