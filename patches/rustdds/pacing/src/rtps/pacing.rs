@@ -46,7 +46,7 @@ const DATAGRAM_COST: usize = 1536;
 
 /// A deferred send resumes once so many bytes fit, or the largest burst, so
 /// that a wake of the event loop is worth it where datagrams are small.
-const QUANTUM: usize = 32 << 10;
+const QUANTUM: usize = 64 << 10;
 
 /// A place is lost when its owner has not asked for so long. Owners leave when
 /// they are done; this only bounds what one that forgets can hold up.
