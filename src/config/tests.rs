@@ -48,7 +48,6 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         }],
         batch_max: 8,
         output_reliability: None,
-        pace: SendPace { burst_bytes: 140_000, bytes_per_second: 200_000_000 },
         network_interface: NetworkInterface::Auto,
         pace: SendPace { burst_bytes: 140_000, bytes_per_second: 200_000_000 },
         features_dtype: FeaturesDtype::Float16,
