@@ -15,8 +15,9 @@ LINE = re.compile(r"^(\d+) (\d+) (\d+)$")
 class Listener:
     """Subscribes to one topic with default settings; a context manager."""
 
-    def __init__(self, topic: str, message: str, reliable: bool):
-        self._arguments = [sys.executable, str(Path(__file__).resolve()), topic, message, "reliable" if reliable else "best_effort"]
+    def __init__(self, topic: str, message: str, reliable: bool, before: tuple[str, ...] = ()):
+        """`before` comes before the command, such as that of another network namespace."""
+        self._arguments = [*before, sys.executable, str(Path(__file__).resolve()), topic, message, "reliable" if reliable else "best_effort"]
 
     def __enter__(self) -> "Listener":
         self.process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, text=True)
