@@ -71,12 +71,16 @@ mod tests {
     use super::super::value::Value;
     use super::*;
 
-    fn live(cameras: &[&str]) -> Live {
+    fn values(cameras: &[&str]) -> Values {
         let mut settings = Settings::default();
         settings.set("model", Value::String("random:tiny".into()), Origin::Default);
         let names = cameras.iter().map(|&name| name.to_owned()).collect();
         settings.set("cameras", Value::StringArray(names), Origin::Default);
-        Live::new(Values::new(&settings).unwrap(), |_| ())
+        Values::new(&settings).unwrap()
+    }
+
+    fn live(cameras: &[&str]) -> Live {
+        Live::new(values(cameras), |_| ())
     }
 
     fn check(cameras: &[&str], name: &str, expect: &str) {
@@ -125,8 +129,10 @@ mod tests {
 
     #[test]
     fn every_declared_parameter_has_a_descriptor() {
-        let live = live(&["front", "rear"]);
-        let lacking: Vec<_> = live.names().filter(|name| live.descriptor(name).is_none()).collect();
+        let values = values(&["front", "rear"]);
+        let live = Live::new(values.clone(), |_| ());
+        let names = values.iter().map(|(name, _)| name);
+        let lacking: Vec<_> = names.filter(|name| live.descriptor(name).is_none()).collect();
         assert!(lacking.is_empty(), "{lacking:?}");
     }
 }

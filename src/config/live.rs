@@ -200,11 +200,6 @@ impl Live {
         (name == "max_rate" && of_first != name).then_some(of_first)
     }
 
-    /// Names of all parameters.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.at_start.iter().map(|(name, _)| name)
-    }
-
     pub(super) fn find(&self, name: &str) -> Option<&'static Parameter> {
         // Whether there is such a camera, the values at start know.
         let of_camera = || parameters::find_of_camera(name).filter(|_| self.at_start.get(name).is_some());

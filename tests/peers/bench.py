@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+import orders
 from bench_nodes import HERE, Baseline, Ours, cpu_by_name, peak_bytes
 
 SIZES = {"640x480": (640, 480), "1280x720": (1280, 720)}
@@ -56,12 +57,7 @@ class End:
             self._process.kill()
 
     def __call__(self, do: str, **order) -> dict:
-        """Has an order carried out. The process ends on its own errors, and so does this wait."""
-        self._process.stdin.write(json.dumps({"do": do} | order) + "\n")
-        self._process.stdin.flush()
-        if not (said := self._process.stdout.readline()):
-            raise RuntimeError(f"the process for {do!r} has ended")
-        return json.loads(said)
+        return orders.give(self._process, do, **order)
 
 
 def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seconds: float) -> dict:

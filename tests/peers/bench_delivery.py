@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from listener import Listener
+from networks import Host
 from node_process import BINARY, Node
 from waiting import until
 
@@ -54,21 +55,17 @@ def ip(*arguments: str, inside: tuple[str, ...] = ()):
 @contextmanager
 def far_away():
     """What to put before a command so that it runs behind a veth pair."""
-    # It is its own namespace as soon as it says so.
-    holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up; echo here; exec sleep infinity"], stdout=subprocess.PIPE)
+    host = Host()
     try:
-        holder.stdout.readline()
-        inside = ("nsenter", "-t", str(holder.pid), "-n")
-        ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(holder.pid))
-        for device, address, where in (("near", NEAR, ()), ("far", FAR, inside)):
+        ip("link", "add", "near", "type", "veth", "peer", "name", "far", "netns", str(host.pid))
+        for device, address, where in (("near", NEAR, ()), ("far", FAR, host.inside)):
             ip("addr", "add", f"{address}/24", "dev", device, inside=where)
             ip("link", "set", device, "up", inside=where)
             ip("route", "add", "224.0.0.0/4", "dev", device, inside=where)
-        yield inside
+        yield host.inside
     finally:
         subprocess.run(["ip", "link", "del", "near"], check=False)
-        holder.kill()
-        holder.wait()
+        host.close()
 
 
 def shoot(case: Case) -> subprocess.Popen:
@@ -79,10 +76,6 @@ def shoot(case: Case) -> subprocess.Popen:
     camera.stdin.write(json.dumps(order) + "\n")
     camera.stdin.close()
     return camera
-
-
-def resident_megabytes(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
 def run(case: Case, binary: Path) -> dict:
@@ -102,7 +95,7 @@ def run(case: Case, binary: Path) -> dict:
         time.sleep(2)
         if case.freezes_one:
             listeners.pop().freeze()
-        before, megabytes = len(node.stats()), resident_megabytes(node.pid)
+        before, n_bytes = len(node.stats()), node.memory_bytes()
         burning = [stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"])) for _ in range(case.n_burning)]
         for process in burning:
             stack.callback(process.kill)
@@ -113,7 +106,7 @@ def run(case: Case, binary: Path) -> dict:
         millis = [(at - stamp) / 1e6 for listener in listeners for stamp, at, _ in listener.heard()]
         return {"published": periods[-1]["counts"]["published"], "arrived": [len(listener.heard()) for listener in listeners],
                 "p50_ms": statistics.median(millis) - statistics.median(ages) if millis and ages else None,
-                "grown_mb": resident_megabytes(node.pid) - megabytes}
+                "grown_mb": (node.memory_bytes() - n_bytes) / 2**20}
 
 
 def line(name: str, found: dict) -> str:

@@ -1,16 +1,16 @@
-"""The two ends of the comparison, each in a process of its own and told on standard input what to do, a JSON object a line.
+"""The two ends of the comparison, each in a process of its own that takes orders (orders.py).
 
 `camera` publishes prepared pictures at a rate; `receiver` collects answers between `listen` and `finish`. Every order is
 answered with one line; both end when their input does.
 """
 
 import itertools
-import json
 import sys
 import time
 
 import messages  # noqa: F401  (pixio_node.msg)
 import cameras
+import orders
 import pictures
 from peer import Peer, nanos, qos
 from pixio_node.msg import PatchFeatures
@@ -99,11 +99,7 @@ class Receiver:
 
 
 def main():
-    end = {"camera": Camera, "receiver": Receiver}[sys.argv[1]]()
-    for line in sys.stdin:
-        order = json.loads(line)
-        said = getattr(end, order.pop("do"))(**order)
-        print(json.dumps(said), flush=True)
+    orders.serve({"camera": Camera, "receiver": Receiver}[sys.argv[1]]())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-# Before rclpy is loaded: a domain of this run's own, and receive buffers that hold large messages.
+# Before rclpy is loaded: a domain of this run's own.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
 

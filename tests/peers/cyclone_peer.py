@@ -1,14 +1,14 @@
 """A peer on Cyclone DDS, in a process of its own: rclpy's Fast DDS and Cyclone do not share one.
 
-It takes commands as lines of JSON on stdin and answers each with one on stdout; `Cyclone` in test_cyclone.py speaks to it.
+It takes orders (orders.py); `Cyclone` in test_cyclone.py gives them.
 """
 
 import dataclasses
-import json
 import sys
 import time
 
 import cyclone_types as types
+import orders
 from cyclonedds.core import Policy, Qos
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.pub import DataWriter
@@ -107,11 +107,7 @@ class Peer:
 
 
 def main():
-    peer = Peer(int(sys.argv[1]))
-    for line in sys.stdin:
-        command = json.loads(line)
-        answer = getattr(peer, command.pop("do"))(**command)
-        print(json.dumps(answer), flush=True)
+    orders.serve(Peer(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

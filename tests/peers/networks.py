@@ -22,6 +22,9 @@ class Host:
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=end_with_parent)
         if self._holder.stdout.readline() != "made\n":
             pytest.skip("no network namespace can be made here")
+        self.pid = self._holder.pid
+        # What to put before a command so that it runs here.
+        self.inside = ("nsenter", "-t", str(self.pid), "-n")
 
     def close(self):
         self._holder.kill()
@@ -29,18 +32,18 @@ class Host:
 
     def do(self, command: str):
         """Runs lines of `ip`."""
-        subprocess.run(["nsenter", "-t", str(self._holder.pid), "-n", "sh", "-ec", command], check=True, timeout=PATIENCE_SECS)
+        subprocess.run([*self.inside, "sh", "-ec", command], check=True, timeout=PATIENCE_SECS)
 
     def link(self, other: "Host", name: str, own: str, others: str):
         """A cable to another host, with an address of a /24 at each end."""
-        self.do(f"ip link add {name} type veth peer name {name} netns {other._holder.pid}")
+        self.do(f"ip link add {name} type veth peer name {name} netns {other.pid}")
         for host, address in ((self, own), (other, others)):
             host.do(f"ip address add {address}/24 dev {name}; ip link set {name} up")
 
     def node(self, **options) -> Node:
         """A node that is to run here."""
         node = Node(**options)
-        node.arguments = ["nsenter", "-t", str(self._holder.pid), "-n", *node.arguments]
+        node.arguments = [*self.inside, *node.arguments]
         return node
 
     def socket(self, address: str, port: int = 0) -> socket.socket:
@@ -49,7 +52,7 @@ class Host:
 
         def enter():
             # A thread has a namespace of its own, and a socket stays in the one where it was made.
-            with Path(f"/proc/{self._holder.pid}/ns/net").open() as namespace:
+            with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))

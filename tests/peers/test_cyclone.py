@@ -1,6 +1,5 @@
 """The node with peers of another vendor: Cyclone DDS, which has its own mapping of ROS services."""
 
-import json
 import os
 import re
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import head_files
 import numpy as np
+import orders
 import pictures
 import pytest
 from node_process import Node, end_with_parent, environment
@@ -37,12 +37,7 @@ class Cyclone:
 
     def __getattr__(self, command: str):
         def ask(*names, **fields):
-            arguments = dict(zip(ARGUMENTS[command], names)) | fields
-            self._process.stdin.write(json.dumps({"do": command} | arguments) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-            assert answer, f"the Cyclone peer has ended at {command} {arguments}"
-            return json.loads(answer)
+            return orders.give(self._process, command, **dict(zip(ARGUMENTS[command], names)) | fields)
         return ask
 
 
