@@ -10,7 +10,7 @@ import pytest
 from decode import features_from_message
 from geometry_msgs.msg import PointStamped
 from node_process import logged_at, run
-from offline import infer, largest_difference
+from offline import infer, labels_agree, largest_difference
 from peer import nanos
 from PIL import Image as Pillow
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -105,9 +105,9 @@ def test_all_of_one_frame_fit_together(rig, heads):
     seen = projected(xyz, info.k, info.d)
     assert np.abs(seen - np.stack([columns, rows], -1)).max() < 0.02
 
-    # Labels, their compressed twin and the cloud's agree exactly, and with infer.
+    # Labels, their compressed twin and the cloud's agree exactly, and with infer but for ties.
     labels = pixels(found["segmentation/image"])
-    assert found["segmentation/image"].encoding == "mono8" and np.array_equal(labels, expected["labels"])
+    assert found["segmentation/image"].encoding == "mono8" and labels_agree(labels, expected["labels"])
     assert len(np.unique(labels)) > 1 and labels.max() < 4
     assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/image/compressed"].data)))), labels)
     assert np.array_equal(cloud["label"], labels[rows, columns])
@@ -237,7 +237,7 @@ def test_windows_cover_the_camera_picture_at_its_own_size(rig, heads):
     scale = np.sqrt(600 * 580) / 200
     depth = pixels(found["depth/image"], np.dtype("<f4"))
     assert depth.shape == (300, 400) and largest_difference(depth, expected["depth"] * scale) < 1e-4
-    assert np.array_equal(pixels(found["segmentation/image"]), expected["labels"])
+    assert labels_agree(pixels(found["segmentation/image"]), expected["labels"])
     assert (found["points"].width, found["points"].height) == (58, 43)
 
 

@@ -164,7 +164,7 @@ def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engi
     said, eager = written(tmp_path / "eager", "--engine", "eager", *heads)
     assert "compiled" not in said, said
     assert offline.largest_difference(compiled["depth"], eager["depth"]) < 1e-4
-    assert (compiled["labels"] == eager["labels"]).mean() > 0.999
+    assert offline.labels_agree(compiled["labels"], eager["labels"])
 
 
 def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_heads, heads):
