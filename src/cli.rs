@@ -16,9 +16,9 @@ use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, file
 use crate::console;
 use crate::engine::int8::Kernel;
 use crate::geometry::Size;
-use crate::ros::args::{self, Piece, RosArg, RosArgError};
-use crate::ros::environment::{Environment, EnvironmentError};
-use crate::ros::names::{NameError, Names};
+use crate::ros::start::args::{self, Piece, RosArg, RosArgError};
+use crate::ros::start::environment::{Environment, EnvironmentError};
+use crate::ros::start::names::{NameError, Names};
 use options::{COMMANDS, DEFAULT_FRAMES, DEFAULT_PICTURE, ROS, option, program};
 
 /// Name of the node unless a remap rule says otherwise.

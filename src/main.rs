@@ -9,7 +9,8 @@ use pixio_node::commands::bench::{self, bench};
 use pixio_node::commands::build::{self, build};
 use pixio_node::commands::check::check;
 use pixio_node::commands::infer::{self, infer};
-use pixio_node::commands::run::{Launch, run};
+use pixio_node::commands::join::Launch;
+use pixio_node::commands::run::run;
 use pixio_node::commands::signals::Signals;
 use pixio_node::config::{Config, Values};
 use pixio_node::{console, logging};
@@ -18,7 +19,8 @@ use pixio_node::{console, logging};
 /// is loaded, so they must be there before main, as those below.
 const WAITING: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")];
 
-/// What tells glibc how many heaps to keep: with one for every few threads, each keeps freed megabytes of its own.
+/// What tells glibc how many heaps to keep: with one for every few threads, each keeps freed megabytes of its
+/// own.
 const HEAPS: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "2")];
 
 fn main() -> ExitCode {

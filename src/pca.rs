@@ -9,8 +9,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use tch::{Kind, TchError, Tensor};
 
+use crate::geometry::PADDING;
 use crate::runtime::{cache, tensor};
-use crate::stages::fit::PADDING;
 
 /// Most components a basis holds.
 pub const MAX_COMPONENTS: usize = 64;
@@ -120,14 +120,14 @@ impl Basis {
             let file = SafeTensors::deserialize(&bytes)?;
             let get = |name: &str, shape: &[usize]| -> anyhow::Result<Tensor> {
                 let view = file.tensor(name)?;
-                let found = view.shape();
-                let fits = found.len() == shape.len()
-                    && found.iter().zip(shape).all(|(&found, &want)| want == 0 || found == want);
+                let actual = view.shape();
+                let fits = actual.len() == shape.len()
+                    && actual.iter().zip(shape).all(|(&actual, &want)| want == 0 || actual == want);
                 ensure!(
                     fits && view.dtype() == Dtype::F32,
-                    "{name} is {found:?}, expected {shape:?} of float32"
+                    "{name} is {actual:?}, expected {shape:?} of float32"
                 );
-                let size: Vec<i64> = found.iter().map(|&side| side as i64).collect();
+                let size: Vec<i64> = actual.iter().map(|&side| side as i64).collect();
                 Ok(Tensor::f_from_data_size(view.data(), &size, Kind::Float)?)
             };
             let (mean, components) = (get("mean", &[channels])?, get("components", &[0, channels])?);
@@ -138,10 +138,11 @@ impl Basis {
         let basis = read().with_context(|| format!("{} is no PCA basis for this model", path.display()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
         let of = header.metadata().clone().unwrap_or_default();
-        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|found| found == value);
+        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|actual| actual == value);
         if !made_for("revision", revision) || !made_for("layer", &layer.to_string()) {
             tracing::warn!(
-                "the PCA basis {} was made for revision {} layer {}, this is revision {revision} layer {layer}",
+                "the PCA basis {} was made for revision {} layer {}, this is revision {revision} layer \
+                 {layer}",
                 path.display(),
                 of.get("revision").map_or("?", String::as_str),
                 of.get("layer").map_or("?", String::as_str),

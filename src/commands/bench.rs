@@ -21,13 +21,13 @@ use crate::engine::choose::Task;
 use crate::engine::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::proof;
-use crate::pipeline::{Camera, Intake, Pipeline, Shared};
+use crate::outputs::{Topic, Topics};
+use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use crate::runtime::clock::Clock;
-use crate::runtime::statistics::{Percentiles, Span, spans_json};
-use crate::runtime::wanted::{Topic, Topics};
+use crate::runtime::statistics::{Percentiles, Span, Spans, spans_json};
 use crate::stages::camera::Frame;
-use crate::stages::heads::Output;
-use crate::stages::publish::{Encoded, Sent, Sink, Times};
+use crate::stages::derive::Derived;
+use crate::stages::publish::{Encoded, FrameTimes, Sent, Sink};
 
 pub use crate::commands::film::Images;
 
@@ -46,9 +46,6 @@ pub struct Options {
     pub json: Option<PathBuf>,
 }
 
-/// Percentiles of every span.
-type Spans = [(Span, Percentiles); Span::ALL.len()];
-
 /// Longest wait for one frame before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,13 +56,13 @@ const SATURATED: Duration = Duration::from_secs(20);
 struct Nowhere(Sender<()>);
 
 impl Sink for Nowhere {
-    fn send(&mut self, _output: Output, _encoded: Encoded) -> Sent {
+    fn send(&mut self, _derived: Derived, _encoded: Encoded) -> Sent {
         // At saturation nobody waits for it.
         let _untold = self.0.try_send(());
         Sent { n_sent: 1, n_failed: 0 }
     }
 
-    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: Times) {}
+    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: FrameTimes) {}
 }
 
 /// Measures forward passes of every engine in turn, then, for batches of one, each in the whole pipeline without ROS:
@@ -212,10 +209,14 @@ fn pipeline(
     let (told, outputs) = crossbeam_channel::bounded(1);
     let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
     let basis = model.basis_keeper();
-    let heads = model.heads(config, basis).map_err(Failure::Setup)?;
-    let publishing = (model.encoder(config), Box::new(Nowhere(told)) as Box<dyn Sink>);
-    let engine = (engine, config.batch_max);
-    let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
+    let work = Work {
+        engine,
+        batch_max: config.batch_max,
+        deriver: model.deriver(config, basis).map_err(Failure::Setup)?,
+        encoder: model.encoder(config),
+        sink: Box::new(Nowhere(told)),
+    };
+    let started = Pipeline::start(cameras.collect(), work, &shared, &ended);
     let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
 
     let measured = intakes.split_first_mut().context("no camera").and_then(|(intake, others)| {
@@ -346,7 +347,9 @@ fn print_spans(
     let input = input_size(config);
     out.line(format_args!("\n{kind}: {film} -> {}x{}, {n_frames} frames", input.width, input.height));
     out.line(format_args!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99"));
-    for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
+    for (span, Percentiles { p50, p95, p99, .. }) in
+        spans.iter().filter(|(_, percentiles)| percentiles.n != 0)
+    {
         out.line(format_args!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name()));
     }
     out.line(format_args!("at saturation {rate:.1} frames per second"));

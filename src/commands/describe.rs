@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::commands::measure::reserved_mb;
 use crate::commands::model::{Model, Warm, head_files, input_size};
 use crate::config::{Config, Live};
-use crate::diagnostics::{Board, EngineFacts, ModelFacts, TransportFacts};
+use crate::diagnostics::{Board, EngineFacts, ExpectedCamera, ModelFacts, TransportFacts};
 use crate::geometry::Size;
 use crate::pipeline::Shared;
 use crate::ros::Services;
 use crate::ros::checks::ReceiveBuffers;
-use crate::ros::interface::Address;
-use crate::stages::heads::BasisKeeper;
+use crate::ros::start::interface::Address;
+use crate::stages::derive::BasisKeeper;
 
 /// What the services do.
 pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
@@ -33,7 +33,9 @@ pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
 
 /// What diagnostics are made of, before there is a model.
 pub(super) fn board(config: &Config, shared: &Shared, address: Address, domain_id: u16) -> Board {
-    let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
+    let cameras = config.cameras.iter();
+    let cameras =
+        cameras.map(|camera| ExpectedCamera { name: camera.name.clone(), rate: camera.expected_rate });
     // The sockets were made with what is allowed now.
     let buffers = ReceiveBuffers::of_this_machine();
     let board = Board::new(shared.clone(), cameras.collect(), move |bytes| buffers.advice(bytes));

@@ -16,15 +16,15 @@ use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;
 use crate::encode;
 use crate::geometry::Size;
+use crate::outputs::{Topic, Topics};
 use crate::pca::{Basis, Estimator};
 use crate::pixio::Pixio;
 use crate::runtime::pool::Pool;
 use crate::runtime::tensor;
-use crate::runtime::wanted::{Topic, Topics};
 use crate::stages::camera::{Frame, Header, Picture};
+use crate::stages::derive::{Dense, DepthMap, LabelMap, pca_image};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{self, Dense, DepthMap, LabelMap};
 use crate::stages::publish::{depth_png, png};
 
 /// What `infer` reads and writes.
@@ -260,7 +260,7 @@ impl Encoded {
     fn save_colors(&self, out: &Path, basis: &Basis) -> anyhow::Result<()> {
         let Some(tokens) = &self.patch_tokens else { return Ok(()) };
         let patches = tokens.f_flatten(0, 1)?;
-        let picture = heads::picture(&basis.colors(&patches)?, self.grid)?;
+        let picture = pca_image(&basis.colors(&patches)?, self.grid)?;
         save_png(out, &self.name, "pca", &png(&picture)?)
     }
 }

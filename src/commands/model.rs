@@ -18,14 +18,14 @@ use crate::engine::timing::Trial;
 use crate::engine::{Engine, EngineError, device};
 use crate::geometry::{STANDARD_SIZES, Size, WINDOW};
 use crate::heads::{self, Backbone, Head};
+use crate::outputs::Topic;
 use crate::pca::Basis;
 use crate::pixio::{Pixio, Source};
-use crate::ros::Made;
+use crate::ros::HeadOutputs;
 use crate::runtime::cache;
-use crate::runtime::wanted::Topic;
+use crate::stages::derive::{BasisKeeper, Dense, Deriver, DeriverConfig, ModelCard, feature_tap};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{MOST_WINDOWS, largest_batch, warm_up};
-use crate::stages::heads::{BasisKeeper, Dense, Heads, HeadsConfig, ModelCard, feature_tap};
 use crate::stages::publish::{Encoder, EncoderConfig};
 
 /// A model that is ready to be used.
@@ -46,7 +46,7 @@ pub struct Model {
     /// Where it is from, or will be saved; `None` without a cache folder.
     pub basis_path: Option<PathBuf>,
     /// Which heads there are.
-    pub made: Made,
+    pub made: HeadOutputs,
     /// The heads; `None` once they have been handed out.
     heads: Option<HeadPair>,
     /// Where the engine is from; it may hold the heads compiled.
@@ -196,12 +196,12 @@ impl Model {
         Arc::new(BasisKeeper::new(self.basis.take(), self.card.clone(), self.basis_path.clone()))
     }
 
-    /// Heads for this model with `basis`.
+    /// What derives outputs from this model's tokens, with `basis`.
     ///
     /// # Errors
     /// As [`Model::dense`].
-    pub fn heads(&mut self, config: &Config, basis: Arc<BasisKeeper>) -> anyhow::Result<Heads> {
-        let heads = HeadsConfig {
+    pub fn deriver(&mut self, config: &Config, basis: Arc<BasisKeeper>) -> anyhow::Result<Deriver> {
+        let config = DeriverConfig {
             card: self.card.clone(),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
@@ -210,7 +210,7 @@ impl Model {
             dense: self.dense(config)?,
             depth_resolution: config.depth_resolution,
         };
-        Ok(Heads::new(heads))
+        Ok(Deriver::new(config))
     }
 
     /// What encodes this model's outputs.
@@ -290,12 +290,12 @@ pub fn taps(layer: usize, n_layers: usize, heads: &HeadPair) -> Vec<usize> {
     taps
 }
 
-fn made(config: &Config, [depth, segmentation]: &HeadPair) -> Made {
+fn made(config: &Config, [depth, segmentation]: &HeadPair) -> HeadOutputs {
     let classes = segmentation.as_ref().and_then(|head| match &head.card().task {
         heads::Task::Segmentation { classes } => Some(classes.clone()),
         heads::Task::Depth { .. } => None,
     });
-    Made { depth: depth.as_ref().map(|_| config.depth_resolution), classes }
+    HeadOutputs { depth: depth.as_ref().map(|_| config.depth_resolution), classes }
 }
 
 /// An encoder on its device.

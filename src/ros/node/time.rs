@@ -5,14 +5,14 @@ use std::sync::Arc;
 use futures::{StreamExt, pin_mut};
 use ros2_client::{ROSTime, Subscription};
 
-use super::Edge;
+use super::RosNode;
 use crate::config::Reliability;
-use crate::ros::messages::Time;
+use crate::ros::endpoints::Role;
 use crate::ros::qos;
-use crate::ros::watch::Role;
+use crate::ros::wire::messages::Time;
 use crate::runtime::clock::Clock;
 
-impl Edge {
+impl RosNode {
     /// Has `clock` follow `/clock`.
     ///
     /// # Errors

@@ -2,35 +2,36 @@
 
 mod lacking;
 mod loops;
+mod pace;
+mod query;
+mod rate;
 mod shared;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel as channel;
 
 use crate::engine::Engine;
-use crate::logging::Throttle;
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::latest::{self, Closed};
-use crate::runtime::pace::Pace;
-use crate::runtime::rate::RateLimit;
 use crate::runtime::statistics::Accounting;
 use crate::runtime::thread::{self, Stage};
-use crate::stages::camera::Frame;
+use crate::stages::camera::{CameraListener, Frame};
+use crate::stages::derive::{Derived, Deriver};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::Input;
-use crate::stages::heads::{Heads, Output};
 use crate::stages::publish::{Encoder, Sink};
 use lacking::Lacking;
 use loops::{FitLoop, ModelLoop, PublishLoop};
+use pace::Pace;
+use rate::RateLimit;
 
+pub use query::Query;
 pub use shared::Shared;
-
-/// Least time between two warnings about the same camera.
-const WARN_PERIOD: Duration = Duration::from_secs(5);
 
 /// One camera as the pipeline sees it.
 pub struct Camera {
@@ -38,6 +39,20 @@ pub struct Camera {
     pub name: String,
     /// Makes model inputs from this camera's pictures.
     pub fitter: Fitter,
+}
+
+/// What the cameras' frames go through, one after the other.
+pub struct Work {
+    /// Runs the model.
+    pub engine: Box<dyn Engine>,
+    /// Images that go through the model at once, at most.
+    pub batch_max: usize,
+    /// Turns tokens into outputs.
+    pub deriver: Deriver,
+    /// Makes outputs ready for the wire.
+    pub encoder: Encoder,
+    /// Carries them away.
+    pub sink: Box<dyn Sink>,
 }
 
 /// The running threads from the first frame to the last message.
@@ -52,26 +67,26 @@ pub struct Intake {
     frames: latest::Sender<Frame>,
     shared: Shared,
     rate: RateLimit,
+    /// Of warnings about messages that cannot be read.
+    refusals: Throttle,
     camera: usize,
 }
 
 impl Pipeline {
-    /// Starts all threads; at most `batch_max` pictures go through the model at once, and `ended` hears of each thread
-    /// that ends. Returns one [`Intake`] per camera.
+    /// Starts all threads; `ended` hears of each that ends. Returns one [`Intake`] per camera.
     ///
     /// # Errors
     /// A thread cannot be started.
     pub fn start(
         cameras: Vec<Camera>,
-        (engine, batch_max): (Box<dyn Engine>, usize),
-        heads: Heads,
-        publishing: (Encoder, Box<dyn Sink>),
+        work: Work,
         shared: &Shared,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Vec<Intake>)> {
+        let Work { engine, batch_max, deriver, encoder, sink } = work;
         let stopping = Arc::new(AtomicBool::new(false));
         let (inputs, waiting) = latest::slots::<Input>(cameras.len());
-        let (outputs, ready) = channel::bounded::<Output>(1);
+        let (outputs, ready) = channel::bounded::<Derived>(1);
         let (mut stages, mut intakes) = (Vec::new(), Vec::new());
         let pace = Arc::<Pace>::default();
 
@@ -81,21 +96,22 @@ impl Pipeline {
             let (for_fit, pace) = (shared.clone(), Arc::clone(&pace));
             let fit = FitLoop { fitter, inputs, shared: for_fit, pace, camera, name: name.clone() };
             stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || fit.run(&arriving))?);
-            intakes.push(Intake { frames, shared: shared.clone(), rate: RateLimit::default(), camera });
+            let refusals = Throttle::new(BETWEEN_WARNINGS);
+            let (shared, rate) = (shared.clone(), RateLimit::default());
+            intakes.push(Intake { frames, shared, rate, refusals, camera });
         }
         let model = ModelLoop {
             engine,
             batch_max,
-            heads,
+            deriver,
             outputs,
             pace,
             usual: BTreeMap::new(),
-            too_old: Throttle::new(WARN_PERIOD),
+            too_old: Throttle::new(BETWEEN_WARNINGS),
             shared: shared.clone(),
             stopping: Arc::clone(&stopping),
         };
         stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
-        let (encoder, sink) = publishing;
         let publishing = PublishLoop { encoder, sink, shared: shared.clone(), lacking };
         stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
         Ok((Self { stopping, stages }, intakes))
@@ -136,30 +152,26 @@ impl Intake {
             }
         }
     }
+}
 
-    /// For messages of this camera that could not even be read as a frame.
-    pub fn refusals(&self) -> Refusals {
-        Refusals { shared: self.shared.clone(), camera: self.camera, throttle: Throttle::new(WARN_PERIOD) }
+impl CameraListener for Intake {
+    fn frame(&mut self, frame: Frame) {
+        // Main hears from the stage itself that the pipeline has ended.
+        let _ended = self.push(frame);
     }
-}
 
-/// Counts what one camera sent that is no frame.
-pub struct Refusals {
-    shared: Shared,
-    camera: usize,
-    throttle: Throttle,
-}
-
-impl Refusals {
-    /// Counts one message and warns, throttled; `why` is for people.
-    pub fn refuse(&mut self, why: &str) {
+    fn refused(&mut self, why: &str) {
         let accounting = &self.shared.accounting[self.camera];
         Accounting::count(&accounting.received);
         let n = accounting.refuse("message");
         let why = format!("a message is not what its type says: {why}");
         self.shared.monitors[self.camera].refused(Instant::now(), why.clone());
-        if self.throttle.admit().is_some() {
+        if self.refusals.admit().is_some() {
             tracing::warn!("{why} ({n} so far)");
         }
+    }
+
+    fn query(&mut self, pixel: [f64; 2]) {
+        self.shared.queries[self.camera].ask(pixel);
     }
 }

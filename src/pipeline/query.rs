@@ -1,6 +1,8 @@
 //! What somebody points at in a camera's picture.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::runtime::lock::lock;
 
 /// The newest pixel that was pointed at and that no frame has answered yet.
 #[derive(Debug, Default)]
@@ -18,7 +20,6 @@ impl Query {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<[f64; 2]>> {
-        // A whole value is written at once, so poison carries no news.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -13,36 +13,36 @@ use ros2_client::{
 };
 use serde::Serialize;
 
-use super::camera::{Camera, CameraTopics, Hearing, MAX_PLAIN_MESSAGE_BYTES, Reading, Receiving};
+use super::camera::{CameraInput, CameraTopics, MAX_PLAIN_MESSAGE_BYTES, Reading, Receiving};
 use super::diagnostics::DiagnosticsOut;
-use super::interface::Address;
-use super::messages::{Header, LabelInfo, Time};
-use super::names::Names;
+use super::endpoints::{Endpoint, Endpoints, Role};
 use super::parameters::Parameters;
-use super::publishers::{
-    CameraOutputs, DepthOutputs, Out, Publishers, SegmentationOutputs, label_info, message_type,
-};
 use super::rosout::Rosout;
 use super::services::Answer;
-use super::watch::{End, Ends, Graph, Role, watch};
+use super::start::interface::Address;
+use super::start::names::Names;
+use super::watch::{GraphSources, watch};
 use super::watchdog::{self, Serving, Watchdog};
+use super::wire::label_info;
+use super::wire::messages::{Header, LabelInfo, Time};
+use super::wire::publishers::{CameraOutputs, OutputPublisher, Publishers};
 use super::{context, delivery, discovery, qos, services};
 use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability, SendPace};
 use crate::diagnostics::{Board, Delivery};
 use crate::heads::Class;
 use crate::logging::Record;
+use crate::outputs::{Exists, Output, Subscribed, TABLE};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::Stage;
-use crate::runtime::wanted::{Topic, Wanted};
-use crate::stages::camera::Frame;
+use crate::stages::camera::CameraListener;
 
 /// What a node needs to take part.
-pub struct Options {
+pub struct NodeConfig {
     /// Its name and remap rules.
     pub names: Names,
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,
-    /// The one address that DDS uses: see [`super::interface::choose`].
+    /// The one address that DDS uses: see [`super::start::interface::choose`].
     pub address: Address,
     /// Hosts that the node announces itself to where multicast does not reach.
     pub static_peers: Vec<IpAddr>,
@@ -52,17 +52,29 @@ pub struct Options {
     pub parameters: Parameters,
     /// Log records for `/rosout`; `None` publishes none.
     pub records: Option<Receiver<Record>>,
-    /// Wakes main when one of the edge's threads ends.
+    /// Wakes main when one of the node's threads ends.
     pub ended: mpsc::Sender<()>,
 }
 
 /// Which heads there are.
 #[derive(Clone, Debug, Default)]
-pub struct Made {
+pub struct HeadOutputs {
     /// The pixels of the depth; `None` makes none.
     pub depth: Option<DepthResolution>,
     /// The classes of the segmentation; `None` makes none.
     pub classes: Option<Vec<Class>>,
+}
+
+impl HeadOutputs {
+    /// Whether these heads give a topic that exists so.
+    fn have(&self, exists: Exists) -> bool {
+        match exists {
+            Exists::Always => true,
+            Exists::WithDepth => self.depth.is_some(),
+            Exists::WithDepthOfModelSize => self.depth == Some(DepthResolution::Model),
+            Exists::WithSegmentation => self.classes.is_some(),
+        }
+    }
 }
 
 /// What the services do.
@@ -75,13 +87,11 @@ pub struct Services {
     pub reset_pca_basis: Box<dyn FnMut() -> Answer + Send>,
 }
 
-/// A camera's index and the prefix of its topics.
-type Numbered = (usize, String);
-
-/// The node in the ROS graph. Dropping it leaves the graph; [`Edge::close`] also says how it went.
-pub struct Edge {
-    // The order of the fields is the order of shutdown: the node's drop signals the spinner, which
-    // would otherwise never end, and the context goes last, taking the node out of the graph. All of that is watched.
+/// The node in the ROS graph. Dropping it leaves the graph; [`RosNode::close`] also says how it went.
+pub struct RosNode {
+    // The order of the fields is the order of shutdown: the node's drop signals the spinner, which would
+    // otherwise never end, and the context goes last, taking the node out of the graph. All of that is
+    // watched.
     serving: Serving,
     receiving: Vec<Receiving>,
     rosout: Option<Rosout>,
@@ -89,7 +99,7 @@ pub struct Edge {
     spinner: Stage,
     executor: Arc<smol::Executor<'static>>,
     events: Option<smol::channel::Receiver<NodeEvent>>,
-    ends: Ends,
+    endpoints: Endpoints,
     names: Names,
     ended: mpsc::Sender<()>,
     context: Context,
@@ -97,19 +107,19 @@ pub struct Edge {
     watchdog: Watchdog,
 }
 
-impl Edge {
+impl RosNode {
     /// Joins the graph: the node is seen, its parameters answer, nothing is subscribed yet.
     ///
     /// # Errors
     /// An impossible name, or DDS without ports or threads.
-    pub fn open(options: Options) -> anyhow::Result<Self> {
-        let Options { names, domain_id, address, static_peers, pace, parameters, records, ended } = options;
+    pub fn open(config: NodeConfig) -> anyhow::Result<Self> {
+        let NodeConfig { names, domain_id, address, static_peers, pace, parameters, records, ended } = config;
         let pacing = Pacing::new(pace.burst_bytes, pace.bytes_per_second);
         let context = context::join(domain_id, address, static_peers, pacing.clone())?;
         let (serving, watchdog) = watchdog::watch(&ended, address)?;
         let node_name = NodeName::new(names.namespace(), names.node())
             .with_context(|| format!("{} is not a node name", names.fully_qualified()))?;
-        // The edge publishes /rosout itself (see `rosout`) and follows /clock under its remap rules.
+        // The node publishes /rosout itself (see `rosout`) and follows /clock under its remap rules.
         let options = NodeOptions::new().enable_rosout(false).follow_clock(false);
         let (options, gate) = parameters.declare(options);
         let node = context.new_node(node_name, options);
@@ -139,7 +149,7 @@ impl Edge {
             spinner,
             executor,
             events,
-            ends: Ends::default(),
+            endpoints: Endpoints::default(),
             names,
             ended,
             context,
@@ -148,108 +158,66 @@ impl Edge {
         })
     }
 
-    /// Publishers of every camera. Without a `reliability` of its own an output is reliable: that fits every subscriber.
+    /// Publishers of every camera. Without a `reliability` of its own an output is reliable: that fits every
+    /// subscriber.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
     pub fn publishers(
         &mut self,
         cameras: &[CameraConfig],
-        made: &Made,
+        heads: &HeadOutputs,
         reliability: Option<Reliability>,
     ) -> anyhow::Result<Publishers> {
         let qos = &qos::output(reliability.unwrap_or(Reliability::Reliable));
-        let outputs = cameras.iter().enumerate().map(|(index, camera)| {
-            let camera = (index, camera.prefix());
-            Ok(CameraOutputs {
-                features: self.publisher(&camera, Topic::Features, qos)?,
-                reduced: self.publisher(&camera, Topic::Reduced, qos)?,
-                pca: self.publisher(&camera, Topic::Pca, qos)?,
-                pca_compressed: self.publisher(&camera, Topic::PcaCompressed, qos)?,
-                grid_info: self.publisher(&camera, Topic::GridInfo, qos)?,
-                embedding: self.publisher(&camera, Topic::Embedding, qos)?,
-                similarity: self.publisher(&camera, Topic::Similarity, qos)?,
-                pipeline_latency: self.publisher(&camera, Topic::PipelineLatency, qos)?,
-                processing_time: self.publisher(&camera, Topic::ProcessingTime, qos)?,
-                depth: made.depth.map(|pixels| self.depth_outputs(&camera, pixels, qos)).transpose()?,
-                segmentation: made
-                    .classes
-                    .as_deref()
-                    .map(|classes| self.segmentation_outputs(&camera, classes, qos))
-                    .transpose()?,
-            })
-        });
-        Ok(Publishers::new(outputs.collect::<anyhow::Result<_>>()?))
-    }
-
-    fn depth_outputs(
-        &mut self,
-        camera: &Numbered,
-        pixels: DepthResolution,
-        qos: &QosPolicies,
-    ) -> anyhow::Result<DepthOutputs> {
-        // A raw picture of a camera's size is more than DDS carries well.
-        let has_raw = pixels == DepthResolution::Model;
-        Ok(DepthOutputs {
-            image: has_raw.then(|| self.publisher(camera, Topic::Depth, qos)).transpose()?,
-            compressed: self.publisher(camera, Topic::DepthCompressed, qos)?,
-            info: self.publisher(camera, Topic::DepthInfo, qos)?,
-            color: self.publisher(camera, Topic::DepthColor, qos)?,
-            points: self.publisher(camera, Topic::Points, qos)?,
-        })
-    }
-
-    fn segmentation_outputs(
-        &mut self,
-        camera: &Numbered,
-        classes: &[Class],
-        qos: &QosPolicies,
-    ) -> anyhow::Result<SegmentationOutputs> {
-        Ok(SegmentationOutputs {
-            image: self.publisher(camera, Topic::Labels, qos)?,
-            compressed: self.publisher(camera, Topic::LabelsCompressed, qos)?,
-            confidence: self.publisher(camera, Topic::Confidence, qos)?,
-            info: self.publisher(camera, Topic::LabelsInfo, qos)?,
-            overlay: self.publisher(camera, Topic::Overlay, qos)?,
-            _label_info: self.label_info(&camera.1, classes)?,
-        })
+        let of_camera = |(index, camera): (usize, &CameraConfig)| {
+            let prefix = camera.prefix();
+            let existing = TABLE.iter().filter(|output| heads.have(output.exists));
+            let outputs = existing.map(|output| self.publisher(index, &prefix, output, qos));
+            let outputs = outputs.collect::<anyhow::Result<_>>()?;
+            let classes = heads.classes.as_deref();
+            let _label_info = classes.map(|classes| self.label_info(&prefix, classes)).transpose()?;
+            Ok(CameraOutputs { outputs, _label_info })
+        };
+        Ok(Publishers::new(cameras.iter().enumerate().map(of_camera).collect::<anyhow::Result<_>>()?))
     }
 
     /// Says what the labels mean, once and for every late subscriber.
     fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
         let name = self.names.resolve(&format!("~/{prefix}segmentation/label_info"))?;
         let publisher: Publisher<LabelInfo> =
-            self.writer(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::Said)?;
+            self.writer(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::NodeOutput)?;
         let header = Header { stamp: Time::now(), ..Header::default() };
         publisher.publish(label_info(header, classes)).with_context(|| format!("cannot publish {name}"))?;
         Ok(publisher)
     }
 
-    fn publisher<M: Serialize>(
+    fn publisher(
         &mut self,
-        (index, prefix): &Numbered,
-        topic: Topic,
+        camera: usize,
+        prefix: &str,
+        output: &Output,
         qos: &QosPolicies,
-    ) -> anyhow::Result<Out<M>> {
-        let name = self.names.resolve(&format!("~/{prefix}{}", topic.name()))?;
-        let role = Role::Output(*index, topic);
-        let publisher = self.writer(&name, message_type(topic), qos, role)?;
-        Ok(Out::new(name, publisher))
+    ) -> anyhow::Result<OutputPublisher> {
+        let name = self.names.resolve(&format!("~/{prefix}{}", output.name))?;
+        let message = (output.message.package(), output.message.name());
+        let publisher = self.writer(&name, message, qos, Role::Output(camera, output.topic))?;
+        Ok(OutputPublisher::new(output.topic, name, publisher))
     }
 
-    /// Keeps `subscribed`, an entry for every camera, current from now on: topics enter as somebody subscribes and leave
-    /// with the last subscriber. Tells `board` what else there is to see.
+    /// Keeps `subscribed`, an entry for every camera, current from now on: topics enter as somebody
+    /// subscribes and leave with the last subscriber. Tells `board` what else there is to see.
     ///
     /// # Errors
     /// Called twice, or DDS out of resources.
-    pub fn watch(&mut self, subscribed: Arc<[Wanted]>, board: Arc<Board>) -> anyhow::Result<()> {
+    pub fn watch(&mut self, subscribed: Arc<[Subscribed]>, board: Arc<Board>) -> anyhow::Result<()> {
         let events = self.events.take().ok_or_else(|| anyhow!("the graph is watched already"))?;
         let participant = self.context.domain_participant();
         let (topic, dds_type) = (discovery::DDS_TOPIC.into(), discovery::DDS_TYPE.into());
         let topic = participant.create_topic(topic, dds_type, &discovery::qos(), TopicKind::NoKey)?;
         let nodes = self.node.create_subscription(&topic, None)?;
-        let graph = Graph { participant, events, nodes };
-        self.executor.spawn(watch(graph, self.ends.clone(), subscribed, board)).detach();
+        let graph = GraphSources { participant, events, nodes };
+        self.executor.spawn(watch(graph, self.endpoints.clone(), subscribed, board)).detach();
         Ok(())
     }
 
@@ -265,7 +233,7 @@ impl Edge {
     pub fn diagnostics(&mut self, clock: Arc<Clock>) -> anyhow::Result<DiagnosticsOut> {
         let name = self.names.resolve("/diagnostics")?;
         let qos = qos::output(Reliability::Reliable);
-        let publisher = self.writer(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::Said)?;
+        let publisher = self.writer(&name, ("diagnostic_msgs", "DiagnosticArray"), &qos, Role::NodeOutput)?;
         Ok(DiagnosticsOut::new(publisher, &self.names.fully_qualified(), clock))
     }
 
@@ -284,17 +252,14 @@ impl Edge {
         Ok(())
     }
 
-    /// Subscribes to a camera. `on_frame` gets every picture on a thread of the camera's own; `on_refused` the reason
-    /// for each message that is not what its type says; `on_query` the x and y of every pixel that somebody points at.
+    /// Subscribes to a camera. `listener` is called on a thread of the camera's own.
     ///
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources or threads.
     pub fn subscribe(
         &mut self,
-        camera: Camera,
-        on_frame: impl FnMut(Frame) + Send + 'static,
-        on_refused: impl FnMut(&str) + Send + 'static,
-        on_query: impl FnMut([f64; 2]) + Send + 'static,
+        camera: CameraInput,
+        listener: Box<dyn CameraListener>,
     ) -> anyhow::Result<CameraTopics> {
         let topics = CameraTopics::resolve(&self.names, &camera.prefix, camera.transport)?;
         let message = match camera.transport {
@@ -302,7 +267,7 @@ impl Edge {
             ImageTransport::Compressed => "CompressedImage",
         };
         let image_qos = qos::camera(camera.reliability);
-        let role = Role::Pictures(camera.index);
+        let role = Role::Images(camera.index);
         let image_topic = self.topic(&topics.image, ("sensor_msgs", message), &image_qos, role)?;
         image_topic.limit_sample_size(camera.max_message_bytes);
         let images = self.node.create_subscription(&image_topic, None);
@@ -316,8 +281,7 @@ impl Edge {
             self.subscription(&query, ("geometry_msgs", "PointStamped"), &qos, Role::Input("query"))?;
         let ended = self.ended.clone();
         let reading = Reading { images, image_topic, infos, queries };
-        let hearing = Hearing { on_frame, on_refused, on_query };
-        let receiving = Receiving::start(camera, topics.clone(), reading, hearing, ended)?;
+        let receiving = Receiving::start(camera, topics.clone(), reading, listener, ended)?;
         self.receiving.push(receiving);
         Ok(topics)
     }
@@ -335,18 +299,18 @@ impl Edge {
     /// Leaves the graph. Drop the [`Publishers`] first.
     ///
     /// # Errors
-    /// DDS died, or the first of the edge's threads that failed.
+    /// DDS died, or the first of the node's threads that failed.
     pub fn close(mut self) -> anyhow::Result<()> {
         let received = self.unsubscribe();
         let Self { serving, rosout, node, spinner, executor, context, watchdog, .. } = self;
         drop(serving);
-        let said = rosout.map_or(Ok(()), Rosout::close);
+        let logged = rosout.map_or(Ok(()), Rosout::close);
         drop(node);
         let spun = spinner.join();
         drop(executor);
         drop(context);
         // A dead DDS is the cause of all the others.
-        watchdog.join().and(received).and(spun).and(said)
+        watchdog.join().and(received).and(spun).and(logged)
     }
 
     fn writer<M: Serialize>(
@@ -389,7 +353,7 @@ impl Edge {
         let dds_type = MessageTypeName::new(package, message).dds_msg_type();
         let participant = self.context.domain_participant();
         let topic = participant.create_topic(dds_topic.clone(), dds_type.clone(), qos, TopicKind::NoKey)?;
-        self.ends.add(End { topic: name.to_owned(), dds_topic, dds_type, qos: qos.clone(), role });
+        self.endpoints.add(Endpoint { topic: name.to_owned(), dds_topic, dds_type, qos: qos.clone(), role });
         Ok(topic)
     }
 }

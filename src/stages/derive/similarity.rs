@@ -1,16 +1,12 @@
 //! Which patches look like the one that somebody pointed at.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use nalgebra::Point2;
 use tch::{Kind, TchError, Tensor};
 
 use crate::geometry::{Geometry, Size};
-use crate::logging::Throttle;
-
-/// Least time between two warnings about pixels of one camera.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
 
 /// The patch of each camera that the others are compared with.
 #[derive(Debug, Default)]
@@ -46,7 +42,8 @@ impl Similarity {
         self.0.get(&camera).is_some_and(|pointed| pointed.asked.is_some() || pointed.token.is_some())
     }
 
-    /// The cosine of every patch `[P, D]` with the one pointed at, float32 `[P, 1]`; `None` as long as there is none.
+    /// The cosine of every patch `[P, D]` with the one pointed at, float32 `[P, 1]`; `None` as long as there
+    /// is none.
     pub(super) fn of(
         &mut self,
         camera: usize,
@@ -118,19 +115,19 @@ mod tests {
         first[2..4].copy_from_slice(&[0.0, 3.0]);
         let mut similarity = Similarity::default();
         let of = |similarity: &mut Similarity, rows: &[f32]| {
-            let found = similarity.of(0, &patches(rows), &geometry).unwrap()?;
-            Some(Vec::<f32>::try_from(found.flatten(0, -1)).unwrap())
+            let cosines = similarity.of(0, &patches(rows), &geometry).unwrap()?;
+            Some(Vec::<f32>::try_from(cosines.flatten(0, -1)).unwrap())
         };
         assert!(!similarity.is_asked(0) && of(&mut similarity, &first).is_none());
         similarity.ask(0, [20.0, 3.0]);
         assert!(similarity.is_asked(0) && !similarity.is_asked(1));
-        let found = of(&mut similarity, &first).unwrap();
-        assert!((found[1] - 1.0).abs() < 1e-6 && (found[0] - 0.5f32.sqrt()).abs() < 1e-6, "{found:?}");
+        let cosines = of(&mut similarity, &first).unwrap();
+        assert!((cosines[1] - 1.0).abs() < 1e-6 && (cosines[0] - 0.5f32.sqrt()).abs() < 1e-6, "{cosines:?}");
         // What no frame shows changes nothing.
         similarity.ask(0, [-9.0, 0.0]);
         let mut later = [2.0f32, 0.0].repeat(8);
         later[14..].copy_from_slice(&[0.0, -5.0]);
-        let found = of(&mut similarity, &later).unwrap();
-        assert!(found[0].abs() < 1e-6 && (found[7] + 1.0).abs() < 1e-6, "{found:?}");
+        let cosines = of(&mut similarity, &later).unwrap();
+        assert!(cosines[0].abs() < 1e-6 && (cosines[7] + 1.0).abs() < 1e-6, "{cosines:?}");
     }
 }

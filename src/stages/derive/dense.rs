@@ -7,15 +7,16 @@ use crate::engine::head::HeadEngine;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
 use crate::heads::{self, Card};
+use crate::outputs::{Need, Topics};
 use crate::runtime::tensor;
-use crate::runtime::wanted::{Topic, Topics};
 
 /// Distance along the optical axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthMap {
     /// That of the model input.
     pub size: Size,
-    /// `[height, width]`, metres, row-major; NaN where the camera's picture does not reach, infinite beyond the limits.
+    /// `[height, width]`, metres, row-major; NaN where the camera's image does not reach, infinite beyond
+    /// the limits.
     pub meters: Vec<f32>,
     /// The largest depth that can be among them, metres.
     pub max_meters: f32,
@@ -39,7 +40,8 @@ impl DepthMap {
 pub struct LabelMap {
     /// That of the model input.
     pub size: Size,
-    /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's picture does not reach.
+    /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's image does not
+    /// reach.
     pub classes: Vec<u8>,
     /// `[height, width]`: how sure the head is, 0 to 255.
     pub confidence: Vec<u8>,
@@ -124,15 +126,11 @@ impl Dense {
     }
 
     fn wants_depth(&self, wanted: Topics) -> bool {
-        let topics = [Topic::Depth, Topic::DepthCompressed, Topic::DepthColor, Topic::Points];
-        self.depth.is_some() && wanted.contains_any(&topics)
+        self.depth.is_some() && wanted.need(Need::Depth)
     }
 
     fn wants_labels(&self, wanted: Topics) -> bool {
-        let topics = [Topic::Labels, Topic::LabelsCompressed, Topic::Confidence, Topic::Overlay];
-        // Points carry labels where there are some.
-        let for_points = self.depth.is_some() && wanted.contains(Topic::Points);
-        self.segmentation.is_some() && (for_points || wanted.contains_any(&topics))
+        self.segmentation.is_some() && wanted.need(Need::Labels)
     }
 
     fn trained_focal_length(&self) -> Option<f64> {
@@ -161,7 +159,7 @@ impl Dense {
             heads::Task::Depth { max_depth, .. } => max_depth,
             heads::Task::Segmentation { .. } => return Ok(None),
         };
-        // A camera of twice the focal length shows the same picture of things twice as far away.
+        // A camera of twice the focal length shows the same image of things twice as far away.
         let scale = match (trained, calibration) {
             (Some(trained), Some(camera)) => camera.focal_length() / trained,
             _ => 1.0,
@@ -196,7 +194,7 @@ impl Dense {
     }
 }
 
-/// How the model has seen the picture.
+/// How the model has seen the image.
 fn picture(geometry: &Geometry) -> heads::Picture {
     match geometry.is_windowed {
         true => heads::Picture::Windows(geometry.model),

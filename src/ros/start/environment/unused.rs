@@ -37,38 +37,40 @@ impl Security {
 
 /// One text for each variable that asks for what this node does not do.
 pub(super) fn warnings(given: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut warnings = Vec::new();
     if let Some(rmw) = given("RMW_IMPLEMENTATION").filter(|rmw| !RTPS.contains(&rmw.as_str())) {
-        found.push(format!(
-            "RMW_IMPLEMENTATION={rmw} is not used: this node speaks DDS (RTPS) and meets nodes with {}, {} and the like, \
-             but none with {rmw}, unless a bridge connects the two",
+        warnings.push(format!(
+            "RMW_IMPLEMENTATION={rmw} is not used: this node speaks DDS (RTPS) and meets nodes with {}, {} \
+             and the like, but none with {rmw}, unless a bridge connects the two",
             RTPS[0], RTPS[2]
         ));
     }
     if let Some(server) = given("ROS_DISCOVERY_SERVER") {
-        found.push(format!(
-            "ROS_DISCOVERY_SERVER={server} is not used: this node finds others by multicast and ROS_STATIC_PEERS, and \
-             clients of a discovery server do not find it"
+        warnings.push(format!(
+            "ROS_DISCOVERY_SERVER={server} is not used: this node finds others by multicast and \
+             ROS_STATIC_PEERS, and clients of a discovery server do not find it"
         ));
     }
     if let Some(distro) = given("ROS_DISTRO").filter(|distro| OLD_GRAPH.contains(&distro.as_str())) {
-        found.push(format!(
-            "ROS_DISTRO={distro}: topics can be exchanged with its nodes, but their tools do not list this node, whose \
-             graph is that of Iron and later"
+        warnings.push(format!(
+            "ROS_DISTRO={distro}: topics can be exchanged with its nodes, but their tools do not list this \
+             node, whose graph is that of Iron and later"
         ));
     }
     match Security::read(given) {
-        Security::Permissive => found.push(
-            "ROS_SECURITY_ENABLE=true is not used: this node takes part without DDS security, so nodes that enforce it do \
-             not meet it"
+        Security::Permissive => warnings.push(
+            "ROS_SECURITY_ENABLE=true is not used: this node takes part without DDS security, so nodes that \
+             enforce it do not meet it"
                 .to_owned(),
         ),
-        Security::Off if given("ROS_SECURITY_STRATEGY").as_deref() == Some("Enforce") => found.push(
-            "ROS_SECURITY_STRATEGY=Enforce does nothing, as in all of ROS, while ROS_SECURITY_ENABLE is not true".to_owned(),
+        Security::Off if given("ROS_SECURITY_STRATEGY").as_deref() == Some("Enforce") => warnings.push(
+            "ROS_SECURITY_STRATEGY=Enforce does nothing, as in all of ROS, while ROS_SECURITY_ENABLE is not \
+             true"
+                .to_owned(),
         ),
         Security::Off | Security::Enforced => {}
     }
-    found
+    warnings
 }
 
 #[cfg(test)]

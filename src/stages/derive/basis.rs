@@ -1,13 +1,15 @@
-//! The PCA basis of the node: estimated over the first frames, or known, and replaced when somebody asks for that.
+//! The PCA basis of the node: estimated over the first frames, or known, and replaced when somebody asks for
+//! that.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, bail, ensure};
 use tch::Tensor;
 
 use super::ModelCard;
 use crate::pca::{Basis, Estimator, N_FRAMES};
+use crate::runtime::lock::lock;
 
 /// Shared by the model's thread, which uses it, and by who asks about it.
 #[derive(Debug)]
@@ -49,7 +51,8 @@ impl BasisKeeper {
         !matches!(*self.lock(), State::Failed)
     }
 
-    /// What `work` makes with the basis, after `patches` have been added to the estimate where there is none yet.
+    /// What `work` makes with the basis, after `patches` have been added to the estimate where there is none
+    /// yet.
     ///
     /// # Errors
     /// Those of `work`.
@@ -120,8 +123,8 @@ impl BasisKeeper {
         }
     }
 
-    /// Throws the basis away: one is estimated over the next frames and not saved until [`BasisKeeper::save`]. Returns
-    /// what was done.
+    /// Throws the basis away: one is estimated over the next frames and not saved until
+    /// [`BasisKeeper::save`]. Returns what was done.
     ///
     /// # Errors
     /// One is being estimated already.
@@ -133,7 +136,8 @@ impl BasisKeeper {
         }
         *state = State::Gathering { estimator: Estimator::default(), is_trial: true };
         Ok(format!(
-            "the PCA basis is estimated anew over the next {N_FRAMES} frames; save_pca_basis keeps it for the next start"
+            "the PCA basis is estimated anew over the next {N_FRAMES} frames; save_pca_basis keeps it for \
+             the next start"
         ))
     }
 
@@ -153,8 +157,7 @@ impl BasisKeeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A state is replaced whole, so poison carries no news.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -185,8 +188,8 @@ mod tests {
         assert_eq!(keeper.summary(), "being estimated: 0 of 16 frames");
         assert!(keeper.reset().unwrap_err().to_string().contains("already"));
         assert_eq!(feed(&keeper, N_FRAMES - 1), None);
-        let said = keeper.save().unwrap_err().to_string();
-        assert!(said.contains("15 of 16 frames"), "{said}");
+        let refusal = keeper.save().unwrap_err().to_string();
+        assert!(refusal.contains("15 of 16 frames"), "{refusal}");
         let first = feed(&keeper, 1).unwrap();
         assert_eq!(keeper.summary(), format!("{first} in {}", path.display()));
         let saved = std::fs::read(&path).unwrap();

@@ -48,8 +48,8 @@ pub enum EnvironmentError {
     },
     /// Security is demanded.
     #[error(
-        "ROS_SECURITY_STRATEGY=Enforce asks for DDS security, which this node does not have; it starts, unsecured, with \
-         ROS_SECURITY_STRATEGY=Permissive or without ROS_SECURITY_ENABLE"
+        "ROS_SECURITY_STRATEGY=Enforce asks for DDS security, which this node does not have; it starts, \
+         unsecured, with ROS_SECURITY_STRATEGY=Permissive or without ROS_SECURITY_ENABLE"
     )]
     Security,
 }
@@ -93,15 +93,15 @@ impl Environment {
                 }
             },
         };
-        let mut found = Self {
+        let mut environment = Self {
             domain_id,
             discovery,
             static_peers: given("ROS_STATIC_PEERS").map(|text| hosts(&text)).unwrap_or_default(),
             warnings: unused::warnings(&given),
             security: Security::read(&given),
         };
-        found.weigh_peers(is_localhost_only);
-        Ok(found)
+        environment.weigh_peers(is_localhost_only);
+        Ok(environment)
     }
 
     /// Peers are for nodes that look around, as in rcl.
@@ -119,8 +119,8 @@ impl Environment {
             self.warnings.push(format!("ROS_STATIC_PEERS is not used because of {why}"));
         } else if self.discovery == Discovery::Localhost && !self.is_loopback_only() {
             self.warnings.push(
-                "ROS_STATIC_PEERS: to reach the peers this node uses the network, where others find it too in spite of \
-                 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
+                "ROS_STATIC_PEERS: to reach the peers this node uses the network, where others find it too \
+                 in spite of ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
                     .into(),
             );
         }
@@ -143,20 +143,21 @@ impl Environment {
         }
     }
 
-    /// Addresses of the static peers, looked up where names are given. `warn` hears of those that cannot be used.
+    /// Addresses of the static peers, looked up where names are given. `warn` hears of those that cannot be
+    /// used.
     pub fn peer_addresses(&self, mut warn: impl FnMut(String)) -> Vec<IpAddr> {
-        let mut found = Vec::new();
+        let mut peers = Vec::new();
         for host in &self.static_peers {
             match (host.as_str(), 0).to_socket_addrs() {
                 Err(err) => warn(format!("ROS_STATIC_PEERS: {host} is left out: {err}")),
                 // DDS runs over IPv4 here.
                 Ok(mut addresses) => match addresses.find(|address| address.is_ipv4()) {
-                    Some(address) => found.push(address.ip()),
+                    Some(address) => peers.push(address.ip()),
                     None => warn(format!("ROS_STATIC_PEERS: {host} is left out: it has no IPv4 address")),
                 },
             }
         }
-        found
+        peers
     }
 }
 
@@ -176,11 +177,11 @@ mod tests {
         let get = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
         };
-        let said = match Environment::read(&get) {
+        let outcome = match Environment::read(&get) {
             Ok(Environment { domain_id, discovery, .. }) => format!("{domain_id} {discovery:?}"),
             Err(err) => err.to_string(),
         };
-        assert_eq!(said, expect);
+        assert_eq!(outcome, expect);
     }
 
     fn read(variables: &[(&str, &str)]) -> Environment {
@@ -193,10 +194,10 @@ mod tests {
     #[test]
     fn static_peers_are_used_as_far_as_discovery_goes() {
         let check = |variables: &[(&str, &str)], peers: &str, is_loopback_only: bool, n_warnings: usize| {
-            let found = read(variables);
-            assert_eq!(found.static_peers.join(" "), peers, "{variables:?}");
-            assert_eq!(found.is_loopback_only(), is_loopback_only, "{variables:?}");
-            assert_eq!(found.warnings.len(), n_warnings, "{variables:?} {:?}", found.warnings);
+            let environment = read(variables);
+            assert_eq!(environment.static_peers.join(" "), peers, "{variables:?}");
+            assert_eq!(environment.is_loopback_only(), is_loopback_only, "{variables:?}");
+            assert_eq!(environment.warnings.len(), n_warnings, "{variables:?} {:?}", environment.warnings);
         };
         let peers = ("ROS_STATIC_PEERS", "10.0.0.7; robot ;;127.0.0.2");
         let range = |word| ("ROS_AUTOMATIC_DISCOVERY_RANGE", word);
@@ -216,8 +217,8 @@ mod tests {
     #[test]
     fn a_peer_that_cannot_be_reached_is_left_out_by_name() {
         let mut warnings = Vec::new();
-        let found = read(&[("ROS_STATIC_PEERS", "127.0.0.1;::1;not a host")]);
-        let addresses = found.peer_addresses(|text| warnings.push(text));
+        let environment = read(&[("ROS_STATIC_PEERS", "127.0.0.1;::1;not a host")]);
+        let addresses = environment.peer_addresses(|text| warnings.push(text));
         assert_eq!(addresses, [IpAddr::from([127, 0, 0, 1])]);
         assert_eq!(warnings[0], "ROS_STATIC_PEERS: ::1 is left out: it has no IPv4 address");
         assert!(warnings[1].starts_with("ROS_STATIC_PEERS: not a host is left out: "), "{warnings:?}");
@@ -242,7 +243,8 @@ mod tests {
     fn a_variable_that_says_what_it_cannot_is_refused() {
         let domain = |given: &str| {
             format!(
-                "the environment variable ROS_DOMAIN_ID={given} is not valid: it must be a whole number from 0 to 232"
+                "the environment variable ROS_DOMAIN_ID={given} is not valid: it must be a whole number from \
+                 0 to 232"
             )
         };
         check(&[("ROS_DOMAIN_ID", "233")], &domain("233"));
@@ -250,7 +252,8 @@ mod tests {
         check(&[("ROS_DOMAIN_ID", "home")], &domain("home"));
         check(
             &[("ROS_AUTOMATIC_DISCOVERY_RANGE", "LAN")],
-            "the environment variable ROS_AUTOMATIC_DISCOVERY_RANGE=LAN is not valid: it must be SUBNET, LOCALHOST, OFF or SYSTEM_DEFAULT",
+            "the environment variable ROS_AUTOMATIC_DISCOVERY_RANGE=LAN is not valid: it must be SUBNET, \
+             LOCALHOST, OFF or SYSTEM_DEFAULT",
         );
     }
 }

@@ -7,14 +7,14 @@ const LONGEST_PERIOD_SECS: f64 = 86_400.0;
 
 /// Admits at most so many frames per second.
 #[derive(Debug, Default)]
-pub struct RateLimit {
+pub(super) struct RateLimit {
     due: Option<Instant>,
 }
 
 impl RateLimit {
     /// Whether a frame that came at `now` is admitted under `max_rate` frames per second (`None`
     /// admits all).
-    pub fn admit(&mut self, max_rate: Option<f64>, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, max_rate: Option<f64>, now: Instant) -> bool {
         let Some(rate) = max_rate else {
             self.due = None;
             return true;

@@ -156,8 +156,8 @@ mod tests {
     /// Resolves `name` under the rules given as on the command line.
     fn check(rules: &[&str], name: &str, expect: &str) {
         let rules: Vec<Remap> = rules.iter().map(|rule| args::remap(rule).unwrap()).collect();
-        let said = Names::new("pixio_node", &rules).and_then(|names| names.resolve(name));
-        assert_eq!(said.unwrap_or_else(|err| err.to_string()), expect, "{rules:?}");
+        let outcome = Names::new("pixio_node", &rules).and_then(|names| names.resolve(name));
+        assert_eq!(outcome.unwrap_or_else(|err| err.to_string()), expect, "{rules:?}");
     }
 
     #[test]
@@ -171,7 +171,8 @@ mod tests {
         check(
             &["__ns:=/robot"],
             "{node}/{ns}",
-            "`{node}/{ns}` is not a valid topic or service name: there is nothing on one side of a `/`, or nothing at all",
+            "`{node}/{ns}` is not a valid topic or service name: there is nothing on one side of a `/`, or \
+             nothing at all",
         );
         check(&["__name:=eye"], "{node}/x", "/eye/x");
         check(&["__ns:=/"], "image", "/image");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem::{Discriminant, discriminant};
 
 use crate::geometry::{Calibration, CalibrationError, CameraModel, LensError, Size};
-use crate::runtime::wanted::{Topic, Topics};
+use crate::outputs::{Calibrated, Topic, Topics};
 
 /// Why a frame has no calibration, or not all of it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -40,19 +40,23 @@ pub enum Uncalibrated {
     },
 }
 
-/// Kinds of causes, of which there are a few.
-pub type CauseKind =
-    (Discriminant<Uncalibrated>, Option<Discriminant<CalibrationError>>, Option<Discriminant<LensError>>);
+/// The kind of a cause, of which there are a few: the same for causes that differ in their numbers only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CauseKind {
+    cause: Discriminant<Uncalibrated>,
+    unusable: Option<Discriminant<CalibrationError>>,
+    lens: Option<Discriminant<LensError>>,
+}
 
 impl Uncalibrated {
-    /// The same for causes that differ in their numbers only.
+    /// Its kind.
     pub fn kind(&self) -> CauseKind {
         let (unusable, lens) = match self {
             Self::Unusable { error } => (Some(discriminant(error)), None),
             Self::Lens { error } => (None, Some(discriminant(error))),
             Self::Missing | Self::Size { .. } | Self::Partly { .. } => (None, None),
         };
-        (discriminant(self), unusable, lens)
+        CauseKind { cause: discriminant(self), unusable, lens }
     }
 }
 
@@ -63,17 +67,41 @@ fn images(model: &CameraModel) -> String {
 }
 
 /// Something that a frame goes out without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// A whole output.
+    Output(Topic),
+    /// The scale of a depth head that was trained with one focal length.
+    DepthScale,
+    /// Numbers of every CameraInfo among the outputs.
+    Numbers,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output(topic) => write!(f, "no {}", topic.name()),
+            Self::DepthScale => f.write_str("depth is not scaled to this camera's focal length"),
+            Self::Numbers => f.write_str("camera_info is not whole"),
+        }
+    }
+}
+
+/// What a frame goes out without, for one reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lack {
-    /// What, such as `no points`.
-    pub lost: Vec<&'static str>,
+    /// What.
+    pub lost: Vec<Lost>,
     /// Why.
     pub why: Uncalibrated,
 }
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.lost.join(", "), self.why)
+        for (index, lost) in self.lost.iter().enumerate() {
+            write!(f, "{}{lost}", if index == 0 { "" } else { ", " })?;
+        }
+        write!(f, ": {}", self.why)
     }
 }
 
@@ -92,46 +120,44 @@ pub fn usable(calibration: Option<&Calibration>, image: Size) -> Result<&CameraM
     }
 }
 
-/// Outputs that carry the numbers of a CameraInfo, and what is said when they are lost.
-const INFOS: [(Topic, &str); 3] = [
-    (Topic::GridInfo, "no features/camera_info"),
-    (Topic::DepthInfo, "no depth/camera_info"),
-    (Topic::LabelsInfo, "no segmentation/camera_info"),
-];
+/// What of an image of this size is lost without a calibration, and the calibration itself if anything needs
+/// one.
+#[derive(Debug, Default)]
+pub(super) struct Judged<'a> {
+    pub(super) model: Option<&'a CameraModel>,
+    pub(super) lacks: Vec<Lack>,
+}
 
-/// What is said when there are no points.
-pub const NO_POINTS: &str = "no points";
-
-/// The calibration for what is `wanted` of an image of this size if any of it needs one, and all that is lost
-/// without it. `is_scaled` says whether the depth that is wanted is made for one focal length.
-pub(super) fn calibration(
+/// Judges the calibration for what is `wanted` of an image of this size. `is_scaled` says whether the depth
+/// that is wanted is made for one focal length.
+pub(super) fn judge(
     calibration: Option<&Calibration>,
     image: Size,
     wanted: Topics,
     is_scaled: bool,
-) -> (Option<&CameraModel>, Vec<Lack>) {
-    let infos = INFOS.into_iter().filter(|(topic, _)| wanted.contains(*topic)).map(|(_, lost)| lost);
-    let wants_points = wanted.contains(Topic::Points);
-    let mut lost: Vec<&str> = infos.collect();
-    let wants_infos = !lost.is_empty();
-    lost.extend(wants_points.then_some(NO_POINTS));
-    lost.extend(is_scaled.then_some("depth is not scaled to this camera's focal length"));
+) -> Judged<'_> {
+    let that_need = |need| {
+        let outputs = wanted.outputs().filter(move |output| output.calibration == need);
+        outputs.map(|output| Lost::Output(output.topic)).collect::<Vec<_>>()
+    };
+    let (numbers, lens) = (that_need(Calibrated::Numbers), that_need(Calibrated::Lens));
+    let lost = [&numbers[..], &lens, if is_scaled { &[Lost::DepthScale] } else { &[] }].concat();
     if lost.is_empty() {
-        return (None, Vec::new());
+        return Judged::default();
     }
     let model = match usable(calibration, image) {
         Ok(model) => model,
-        Err(why) => return (None, vec![Lack { lost, why }]),
+        Err(why) => return Judged { model: None, lacks: vec![Lack { lost, why }] },
     };
     let mut lacks = Vec::new();
-    if let (true, Err(error)) = (wants_points, model.optics()) {
-        lacks.push(Lack { lost: vec![NO_POINTS], why: Uncalibrated::Lens { error } });
+    if let (false, Err(error)) = (lens.is_empty(), model.optics()) {
+        lacks.push(Lack { lost: lens, why: Uncalibrated::Lens { error } });
     }
-    if wants_infos && !model.blanked().is_empty() {
+    if !numbers.is_empty() && !model.blanked().is_empty() {
         let why = Uncalibrated::Partly { parts: model.blanked().to_vec() };
-        lacks.push(Lack { lost: vec!["camera_info is not whole"], why });
+        lacks.push(Lack { lost: vec![Lost::Numbers], why });
     }
-    (Some(model), lacks)
+    Judged { model: Some(model), lacks }
 }
 
 #[cfg(test)]
@@ -153,9 +179,9 @@ mod tests {
 
     fn check(camera: Option<Calibration>, wanted: &[Topic], is_scaled: bool, expect: (bool, &[&str])) {
         let wanted = wanted.iter().copied().collect();
-        let (found, lacks) = calibration(camera.as_ref(), SIZE, wanted, is_scaled);
+        let Judged { model, lacks } = judge(camera.as_ref(), SIZE, wanted, is_scaled);
         let texts: Vec<_> = lacks.iter().map(Lack::to_string).collect();
-        assert_eq!((found.is_some(), texts.len()), (expect.0, expect.1.len()), "{texts:?}");
+        assert_eq!((model.is_some(), texts.len()), (expect.0, expect.1.len()), "{texts:?}");
         for (text, expect) in texts.iter().zip(expect.1) {
             assert!(text.contains(expect), "{text:?} is not {expect:?}");
         }

@@ -1,40 +1,44 @@
 //! Just-in-time work upstream of the model: a picture that is fitted while the model is busy with
 //! another will be displaced by a newer one, so fitting waits until the model is almost free.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::runtime::lock::lock;
 
 /// Waking up late costs the model idle time, waking up early a little freshness.
 const MARGIN: Duration = Duration::from_millis(1);
 
 /// A duration that is rarely fallen short of, or rarely exceeded, learnt from the past ones.
 #[derive(Debug)]
-pub struct Estimate {
+pub(super) struct Estimate {
     secs: Option<f64>,
-    /// Shares of a new measurement that is larger, and of one that is smaller.
-    follow: (f64, f64),
+    /// Share that a new measurement gets when it is larger.
+    follow_up: f64,
+    /// Share that it gets when it is smaller.
+    follow_down: f64,
 }
 
 impl Estimate {
     /// Rarely fallen short of.
-    pub fn low() -> Self {
-        Self { secs: None, follow: (0.05, 0.5) }
+    pub(super) fn low() -> Self {
+        Self { secs: None, follow_up: 0.05, follow_down: 0.5 }
     }
 
     /// Rarely exceeded.
-    pub fn high() -> Self {
-        Self { secs: None, follow: (0.5, 0.05) }
+    pub(super) fn high() -> Self {
+        Self { secs: None, follow_up: 0.5, follow_down: 0.05 }
     }
 
     /// Takes one measurement in.
-    pub fn add(&mut self, duration: Duration) {
+    pub(super) fn add(&mut self, duration: Duration) {
         let new = duration.as_secs_f64();
-        let (up, down) = self.follow;
+        let (up, down) = (self.follow_up, self.follow_down);
         self.secs = Some(self.secs.map_or(new, |old| old + (new - old) * if old < new { up } else { down }));
     }
 
     /// The estimate, zero before the first measurement.
-    pub fn get(&self) -> Duration {
+    pub(super) fn get(&self) -> Duration {
         Duration::from_secs_f64(self.secs.unwrap_or_default())
     }
 }
@@ -42,25 +46,25 @@ impl Estimate {
 /// When the model will be free, as far as its own past tells. Written by the model's thread, read
 /// by the fit threads.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub(super) struct Pace {
     free_at: Mutex<Option<Instant>>,
 }
 
 impl Pace {
     /// The model is busy until about `free_at`.
-    pub fn busy_until(&self, free_at: Instant) {
-        *self.free_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(free_at);
+    pub(super) fn busy_until(&self, free_at: Instant) {
+        *lock(&self.free_at) = Some(free_at);
     }
 
     /// The model is free.
-    pub fn free(&self) {
-        *self.free_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(super) fn free(&self) {
+        *lock(&self.free_at) = None;
     }
 
     /// How long to wait at `now` before work that takes `work`, for the result to be there when the
     /// model is free; nothing when it is.
-    pub fn wait_for(&self, work: Duration, now: Instant) -> Option<Duration> {
-        let free_at = (*self.free_at.lock().unwrap_or_else(PoisonError::into_inner))?;
+    pub(super) fn wait_for(&self, work: Duration, now: Instant) -> Option<Duration> {
+        let free_at = (*lock(&self.free_at))?;
         let wait = free_at.checked_duration_since(now)?.checked_sub(work + MARGIN)?;
         Some(wait).filter(|wait| !wait.is_zero())
     }
@@ -91,8 +95,8 @@ mod tests {
         let check = |mut estimate: Estimate, at_least: u32, at_most: u32| {
             assert_eq!(estimate.get(), Duration::ZERO);
             (0..200).for_each(|i| estimate.add(if i % 2 == 0 { 10 * MILLI } else { 20 * MILLI }));
-            let found = estimate.get();
-            assert!(at_least * MILLI < found && found < at_most * MILLI, "{found:?}");
+            let value = estimate.get();
+            assert!(at_least * MILLI < value && value < at_most * MILLI, "{value:?}");
         };
         check(Estimate::low(), 10, 12);
         check(Estimate::high(), 18, 20);

@@ -67,50 +67,50 @@ impl fmt::Display for Address {
 /// An address that this machine lacks (DDS runs over IPv4), naming the ones it has.
 pub fn choose(setting: NetworkInterface, localhost: bool) -> Result<Address, InterfaceError> {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let found = own_addresses()?;
+    let addresses = own_addresses()?;
     match setting {
         NetworkInterface::Auto if localhost => Ok(Address { ip: loopback, why: Why::Localhost }),
         NetworkInterface::Auto => {
-            Ok(of_default_route(&found).map_or(Address { ip: loopback, why: Why::NoNetwork }, |ip| Address {
-                ip,
-                why: Why::DefaultRoute,
+            Ok(of_default_route(&addresses).map_or(Address { ip: loopback, why: Why::NoNetwork }, |ip| {
+                Address { ip, why: Why::DefaultRoute }
             }))
         }
-        NetworkInterface::Address(wanted) if found.iter().any(|own| own.ip == wanted) => {
+        NetworkInterface::Address(wanted) if addresses.iter().any(|own| own.ip == wanted) => {
             Ok(Address { ip: wanted, why: Why::Configured })
         }
         NetworkInterface::Address(wanted) => {
-            let found: Vec<_> = found.iter().map(|own| format!("{} ({})", own.ip, own.interface)).collect();
-            Err(InterfaceError::Absent { wanted, found: found.join(", ") })
+            let list: Vec<_> =
+                addresses.iter().map(|own| format!("{} ({})", own.ip, own.interface)).collect();
+            Err(InterfaceError::Absent { wanted, found: list.join(", ") })
         }
     }
 }
 
 /// An IPv4 address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct OwnAddress {
-    pub(super) ip: IpAddr,
+pub(in crate::ros) struct OwnAddress {
+    pub(in crate::ros) ip: IpAddr,
     /// Name of its interface.
-    pub(super) interface: String,
+    pub(in crate::ros) interface: String,
     /// Number of its interface: another one when that was made anew.
-    pub(super) index: Option<u32>,
+    pub(in crate::ros) index: Option<u32>,
 }
 
-pub(super) fn own_addresses() -> std::io::Result<Vec<OwnAddress>> {
-    let addresses = if_addrs::get_if_addrs()?.into_iter().map(|found| OwnAddress {
-        ip: found.ip(),
-        index: found.index,
-        interface: found.name,
+pub(in crate::ros) fn own_addresses() -> std::io::Result<Vec<OwnAddress>> {
+    let addresses = if_addrs::get_if_addrs()?.into_iter().map(|own| OwnAddress {
+        ip: own.ip(),
+        index: own.index,
+        interface: own.name,
     });
     Ok(addresses.filter(|own| own.ip.is_ipv4()).collect())
 }
 
 /// The address of the default route among those `found`.
-pub(super) fn of_default_route(found: &[OwnAddress]) -> Option<IpAddr> {
+pub(in crate::ros) fn of_default_route(addresses: &[OwnAddress]) -> Option<IpAddr> {
     // A machine without this file has no IPv4 routes.
     let routes = std::fs::read_to_string(ROUTES).unwrap_or_default();
     let interface = default_interface(&routes)?;
-    found.iter().find(|own| own.interface == interface).map(|own| own.ip)
+    addresses.iter().find(|own| own.interface == interface).map(|own| own.ip)
 }
 
 /// Interface of the default route with the lowest metric.
@@ -154,9 +154,9 @@ mod tests {
     fn an_address_of_another_machine_is_refused_with_the_ones_of_this() {
         let setting = |text: &str| NetworkInterface::Address(text.parse().unwrap());
         let check = |setting, localhost, expect: &str| {
-            let said =
-                choose(setting, localhost).map_or_else(|err| err.to_string(), |found| found.to_string());
-            assert!(said.starts_with(expect), "{said}");
+            let text =
+                choose(setting, localhost).map_or_else(|err| err.to_string(), |address| address.to_string());
+            assert!(text.starts_with(expect), "{text}");
         };
         check(NetworkInterface::Auto, true, "127.0.0.1");
         check(setting("127.0.0.1"), false, "127.0.0.1");

@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn check(line: &str, expect: &str) {
-        let said = match split(line.split(' ').map(str::to_owned)) {
+        let outcome = match split(line.split(' ').map(str::to_owned)) {
             Err(err) => err.to_string(),
             Ok(pieces) => {
                 let told = pieces.into_iter().map(|piece| match piece {
@@ -193,7 +193,7 @@ mod tests {
                 told.collect::<Vec<_>>().join(" ")
             }
         };
-        assert_eq!(said, expect);
+        assert_eq!(outcome, expect);
     }
 
     #[test]
@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn what_launch_passes_is_read() {
         check(
-            "--ros-args -r __node:=eye -r __ns:=/robot --params-file /tmp/x -p model:=random:tiny -r image:=/cam",
+            "--ros-args -r __node:=eye -r __ns:=/robot --params-file /tmp/x -p model:=random:tiny -r \
+             image:=/cam",
             "[Node ->eye] [Namespace ->/robot] [file /tmp/x] [model=random:tiny] [Any image->/cam]",
         );
     }
@@ -239,7 +240,8 @@ mod tests {
         check("--ros-args -p threads=2", "in --ros-args: -p threads=2: the form is [NODE:]NAME:=VALUE");
         check(
             "--ros-args -p a:=[1",
-            "in --ros-args: -p a:=[1: the value is not valid YAML: did not find expected ',' or ']' at line 2 column 1, while parsing a flow sequence",
+            "in --ros-args: -p a:=[1: the value is not valid YAML: did not find expected ',' or ']' at line \
+             2 column 1, while parsing a flow sequence",
         );
         check(
             "--ros-args --log-level loud",

@@ -6,7 +6,7 @@ use crate::geometry::{Calibration, CameraModel, Intrinsics, Projection, Readout,
 /// Calibration of the images that the camera sends and that `projection` holds for: a message describes the
 /// full sensor, of which a driver may send a region or bins of several pixels. `roi.do_rectify` is about
 /// regions of other images, and changes nothing here.
-pub(super) fn calibration(info: CameraInfo, projection: Projection) -> Calibration {
+pub(in crate::ros) fn calibration(info: CameraInfo, projection: Projection) -> Calibration {
     let CameraInfo { width, height, distortion_model, d, k, r, p, roi, .. } = info;
     let size = Size { width, height };
     let region =
@@ -34,7 +34,7 @@ pub(super) fn camera_info(header: Header, intrinsics: Intrinsics) -> CameraInfo 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ros::messages::RegionOfInterest;
+    use crate::ros::wire::messages::RegionOfInterest;
 
     const K: [f64; 9] = [600.0, 0.0, 639.5, 0.0, 620.0, 359.5, 0.0, 0.0, 1.0];
     const P: [f64; 12] = [600.0, 0.0, 639.5, -60.0, 0.0, 620.0, 359.5, 0.0, 0.0, 0.0, 1.0, 0.0];
@@ -55,11 +55,11 @@ mod tests {
         for projection in [Projection::Raw, Projection::Rectified] {
             let model = calibration(info.clone(), projection).unwrap();
             assert_eq!(model.focal_length(), f.0.sqrt() * f.1.sqrt());
-            let found = model.into_intrinsics();
-            assert_eq!((found.size.width, found.size.height), size);
-            assert_eq!(((found.k[0], found.k[4]), (found.k[2], found.k[5])), (f, c));
-            assert_eq!(((found.p[0], found.p[5]), (found.p[2], found.p[6])), (f, c));
-            assert_eq!(found.d, info.d);
+            let intrinsics = model.into_intrinsics();
+            assert_eq!((intrinsics.size.width, intrinsics.size.height), size);
+            assert_eq!(((intrinsics.k[0], intrinsics.k[4]), (intrinsics.k[2], intrinsics.k[5])), (f, c));
+            assert_eq!(((intrinsics.p[0], intrinsics.p[5]), (intrinsics.p[2], intrinsics.p[6])), (f, c));
+            assert_eq!(intrinsics.d, info.d);
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_region_beyond_the_sensor_is_no_calibration() {
         let roi = RegionOfInterest { x_offset: 1000, width: 640, height: 480, ..RegionOfInterest::default() };
-        let found = calibration(CameraInfo { roi, ..info() }, Projection::Raw).unwrap_err().to_string();
-        assert_eq!(found, "the region of interest 640x480 at (1000, 0) is not within 1280x720");
+        let text = calibration(CameraInfo { roi, ..info() }, Projection::Raw).unwrap_err().to_string();
+        assert_eq!(text, "the region of interest 640x480 at (1000, 0) is not within 1280x720");
     }
 }
