@@ -6,6 +6,7 @@ mod gpu;
 mod heads;
 #[expect(clippy::disallowed_methods, reason = "tests block no signals")]
 mod images;
+mod layers;
 mod lenses;
 mod parity;
 mod pipeline;
