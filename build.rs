@@ -1,4 +1,4 @@
-//! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`) and the C around libjpeg (`src/ffi`), and lets
+//! Compiles the C++ that libtorch's C interface lacks and the C around libjpeg (`src/ffi`), and lets
 //! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that are older
 //! than `patches/`.
 //!
@@ -12,14 +12,12 @@ use std::process::ExitCode;
 #[path = "tools/crate_patches/is_applied.rs"]
 mod crate_patches;
 
-const SHIM: &str = "src/engine/ffi";
-const JPEG: &str = "src/ffi/jpeg.c";
+const SOURCES: &str = "src/ffi";
 const PLUGIN: &str = "libpixio_cuda.so";
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed={SHIM}");
-    println!("cargo:rerun-if-changed={JPEG}");
+    println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     for path in crate_patches::watched() {
@@ -39,7 +37,7 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={}", lib.join("libtorch.so").display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let include = lib.join("../include");
-    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SHIM}/{name}"));
+    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SOURCES}/{name}"));
     compiler(&include).files(sources).compile("pixio_shim");
     jpeg();
     plugin(&lib, &include)
@@ -50,7 +48,7 @@ fn main() -> ExitCode {
 #[expect(clippy::disallowed_methods, reason = "a build script blocks no signals")]
 fn jpeg() {
     let mut build = cc::Build::new();
-    build.file(JPEG).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
+    build.file(format!("{SOURCES}/jpeg.c")).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
     let mut find = build.get_compiler().to_command();
     let found = find.arg("-print-file-name=libjpeg.a").output();
     let archive = found.ok().and_then(|found| String::from_utf8(found.stdout).ok()).map(PathBuf::from);
@@ -100,7 +98,7 @@ fn plugin(lib: &Path, include: &Path) -> ExitCode {
     let file = profile.join(PLUGIN);
     let mut build = compiler(include);
     let mut command = build.include(cuda.join("include")).pic(true).get_compiler().to_command();
-    command.arg("-shared").arg("-o").arg(&file).arg(format!("{SHIM}/cuda.cpp"));
+    command.arg("-shared").arg("-o").arg(&file).arg(format!("{SOURCES}/cuda.cpp"));
     command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10", "-l:libcudart.so.13"]);
     for runtime in [lib.to_owned(), cuda.join("lib"), cuda.join("lib64")] {
         command.arg("-L").arg(&runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));

@@ -6,7 +6,7 @@ use anyhow::Context;
 use crossbeam_channel::Sender;
 
 use crate::commands::build::{DEFAULT_BATCHES, cached, int8_kernel};
-use crate::commands::model::{HeadPair, engine_cache};
+use crate::setup::{HeadPair, engine_cache};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};

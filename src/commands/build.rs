@@ -8,18 +8,18 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
-use crate::commands::model::{self, HeadPair, engine_cache, load_heads, load_pixio};
+use crate::setup::{self, HeadPair, engine_cache, load_heads, load_pixio};
 use crate::commands::signals::{Signals, die};
 use crate::config::Config;
 use crate::console::stdout::Stdout;
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
 use crate::engine::choose::{ENGINES, Task};
-use crate::engine::folder;
+use crate::engine::store::folder;
 use crate::engine::int8::Kernel;
 use crate::engine::kernel;
-use crate::engine::machine::{Machine, torch_version};
-use crate::engine::manifest::Manifest;
+use crate::engine::store::machine::{Machine, torch_version};
+use crate::engine::store::manifest::Manifest;
 use crate::engine::timing::ProcessorTime;
 use crate::geometry::Size;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
 use crate::commands::describe::board;
-use crate::commands::model::{Model, fitter, head_files};
+use crate::setup::{Model, fitter, head_files};
 use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::console::stdout::Stdout;

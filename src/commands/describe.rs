@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::commands::measure::reserved_mb;
-use crate::commands::model::{Model, Warm, head_files, input_size};
+use crate::setup::{Model, Warm, head_files, input_size};
 use crate::config::{Config, Live};
 use crate::diagnostics::{Board, EngineFacts, ModelFacts, TransportFacts};
 use crate::geometry::Size;

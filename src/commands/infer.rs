@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
-use crate::commands::model::{self, Model};
+use crate::setup::{self, Model};
 use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;

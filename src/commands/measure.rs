@@ -6,7 +6,7 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::console::stdout::Stdout;
-use crate::engine::ffi::cuda;
+use crate::ffi::cuda;
 use crate::engine::proof::pictures;
 use crate::engine::timing::ProcessorTime;
 use crate::engine::{Engine, EngineError};
@@ -144,7 +144,7 @@ impl Samples {
     }
 
     fn device(&mut self, engine: &mut dyn Engine, images: &Tensor, index: usize) -> Result<(), EngineError> {
-        let cuda = cuda::load().map_err(crate::engine::ffi::ShimError::from)?;
+        let cuda = cuda::load().map_err(crate::ffi::ShimError::from)?;
         let start = cuda.event(index)?;
         engine.run(images, usize::MAX)?;
         self.device.push(start.millis_until(&cuda.event(index)?)?);

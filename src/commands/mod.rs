@@ -8,7 +8,6 @@ mod describe;
 mod film;
 pub mod infer;
 pub mod measure;
-pub mod model;
 pub mod run;
 pub mod signals;
 

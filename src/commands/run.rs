@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::commands::Failure;
 use crate::commands::background::Background;
 use crate::commands::describe::{board, describe, services};
-use crate::commands::model::{Model, fitter};
+use crate::setup::{Model, fitter};
 use crate::commands::signals::Signals;
 use crate::config::{Config, EngineBuild, Live, Value, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};

@@ -16,10 +16,10 @@ use tch::Device;
 
 use super::Engine;
 use super::choose::{Refusal, Task};
-use super::folder::{self, Draft, Folder, FolderError};
+use super::store::folder::{self, Draft, Folder, FolderError};
 use super::int8::Kernel;
-use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
+use super::store::machine::{Machine, torch_version};
+use super::store::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
 use super::prove_all::prove_all;
 use super::verdict::Slower;
 use crate::heads::Head;

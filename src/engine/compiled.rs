@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 use super::eager::Eager;
-use super::ffi::package::{Package, Signature};
-use super::folder::{Folder, FolderError};
+use crate::ffi::package::{Package, Signature};
+use super::store::folder::{Folder, FolderError};
 use super::int8::{Kernel, quantized};
-use super::machine::Machine;
-use super::manifest::{BACKBONE, Manifest};
-use super::{Engine, EngineError, Tokens, manifest};
+use super::store::machine::Machine;
+use super::store::manifest::{self, BACKBONE, Manifest};
+use super::{Engine, EngineError, Tokens};
 use crate::geometry::Size;
 use crate::pixio::Pixio;
 

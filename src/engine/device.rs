@@ -3,7 +3,7 @@
 use tch::Device;
 
 use super::arithmetic::Arithmetic;
-use super::ffi::cuda::{self, Absent};
+use crate::ffi::cuda::{self, Absent};
 use crate::config;
 
 /// A device that was asked for is not usable.

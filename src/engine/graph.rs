@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::ffi::ShimError;
-use super::ffi::cuda::{self, Cuda, Graph, Stream};
+use crate::ffi::ShimError;
+use crate::ffi::cuda::{self, Cuda, Graph, Stream};
 use super::{Engine, EngineError, Tokens};
 
 /// Runs before a recording: they load kernels, choose algorithms and fill the allocator's cache, none of which can

@@ -12,14 +12,14 @@ use super::EngineError;
 use super::arithmetic::Arithmetic;
 use super::choose::Task;
 use super::compiled::{LoadError, Loaded};
-use super::ffi::package::{Package, Signature};
-use super::ffi::{
+use crate::ffi::package::{Package, Signature};
+use crate::ffi::{
     ShimError,
     cuda::{self, Graph, Stream},
 };
-use super::folder::Folder;
+use super::store::folder::Folder;
 use super::graph::{Launch, WARM_UP_RUNS};
-use super::manifest::{self, Parity};
+use super::store::manifest::{self, Parity};
 use super::proof;
 use super::timing::Trial;
 use super::verdict::{Slower, Times};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
 use super::EngineError;
-use super::ffi::int8::{self, GROUP};
-use super::machine::Machine;
+use crate::ffi::int8::{self, GROUP};
+use super::store::machine::Machine;
 
 /// The layers of a block that compute in integers. The patch embedding stays float32: it is under 1 % of the work, and
 /// integers there would cost more accuracy than in all blocks.

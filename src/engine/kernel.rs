@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn check(avx2: u64, int_mm: u64, n_runs: [usize; 2], expect: &str) {
-        if super::super::ffi::int8::is_supported() {
+        if crate::ffi::int8::is_supported() {
             let mut told = Told { millis: [(Kernel::Avx2, avx2), (Kernel::IntMm, int_mm)], n_runs: [0; 2] };
             let layers = [[16, 16], [48, 16], [64, 16], [16, 64]];
             let found: Vec<_> =

@@ -16,16 +16,13 @@ pub mod choose;
 pub mod compiled;
 pub mod device;
 pub mod eager;
-pub mod ffi;
-pub mod folder;
 pub mod graph;
 pub mod head;
 pub mod int8;
 pub mod kernel;
-pub mod machine;
-pub mod manifest;
 pub mod proof;
 mod prove_all;
+pub mod store;
 pub mod swap;
 pub mod timing;
 pub mod verdict;
@@ -114,8 +111,8 @@ impl From<HeadError> for EngineError {
     }
 }
 
-impl From<ffi::ShimError> for EngineError {
-    fn from(err: ffi::ShimError) -> Self {
+impl From<crate::ffi::ShimError> for EngineError {
+    fn from(err: crate::ffi::ShimError) -> Self {
         Self { message: err.message }
     }
 }

@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::manifest::Parity;
+use super::store::manifest::Parity;
 use super::timing::{Rounds, Runner, Trial};
 use super::{Engine, EngineError, Tokens};
 use crate::geometry::Size;

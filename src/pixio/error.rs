@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tch::{Kind, TchError};
 
-use crate::engine::ffi::ShimError;
+use crate::ffi::ShimError;
 
 /// Why a model cannot be loaded or run. Every message names the file and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 use super::error::ModelError;
-use crate::engine::ffi::onednn;
+use crate::ffi::onednn;
 
 /// What multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

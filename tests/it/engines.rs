@@ -10,8 +10,8 @@ use pixio_node::engine::EngineError;
 use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{BuildError, Plan, Stop, build};
 use pixio_node::engine::choose::{ENGINES, Refusal, Task, from_cache};
-use pixio_node::engine::ffi::package::{Package, Signature};
-use pixio_node::engine::folder::Folder;
+use pixio_node::ffi::package::{Package, Signature};
+use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::graph::Launch;
 use pixio_node::engine::int8::Kernel;
 use pixio_node::engine::proof::pictures;
@@ -344,9 +344,9 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     };
     let bytes = |folder: &Path| fs::read(package(folder)).unwrap();
     let rehash = |folder: &Path, bytes: &[u8]| {
-        let before = pixio_node::engine::folder::hash(&package(folder)).unwrap();
+        let before = pixio_node::engine::store::folder::hash(&package(folder)).unwrap();
         fs::write(package(folder), bytes).unwrap();
-        manifest(folder, &before, &pixio_node::engine::folder::hash(&package(folder)).unwrap());
+        manifest(folder, &before, &pixio_node::engine::store::folder::hash(&package(folder)).unwrap());
     };
     let changed = "backbone-96x64.pt2 is not as it was built";
     check("truncated", &|folder| fs::write(package(folder), &bytes(folder)[..100_000]).unwrap(), changed);

@@ -11,7 +11,7 @@ use tch::Device;
 use crate::config::{self, Config};
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::choose::{Refusal, Task, Tried, from_cache};
-use crate::engine::folder::Folder;
+use crate::engine::store::folder::Folder;
 use crate::engine::graph::Launch;
 use crate::engine::head::{HeadEngine, Taken};
 use crate::engine::timing::Trial;

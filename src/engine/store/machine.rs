@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::ffi::{ShimError, cuda, package};
+use crate::ffi::{ShimError, cuda, package};
 
 /// Where a compiled engine runs. Its code is made for this CPU's instructions or this GPU's architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

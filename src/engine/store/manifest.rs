@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
-use super::arithmetic::Arithmetic;
-use super::int8::Kernel;
+use crate::engine::arithmetic::Arithmetic;
+use crate::engine::int8::Kernel;
 use super::machine::Machine;
-use super::verdict::Times;
+use crate::engine::verdict::Times;
 use crate::config::model_size_from_text;
 use crate::geometry::Size;
 use crate::pixio::PixioConfig;

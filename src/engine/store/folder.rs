@@ -237,7 +237,7 @@ fn remove_leftovers(parent: &Path, name: &str) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::arithmetic::Arithmetic;
+    use crate::engine::arithmetic::Arithmetic;
     use super::super::machine::Machine;
     use super::*;
 
