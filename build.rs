@@ -1,9 +1,9 @@
 //! Compiles the C++ that libtorch's C interface lacks and the C around libjpeg (`src/ffi`), and lets
-//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that are older
-//! than `patches/`.
+//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that
+//! are older than `patches/`.
 //!
-//! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
-//! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
+//! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a
+//! GPU: one binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         eprintln!("{err}");
         return ExitCode::FAILURE;
     }
-    // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
+    // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to
+    // do.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         eprintln!("torch-sys does not say where libtorch is");
         return ExitCode::FAILURE;
@@ -43,8 +44,8 @@ fn main() -> ExitCode {
     plugin(&lib, &include)
 }
 
-/// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed binary needs no
-/// package for it.
+/// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed
+/// binary needs no package for it.
 #[expect(clippy::disallowed_methods, reason = "a build script blocks no signals")]
 fn jpeg() {
     let mut build = cc::Build::new();

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
-use crate::commands::describe::board;
-use crate::setup::{Model, fitter, head_files};
+use crate::commands::describe::{board, made};
 use crate::commands::run::{Launch, address, parameters};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::console::stdout::Stdout;
@@ -21,6 +20,9 @@ use crate::runtime::clock::Clock;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::pool::Pool;
 use crate::runtime::wanted::{Topic, Topics};
+use crate::setup::Model;
+use crate::setup::heads::head_files;
+use crate::setup::input::fitter;
 use crate::stages::camera::{Frame, Header, Picture, Raster};
 use crate::stages::forward::{Input, forward};
 use crate::stages::heads::{Uncalibrated, usable};
@@ -102,19 +104,17 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         );
         match (&model.fell_back, model.lacks_engine) {
             (Some(why), _) => table.warn("engine", format!("fell back to eager: {why}")),
-            (None, true) => {
-                table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command()))
-            }
+            (None, true) => table.ok("engine", format!("eager; `{}` compiles one", model.build_command)),
             (None, false) => table.ok("engine", model.engine.kind()),
         }
-        match (&model.basis, &model.basis_path) {
+        match (&model.basis.basis, &model.basis.path) {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
             }
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
-        for (name, file, _) in head_files(&launch.config) {
-            table.ok(name, format!("head {}", file.display()));
+        for head in head_files(&launch.config) {
+            table.ok(head.task, format!("head {}", head.file.display()));
         }
         // Nobody waits for the rest of the rows when nobody reads them.
         if !table.out.is_open() {
@@ -246,7 +246,7 @@ fn listen(
     (shared, board): (&Shared, &Arc<Board>),
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability)?;
+    let publishers = edge.publishers(&config.cameras, &made(config, model), config.output_reliability)?;
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(board))?;
     if config.use_sim_time {
         edge.follow_time(Arc::clone(&shared.clock))?;

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use crate::commands::Failure;
 use crate::commands::background::Background;
-use crate::commands::describe::{board, describe, services};
-use crate::setup::{Model, fitter};
+use crate::commands::describe::{board, describe, made, services};
 use crate::commands::signals::Signals;
 use crate::config::{Config, EngineBuild, Live, Value, Values};
 use crate::diagnostics::{Board, CameraFacts, Teller};
@@ -22,6 +21,8 @@ use crate::ros::names::Names;
 use crate::ros::{Camera, CameraTopics, Declared, Edge, Options, Parameters};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread::{self, Stage};
+use crate::setup::Model;
+use crate::setup::input::fitter;
 
 /// What the command line and the environment said.
 pub struct Launch {
@@ -98,7 +99,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         return leave(edge, teller);
     }
 
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability);
+    let publishers = edge.publishers(&config.cameras, &made(&config, &model), config.output_reliability);
     let sink = Box::new(publishers.map_err(Failure::Setup)?);
     edge.watch(Arc::clone(&shared.subscribed), Arc::clone(&board)).map_err(Failure::Running)?;
     let basis = model.basis_keeper();
@@ -109,7 +110,8 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let encoder = model.encoder(&config);
     let (better, engines) = crossbeam_channel::bounded(1);
     let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
-    let build = || Background::start(&config, model.task.shallow_clone(), model.read_heads(&config)?, better);
+    let build =
+        || Background::start(&config, model.job.shallow_clone(), model.head_set.shallow_clone(), better);
     let background = builds.then(build).transpose().map_err(Failure::Setup)?;
     let swapped = Arc::clone(&board);
     let engine = Box::new(Swap::new(model.engine, engines, move |kind| swapped.swapped(kind)));

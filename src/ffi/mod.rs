@@ -1,6 +1,7 @@
-//! The C and C++ that have no other way in, made safe, and the only place with `unsafe`: AOTInductor packages ([`package`]),
-//! CUDA ([`cuda`]), oneDNN ([`onednn`]), products of bytes ([`int8`]), JPEG files ([`jpeg`]) and the allocator ([`memory`]).
-//! What the C would take silently (another type, shape, device or layout, constants of another shape) is refused here.
+//! The C and C++ that have no other way in, made safe, and the only place with `unsafe`: AOTInductor packages
+//! ([`package`]), CUDA ([`cuda`]), oneDNN ([`onednn`]), products of bytes ([`int8`]), JPEG files ([`jpeg`])
+//! and the allocator ([`memory`]). What the C would take silently (another type, shape, device or layout,
+//! constants of another shape) is refused here.
 #![expect(unsafe_code, reason = "C and C++ have no other way in")]
 
 pub mod cuda;
@@ -30,9 +31,17 @@ impl ShimError {
 
 impl From<TchError> for ShimError {
     fn from(err: TchError) -> Self {
-        // What follows the first line is a C++ backtrace.
-        Self::new(err.to_string().lines().next().unwrap_or_default())
+        Self::new(first_line(&err))
     }
+}
+
+/// The first line of what libtorch says; the others are a backtrace through its C++.
+pub fn first_line(err: &TchError) -> String {
+    let text = match err {
+        TchError::Torch(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The text at `chars`, which may be null.

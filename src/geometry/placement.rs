@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::{Geometry, Size, scale_then_shift};
 
+/// The colour around a letterboxed image, red, green and blue: nearest to zero once the model has normalised it.
+pub const PADDING: [u8; 3] = [124, 116, 104];
+
 /// A rectangle of whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {

@@ -6,10 +6,9 @@ use std::time::Instant;
 use tch::{Kind, TchError, Tensor};
 
 use crate::engine::{Engine, EngineError, Tokens};
-use crate::geometry::{Calibration, Geometry, STRIDE, Size, WINDOW, padded};
+use crate::geometry::{Calibration, Geometry, PADDING, STRIDE, Size, WINDOW, padded};
 use crate::runtime::pool::Lease;
 use crate::stages::camera::{Frame, Header};
-use crate::stages::fit::PADDING;
 
 /// A picture that is ready for the model.
 #[derive(Debug)]

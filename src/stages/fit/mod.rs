@@ -26,7 +26,6 @@ use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Frame;
 use raster::MaxPixels;
 
-pub(crate) use colour::PADDING;
 pub use error::FitError;
 
 /// Fits the pictures of one camera. It keeps its buffers from picture to picture.
