@@ -11,8 +11,7 @@
 //! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
-//! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` and [`ffi`] have
-//!   `unsafe`.
+//! - Only [`engine`] knows how the model runs on a device, and only [`ffi`] has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`], [`encode`] and [`heads`] are pure.
 //! - [`diagnostics`] reads what the others leave, and changes nothing.
@@ -42,4 +41,5 @@ pub mod pixio;
 pub mod report;
 pub mod ros;
 pub mod runtime;
+pub mod setup;
 pub mod stages;

@@ -5,10 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command as Process, ExitCode};
 
 use pixio_node::cli::{self, Command, Invocation, UsageError};
-use pixio_node::commands::bench::{self, bench};
-use pixio_node::commands::build::{self, build};
+use pixio_node::commands::bench::{BenchOptions, bench};
+use pixio_node::commands::build::{BuildOptions, build};
 use pixio_node::commands::check::check;
-use pixio_node::commands::infer::{self, infer};
+use pixio_node::commands::infer::{InferOptions, infer};
 use pixio_node::commands::join::Launch;
 use pixio_node::commands::run::run;
 use pixio_node::commands::signals::Signals;
@@ -77,14 +77,14 @@ fn run_command(signals: Signals) -> ExitCode {
     let outcome = match command {
         Command::Run => run(Launch { config, values, names, environment, log, signals }),
         Command::Infer { images, out, layers } => {
-            infer(&config, &infer::Options { images, out, layers }, signals)
+            infer(&config, &InferOptions { images, out, layers }, signals)
         }
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
         Command::Build { sizes, batches, layers, out, python, int8_kernel } => {
-            build(&config, build::Options { sizes, batches, layers, out, python, int8_kernel }, signals)
+            build(&config, BuildOptions { sizes, batches, layers, out, python, int8_kernel }, signals)
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {
-            bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json }, signals)
+            bench(&config, &values, &BenchOptions { engines, batch, n_frames, picture, json }, signals)
         }
     };
     match outcome {

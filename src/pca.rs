@@ -44,6 +44,17 @@ impl Basis {
         cache.join("pca").join(format!("{revision}-layer{layer}.safetensors"))
     }
 
+    /// The same basis on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        let Self { mean, components, color_range, hash } = self;
+        Self {
+            mean: mean.shallow_clone(),
+            components: components.shallow_clone(),
+            color_range: color_range.shallow_clone(),
+            hash: hash.clone(),
+        }
+    }
+
     /// Number of components.
     pub fn n_components(&self) -> usize {
         usize::try_from(self.components.size()[0]).unwrap_or_default()
@@ -120,14 +131,14 @@ impl Basis {
             let file = SafeTensors::deserialize(&bytes)?;
             let get = |name: &str, shape: &[usize]| -> anyhow::Result<Tensor> {
                 let view = file.tensor(name)?;
-                let actual = view.shape();
-                let fits = actual.len() == shape.len()
-                    && actual.iter().zip(shape).all(|(&actual, &want)| want == 0 || actual == want);
+                let stored = view.shape();
+                let fits = stored.len() == shape.len()
+                    && stored.iter().zip(shape).all(|(&stored, &want)| want == 0 || stored == want);
                 ensure!(
                     fits && view.dtype() == Dtype::F32,
-                    "{name} is {actual:?}, expected {shape:?} of float32"
+                    "{name} is {stored:?}, expected {shape:?} of float32"
                 );
-                let size: Vec<i64> = actual.iter().map(|&side| side as i64).collect();
+                let size: Vec<i64> = stored.iter().map(|&side| side as i64).collect();
                 Ok(Tensor::f_from_data_size(view.data(), &size, Kind::Float)?)
             };
             let (mean, components) = (get("mean", &[channels])?, get("components", &[0, channels])?);
@@ -138,7 +149,7 @@ impl Basis {
         let basis = read().with_context(|| format!("{} is no PCA basis for this model", path.display()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
         let of = header.metadata().clone().unwrap_or_default();
-        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|actual| actual == value);
+        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|stored| stored == value);
         if !made_for("revision", revision) || !made_for("layer", &layer.to_string()) {
             tracing::warn!(
                 "the PCA basis {} was made for revision {} layer {}, this is revision {revision} layer \

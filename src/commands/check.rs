@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
+use crate::commands::describe::head_outputs;
 use crate::commands::join::{Joined, Launch, NetworkChoice, NetworkError};
-use crate::commands::model::{Model, fitter, head_files};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
@@ -20,6 +20,9 @@ use crate::ros::checks::ReceiveBuffers;
 use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::pool::Pool;
+use crate::setup::Model;
+use crate::setup::heads::head_files;
+use crate::setup::input::fitter;
 use crate::stages::camera::{CameraListener, Frame, Header, Picture, Raster};
 use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
@@ -101,19 +104,17 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         );
         match (&model.fell_back, model.lacks_engine) {
             (Some(why), _) => table.warn("engine", format!("fell back to eager: {why}")),
-            (None, true) => {
-                table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command()))
-            }
+            (None, true) => table.ok("engine", format!("eager; `{}` compiles one", model.build_command)),
             (None, false) => table.ok("engine", model.engine.kind()),
         }
-        match (&model.basis, &model.basis_path) {
+        match (&model.basis.basis, &model.basis.path) {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
             }
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
-        for (name, file, _) in head_files(&launch.config) {
-            table.ok(name, format!("head {}", file.display()));
+        for head in head_files(&launch.config) {
+            table.ok(head.task, format!("head {}", head.file.display()));
         }
         // Nobody waits for the rest of the rows when nobody reads them.
         if !table.out.is_open() {
@@ -248,7 +249,7 @@ fn listen(
     config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let publishers = joined.publish(config, &model.made).map_err(Failure::into_error)?;
+    let publishers = joined.publish(config, &head_outputs(config, model)).map_err(Failure::into_error)?;
     let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();
     let shared = joined.shared.clone();
     let listeners = frames.iter().enumerate().map(|(camera, frame)| -> Box<dyn CameraListener> {

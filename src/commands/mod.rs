@@ -9,7 +9,6 @@ mod film;
 pub mod infer;
 pub mod join;
 pub mod measure;
-pub mod model;
 pub mod run;
 pub mod signals;
 

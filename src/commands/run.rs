@@ -6,9 +6,8 @@ use std::sync::{Arc, mpsc};
 use crossbeam_channel::Sender;
 
 use crate::commands::background::Background;
-use crate::commands::describe::{describe, services};
+use crate::commands::describe::{describe, head_outputs, services};
 use crate::commands::join::{Joined, Launch, NetworkChoice};
-use crate::commands::model::{Model, fitter};
 use crate::commands::{Failure, OrFailure};
 use crate::config::{Config, EngineBuild};
 use crate::diagnostics::Teller;
@@ -17,6 +16,8 @@ use crate::logging::Log;
 use crate::pipeline::{Camera, Intake, Pipeline, Work};
 use crate::report::{self, Reporter};
 use crate::runtime::thread::{self, Stage};
+use crate::setup::Model;
+use crate::setup::input::fitter;
 use crate::stages::camera::CameraListener;
 use crate::stages::derive::BasisKeeper;
 use crate::stages::publish::Sink;
@@ -43,7 +44,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     if end.try_recv().is_ok() {
         return present.leave();
     }
-    let sink = Box::new(present.joined.publish(&launch.config, &model.made)?);
+    let sink = Box::new(present.joined.publish(&launch.config, &head_outputs(&launch.config, &model))?);
     let basis = model.basis_keeper();
     present.joined.node.serve(services(&present.joined.shared.live, &basis)).setup()?;
     describe(&present.joined.board, &launch.config, &model, &basis, warm);
@@ -83,7 +84,7 @@ impl Present {
     fn work(
         &self,
         config: &Config,
-        mut model: Model,
+        model: Model,
         basis: Arc<BasisKeeper>,
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
@@ -92,7 +93,7 @@ impl Present {
         let (better, engines) = crossbeam_channel::bounded(1);
         let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
         let build =
-            || Background::start(config, model.task.shallow_clone(), model.read_heads(config)?, better);
+            || Background::start(config, model.job.shallow_clone(), model.head_set.shallow_clone(), better);
         let background = builds.then(build).transpose().setup()?;
         let board = Arc::clone(&self.joined.board);
         let engine = Box::new(Swap::new(model.engine, engines, move |kind| board.swapped(kind)));

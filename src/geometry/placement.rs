@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Geometry, Size, scale_then_shift};
 
-/// Colour of what surrounds the image in a model input, RGB: nearest to zero once the model has normalised it.
+/// The colour around a letterboxed image, red, green and blue: nearest to zero once the model has normalised
+/// it.
 pub const PADDING: [u8; 3] = [124, 116, 104];
 
 /// A rectangle of whole pixels.

@@ -15,8 +15,8 @@ mod refusals;
 
 use std::io::Write;
 
-/// Says that a test does not run. Written past the capture of the test harness, so that it is seen; in one piece,
-/// because tests write at the same time.
+/// Says that a test does not run. Written past the capture of the test harness, so that it is seen; in one
+/// piece, because tests write at the same time.
 fn skipped(what: &str) {
     std::io::stderr().write_all(format!("\nskipped: {what}\n").as_bytes()).unwrap();
 }

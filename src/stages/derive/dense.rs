@@ -6,7 +6,7 @@ use crate::config::{DepthLimits, Upsampling};
 use crate::engine::head::HeadEngine;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
-use crate::heads::{self, Card};
+use crate::heads::{self, Card, HeadSet};
 use crate::outputs::{Need, Topics};
 use crate::runtime::tensor;
 
@@ -94,7 +94,7 @@ impl Dense {
     /// # Errors
     /// A head reads a block that is not among them.
     pub fn new(
-        [depth, segmentation]: [Option<HeadEngine>; 2],
+        heads: HeadSet<HeadEngine>,
         upsampling: Upsampling,
         engine_taps: &[usize],
     ) -> Result<Self, EngineError> {
@@ -104,11 +104,8 @@ impl Dense {
                 || format!("a head reads the blocks {blocks:?}, the engine returns {engine_taps:?}");
             Tapped::new(head, engine_taps).ok_or_else(|| EngineError { message: message() })
         };
-        Ok(Self {
-            depth: depth.map(tapped).transpose()?,
-            segmentation: segmentation.map(tapped).transpose()?,
-            upsampling,
-        })
+        let HeadSet { depth, segmentation } = heads.try_map(tapped)?;
+        Ok(Self { depth, segmentation, upsampling })
     }
 
     /// How many of the engine's taps `wanted` needs.
@@ -195,10 +192,10 @@ impl Dense {
 }
 
 /// How the model has seen the image.
-fn picture(geometry: &Geometry) -> heads::Picture {
+fn picture(geometry: &Geometry) -> heads::Coverage {
     match geometry.is_windowed {
-        true => heads::Picture::Windows(geometry.model),
-        false => heads::Picture::Whole(geometry.model),
+        true => heads::Coverage::Windows(geometry.model),
+        false => heads::Coverage::Whole(geometry.model),
     }
 }
 

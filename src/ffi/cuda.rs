@@ -1,6 +1,6 @@
-//! CUDA as far as the engines need it: devices, streams, timing, graphs, page-locked memory. All of it lives in
-//! `libpixio_cuda.so`, which is opened when it is first asked for and never closed; without a driver, libtorch's CUDA
-//! part or that file there is simply no CUDA.
+//! CUDA as far as the engines need it: devices, streams, timing, graphs, page-locked memory. All of it lives
+//! in `libpixio_cuda.so`, which is opened when it is first asked for and never closed; without a driver,
+//! libtorch's CUDA part or that file there is simply no CUDA.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub struct Gpu {
 /// Device memory that libtorch holds, bytes, graphs and caches included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Memory {
+pub struct DeviceMemory {
     /// Now.
     pub reserved: u64,
     /// The most it ever was.
@@ -74,7 +74,8 @@ pub fn load() -> Result<Cuda, Absent> {
 }
 
 fn open() -> Result<Cuda, Absent> {
-    // Asked first: loading libtorch's CUDA part takes a second, and most machines without a GPU lack the driver.
+    // Asked first: loading libtorch's CUDA part takes a second, and most machines without a GPU lack the
+    // driver.
     // SAFETY: the driver's library has no initialisers that matter to us, and it stays loaded.
     let driver = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) }.map_err(|_| Absent::NoDriver)?;
     std::mem::forget(driver);
@@ -133,8 +134,8 @@ impl Cuda {
     ///
     /// # Errors
     /// CUDA's own.
-    pub fn memory(self, index: usize) -> Result<Memory, ShimError> {
-        let mut memory = Memory::default();
+    pub fn memory(self, index: usize) -> Result<DeviceMemory, ShimError> {
+        let mut memory = DeviceMemory::default();
         // SAFETY: `memory` is written during the call.
         self.done(unsafe { (self.0.memory)(device(index), &mut memory) })?;
         Ok(memory)
@@ -230,19 +231,20 @@ impl Stream {
         self.cuda.done(unsafe { (self.cuda.0.stream_wait)(self.raw.as_ptr()) })
     }
 
-    /// Queues a copy from `source` to `target` on this thread's current stream. Both must be kept until it is done.
+    /// Queues a copy from `source` to `target` on this thread's current stream. Both must be kept until it is
+    /// done.
     ///
     /// # Errors
     /// Their sizes differ, or CUDA's own.
     pub fn copy(&self, target: &Tensor, source: &Tensor) -> Result<(), ShimError> {
-        // SAFETY: both tensors live during the call; what is queued refers to their memory, which libtorch does not
-        // hand to others before the stream has passed.
+        // SAFETY: both tensors live during the call; what is queued refers to their memory, which libtorch
+        // does not hand to others before the stream has passed.
         self.cuda.done(unsafe { (self.cuda.0.copy)(target.as_ptr().cast(), source.as_ptr().cast()) })
     }
 
-    /// Records what `work` asks of this thread's current stream, which must be this one and warm, instead of doing it.
-    /// The tensors that `work` reads and writes are where [`Graph::replay`] will read and write: they, and the graph's
-    /// own, must be kept as long as it is replayed.
+    /// Records what `work` asks of this thread's current stream, which must be this one and warm, instead of
+    /// doing it. The tensors that `work` reads and writes are where [`Graph::replay`] will read and write:
+    /// they, and the graph's own, must be kept as long as it is replayed.
     ///
     /// # Errors
     /// Something that cannot be recorded; nothing is recorded then, and the stream is as before.
@@ -348,7 +350,7 @@ struct Api {
     last_error: unsafe extern "C" fn() -> *const c_char,
     device_count: unsafe extern "C" fn(*mut i32) -> bool,
     device_info: unsafe extern "C" fn(c_int, *mut DeviceInfo) -> bool,
-    memory: unsafe extern "C" fn(c_int, *mut Memory) -> bool,
+    memory: unsafe extern "C" fn(c_int, *mut DeviceMemory) -> bool,
     empty_cache: unsafe extern "C" fn() -> bool,
     stream_new: unsafe extern "C" fn(c_int) -> *mut c_void,
     stream_free: unsafe extern "C" fn(*mut c_void),

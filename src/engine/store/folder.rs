@@ -28,8 +28,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Looks at the folder and reads its manifest. Engines are machine code, so whoever can write there can do what
-    /// this process can.
+    /// Looks at the folder and reads its manifest. Engines are machine code, so whoever can write there can
+    /// do what this process can.
     ///
     /// # Errors
     /// There is no engine, somebody else could have put it there, or it is of a newer kind.
@@ -49,7 +49,7 @@ impl Folder {
     }
 
     /// One that is being made, by us.
-    pub(super) fn drafted(path: &Path, manifest: Manifest) -> Self {
+    pub(in crate::engine) fn drafted(path: &Path, manifest: Manifest) -> Self {
         Self { path: path.to_owned(), manifest }
     }
 
@@ -62,13 +62,13 @@ impl Folder {
     ///
     /// # Errors
     /// It is missing, changed, or somebody else's.
-    pub fn file(&self, package: &manifest::Package) -> Result<PathBuf, FolderError> {
+    pub fn file(&self, package: &manifest::PackageEntry) -> Result<PathBuf, FolderError> {
         let failed = |reason: String| FolderError { folder: self.path.clone(), reason };
         let file = self.path.join(&package.file);
         let about = fs::metadata(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
         trust(&file, &about).map_err(failed)?;
-        let found = hash(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
-        if found != package.sha256 {
+        let digest = hash(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
+        if digest != package.sha256 {
             return Err(failed(format!("{} is not as it was built: build the engine again", package.file)));
         }
         Ok(file)
@@ -116,14 +116,15 @@ fn trust(path: &Path, about: &Metadata) -> Result<(), String> {
     if about.permissions().mode() & 0o022 != 0 {
         let path = path.display();
         return Err(format!(
-            "{path} can be written by others, and engines hold machine code: `chmod go-w {path}` if you trust it"
+            "{path} can be written by others, and engines hold machine code: `chmod go-w {path}` if you \
+             trust it"
         ));
     }
     Ok(())
 }
 
-/// A folder in the making. Under its final name there is nothing, or the engine before, until [`Draft::finish`];
-/// dropped before that, it is gone.
+/// A folder in the making. Under its final name there is nothing, or the engine before, until
+/// [`Draft::finish`]; dropped before that, it is gone.
 #[derive(Debug)]
 pub struct Draft {
     partial: PathBuf,
@@ -206,7 +207,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes what this process has made of `target` so far, for an end that cannot wait until the [`Draft`] is dropped.
+/// Removes what this process has made of `target` so far, for an end that cannot wait until the [`Draft`] is
+/// dropped.
 pub fn abandon(target: &Path) {
     let Some(name) = target.file_name() else { return };
     let partial = target.with_file_name(partial_name(&name.to_string_lossy(), std::process::id()));
@@ -222,8 +224,8 @@ fn partial_name(name: &str, process: u32) -> String {
 /// Removes what builds of `name` have left whose process is gone.
 fn remove_leftovers(parent: &Path, name: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let found = entry.file_name().to_string_lossy().into_owned();
-        let process = found
+        let entry_name = entry.file_name().to_string_lossy().into_owned();
+        let process = entry_name
             .strip_prefix(&format!(".{name}."))
             .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
@@ -237,12 +239,12 @@ fn remove_leftovers(parent: &Path, name: &str) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::arithmetic::Arithmetic;
     use super::super::machine::Machine;
     use super::*;
+    use crate::engine::arithmetic::Arithmetic;
 
     fn manifest() -> Manifest {
-        let package = manifest::Package {
+        let package = manifest::PackageEntry {
             part: "backbone".into(),
             file: "backbone-256x256.pt2".into(),
             // sha256("code")
@@ -277,8 +279,8 @@ mod tests {
         let path = build(&root.path().join("engine"));
         spoil(&path);
         let opened = Folder::open(&path).and_then(|folder| folder.file(&folder.manifest.packages[0]));
-        let said = opened.map_or_else(|err| err.to_string(), |_| "whole".into());
-        assert!(said.contains(expect) && !said.contains('\n'), "{expect:?} is not in: {said}");
+        let answer = opened.map_or_else(|err| err.to_string(), |_| "whole".into());
+        assert!(answer.contains(expect) && !answer.contains('\n'), "{expect:?} is not in: {answer}");
     }
 
     #[test]
@@ -330,9 +332,9 @@ mod tests {
         assert!(all(root.path()).is_empty());
         build(&target);
         assert!(!killed.exists());
-        let found = all(root.path());
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].as_ref().unwrap().manifest, manifest());
+        let engines = all(root.path());
+        assert_eq!(engines.len(), 1);
+        assert_eq!(engines[0].as_ref().unwrap().manifest, manifest());
     }
 
     #[test]
@@ -352,7 +354,7 @@ mod tests {
         let other = root.path().join("thesis");
         fs::create_dir(&other).unwrap();
         fs::write(other.join("chapter1.tex"), "").unwrap();
-        let said = Draft::begin(&other).unwrap_err().to_string();
-        assert!(said.contains("there are other things in it"), "{said}");
+        let answer = Draft::begin(&other).unwrap_err().to_string();
+        assert!(answer.contains("there are other things in it"), "{answer}");
     }
 }

@@ -11,7 +11,8 @@ use super::package::last_error;
 /// Outputs and inputs that the weights' layout holds together.
 pub const GROUP: [i64; 2] = [16, 4];
 
-/// The largest weight: AVX2 adds two products of a byte and a weight in 16 bits, and 2 * 255 * 64 is the last that fits.
+/// The largest weight: AVX2 adds two products of a byte and a weight in 16 bits, and 2 * 255 * 64 is the last
+/// that fits.
 pub const LARGEST_WEIGHT: i64 = 64;
 
 /// Whether this CPU has the instructions.
@@ -20,8 +21,8 @@ pub fn is_supported() -> bool {
     unsafe { pixio_int8_is_supported() }
 }
 
-/// `x W^T`: `x` is uint8 `[rows, in]`, `weight` int8 `[out / 16, in / 4, 16, 4]` within ±[`LARGEST_WEIGHT`], contiguous,
-/// both on the CPU; the result is int32 `[rows, out]`.
+/// `x W^T`: `x` is uint8 `[rows, in]`, `weight` int8 `[out / 16, in / 4, 16, 4]` within ±[`LARGEST_WEIGHT`],
+/// contiguous, both on the CPU; the result is int32 `[rows, out]`.
 ///
 /// # Errors
 /// Other types, shapes or devices, or a CPU without AVX2.
@@ -65,9 +66,9 @@ mod tests {
             };
             let expect = x.to_kind(Kind::Double).matmul(&weight.to_kind(Kind::Double).transpose(0, 1));
             let packed = weight.view([outputs / 16, 16, inputs / 4, 4]).permute([0, 2, 1, 3]).contiguous();
-            let found = product(&x, &packed).unwrap();
-            assert_eq!((found.kind(), found.size()), (Kind::Int, vec![n_rows, outputs]));
-            assert!(found.to_kind(Kind::Double).equal(&expect), "{n_rows} rows of {fill:?}");
+            let actual = product(&x, &packed).unwrap();
+            assert_eq!((actual.kind(), actual.size()), (Kind::Int, vec![n_rows, outputs]));
+            assert!(actual.to_kind(Kind::Double).equal(&expect), "{n_rows} rows of {fill:?}");
         }
     }
 
@@ -87,10 +88,10 @@ mod tests {
             (x.shallow_clone(), weight.permute([0, 1, 3, 2]).contiguous().permute([0, 1, 3, 2])),
             (x.shallow_clone(), zeros(&[16, 8], Kind::Int8)),
         ] {
-            let said = product(&x, &weight).unwrap_err().to_string();
+            let answer = product(&x, &weight).unwrap_err().to_string();
             assert!(
-                said.contains("Byte [rows, in] and Char [out / 16, in / 4, 16, 4] are asked for"),
-                "{said}"
+                answer.contains("Byte [rows, in] and Char [out / 16, in / 4, 16, 4] are asked for"),
+                "{answer}"
             );
         }
     }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
-use super::arithmetic::Arithmetic;
-use super::int8::Kernel;
 use super::machine::Machine;
-use super::verdict::Times;
 use crate::config::model_size_from_text;
+use crate::engine::arithmetic::Arithmetic;
+use crate::engine::int8::Kernel;
+use crate::engine::verdict::Comparison;
 use crate::geometry::Size;
 use crate::pixio::PixioConfig;
 
@@ -40,7 +40,7 @@ pub struct Manifest {
     /// Where it runs.
     pub machine: Machine,
     /// The compiled parts.
-    pub packages: Vec<Package>,
+    pub packages: Vec<PackageEntry>,
 }
 
 /// Everything about an encoder that a compiled one is bound to.
@@ -64,7 +64,7 @@ pub struct Architecture {
 
 /// One compiled part for one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Package {
+pub struct PackageEntry {
     /// [`BACKBONE`], or the task of a head: `depth`, `segmentation`.
     pub part: String,
     /// Name of the file in the engine's folder.
@@ -80,7 +80,7 @@ pub struct Package {
     /// How well it agreed with the eager model in float32 when it was built.
     pub parity: Vec<Parity>,
     /// How long it took beside the eager model when it was built, on the machine of the manifest.
-    pub times: Vec<Times>,
+    pub times: Vec<Comparison>,
 }
 
 /// What a constant must be.
@@ -130,7 +130,7 @@ impl Architecture {
 
 /// What an engine must be to serve.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct Requirements<'a> {
     /// The model's.
     pub architecture: Architecture,
     /// Blocks whose tokens are needed, ascending.
@@ -154,10 +154,10 @@ impl Manifest {
     /// It is not one, or one of a newer form.
     pub fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Form {
+        struct FormatOnly {
             format: u32,
         }
-        let Form { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
+        let FormatOnly { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
         if format != FORMAT {
             let age = if format < FORMAT { "an older" } else { "a newer" };
             return Err(format!(
@@ -178,7 +178,7 @@ impl Manifest {
     ///
     /// # Errors
     /// The first thing that does not fit, both sides named.
-    pub fn check(&self, wanted: &Wanted<'_>) -> Result<(), String> {
+    pub fn check(&self, wanted: &Requirements<'_>) -> Result<(), String> {
         if self.torch != wanted.torch {
             return Err(format!("it was built with torch {}, this node runs {}", self.torch, wanted.torch));
         }
@@ -192,13 +192,7 @@ impl Manifest {
         }
         let sizes = self.sizes();
         if !wanted.sizes.iter().any(|size| sizes.contains(size)) {
-            let list = |sizes: &[Size]| {
-                sizes
-                    .iter()
-                    .map(|Size { width, height }| format!("{width}x{height}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
+            let list = |sizes: &[Size]| sizes.iter().map(Size::to_string).collect::<Vec<_>>().join(", ");
             return Err(format!(
                 "it was built for {}, the model input is {}",
                 list(&sizes),
@@ -226,7 +220,7 @@ impl Manifest {
     }
 
     /// The packages of one part.
-    pub fn parts(&self, part: &str) -> impl Iterator<Item = &Package> + Clone {
+    pub fn parts(&self, part: &str) -> impl Iterator<Item = &PackageEntry> + Clone {
         self.packages.iter().filter(move |package| package.part == part)
     }
 }
@@ -252,8 +246,9 @@ impl Constant {
     }
 }
 
-impl Package {
-    /// Element type and shape that the constant `name` must have; `None` where the package has no such constant.
+impl PackageEntry {
+    /// Element type and shape that the constant `name` must have; `None` where the package has no such
+    /// constant.
     pub fn expected(&self, name: &str) -> Option<(Kind, Vec<i64>)> {
         let constant = self.constants.get(name)?;
         Some((constant.kind()?, constant.shape.clone()))
@@ -277,9 +272,11 @@ mod tests {
 
     fn text() -> String {
         format!(
-            r#"{{"format": 2, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3,
-            "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "int8_kernel": null, "torch": "2.11.0", "machine": {CPU}, "packages": [{{
-            "part": "backbone", "file": "backbone-256x256.pt2", "sha256": "", "size": "256x256", "batch": [1, 8],
+            r#"{{"format": 2, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4,
+            "num_attention_heads": 3, "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6,
+            "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "int8_kernel": null,
+            "torch": "2.11.0", "machine": {CPU}, "packages": [{{"part": "backbone",
+            "file": "backbone-256x256.pt2", "sha256": "", "size": "256x256", "batch": [1, 8],
             "constants": {{}}, "parity": [], "times": []}}]}}"#
         )
     }
@@ -295,7 +292,7 @@ mod tests {
             layer_norm_eps: 1e-6,
             qkv_bias: true,
         };
-        let wanted = Wanted {
+        let wanted = Requirements {
             architecture,
             taps: &[4],
             precision: Arithmetic::Float32,
@@ -307,9 +304,9 @@ mod tests {
         let text = text();
         assert!(text.contains(from), "{from} is not in the manifest");
         let parsed = Manifest::parse(&text.replace(from, to));
-        let said =
+        let answer =
             parsed.and_then(|manifest| manifest.check(&wanted)).map_or_else(|why| why, |()| "fits".into());
-        assert_eq!(said, expect);
+        assert_eq!(answer, expect);
     }
 
     #[test]

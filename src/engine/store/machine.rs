@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::ffi::{ShimError, cuda, package};
+use crate::ffi::{ShimError, cuda, package};
 
 /// Where a compiled engine runs. Its code is made for this CPU's instructions or this GPU's architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +125,8 @@ mod tests {
     }
 
     fn check(here: &Machine, built: &Machine, expect: &str) {
-        let said = here.runs(built).map_or_else(|why| why, |()| "runs".into());
-        assert_eq!(said, expect);
+        let answer = here.runs(built).map_or_else(|why| why, |()| "runs".into());
+        assert_eq!(answer, expect);
     }
 
     #[test]
@@ -136,8 +136,8 @@ mod tests {
         check(&old, &new, "it was built for a CPU with avx512f, which this one lacks");
         check(&cpu("aarch64", &[]), &old, "it was built for a CPU of kind x86_64, this one is aarch64");
         check(&gpu("B", "9.0"), &gpu("A", "9.0"), "runs");
-        let said = "it was built for A (compute capability 8.0), this is B (compute capability 9.0)";
-        check(&gpu("B", "9.0"), &gpu("A", "8.0"), said);
+        let answer = "it was built for A (compute capability 8.0), this is B (compute capability 9.0)";
+        check(&gpu("B", "9.0"), &gpu("A", "8.0"), answer);
         check(
             &old,
             &gpu("A", "8.0"),

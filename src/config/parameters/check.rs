@@ -1,27 +1,10 @@
 //! What a parameter may be: the check of a value, and the words for it in errors and help.
 
-use super::parameters::Parameter;
-use super::token::check_token;
-use super::value::Value;
-
-/// What a parameter may be.
-#[derive(Debug)]
-pub enum Kind {
-    /// true or false.
-    Bool,
-    /// A whole number from the first bound to the second.
-    Integer(i64, i64),
-    /// A number from the first bound to the second; whole ones are taken too.
-    Double(f64, f64),
-    /// One of a few words.
-    Choice(fn() -> Vec<&'static str>),
-    /// Text: what stands for it in the help, what is valid, and the check.
-    Text(&'static str, &'static str, fn(&str) -> Result<(), String>),
-    /// The word, or a whole number from the bound upwards.
-    WordOrInteger(&'static str, i64),
-    /// Names that ROS allows, each once; what stands for them in the help.
-    Names(&'static str),
-}
+use super::{Kind, Parameter};
+use crate::config::choices::{Device, NetworkInterface};
+use crate::config::sizes;
+use crate::config::token::check_token;
+use crate::config::value::Value;
 
 impl Parameter {
     /// `value` in the type of this parameter: a whole number becomes a double where one is due, and
@@ -115,8 +98,8 @@ fn names_from_text(text: &str) -> Value {
     Value::StringArray(text.split(',').map(|name| name.trim().to_owned()).collect())
 }
 
-/// `names` when they can be parts of topic names and are all different. A launch file cannot say an empty list and says
-/// one of an empty name.
+/// `names` when they can be parts of topic names and are all different. A launch file cannot say an empty
+/// list and says one of an empty name.
 fn names_of(names: &[String]) -> Result<Vec<String>, String> {
     let names: Vec<String> = names.iter().filter(|name| !name.is_empty()).cloned().collect();
     for (index, name) in names.iter().enumerate() {
@@ -135,4 +118,24 @@ fn bool_from_word(word: &str) -> Option<bool> {
         "false" | "no" | "n" | "off" => Some(false),
         _ => None,
     }
+}
+
+pub(super) fn anything(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+pub(super) fn given(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
+}
+
+pub(super) fn device(text: &str) -> Result<(), String> {
+    Device::from_text(text).map(drop).ok_or_else(String::new)
+}
+
+pub(super) fn network_interface(text: &str) -> Result<(), String> {
+    NetworkInterface::from_text(text).map(drop).ok_or_else(String::new)
+}
+
+pub(super) fn model_size(text: &str) -> Result<(), String> {
+    sizes::model_size_from_text(text).map(drop)
 }

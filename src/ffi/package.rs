@@ -33,7 +33,8 @@ impl Signature {
             let Self { kind: expected, batch, shape: rest, device: on } = self;
             let (min, max) = (batch.start(), batch.end());
             return Err(ShimError::new(format!(
-                "input is {kind:?} {shape:?} on {device:?}, the package takes {expected:?} [{min} to {max}, {rest:?}] on {on:?}"
+                "input is {kind:?} {shape:?} on {device:?}, the package takes {expected:?} [{min} to {max}, \
+                 {rest:?}] on {on:?}"
             )));
         }
         // Its strides are not looked at: another layout would be read as if it were this one.
@@ -125,8 +126,8 @@ impl Package {
         done.then_some(names).ok_or_else(last_error)
     }
 
-    /// Gives the package its constants, by name. They are not copied; every one must have the shape that the package
-    /// was compiled for, which libtorch does not look at, and which `expected` tells with the name.
+    /// Gives the package its constants, by name. They are not copied; every one must have the shape that the
+    /// package was compiled for, which libtorch does not look at, and which `expected` tells with the name.
     ///
     /// # Errors
     /// One is missing, unknown, or of another shape, type or device.
@@ -139,12 +140,12 @@ impl Package {
             let Some((kind, shape)) = expected(name) else {
                 return Err(ShimError::new(format!("constant {name} is not one of the package's")));
             };
-            let found = (tensor.f_kind()?, tensor.size(), tensor.device());
-            if found != (kind, shape.clone(), self.signature.device) || !tensor.is_contiguous() {
-                let (found_kind, found_shape, on) = found;
+            let actual = (tensor.f_kind()?, tensor.size(), tensor.device());
+            if actual != (kind, shape.clone(), self.signature.device) || !tensor.is_contiguous() {
+                let (found_kind, found_shape, on) = actual;
                 return Err(ShimError::new(format!(
-                    "constant {name} is {found_kind:?} {found_shape:?} on {on:?}, the package was compiled for \
-                     {kind:?} {shape:?} on {:?}, contiguous",
+                    "constant {name} is {found_kind:?} {found_shape:?} on {on:?}, the package was compiled \
+                     for {kind:?} {shape:?} on {:?}, contiguous",
                     self.signature.device
                 )));
             }
@@ -161,8 +162,8 @@ impl Package {
         let names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         let tensors: Vec<*const c_void> =
             constants.iter().map(|(_, tensor)| tensor.as_ptr().cast()).collect();
-        // SAFETY: both arrays have `names.len()` elements that live during the call. The tensors' memory lives as long
-        // as the package: they move into `self` below, whatever the outcome.
+        // SAFETY: both arrays have `names.len()` elements that live during the call. The tensors' memory
+        // lives as long as the package: they move into `self` below, whatever the outcome.
         let done = unsafe {
             pixio_package_give_constants(self.raw.as_ptr(), names.as_ptr(), tensors.as_ptr(), names.len())
         };
@@ -190,8 +191,8 @@ impl Package {
         };
         let mut outputs = [ptr::null_mut(); MAX_OUTPUTS];
         let mut n_outputs = 0;
-        // SAFETY: the package is open and has its constants, the input is what it was compiled for, and `outputs` has
-        // room for as many tensors as we say.
+        // SAFETY: the package is open and has its constants, the input is what it was compiled for, and
+        // `outputs` has room for as many tensors as we say.
         let done = unsafe {
             pixio_package_run(
                 self.raw.as_ptr(),

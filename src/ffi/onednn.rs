@@ -8,8 +8,8 @@ use tch::{Device, Kind, Tensor};
 use super::ShimError;
 use super::package::last_error;
 
-/// `x W^T + b`: `x` is float32 `[…, in]`, `weight` `[out, in]`, `bias` `[out]`, all on the CPU; the result `[…, out]`,
-/// contiguous.
+/// `x W^T + b`: `x` is float32 `[…, in]`, `weight` `[out, in]`, `bias` `[out]`, all on the CPU; the result
+/// `[…, out]`, contiguous.
 ///
 /// # Errors
 /// Other types, shapes or devices, or a libtorch without oneDNN.
