@@ -224,5 +224,5 @@ fn every_form_of_a_path_is_seen() {
     check("use super::messages::Image;", &["ros", "wire", "fill"], &["ros"], &[]);
     check("use super::config;", &["ros"], &[], &["config"]);
     check("use crate::ros::node;", &["ros", "wire", "fill"], &["ros"], &["node"]);
-    assert_eq!(code("a // crate::ros\n/// crate::cli\n#[cfg(test)]\nmod tests {\ncrate::cli"), "a \n\n");
+    assert_eq!(code("a // crate::ros\n/// crate::cli\n#[cfg(test)]\nmod tests {\ncrate::cli"), "a \n");
 }
