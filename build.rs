@@ -1,9 +1,9 @@
-//! Compiles the C++ that libtorch's C interface lacks (`src/engine/ffi`) and the C around libjpeg (`src/ffi`), and lets
-//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that are older
-//! than `patches/`.
+//! Compiles the C++ that libtorch's C interface lacks and the C around libjpeg (`src/ffi`), and lets
+//! the binary find the libtorch that it was linked with, without LD_LIBRARY_PATH. Refuses patched crates that
+//! are older than `patches/`.
 //!
-//! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a GPU: one
-//! binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
+//! What needs CUDA becomes a shared object of its own beside the binary, opened at run time where there is a
+//! GPU: one binary serves both kinds of machine, and neither a GPU nor a CUDA toolkit is needed to build it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,12 @@ use std::process::ExitCode;
 #[path = "tools/crate_patches/is_applied.rs"]
 mod crate_patches;
 
-const SHIM: &str = "src/engine/ffi";
-const JPEG: &str = "src/ffi/jpeg.c";
+const SOURCES: &str = "src/ffi";
 const PLUGIN: &str = "libpixio_cuda.so";
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed={SHIM}");
-    println!("cargo:rerun-if-changed={JPEG}");
+    println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     for path in crate_patches::watched() {
@@ -29,7 +27,8 @@ fn main() -> ExitCode {
         eprintln!("{err}");
         return ExitCode::FAILURE;
     }
-    // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to do.
+    // Set by torch-sys, which has failed already where there is no libtorch, with a text that says what to
+    // do.
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         eprintln!("torch-sys does not say where libtorch is");
         return ExitCode::FAILURE;
@@ -39,18 +38,18 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={}", lib.join("libtorch.so").display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     let include = lib.join("../include");
-    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SHIM}/{name}"));
+    let sources = ["package.cpp", "onednn.cpp", "int8.cpp"].map(|name| format!("{SOURCES}/{name}"));
     compiler(&include).files(sources).compile("pixio_shim");
     jpeg();
     plugin(&lib, &include)
 }
 
-/// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed binary needs no
-/// package for it.
+/// Compiles the reader of JPEG files, with libjpeg inside where it is there as an archive: then a packed
+/// binary needs no package for it.
 #[expect(clippy::disallowed_methods, reason = "a build script blocks no signals")]
 fn jpeg() {
     let mut build = cc::Build::new();
-    build.file(JPEG).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
+    build.file(format!("{SOURCES}/jpeg.c")).std("gnu11").extra_warnings(true).compile("pixio_jpeg");
     let mut find = build.get_compiler().to_command();
     let found = find.arg("-print-file-name=libjpeg.a").output();
     let archive = found.ok().and_then(|found| String::from_utf8(found.stdout).ok()).map(PathBuf::from);
@@ -100,7 +99,7 @@ fn plugin(lib: &Path, include: &Path) -> ExitCode {
     let file = profile.join(PLUGIN);
     let mut build = compiler(include);
     let mut command = build.include(cuda.join("include")).pic(true).get_compiler().to_command();
-    command.arg("-shared").arg("-o").arg(&file).arg(format!("{SHIM}/cuda.cpp"));
+    command.arg("-shared").arg("-o").arg(&file).arg(format!("{SOURCES}/cuda.cpp"));
     command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10", "-l:libcudart.so.13"]);
     for runtime in [lib.to_owned(), cuda.join("lib"), cuda.join("lib64")] {
         command.arg("-L").arg(&runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));

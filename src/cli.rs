@@ -10,15 +10,15 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use crate::commands::bench::Images;
-use crate::commands::build::DEFAULT_BATCHES;
-use crate::config::parameters::{Parameter, TABLE};
+use crate::config::parameters::{self, Parameter};
 use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
 use crate::console;
+use crate::engine::builder::DEFAULT_BATCHES;
 use crate::engine::int8::Kernel;
 use crate::geometry::Size;
-use crate::ros::args::{self, Piece, RosArg, RosArgError};
-use crate::ros::environment::{Environment, EnvironmentError};
-use crate::ros::names::{NameError, Names};
+use crate::ros::start::args::{self, Piece, RosArg, RosArgError};
+use crate::ros::start::environment::{Environment, EnvironmentError};
+use crate::ros::start::names::{NameError, Names};
 use options::{COMMANDS, DEFAULT_FRAMES, DEFAULT_PICTURE, ROS, option, program};
 
 /// Name of the node unless a remap rule says otherwise.
@@ -29,7 +29,7 @@ pub const NODE: &str = "pixio_node";
 pub struct Invocation {
     /// What to do.
     pub command: Command,
-    /// What was given for the parameters; `Config::from_settings` checks it.
+    /// What was given for the parameters; `Values::new` checks it.
     pub settings: Settings,
     /// What the node is called and what it calls things.
     pub names: Names,
@@ -192,7 +192,7 @@ fn settings(
     warnings: &mut Vec<String>,
 ) -> Result<Settings, UsageError> {
     let mut given: Vec<(usize, Given<'_>)> = Vec::new();
-    for parameter in &TABLE {
+    for parameter in parameters::all() {
         // `infer` lacks some of them.
         let Ok(Some(texts)) = matches.try_get_many::<String>(parameter.name) else {
             continue;

@@ -1,16 +1,17 @@
 //! `pixio_node` turns camera topics into Pixio patch features, in real time.
 //!
 //! ```text
-//!  ROS thread          fit thread (one per camera)   model thread                      publish thread
-//!  image topic(s) ->   camera  --latest-->  fit  --latest-->  forward -> heads  --bounded(1)-->  publish -> topics
-//!                      Frame                Input             Tokens    Output                   messages
+//!  receive thread      fit thread           model thread                     publish thread
+//!  (one per camera)    (one per camera)
+//!  camera  --latest--> fit  --latest--> forward -> derive --bounded(1)--> publish -> topics
+//!  Frame               Input            Tokens     Derived                Encoded    messages
 //! ```
 //!
 //! Invariants:
 //! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
 //! - Only [`ros`] knows ROS.
-//! - Only [`engine`] knows how the model runs on a device, and only `engine/ffi` and [`ffi`] have `unsafe`.
+//! - Only [`engine`] knows how the model runs on a device, and only [`ffi`] has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`], [`encode`] and [`heads`] are pure.
 //! - [`diagnostics`] reads what the others leave, and changes nothing.
@@ -33,10 +34,12 @@ pub mod ffi;
 pub mod geometry;
 pub mod heads;
 pub mod logging;
+pub mod outputs;
 pub mod pca;
 pub mod pipeline;
 pub mod pixio;
 pub mod report;
 pub mod ros;
 pub mod runtime;
+pub mod setup;
 pub mod stages;

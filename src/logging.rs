@@ -1,6 +1,6 @@
-//! Logs: `tracing` events in ROS style to stderr, and those of this crate to whoever publishes them
-//! on `/rosout`. Records of the `log` crate and panics come along, those of libraries throttled. Logging never waits, for
-//! neither reader.
+//! Logs: `tracing` events in ROS style to stderr, and those of this crate to whoever publishes them on
+//! `/rosout`. Records of the `log` crate and panics come along, those of libraries throttled. Logging never
+//! waits, for neither reader.
 
 mod others;
 mod throttle;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -22,10 +22,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use others::Others;
-pub use throttle::Throttle;
+pub use throttle::{BETWEEN_REMINDERS, BETWEEN_WARNINGS, Throttle};
 
 use crate::config::{Choice, LogLevel};
 use crate::console;
+use crate::runtime::lock::lock;
 use crate::runtime::thread::{is_contained, panic_text};
 
 /// Target prefix of our own events.
@@ -66,8 +67,7 @@ struct Forward {
 
 impl Forward {
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Sender<Record>>> {
-        // Only whole values are put in, so poison carries no news.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.records)
     }
 }
 
@@ -121,8 +121,8 @@ impl Log {
     }
 }
 
-/// Our events from `level` upwards, the warnings of others, and what `added` says in the form of
-/// `RUST_LOG`. RustDDS reports harmless things as errors, so it and its client are quiet without it, except for requests
+/// Our events from `level` upwards, the warnings of others, and what `added` says in the form of `RUST_LOG`.
+/// RustDDS reports harmless things as errors, so it and its client are quiet without it, except for requests
 /// that are refused.
 fn filter(level: LogLevel, added: &str) -> EnvFilter {
     let base = format!(
@@ -182,17 +182,17 @@ impl<S: Subscriber, W: Fn(String) + Send + Sync + 'static> Layer<S> for Printer<
                 None => return,
             },
         };
-        let mut said = Said::default();
-        event.record(&mut said);
-        said.text = console::cut(said.text, MOST_TEXT_BYTES);
-        let target = said.log_target.as_deref().unwrap_or(metadata.target());
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields.text = console::cut(fields.text, MOST_TEXT_BYTES);
+        let target = fields.log_target.as_deref().unwrap_or(metadata.target());
         let is_own = is_own(target);
         if n_held_back > 0 {
             // Writing to a string cannot fail.
-            let _written = write!(said.text, " (and {n_held_back} more like it)");
+            let _written = write!(fields.text, " (and {n_held_back} more like it)");
         }
         let logger = if is_own { self.node.clone() } else { format!("{}.{target}", self.node) };
-        (self.write)(line(at, *metadata.level(), &logger, &said.text, self.colors));
+        (self.write)(line(at, *metadata.level(), &logger, &fields.text, self.colors));
 
         let Some(level) = log_level(*metadata.level()).filter(|_| is_own) else {
             return;
@@ -200,7 +200,7 @@ impl<S: Subscriber, W: Fn(String) + Send + Sync + 'static> Layer<S> for Printer<
         let record = Record {
             at,
             level,
-            text: said.text,
+            text: fields.text,
             file: metadata.file().unwrap_or_default(),
             line: metadata.line().unwrap_or_default(),
             function: metadata.target(),
@@ -245,13 +245,13 @@ fn line(at: SystemTime, level: Level, logger: &str, text: &str, colors: bool) ->
 
 /// The text of an event, its fields behind the message.
 #[derive(Default)]
-struct Said {
+struct Fields {
     text: String,
     /// Target of a record of the `log` crate.
     log_target: Option<String>,
 }
 
-impl Visit for Said {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "log.target" => self.log_target = Some(value.into()),

@@ -5,11 +5,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command as Process, ExitCode};
 
 use pixio_node::cli::{self, Command, Invocation, UsageError};
-use pixio_node::commands::bench::{self, bench};
-use pixio_node::commands::build::{self, build};
+use pixio_node::commands::bench::{BenchOptions, bench};
+use pixio_node::commands::build::{BuildOptions, build};
 use pixio_node::commands::check::check;
-use pixio_node::commands::infer::{self, infer};
-use pixio_node::commands::run::{Launch, run};
+use pixio_node::commands::infer::{InferOptions, infer};
+use pixio_node::commands::join::Launch;
+use pixio_node::commands::run::run;
 use pixio_node::commands::signals::Signals;
 use pixio_node::config::{Config, Values};
 use pixio_node::{console, logging};
@@ -18,7 +19,8 @@ use pixio_node::{console, logging};
 /// is loaded, so they must be there before main, as those below.
 const WAITING: [(&str, &str); 2] = [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")];
 
-/// What tells glibc how many heaps to keep: with one for every few threads, each keeps freed megabytes of its own.
+/// What tells glibc how many heaps to keep: with one for every few threads, each keeps freed megabytes of its
+/// own.
 const HEAPS: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "2")];
 
 fn main() -> ExitCode {
@@ -75,14 +77,14 @@ fn run_command(signals: Signals) -> ExitCode {
     let outcome = match command {
         Command::Run => run(Launch { config, values, names, environment, log, signals }),
         Command::Infer { images, out, layers } => {
-            infer(&config, &infer::Options { images, out, layers }, signals)
+            infer(&config, &InferOptions { images, out, layers }, signals)
         }
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
         Command::Build { sizes, batches, layers, out, python, int8_kernel } => {
-            build(&config, build::Options { sizes, batches, layers, out, python, int8_kernel }, signals)
+            build(&config, BuildOptions { sizes, batches, layers, out, python, int8_kernel }, signals)
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {
-            bench(&config, &values, &bench::Options { engines, batch, n_frames, picture, json }, signals)
+            bench(&config, &values, &BenchOptions { engines, batch, n_frames, picture, json }, signals)
         }
     };
     match outcome {

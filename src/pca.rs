@@ -9,8 +9,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use tch::{Kind, TchError, Tensor};
 
+use crate::geometry::PADDING;
 use crate::runtime::{cache, tensor};
-use crate::stages::fit::PADDING;
 
 /// Most components a basis holds.
 pub const MAX_COMPONENTS: usize = 64;
@@ -42,6 +42,17 @@ impl Basis {
     /// Where the basis of a model revision and layer is kept.
     pub fn cache_path(cache: &Path, revision: &str, layer: usize) -> PathBuf {
         cache.join("pca").join(format!("{revision}-layer{layer}.safetensors"))
+    }
+
+    /// The same basis on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        let Self { mean, components, color_range, hash } = self;
+        Self {
+            mean: mean.shallow_clone(),
+            components: components.shallow_clone(),
+            color_range: color_range.shallow_clone(),
+            hash: hash.clone(),
+        }
     }
 
     /// Number of components.
@@ -120,14 +131,14 @@ impl Basis {
             let file = SafeTensors::deserialize(&bytes)?;
             let get = |name: &str, shape: &[usize]| -> anyhow::Result<Tensor> {
                 let view = file.tensor(name)?;
-                let found = view.shape();
-                let fits = found.len() == shape.len()
-                    && found.iter().zip(shape).all(|(&found, &want)| want == 0 || found == want);
+                let stored = view.shape();
+                let fits = stored.len() == shape.len()
+                    && stored.iter().zip(shape).all(|(&stored, &want)| want == 0 || stored == want);
                 ensure!(
                     fits && view.dtype() == Dtype::F32,
-                    "{name} is {found:?}, expected {shape:?} of float32"
+                    "{name} is {stored:?}, expected {shape:?} of float32"
                 );
-                let size: Vec<i64> = found.iter().map(|&side| side as i64).collect();
+                let size: Vec<i64> = stored.iter().map(|&side| side as i64).collect();
                 Ok(Tensor::f_from_data_size(view.data(), &size, Kind::Float)?)
             };
             let (mean, components) = (get("mean", &[channels])?, get("components", &[0, channels])?);
@@ -138,10 +149,11 @@ impl Basis {
         let basis = read().with_context(|| format!("{} is no PCA basis for this model", path.display()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
         let of = header.metadata().clone().unwrap_or_default();
-        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|found| found == value);
+        let made_for = |key: &str, value: &str| of.get(key).is_none_or(|stored| stored == value);
         if !made_for("revision", revision) || !made_for("layer", &layer.to_string()) {
             tracing::warn!(
-                "the PCA basis {} was made for revision {} layer {}, this is revision {revision} layer {layer}",
+                "the PCA basis {} was made for revision {} layer {}, this is revision {revision} layer \
+                 {layer}",
                 path.display(),
                 of.get("revision").map_or("?", String::as_str),
                 of.get("layer").map_or("?", String::as_str),

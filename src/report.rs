@@ -21,8 +21,6 @@ pub fn open(path: &Path) -> anyhow::Result<File> {
     file.with_context(|| format!("stats_file: cannot write {}", path.display()))
 }
 
-type Spans = [(Span, Percentiles); Span::ALL.len()];
-
 /// Shorter periods would be all that the log holds.
 const SHORTEST_PERIOD_SECS: f64 = 0.1;
 
@@ -75,8 +73,12 @@ impl Reporter {
             }
         }
         if let Some(file) = &mut self.file {
-            let of_camera = |((name, counts), spans): ((&String, &Counts), &Spans)| json!({"name": name, "counts": counts, "spans": spans_json(spans)});
-            let cameras: Vec<_> = self.cameras.iter().zip(&counts).zip(&spans).map(of_camera).collect();
+            let of_camera = |index: usize| {
+                json!({
+                    "name": self.cameras[index], "counts": counts[index], "spans": spans_json(&spans[index]),
+                })
+            };
+            let cameras: Vec<_> = (0..self.cameras.len()).map(of_camera).collect();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
             let report = json!({
                 "time": now, "period_secs": elapsed.as_secs_f64(), "final": at_end,
@@ -94,7 +96,7 @@ impl Reporter {
 
 /// Percentiles of all spans that were seen, in a line.
 fn line(spans: &[(Span, Percentiles)]) -> String {
-    let seen = spans.iter().filter(|(_, found)| found.n != 0);
+    let seen = spans.iter().filter(|(_, percentiles)| percentiles.n != 0);
     let texts: Vec<_> = seen
         .map(|(span, Percentiles { p50, p95, p99, .. })| {
             format!("{} {p50:.1}/{p95:.1}/{p99:.1}", span.name())

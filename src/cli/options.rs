@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, value_parser};
 
 use super::NODE;
 use crate::commands::bench::Images;
-use crate::config::parameters::{Kind, Parameter, TABLE};
+use crate::config::parameters::{self, Kind, Parameter};
 use crate::config::size_from_text;
 use crate::geometry::Size;
 
@@ -96,7 +96,10 @@ pub(super) fn program() -> clap::Command {
                 .long("layers")
                 .value_name("N,N")
                 .value_parser(|text: &str| ascending::<usize>(text, usize::MAX))
-                .help("Blocks whose tokens it returns, counted from 1 [default: the feature layer and the last]"),
+                .help(
+                    "Blocks whose tokens it returns, counted from 1 [default: the feature layer and the \
+                       last]",
+                ),
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
@@ -111,7 +114,10 @@ pub(super) fn program() -> clap::Command {
                 .long("int8-kernel")
                 .value_name("KERNEL")
                 .value_parser(["auto", "avx2", "int_mm"])
-                .help("What multiplies the integers of an int8 engine [default auto: the fastest on this machine]"),
+                .help(
+                    "What multiplies the integers of an int8 engine [default auto: the fastest on this \
+                       machine]",
+                ),
         ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");
@@ -130,18 +136,18 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N")
                 .value_parser(value_parser!(i64).range(1..=64))
                 .help(
-                    "Pictures of a forward pass; the frame path is measured for 1, with --cameras of several too [default 1]",
+                    "Pictures of a forward pass; the frame path is measured for 1, with --cameras of several \
+                     too [default 1]",
                 ),
             Arg::new("json")
                 .long("json")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Write the figures here too"),
-            Arg::new("picture")
-                .long("picture")
-                .value_name("WIDTHxHEIGHT|FILE")
-                .value_parser(images)
-                .help("Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default 1280x720]"),
+            Arg::new("picture").long("picture").value_name("WIDTHxHEIGHT|FILE").value_parser(images).help(
+                "Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default \
+                       1280x720]",
+            ),
         ]);
     clap::Command::new(NODE)
         .version(env!("CARGO_PKG_VERSION"))
@@ -167,7 +173,7 @@ pub(super) fn program() -> clap::Command {
 /// An option for every parameter that `wanted` lets through, and the carrier of ROS arguments.
 fn options(wanted: impl Fn(&&'static Parameter) -> bool) -> impl Iterator<Item = Arg> {
     let ros = Arg::new(ROS).long(ROS).hide(true).action(ArgAction::Append).value_parser(value_parser!(usize));
-    let parameters: Vec<Arg> = TABLE.iter().filter(wanted).map(option_of).collect();
+    let parameters: Vec<Arg> = parameters::all().filter(wanted).map(option_of).collect();
     parameters.into_iter().chain([ros])
 }
 

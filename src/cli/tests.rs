@@ -1,7 +1,7 @@
 //! Command lines as they are typed, and what they come to.
 
 use super::*;
-use crate::config::Config;
+use crate::config::Values;
 
 fn parsed(line: &str) -> Result<Invocation, UsageError> {
     let args = format!("pixio_node {line}");
@@ -10,21 +10,21 @@ fn parsed(line: &str) -> Result<Invocation, UsageError> {
 
 /// Every parameter given, in the order of the table, with where it came from.
 fn told(invocation: &Invocation) -> String {
-    let given = TABLE.iter().filter_map(|parameter| {
+    let given = parameters::all().filter_map(|parameter| {
         invocation.settings.get(parameter.name).map(|(value, _)| format!("{}={value}", parameter.name))
     });
     given.chain(invocation.warnings.iter().cloned()).collect::<Vec<_>>().join(" ")
 }
 
 fn check(line: &str, expect: &str) {
-    let said = parsed(line).map_or_else(|err| err.to_string(), |invocation| told(&invocation));
-    assert_eq!(said, expect, "{line}");
+    let answer = parsed(line).map_or_else(|err| err.to_string(), |invocation| told(&invocation));
+    assert_eq!(answer, expect, "{line}");
 }
 
 /// Compares the first line of what a refused command line is told.
 fn check_refused(line: &str, expect: &str) {
-    let said = parsed(line).map_or_else(|err| err.to_string(), |invocation| told(&invocation));
-    assert_eq!(said.lines().next().unwrap_or_default(), expect, "{line}");
+    let answer = parsed(line).map_or_else(|err| err.to_string(), |invocation| told(&invocation));
+    assert_eq!(answer.lines().next().unwrap_or_default(), expect, "{line}");
 }
 
 fn check_command(line: &str, expect: Command) {
@@ -129,7 +129,7 @@ fn every_parameter_is_an_option_of_its_type() {
     check("--max-rate=5 --layer 3 --use-sim-time true", "layer=3 max_rate=5.0 use_sim_time=true");
     check("--layer last --threads many", "threads=\"many\" layer=\"last\"");
     check("--threads -1", "threads=-1");
-    for parameter in &TABLE {
+    for parameter in parameters::all() {
         let line = format!("{} x", option(parameter));
         assert!(parsed(&line).unwrap().settings.get(parameter.name).is_some(), "{line}");
     }
@@ -200,9 +200,10 @@ fn mistakes_are_told_with_who_made_them() {
 #[test]
 fn an_option_of_the_wrong_type_names_the_option() {
     let invocation = parsed("--model m --reduced-channels 65").unwrap();
-    let said = Config::from_settings(&invocation.settings).unwrap_err().to_string();
-    let expect = "--reduced-channels: `reduced_channels` cannot be 65 (integer): valid is a whole number from 1 to 64 channels";
-    assert_eq!(said, expect);
+    let answer = Values::new(&invocation.settings).unwrap_err().to_string();
+    let expect = "--reduced-channels: `reduced_channels` cannot be 65 (integer): valid is a whole number \
+                  from 1 to 64 channels";
+    assert_eq!(answer, expect);
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn help_names_every_command_and_parameter() {
     for word in COMMANDS {
         assert!(help.contains(&format!("\n  {word} ")), "{word} is missing in\n{help}");
     }
-    for parameter in &TABLE {
+    for parameter in parameters::all() {
         assert!(help.contains(&option(parameter)), "{} is missing in\n{help}", parameter.name);
     }
     assert!(!help.contains(ROS));

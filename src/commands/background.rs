@@ -5,13 +5,14 @@ use std::sync::mpsc;
 use anyhow::Context;
 use crossbeam_channel::Sender;
 
-use crate::commands::build::{DEFAULT_BATCHES, cached, int8_kernel};
-use crate::commands::model::{HeadPair, engine_cache};
+use crate::commands::build::{cached, int8_kernel};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
-use crate::engine::choose::Task;
+use crate::engine::builder::{self, BUDGET, Built, DEFAULT_BATCHES, Plan, Stop};
+use crate::engine::job::EngineJob;
 use crate::runtime::thread::Stage;
+use crate::setup::engine::engine_cache;
+use crate::setup::heads::LoadedHeads;
 
 /// A build on a thread of its own. Dropping it stops the build and waits for its end.
 pub struct Background {
@@ -21,19 +22,20 @@ pub struct Background {
 }
 
 impl Background {
-    /// Builds the engine for `task` into the cache, with `heads` beside it, and hands it over by `better`; the heads are
-    /// taken from there at the next start. A build that fails is a warning: the eager model goes on.
+    /// Builds the engine for `job` into the cache, with `heads` beside it, and hands it over by `better`; the
+    /// heads are taken from there at the next start. A build that fails is a warning: the eager model goes
+    /// on.
     ///
     /// # Errors
     /// There is no cache folder, or no thread.
     pub fn start(
         config: &Config,
-        task: Task,
-        heads: HeadPair,
+        job: EngineJob,
+        heads: LoadedHeads,
         better: Sender<Box<dyn Engine>>,
     ) -> anyhow::Result<Self> {
-        let mut batches = task.batches.clone();
-        if !task.device.is_cuda() {
+        let mut batches = job.batches.clone();
+        if !job.device.is_cuda() {
             // There one package serves them all.
             batches.extend(DEFAULT_BATCHES);
             batches.sort_unstable();
@@ -48,11 +50,11 @@ impl Background {
         let (ended, _nobody) = mpsc::channel();
         let thread = Stage::spawn("build", ended, move || {
             let plan = || -> anyhow::Result<Plan> {
-                let int8_kernel = int8_kernel(&task, None, &mut |text| tracing::info!("{text}"))?;
-                let out = cached(&task, &heads, &batches, int8_kernel, &config)?;
-                let heads = heads.into_iter().flatten().collect();
+                let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
+                let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
+                let heads = heads.into_iter().collect();
                 let (python, budget) = (None, BUDGET);
-                Ok(Plan { task, heads, batches, python, out, int8_kernel, budget, is_background: true })
+                Ok(Plan { job, heads, batches, python, out, int8_kernel, budget, is_background: true })
             };
             let built = plan().and_then(|plan| {
                 tracing::info!("building an engine in the background: {}", plan.out.display());

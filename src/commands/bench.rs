@@ -12,28 +12,32 @@ use serde_json::json;
 
 use crate::commands::Failure;
 use crate::commands::film::Film;
-use crate::commands::measure::{self, Contender, measure, reserved_mb};
-use crate::commands::model::{Model, fitter, head_files, input_size, load_engine};
+use crate::commands::measure::{self, Contender, measure, settled_mb};
 use crate::commands::signals::Signals;
-use crate::config::{Config, Engine, Live, Values};
+use crate::config::{Config, EngineChoice, Live, Values};
 use crate::console::stdout::Stdout;
-use crate::engine::choose::Task;
-use crate::engine::folder::Folder;
-use crate::engine::graph::Launch;
-use crate::engine::proof;
-use crate::pipeline::{Camera, Intake, Pipeline, Shared};
+use crate::engine::Engine;
+use crate::engine::graph::LaunchMode;
+use crate::engine::job::EngineJob;
+use crate::engine::proof::{self, BatchShape};
+use crate::engine::store::folder::Folder;
+use crate::outputs::{Topic, Topics};
+use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use crate::runtime::clock::Clock;
-use crate::runtime::statistics::{Percentiles, Span, spans_json};
-use crate::runtime::wanted::{Topic, Topics};
+use crate::runtime::statistics::{Percentiles, Span, Spans, spans_json};
+use crate::setup::Model;
+use crate::setup::engine::{self, candidates};
+use crate::setup::heads::{HeadFile, head_files};
+use crate::setup::input::{fitter, input_size};
 use crate::stages::camera::Frame;
-use crate::stages::heads::Output;
-use crate::stages::publish::{Encoded, Sent, Sink, Times};
+use crate::stages::derive::Derived;
+use crate::stages::publish::{Encoded, FrameTimes, Sent, Sink};
 
 pub use crate::commands::film::Images;
 
 /// What `bench` measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct BenchOptions {
     /// Engines: `auto`, `eager` or folders.
     pub engines: Vec<String>,
     /// Pictures of one forward pass.
@@ -46,9 +50,6 @@ pub struct Options {
     pub json: Option<PathBuf>,
 }
 
-/// Percentiles of every span.
-type Spans = [(Span, Percentiles); Span::ALL.len()];
-
 /// Longest wait for one frame before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,40 +60,45 @@ const SATURATED: Duration = Duration::from_secs(20);
 struct Nowhere(Sender<()>);
 
 impl Sink for Nowhere {
-    fn send(&mut self, _output: Output, _encoded: Encoded) -> Sent {
+    fn send(&mut self, _derived: Derived, _encoded: Encoded) -> Sent {
         // At saturation nobody waits for it.
         let _untold = self.0.try_send(());
         Sent { n_sent: 1, n_failed: 0 }
     }
 
-    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: Times) {}
+    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: FrameTimes) {}
 }
 
-/// Measures forward passes of every engine in turn, then, for batches of one, each in the whole pipeline without ROS:
-/// frame by frame for latencies, flat out for the rate.
+/// Measures forward passes of every engine in turn, then, for batches of one, each in the whole pipeline
+/// without ROS: frame by frame for latencies, flat out for the rate.
 ///
 /// # Errors
 /// Setup errors, or a stage's own.
-pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signals) -> Result<(), Failure> {
+pub fn bench(
+    config: &Config,
+    values: &Values,
+    options: &BenchOptions,
+    signals: Signals,
+) -> Result<(), Failure> {
     let _listener = signals.end_at_once()?;
     let mut out = Stdout::default();
-    let mut film = Film::open(&options.picture, fitter(config)).map_err(Failure::Setup)?;
+    let film = Film::open(&options.picture, fitter(config)).map_err(Failure::Setup)?;
     // The model as it is, whose threads the engines share.
-    let plain = Config { engine: Engine::Eager, cuda_graph: false, ..config.clone() };
+    let plain = Config { engine: EngineChoice::Eager, cuda_graph: false, ..config.clone() };
     let mut model = Model::load(&plain).map_err(Failure::Setup)?;
     // Nothing but the weights is there yet.
-    let weights_mb = reserved_mb(model.task.device);
+    let weights_mb = settled_mb(model.job.device);
     model.warm(config).map_err(|err| Failure::Running(err.into()))?;
-    let (mut contenders, mut ways, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, launch) in named(config, &model, options) {
-        match load(config, &model.task, options, (name, launch), weights_mb) {
+    let (mut contenders, mut origins, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for entrant in entrants(config, &model, options) {
+        match load(config, &model.job, options.batch, entrant, weights_mb) {
             Ok((contender, folder)) => {
                 contenders.push(contender);
-                ways.push((folder, launch));
+                origins.push((folder, entrant.launch));
             }
             Err(err) => {
                 tracing::error!("{err:#}");
-                failed.push(json!({"engine": name, "error": format!("{err:#}")}));
+                failed.push(json!({"engine": entrant.name, "error": format!("{err:#}")}));
             }
         }
     }
@@ -102,8 +108,8 @@ pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signa
     let heading = format!("{} revision {} in {}", model.card.name, model.card.revision, model.place());
     let (size, batch) = (input_size(config), options.batch);
     out.line(format_args!(
-        "{heading}: forward passes of {batch} x {}x{}, {} each, in turn",
-        size.width, size.height, options.n_frames
+        "{heading}: forward passes of {batch} x {size}, {} each, in turn",
+        options.n_frames
     ));
     // Without a file for the figures they are for whoever reads.
     let is_wanted = |out: &Stdout| out.is_open() || options.json.is_some();
@@ -111,13 +117,15 @@ pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signa
         return out.finish().map_err(Failure::Running);
     }
     let n_cls = model.card.n_cls_tokens;
-    let figures = measure(&mut contenders, model.task.device, n_cls, (size, batch), options.n_frames);
+    let shape = BatchShape { size, batch };
+    let figures = measure(&mut contenders, model.job.device, n_cls, shape, options.n_frames);
     let figures = figures.map_err(|err| Failure::Running(err.into()))?;
     measure::print(&mut out, &figures);
 
-    let mut found = Vec::new();
+    let mut entries = Vec::new();
+    let mut path = FramePath { config, values, n_frames: options.n_frames, film };
     for ((Contender { name, engine, .. }, (folder, launch)), figures) in
-        contenders.into_iter().zip(ways).zip(figures)
+        contenders.into_iter().zip(origins).zip(figures)
     {
         if !is_wanted(&out) {
             break;
@@ -125,30 +133,32 @@ pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signa
         model.run_heads_as(folder, launch);
         let mut entry = json!(figures);
         entry["engine"] = json!(name);
-        // One camera's pictures go through one by one.
+        // One camera's images go through one by one.
         if batch == 1 {
-            let Found { spans, rate, together, heads } =
-                pipeline(config, values, (options.n_frames, &mut film), engine, &mut model)?;
-            print_spans(&mut out, &figures.kind, config, (options.n_frames, &film), &spans, rate);
-            if let Some(together) = together {
-                let n = config.cameras.len();
-                let times = together / rate;
-                out.line(format_args!("{n} cameras together {together:.1}, {times:.2} times as many"));
-            }
-            print_heads(&mut out, &heads);
+            let measured = path.measure(engine, &model)?;
+            path.print(&mut out, &figures.kind, &measured);
+            let PathFigures { spans, rate, together, heads } = measured;
             entry["spans_ms"] = spans_json(&spans);
             entry["frames_per_second_at_saturation"] = json!(rate);
             entry["frames_per_second_of_all_cameras"] = json!(together);
             entry["heads"] = json!(heads);
         }
-        found.push(entry);
+        entries.push(entry);
     }
     let n_failed = failed.len();
-    found.extend(failed);
+    entries.extend(failed);
+    let film = path.film;
     let report = json!({
-        "model": model.card.name, "revision": model.card.revision, "device": format!("{:?}", model.task.device),
-        "precision": model.task.arithmetic, "picture": [film.size.width, film.size.height], "encoding": film.encoding(),
-        "size": [size.width, size.height], "frames": options.n_frames, "batch": batch, "engines": found,
+        "model": model.card.name,
+        "revision": model.card.revision,
+        "device": format!("{:?}", model.job.device),
+        "precision": model.job.arithmetic,
+        "picture": [film.size.width, film.size.height],
+        "encoding": film.encoding(),
+        "size": [size.width, size.height],
+        "frames": options.n_frames,
+        "batch": batch,
+        "engines": entries,
     });
     if let Some(path) = &options.json {
         let written = std::fs::write(path, format!("{report:#}\n"));
@@ -160,113 +170,150 @@ pub fn bench(config: &Config, values: &Values, options: &Options, signals: Signa
     }
 }
 
-/// Every engine by name; on a GPU as it is launched kernel by kernel and as a graph.
-fn named<'a>(config: &Config, model: &Model, options: &'a Options) -> Vec<(&'a str, Launch)> {
-    let launches: &[Launch] = match (model.task.device.is_cuda(), config.cuda_graph) {
-        (true, true) => &[Launch::Plain, Launch::Graph],
-        _ => &[Launch::Plain],
-    };
-    options.engines.iter().flat_map(|name| launches.iter().map(|&launch| (name.as_str(), launch))).collect()
+/// An engine that was asked for, and how its work reaches a GPU.
+#[derive(Clone, Copy)]
+struct Entrant<'a> {
+    /// `auto`, `eager` or a folder.
+    name: &'a str,
+    launch: LaunchMode,
 }
 
+/// Every engine by name; on a GPU as it is launched kernel by kernel and as a graph.
+fn entrants<'a>(config: &Config, model: &Model, options: &'a BenchOptions) -> Vec<Entrant<'a>> {
+    let launches: &[LaunchMode] = match (model.job.device.is_cuda(), config.cuda_graph) {
+        (true, true) => &[LaunchMode::Plain, LaunchMode::Graph],
+        _ => &[LaunchMode::Plain],
+    };
+    let entrants = |name| launches.iter().map(move |&launch| Entrant { name, launch });
+    options.engines.iter().flat_map(|name| entrants(name.as_str())).collect()
+}
+
+/// Loads an engine for forward passes of `batch` images; returns the folder that holds it as well.
 fn load(
     config: &Config,
-    task: &Task,
-    options: &Options,
-    (name, launch): (&str, Launch),
+    job: &EngineJob,
+    batch: i64,
+    Entrant { name, launch }: Entrant<'_>,
     weights_mb: Option<f64>,
 ) -> anyhow::Result<(Contender, Option<Folder>)> {
-    // One picture at a time, and those of several cameras together.
-    let batches = if options.batch == 1 { task.batches.clone() } else { vec![options.batch] };
-    let task = Task { launch, batches, ..task.shallow_clone() };
-    let config = Config { engine: Engine::from_text(name), ..config.clone() };
-    let images = proof::pictures(input_size(&config), options.batch)?;
+    // One image at a time, and those of several cameras together.
+    let batches = if batch == 1 { job.batches.clone() } else { vec![batch] };
+    let job = EngineJob { launch, batches, ..job.shallow_clone() };
+    let config = Config { engine: EngineChoice::from_text(name), ..config.clone() };
+    let images = proof::pictures(BatchShape { size: input_size(&config), batch })?;
     let mut folder = None;
-    let contender = Contender::load(name, task.device, weights_mb, &images, || {
-        let chosen = load_engine(&config, &task)?;
-        folder = chosen.folder;
-        Ok(chosen.engine)
+    let contender = Contender::load(name, job.device, weights_mb, &images, || {
+        let loaded = engine::load(&config, &job, candidates(&config)?)?;
+        folder = loaded.folder;
+        Ok(loaded.engine)
     });
     Ok((contender?, folder))
 }
 
-/// Latencies of every span, frames per second of the whole pipeline and what each head adds.
-fn pipeline(
-    config: &Config,
-    values: &Values,
-    (n_frames, film): (usize, &mut Film),
-    engine: Box<dyn crate::engine::Engine>,
-    model: &mut Model,
-) -> Result<Found, Failure> {
-    let live = Arc::new(Live::new(values.clone(), |_level| ()));
-    let n_cameras = config.cameras.len();
-    let shared = Shared::new(n_cameras, live, Arc::new(Clock::new(false)));
-    let wants = |more: &[Topic]| {
-        let always = [Topic::Features, Topic::Embedding];
-        let topics = always.iter().chain(more).copied().collect();
-        shared.subscribed.iter().for_each(|camera| camera.set(topics));
-    };
-    wants(&[]);
-    let (ended, end) = mpsc::channel();
-    // Looking for outputs in short intervals would take the processor from the model.
-    let (told, outputs) = crossbeam_channel::bounded(1);
-    let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
-    let basis = model.basis_keeper();
-    let heads = model.heads(config, basis).map_err(Failure::Setup)?;
-    let publishing = (model.encoder(config), Box::new(Nowhere(told)) as Box<dyn Sink>);
-    let engine = (engine, config.batch_max);
-    let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
-    let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
-
-    let measured = intakes.split_first_mut().context("no camera").and_then(|(intake, others)| {
-        let mut next = || film.next();
-        let n_published = || shared.accounting[0].snapshot().published;
-        let mut serve_one = |intake: &mut Intake| {
-            let before = n_published();
-            push(intake, next())?;
-            let came = outputs.recv_timeout(PATIENCE).is_ok();
-            ensure!(came, if end.try_recv().is_ok() { "a stage has ended" } else { "no output came" });
-            // It is in the books a moment later.
-            while n_published() == before {
-                std::thread::yield_now();
-            }
-            Ok(())
-        };
-        let mut percentiles = |intake: &mut Intake| {
-            (0..3).try_for_each(|_| serve_one(intake))?;
-            shared.latencies[0].take();
-            (0..n_frames).try_for_each(|_| serve_one(intake))?;
-            anyhow::Ok(shared.latencies[0].take())
-        };
-        let spans = percentiles(intake)?;
-        let mut heads = Vec::new();
-        for (name, file, topic) in head_files(config) {
-            wants(&[topic]);
-            let with = percentiles(intake)?;
-            // Measured in turn, so that both saw the same machine.
-            wants(&[]);
-            let without = percentiles(intake)?;
-            let file_mb = std::fs::metadata(file).map_or(0.0, |about| about.len() as f64 / 1e6);
-            heads.push(HeadCost { name, with_ms: p50(&with), without_ms: p50(&without), file_mb });
-        }
-
-        let rate = saturated(&mut [&mut *intake], &mut next, &shared, n_frames)?;
-        let mut all: Vec<&mut Intake> = [intake].into_iter().chain(others).collect();
-        let mut together = None;
-        if 1 < all.len() {
-            // The first batches of a size pay for set-up.
-            saturated(&mut all, &mut next, &shared, 10 * n_cameras)?;
-            together = Some(saturated(&mut all, &mut next, &shared, n_frames)?);
-        }
-        Ok(Found { spans, rate, together, heads })
-    });
-    drop(intakes);
-    // A stage that failed is why nothing was measured.
-    pipeline.stop().map_err(Failure::Running)?;
-    measured.map_err(Failure::Running)
+/// The whole frame path without ROS, on the images of a film.
+struct FramePath<'a> {
+    config: &'a Config,
+    values: &'a Values,
+    n_frames: usize,
+    film: Film,
 }
 
-/// Frames per second that come out when every intake gets more than the frame path takes, over about `n_frames`.
+impl FramePath<'_> {
+    /// Latencies of every span, frames per second of the whole pipeline and what each head adds.
+    fn measure(&mut self, engine: Box<dyn Engine>, model: &Model) -> Result<PathFigures, Failure> {
+        let Self { config, values, n_frames, film } = self;
+        let (config, n_frames) = (*config, *n_frames);
+        let live = Arc::new(Live::new(values.clone(), |_level| ()));
+        let n_cameras = config.cameras.len();
+        let shared = Shared::new(n_cameras, live, Arc::new(Clock::new(false)));
+        let wants = |more: &[Topic]| {
+            let always = [Topic::Features, Topic::Embedding];
+            let topics = always.iter().chain(more).copied().collect();
+            shared.subscribed.iter().for_each(|camera| camera.set(topics));
+        };
+        wants(&[]);
+        let (ended, end) = mpsc::channel();
+        // Looking for outputs in short intervals would take the processor from the model.
+        let (told, outputs) = crossbeam_channel::bounded(1);
+        let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
+        let basis = model.basis_keeper();
+        let work = Work {
+            engine,
+            batch_max: config.batch_max,
+            deriver: model.deriver(config, basis).map_err(Failure::Setup)?,
+            encoder: model.encoder(config),
+            sink: Box::new(Nowhere(told)),
+        };
+        let started = Pipeline::start(cameras.collect(), work, &shared, &ended);
+        let (pipeline, mut intakes) = started.map_err(Failure::Running)?;
+
+        let measured = intakes.split_first_mut().context("no camera").and_then(|(intake, others)| {
+            let mut next = || film.next();
+            let n_published = || shared.accounting[0].snapshot().published;
+            let mut serve_one = |intake: &mut Intake| {
+                let before = n_published();
+                push(intake, next())?;
+                let came = outputs.recv_timeout(PATIENCE).is_ok();
+                ensure!(came, if end.try_recv().is_ok() { "a stage has ended" } else { "no output came" });
+                // It is in the books a moment later.
+                while n_published() == before {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            };
+            let mut percentiles = |intake: &mut Intake| {
+                (0..3).try_for_each(|_| serve_one(intake))?;
+                shared.latencies[0].take();
+                (0..n_frames).try_for_each(|_| serve_one(intake))?;
+                anyhow::Ok(shared.latencies[0].take())
+            };
+            let spans = percentiles(intake)?;
+            let mut heads = Vec::new();
+            for HeadFile { task, file, topic } in head_files(config) {
+                wants(&[topic]);
+                let with = percentiles(intake)?;
+                // Measured in turn, so that both saw the same machine.
+                wants(&[]);
+                let without = percentiles(intake)?;
+                let file_mb = std::fs::metadata(file).map_or(0.0, |about| about.len() as f64 / 1e6);
+                heads.push(HeadCost { name: task, with_ms: p50(&with), without_ms: p50(&without), file_mb });
+            }
+
+            let rate = saturated(&mut [&mut *intake], &mut next, &shared, n_frames)?;
+            let mut all: Vec<&mut Intake> = [intake].into_iter().chain(others).collect();
+            let mut together = None;
+            if 1 < all.len() {
+                // The first batches of a size pay for set-up.
+                saturated(&mut all, &mut next, &shared, 10 * n_cameras)?;
+                together = Some(saturated(&mut all, &mut next, &shared, n_frames)?);
+            }
+            Ok(PathFigures { spans, rate, together, heads })
+        });
+        drop(intakes);
+        // A stage that failed is why nothing was measured.
+        pipeline.stop().map_err(Failure::Running)?;
+        measured.map_err(Failure::Running)
+    }
+
+    fn print(&self, out: &mut Stdout, kind: &str, figures: &PathFigures) {
+        let Self { config, n_frames, film, .. } = self;
+        let PathFigures { spans, rate, together, heads } = figures;
+        out.line(format_args!("\n{kind}: {film} -> {}, {n_frames} frames", input_size(config)));
+        out.line(format_args!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99"));
+        for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, span)| span.n != 0) {
+            out.line(format_args!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name()));
+        }
+        out.line(format_args!("at saturation {rate:.1} frames per second"));
+        if let Some(together) = together {
+            let (n, times) = (config.cameras.len(), together / rate);
+            out.line(format_args!("{n} cameras together {together:.1}, {times:.2} times as many"));
+        }
+        print_heads(out, heads);
+    }
+}
+
+/// Frames per second that come out when every intake gets more than the frame path takes, over about
+/// `n_frames`.
 fn saturated(
     intakes: &mut [&mut Intake],
     next: &mut impl FnMut() -> Frame,
@@ -286,8 +333,8 @@ fn saturated(
     Ok(n_arrived() as f64 / started.elapsed().as_secs_f64())
 }
 
-/// What the pipeline was found to do.
-struct Found {
+/// What the frame path was measured to do.
+struct PathFigures {
     spans: Spans,
     /// Frames per second at saturation.
     rate: f64,
@@ -313,7 +360,7 @@ fn p50(spans: &Spans) -> f64 {
     spans
         .iter()
         .filter(|(span, _)| matches!(span, Span::Forward | Span::Heads))
-        .map(|(_, found)| found.p50)
+        .map(|(_, percentiles)| percentiles.p50)
         .sum()
 }
 
@@ -333,21 +380,4 @@ fn print_heads(out: &mut Stdout, heads: &[HeadCost]) {
 fn push(intake: &mut Intake, frame: Frame) -> anyhow::Result<()> {
     ensure!(intake.push(frame).is_continue(), "a stage has ended");
     Ok(())
-}
-
-fn print_spans(
-    out: &mut Stdout,
-    kind: &str,
-    config: &Config,
-    (n_frames, film): (usize, &Film),
-    spans: &Spans,
-    rate: f64,
-) {
-    let input = input_size(config);
-    out.line(format_args!("\n{kind}: {film} -> {}x{}, {n_frames} frames", input.width, input.height));
-    out.line(format_args!("{:<10}{:>10}{:>10}{:>10}   ms", "span", "p50", "p95", "p99"));
-    for (span, Percentiles { p50, p95, p99, .. }) in spans.iter().filter(|(_, found)| found.n != 0) {
-        out.line(format_args!("{:<10}{p50:>10.2}{p95:>10.2}{p99:>10.2}", span.name()));
-    }
-    out.line(format_args!("at saturation {rate:.1} frames per second"));
 }

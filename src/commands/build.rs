@@ -8,29 +8,34 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
-use crate::commands::model::{self, HeadPair, engine_cache, load_heads, load_pixio};
 use crate::commands::signals::{Signals, die};
 use crate::config::Config;
 use crate::console::stdout::Stdout;
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
-use crate::engine::choose::{ENGINES, Task};
-use crate::engine::folder;
+use crate::engine::choose::ENGINES;
 use crate::engine::int8::Kernel;
+use crate::engine::job::EngineJob;
 use crate::engine::kernel;
-use crate::engine::machine::{Machine, torch_version};
-use crate::engine::manifest::Manifest;
+use crate::engine::store::folder;
+use crate::engine::store::machine::{Machine, torch_version};
+use crate::engine::store::manifest::Manifest;
 use crate::engine::timing::ProcessorTime;
 use crate::geometry::Size;
+use crate::heads::Head;
+use crate::setup::encoder::{Encoder, taps};
+use crate::setup::engine::{candidates, engine_cache};
+use crate::setup::heads::{self, LoadedHeads};
 
 /// What only `build` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct BuildOptions {
     /// Sizes of the model input; none takes the configuration's.
     pub sizes: Vec<Size>,
     /// Batch sizes.
     pub batches: Vec<i64>,
-    /// Blocks whose tokens it returns, counted from 1; none takes the feature layer, the last and what the heads read.
+    /// Blocks whose tokens it returns, counted from 1; none takes the feature layer, the last and what the
+    /// heads read.
     pub layers: Vec<usize>,
     /// The folder to make; `None` is one in the cache.
     pub out: Option<PathBuf>,
@@ -40,18 +45,15 @@ pub struct Options {
     pub int8_kernel: Option<Kernel>,
 }
 
-/// Batches that engines are built for unless something else is asked.
-pub const DEFAULT_BATCHES: [i64; 4] = [1, 2, 4, 8];
-
-/// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the proof may
-/// not be.
+/// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the
+/// proof may not be.
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// Builds the engine, says how well it agrees with the eager model and how fast both are.
 ///
 /// # Errors
 /// Setup errors, or why there is no engine.
-pub fn build(config: &Config, options: Options, signals: Signals) -> Result<(), Failure> {
+pub fn build(config: &Config, options: BuildOptions, signals: Signals) -> Result<(), Failure> {
     // The engine is what was asked for: it is built whether anybody reads the lines or not.
     let mut out = Stdout::default();
     let listener = signals.end_at_once()?;
@@ -70,7 +72,8 @@ pub fn build(config: &Config, options: Options, signals: Signals) -> Result<(), 
     out.finish().map_err(Failure::Running)
 }
 
-/// Builds `plan`; a signal in the meantime ends the compiler and the process, and nothing of the engine is left.
+/// Builds `plan`; a signal in the meantime ends the compiler and the process, and nothing of the engine is
+/// left.
 fn unless_stopped(plan: &Plan, signals: Signals, out: &mut Stdout) -> Result<Built, Failure> {
     let stop = Stop::default();
     let (stopping, draft_of) = (stop.clone(), plan.out.clone());
@@ -116,86 +119,84 @@ fn print(manifest: &Manifest, out: &mut Stdout) {
 ///
 /// # Errors
 /// What cannot be built, or a model that cannot be loaded.
-pub fn plan(config: &Config, options: Options, out: &mut Stdout) -> anyhow::Result<Plan> {
-    let loaded = load_pixio(config)?;
-    let n_layers = loaded.config().num_hidden_layers;
-    let mut taps = options.layers;
-    let heads = load_heads(config, &loaded)?;
-    if taps.is_empty() {
-        taps = model::taps(config.layer.unwrap_or(n_layers), n_layers, &heads);
+pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow::Result<Plan> {
+    let encoder = Encoder::load(config, candidates(config)?.arithmetic())?;
+    let n_blocks = encoder.n_blocks();
+    let mut blocks = options.layers;
+    let heads = heads::load(config, &encoder)?;
+    if blocks.is_empty() {
+        blocks = taps(config.layer.unwrap_or(n_blocks), n_blocks, &heads);
     }
-    taps.sort_unstable();
-    taps.dedup();
-    let in_range = taps.iter().all(|tap| (1..=n_layers).contains(tap));
-    ensure!(in_range, "--layers: {taps:?} were asked for, {} has blocks 1 to {n_layers}", loaded.name());
-    let mut task = loaded.task(config, taps);
-    task.batches = options.batches.clone();
+    blocks.sort_unstable();
+    blocks.dedup();
+    let in_range = blocks.iter().all(|block| (1..=n_blocks).contains(block));
+    let name = encoder.pixio.name();
+    ensure!(in_range, "--layers: {blocks:?} were asked for, {name} has blocks 1 to {n_blocks}");
+    let mut job = encoder.job(config, blocks);
+    job.batches = options.batches.clone();
     if !options.sizes.is_empty() {
-        task.sizes = options.sizes;
+        job.sizes = options.sizes;
     }
-    let int8_kernel = int8_kernel(&task, options.int8_kernel, &mut |text| out.line(text))?;
+    let int8_kernel = int8_kernel(&job, options.int8_kernel, &mut |text| out.line(text))?;
     let out = match options.out {
         Some(out) => out,
-        None => cached(&task, &heads, &options.batches, int8_kernel, config)?,
+        None => cached(&job, &heads, &options.batches, int8_kernel, config)?,
     };
-    let heads = heads.into_iter().flatten().collect();
-    let Options { batches, python, .. } = options;
-    Ok(Plan { task, heads, batches, python, out, int8_kernel, budget: BUDGET, is_background: false })
+    let heads: Vec<Head> = heads.into_iter().collect();
+    let BuildOptions { batches, python, .. } = options;
+    Ok(Plan { job, heads, batches, python, out, int8_kernel, budget: BUDGET, is_background: false })
 }
 
-/// What multiplies the integers of an engine for `task`: the one `asked` for, or the fastest, of which `progress` hears;
-/// `None` for an engine without integers.
+/// What multiplies the integers of an engine for `job`: the one `asked` for, or the fastest, of which
+/// `progress` hears; `None` for an engine without integers.
 ///
 /// # Errors
 /// A kernel that was asked for cannot be had, or libtorch's own.
 pub fn int8_kernel(
-    task: &Task,
+    job: &EngineJob,
     asked: Option<Kernel>,
     progress: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Option<Kernel>> {
-    if task.arithmetic != Arithmetic::Int8 {
+    if job.arithmetic != Arithmetic::Int8 {
         ensure!(
             asked.is_none(),
             "--int8-kernel is for --precision int8, this engine computes in {}",
-            task.arithmetic
+            job.arithmetic
         );
         return Ok(None);
     }
-    let layers = kernel::layers(task.pixio.config());
+    let layers = kernel::layers(job.pixio.config());
     if let Some(kernel) = asked {
         kernel::check(kernel, &layers)?;
         return Ok(Some(kernel));
     }
-    let n_tokens = kernel::n_tokens(task.pixio.config(), task.sizes[0]);
-    let found = kernel::measured(&layers, n_tokens, &mut ProcessorTime)?;
-    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let n_tokens = kernel::n_tokens(job.pixio.config(), job.sizes[0]);
+    let kernels = kernel::measured(&layers, n_tokens, &mut ProcessorTime)?;
+    let texts: Vec<_> = kernels.iter().map(ToString::to_string).collect();
     progress(&format!(
         "int8 kernel for {n_tokens} tokens, CPU time of a block's products: {}",
         texts.join(", ")
     ));
-    Ok(found.first().map(|fastest| fastest.kernel))
+    Ok(kernels.first().map(|fastest| fastest.kernel))
 }
 
-/// The folder in the cache for this: the same task has the same.
+/// The folder in the cache for this: the same job has the same.
 ///
 /// # Errors
 /// There is no cache, or CUDA's own.
 pub fn cached(
-    task: &Task,
-    heads: &HeadPair,
+    job: &EngineJob,
+    heads: &LoadedHeads,
     batches: &[i64],
     int8_kernel: Option<Kernel>,
     config: &Config,
 ) -> anyhow::Result<PathBuf> {
     let cache = engine_cache(config)
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
-    let Task { pixio, arithmetic, taps, sizes, device, .. } = task;
+    let EngineJob { pixio, arithmetic, taps, sizes, device, .. } = job;
     let (shape, machine) = (pixio.config(), Machine::of(*device)?);
-    let heads = heads
-        .iter()
-        .flatten()
-        .map(|head| (head.card().task.name(), &head.card().head, head.card().n_outputs()));
-    let heads: Vec<_> = heads.collect();
+    let cards = heads.iter().map(Head::card);
+    let heads: Vec<_> = cards.map(|card| (card.task.name(), &card.head, card.n_outputs())).collect();
     let identity = format!(
         "{shape:?} {arithmetic} {taps:?} {heads:?} {sizes:?} {batches:?} {machine:?} {}",
         torch_version()

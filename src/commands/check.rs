@@ -1,29 +1,31 @@
 //! `check`: everything that the node would need, tried once, as a table.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
 use crate::commands::Failure;
-use crate::commands::describe::board;
-use crate::commands::model::{Model, fitter, head_files};
-use crate::commands::run::{Launch, address, parameters};
+use crate::commands::describe::head_outputs;
+use crate::commands::join::{Joined, Launch, NetworkChoice, NetworkError};
 use crate::config::{CameraConfig, Config, DepthLimits, Fit};
 use crate::console::stdout::Stdout;
-use crate::diagnostics::{Board, CameraFacts, Level, Status};
+use crate::diagnostics::{Level, Status};
 use crate::geometry::{CameraModel, Size};
+use crate::outputs::{Topic, Topics};
 use crate::pipeline::Shared;
 use crate::report;
+use crate::ros::RosNode;
 use crate::ros::checks::ReceiveBuffers;
-use crate::ros::{Camera, CameraTopics, Edge, Options};
-use crate::runtime::clock::Clock;
+use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::pool::Pool;
-use crate::runtime::wanted::{Topic, Topics};
-use crate::stages::camera::{Frame, Header, Picture, Raster};
+use crate::setup::Model;
+use crate::setup::heads::head_files;
+use crate::setup::input::fitter;
+use crate::stages::camera::{CameraListener, Frame, Header, Picture, Raster};
+use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{Uncalibrated, usable};
 use crate::stages::publish::points_stride;
 
 /// How long `check` listens for cameras and pictures.
@@ -102,19 +104,17 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         );
         match (&model.fell_back, model.lacks_engine) {
             (Some(why), _) => table.warn("engine", format!("fell back to eager: {why}")),
-            (None, true) => {
-                table.ok("engine", format!("eager; `{}` compiles one", model.task.build_command()))
-            }
+            (None, true) => table.ok("engine", format!("eager; `{}` compiles one", model.build_command)),
             (None, false) => table.ok("engine", model.engine.kind()),
         }
-        match (&model.basis, &model.basis_path) {
+        match (&model.basis.basis, &model.basis.path) {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
             }
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }
-        for (name, file, _) in head_files(&launch.config) {
-            table.ok(name, format!("head {}", file.display()));
+        for head in head_files(&launch.config) {
+            table.ok(head.task, format!("head {}", head.file.display()));
         }
         // Nobody waits for the rest of the rows when nobody reads them.
         if !table.out.is_open() {
@@ -128,7 +128,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             return table.finish();
         }
         drop(listener);
-        network(&mut table, &model, launch)?;
+        network(&mut table, &model, &launch)?;
     }
     table.finish()
 }
@@ -162,9 +162,9 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
         [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
     let basis = model.basis_keeper();
-    let mut heads = model.heads(config, basis)?;
-    let output = heads.run(input, &tokens, wanted, DepthLimits::default())?;
-    if let Some(depth) = &output.depth {
+    let mut deriver = model.deriver(config, basis)?;
+    let derived = deriver.run(input, &tokens, wanted, DepthLimits::default())?;
+    if let Some(depth) = &derived.depth {
         ensure!(
             depth.meters.iter().any(|meters| meters.is_finite()),
             "the depth head's output is not finite"
@@ -173,9 +173,9 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     if config.fit == Fit::Window {
         return Ok("windows went through the model and the heads".to_owned());
     }
-    let embedding = output.embedding.context("no embedding came out")?;
+    let embedding = derived.embedding.context("no embedding came out")?;
     ensure!(embedding.pooled.iter().all(|value| value.is_finite()), "the model's output is not finite");
-    let features = output.features.context("no features came out")?;
+    let features = derived.features.context("no features came out")?;
     Ok(format!(
         "{}x{} bgr8 -> {}x{} patches of {}: fit {:.1} ms, forward {warm}",
         PICTURE.width,
@@ -187,95 +187,85 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     ))
 }
 
-fn network(table: &mut Table, model: &Model, launch: Launch) -> Result<(), Failure> {
-    let Launch { config, values, names, environment, log, signals } = launch;
+fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Failure> {
     let buffers = ReceiveBuffers::of_this_machine();
     let frame_bytes = 1920 * 1080 * 3;
     match buffers.advice(frame_bytes) {
         Some(advice) => table.warn("receive buffers", advice),
         None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p pictures"),
     }
-    let allowed = environment.allow();
-    if table.pass("environment", allowed.map_err(anyhow::Error::from)).is_none() {
-        return Ok(());
-    }
-    environment.warnings.iter().for_each(|text| table.warn("environment", text));
-    let static_peers = environment.peer_addresses(|text| table.warn("environment", text));
-    let chosen = address(&config, &environment);
-    let Some(address) = table.pass("network", chosen.map_err(anyhow::Error::from)) else {
-        return Ok(());
+    let network = match NetworkChoice::choose(launch, |text| table.warn("environment", text)) {
+        Ok(network) => network,
+        Err(err) => {
+            let what = match err {
+                NetworkError::Environment(_) => "environment",
+                NetworkError::Interface(_) => "network",
+            };
+            table.fail(what, format!("{:#}", anyhow::Error::from(err)));
+            return Ok(());
+        }
     };
-    table.ok("network", format!("{address}, ROS domain {}", environment.domain_id));
+    table.ok("network", format!("{}, ROS domain {}", network.address, launch.environment.domain_id));
 
     let (ended, end) = mpsc::channel();
     // Others would see the node for a while if it did not leave the graph.
-    let listener = signals.notify(&ended)?;
-    let (parameters, live) = parameters(&values, log);
-    let shared = Shared::new(config.cameras.len(), live, Arc::new(Clock::new(config.use_sim_time)));
-    let board = Arc::new(board(&config, &shared, address, environment.domain_id));
-    let full_name = names.fully_qualified();
-    let options = Options {
-        names,
-        domain_id: environment.domain_id,
-        address,
-        static_peers,
-        pace: config.pace,
-        parameters,
-        records: None,
-        ended,
-    };
-    let listened = Edge::open(options).and_then(|mut edge| {
-        listen(table, &mut edge, (model, &config), (&shared, &board), &end).map(|()| edge)
+    let signals = launch.signals.notify(&ended)?;
+    let joined = Joined::join(launch, network, None, &ended).map_err(Failure::into_error);
+    let listened = joined.and_then(|mut joined| {
+        listen(table, &mut joined, model, &launch.config, &end)?;
+        Ok(joined.node)
     });
-    let left = listened.and_then(Edge::close);
-    listener.obey();
+    let left = listened.and_then(RosNode::close);
+    signals.obey();
     if table.pass("node", left).is_some() {
-        table.ok("node", format!("{full_name} joined and left the graph"));
+        table.ok("node", format!("{} joined and left the graph", launch.names.fully_qualified()));
     }
     Ok(())
 }
 
-/// The last frame of each camera.
-type Frames = Arc<[Mutex<Option<Frame>>]>;
+/// Keeps the last frame of a camera.
+struct LastFrame {
+    camera: usize,
+    shared: Shared,
+    frame: Arc<Mutex<Option<Frame>>>,
+}
+
+impl CameraListener for LastFrame {
+    fn frame(&mut self, frame: Frame) {
+        self.shared.arrived(self.camera, &frame);
+        *lock(&self.frame) = Some(frame);
+    }
+
+    fn refused(&mut self, _why: &str) {}
+
+    fn query(&mut self, _pixel: [f64; 2]) {}
+}
 
 /// Has the node in the graph for a while, as it would be, and prints what diagnostics find.
 fn listen(
     table: &mut Table,
-    edge: &mut Edge,
-    (model, config): (&Model, &Config),
-    (shared, board): (&Shared, &Arc<Board>),
+    joined: &mut Joined,
+    model: &Model,
+    config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let publishers = edge.publishers(&config.cameras, &model.made, config.output_reliability)?;
-    edge.watch(Arc::clone(&shared.subscribed), Arc::clone(board))?;
-    if config.use_sim_time {
-        edge.follow_time(Arc::clone(&shared.clock))?;
-    }
-    let last: Frames = config.cameras.iter().map(|_| Mutex::default()).collect();
-    for (index, camera) in config.cameras.iter().enumerate() {
-        let (shared, last) = (shared.clone(), Arc::clone(&last));
-        let note = move |frame: Frame| {
-            shared.arrived(index, &frame);
-            *last[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(frame);
-        };
-        let CameraTopics { image, camera_info } = edge.subscribe(
-            Camera::new(index, camera, config.max_image_pixels),
-            note,
-            |_why| (),
-            |_pixel| (),
-        )?;
-        board.add_camera(CameraFacts { topic: image, camera_info, subscribed: Instant::now() });
-    }
+    let publishers = joined.publish(config, &head_outputs(config, model)).map_err(Failure::into_error)?;
+    let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();
+    let shared = joined.shared.clone();
+    let listeners = frames.iter().enumerate().map(|(camera, frame)| -> Box<dyn CameraListener> {
+        Box::new(LastFrame { camera, shared: shared.clone(), frame: Arc::clone(frame) })
+    });
+    joined.subscribe(config, listeners)?;
     if end.recv_timeout(LISTEN).is_ok() {
         // A signal, or a failure that closing tells.
         return Ok(());
     }
-    for (camera, (monitor, last)) in config.cameras.iter().zip(shared.monitors.iter().zip(last.iter())) {
-        if let Some(frame) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    for (camera, (monitor, frame)) in config.cameras.iter().zip(shared.monitors.iter().zip(&frames)) {
+        if let Some(frame) = lock(frame).take() {
             read(table, camera, config, monitor, &frame);
         }
     }
-    for Status { level, name, message, .. } in board.statuses(Instant::now()) {
+    for Status { level, name, message, .. } in joined.board.statuses(Instant::now()) {
         // The model and its engine have had rows of their own.
         if name.starts_with("camera") || name == "transport" {
             match level {
@@ -286,7 +276,7 @@ fn listen(
         }
     }
     drop(publishers);
-    edge.unsubscribe()
+    joined.node.unsubscribe()
 }
 
 /// Whether a camera's picture can be read and has a calibration.
@@ -296,7 +286,7 @@ fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Mon
     match fitter(config).fit(frame, &mut Vec::new()) {
         Err(err) => monitor.refused(Instant::now(), err.to_string()),
         Ok(geometry) => match usable(frame.intrinsics.as_deref(), geometry.camera) {
-            Ok(found) => usable_calibration(table, name, config, found),
+            Ok(model) => usable_calibration(table, name, config, model),
             Err(why) if config.depth_head.is_some() => {
                 table.warn(name, format!("{why}: no points, and depth is not scaled to this camera"));
             }

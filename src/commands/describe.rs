@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::commands::measure::reserved_mb;
-use crate::commands::model::{Model, Warm, head_files, input_size};
 use crate::config::{Config, Live};
-use crate::diagnostics::{Board, EngineFacts, ModelFacts, TransportFacts};
-use crate::geometry::Size;
+use crate::diagnostics::{Board, EngineFacts, ExpectedCamera, ModelFacts, TransportFacts};
+use crate::engine::device;
+use crate::heads::Class;
 use crate::pipeline::Shared;
-use crate::ros::Services;
 use crate::ros::checks::ReceiveBuffers;
-use crate::ros::interface::Address;
-use crate::stages::heads::BasisKeeper;
+use crate::ros::start::interface::Address;
+use crate::ros::{HeadOutputs, Services};
+use crate::setup::Model;
+use crate::setup::heads::{classes, head_files};
+use crate::setup::input::input_size;
+use crate::setup::warm::Warm;
+use crate::stages::derive::BasisKeeper;
 
 /// What the services do.
 pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
@@ -33,7 +36,9 @@ pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
 
 /// What diagnostics are made of, before there is a model.
 pub(super) fn board(config: &Config, shared: &Shared, address: Address, domain_id: u16) -> Board {
-    let cameras = config.cameras.iter().map(|camera| (camera.name.clone(), camera.expected_rate));
+    let cameras = config.cameras.iter();
+    let cameras =
+        cameras.map(|camera| ExpectedCamera { name: camera.name.clone(), rate: camera.expected_rate });
     // The sockets were made with what is allowed now.
     let buffers = ReceiveBuffers::of_this_machine();
     let board = Board::new(shared.clone(), cameras.collect(), move |bytes| buffers.advice(bytes));
@@ -47,24 +52,29 @@ pub(super) fn board(config: &Config, shared: &Shared, address: Address, domain_i
     board
 }
 
+/// What the heads of `model` add to the outputs.
+pub(super) fn head_outputs(config: &Config, model: &Model) -> HeadOutputs {
+    let depth = model.head_set.depth.as_ref().map(|_| config.depth_resolution);
+    HeadOutputs { depth, classes: classes(&model.head_set).map(<[Class]>::to_vec) }
+}
+
 /// Tells `board` of the model and its engine.
 pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Arc<BasisKeeper>, warm: Warm) {
     let card = &model.card;
-    let Size { width, height } = input_size(config);
     let heads: Vec<_> =
-        head_files(config).map(|(name, file, _)| format!("{name} {}", file.display())).collect();
+        head_files(config).map(|head| format!("{} {}", head.task, head.file.display())).collect();
     let values = [
         ("model", card.name.clone()),
         ("revision", card.revision.clone()),
         ("layer", card.layer.to_string()),
-        ("model input", format!("{width}x{height}")),
+        ("model input", input_size(config).to_string()),
         ("heads", if heads.is_empty() { "none".into() } else { heads.join(", ") }),
     ];
     let values = values.map(|(key, value)| (key.to_owned(), value)).into();
     let summary = format!("{} revision {}, block {}", card.name, card.revision, card.layer);
     let basis = Arc::clone(basis);
     board.set_model(ModelFacts { summary, values }, move || basis.summary());
-    let hint = model.lacks_engine.then(|| format!("{} compiles an engine", model.task.build_command()));
+    let hint = model.lacks_engine.then(|| format!("{} compiles an engine", model.build_command));
     let facts = EngineFacts {
         kind: model.engine.kind(),
         place: model.place(),
@@ -72,6 +82,6 @@ pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Ar
         fell_back: model.fell_back.clone(),
         hint,
     };
-    let device = model.task.device;
-    board.set_engine(facts, move || reserved_mb(device));
+    let on = model.job.device;
+    board.set_engine(facts, move || device::reserved_mb(on));
 }

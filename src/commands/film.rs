@@ -22,12 +22,12 @@ pub enum Images {
 
 /// Images that are ready to be sent.
 pub(super) struct Film {
-    images: Source,
+    images: FilmSource,
     /// Size of every image, pixels.
     pub(super) size: Size,
 }
 
-enum Source {
+enum FilmSource {
     Synthetic(Gradient),
     File { bytes: Vec<u8>, pool: Pool },
 }
@@ -40,7 +40,7 @@ impl Film {
     pub(super) fn open(images: &Images, mut fitter: Fitter) -> anyhow::Result<Self> {
         let file = match images {
             Images::Synthetic(size) => {
-                return Ok(Self { images: Source::Synthetic(Gradient::new(*size)), size: *size });
+                return Ok(Self { images: FilmSource::Synthetic(Gradient::new(*size)), size: *size });
             }
             Images::File(file) => file,
         };
@@ -48,14 +48,14 @@ impl Film {
         let bytes = std::fs::read(file).with_context(reason)?;
         let first = frame(Picture::Compressed(bytes.clone().into()));
         let geometry = fitter.fit(&first, &mut Vec::new()).with_context(reason)?;
-        Ok(Self { images: Source::File { bytes, pool: Pool::default() }, size: geometry.camera })
+        Ok(Self { images: FilmSource::File { bytes, pool: Pool::default() }, size: geometry.camera })
     }
 
     /// The next frame of camera 0, received now.
     pub(super) fn next(&mut self) -> Frame {
         frame(match &mut self.images {
-            Source::Synthetic(gradient) => gradient.next(),
-            Source::File { bytes, pool } => {
+            FilmSource::Synthetic(gradient) => gradient.next(),
+            FilmSource::File { bytes, pool } => {
                 let mut copy = pool.lease();
                 copy.clear();
                 copy.extend_from_slice(bytes);
@@ -67,8 +67,8 @@ impl Film {
     /// `bgr8` or `compressed`.
     pub(super) fn encoding(&self) -> &'static str {
         match self.images {
-            Source::Synthetic(_) => "bgr8",
-            Source::File { .. } => "compressed",
+            FilmSource::Synthetic(_) => "bgr8",
+            FilmSource::File { .. } => "compressed",
         }
     }
 }
@@ -76,7 +76,7 @@ impl Film {
 impl fmt::Display for Film {
     /// Size and encoding, such as `1280x720 bgr8`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{} {}", self.size.width, self.size.height, self.encoding())
+        write!(f, "{} {}", self.size, self.encoding())
     }
 }
 

@@ -10,26 +10,27 @@ use anyhow::{Context, bail};
 use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
-use crate::commands::model::{self, Model};
 use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;
 use crate::encode;
 use crate::geometry::Size;
+use crate::outputs::{Topic, Topics};
 use crate::pca::{Basis, Estimator};
 use crate::pixio::Pixio;
 use crate::runtime::pool::Pool;
 use crate::runtime::tensor;
-use crate::runtime::wanted::{Topic, Topics};
+use crate::setup::Model;
+use crate::setup::input::fitter;
 use crate::stages::camera::{Frame, Header, Picture};
+use crate::stages::derive::{Dense, DepthMap, LabelMap, pca_image};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{self, Dense, DepthMap, LabelMap};
 use crate::stages::publish::{depth_png, png};
 
 /// What `infer` reads and writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct InferOptions {
     /// JPEG or PNG files.
     pub images: Vec<PathBuf>,
     /// Folder for `NAME.safetensors` and the pictures `NAME.*.png`; made when missing.
@@ -39,12 +40,13 @@ pub struct Options {
 }
 
 /// One picture's tokens, on the CPU in float32.
-struct Encoded {
+struct ImageTokens {
     name: String,
     size: Size,
     grid: Size,
     image_from_grid: [f64; 6],
-    /// `[grid.height, grid.width, D]`, after the final norm; empty where the model has seen windows, here and below.
+    /// `[grid.height, grid.width, D]`, after the final norm; empty where the model has seen windows, here and
+    /// below.
     patch_tokens: Option<Tensor>,
     /// `[n_cls, D]`, after the final norm.
     class_tokens: Option<Tensor>,
@@ -58,7 +60,7 @@ struct Encoded {
 ///
 /// # Errors
 /// Setup errors, and at the end one that names the pictures that failed.
-pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(), Failure> {
+pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Result<(), Failure> {
     let _listener = signals.end_at_once()?;
     // The files are what was asked for: they are written whether anybody reads the lines or not.
     let mut out = Stdout::default();
@@ -68,9 +70,9 @@ pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(),
     made.with_context(|| format!("cannot make the folder {} for --out", options.out.display()))
         .map_err(Failure::Setup)?;
 
-    let mut fitter = model::fitter(config);
+    let mut fitter = fitter(config);
     let mut dense = model.dense(config).map_err(Failure::Setup)?;
-    let palette: Vec<[u8; 3]> = model.made.classes.iter().flatten().map(|class| class.color).collect();
+    let palette = model.palette();
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
@@ -78,23 +80,22 @@ pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(),
             encode(&mut model, &mut dense, &mut fitter, (path, file), options.layers, &mut estimator)
         });
         match encoded {
-            Ok(mut found) => {
-                let path = options.out.join(format!("{}.safetensors", found.name));
-                found.save(&path, &model).map_err(Failure::Running)?;
-                found.save_dense(&options.out, &palette).map_err(Failure::Running)?;
+            Ok(mut image) => {
+                let path = options.out.join(format!("{}.safetensors", image.name));
+                image.save(&path, &model).map_err(Failure::Running)?;
+                image.save_dense(&options.out, &palette).map_err(Failure::Running)?;
                 // They are large, and only what the PCA picture needs is kept until the end.
-                found.hidden_states.clear();
-                (found.depth, found.labels) = (None, None);
-                let (Size { width, height }, grid) = (found.size, found.grid);
+                image.hidden_states.clear();
+                (image.depth, image.labels) = (None, None);
                 let channels = model.pixio().config().hidden_size;
                 out.line(format_args!(
-                    "{}: {width}x{height} -> {}x{} patches of {channels}, {:.0} ms",
+                    "{}: {} -> {} patches of {channels}, {:.0} ms",
                     path.display(),
-                    grid.width,
-                    grid.height,
+                    image.size,
+                    image.grid,
                     started.elapsed().as_secs_f64() * 1e3
                 ));
-                results.push(found);
+                results.push(image);
             }
             Err(err) => {
                 tracing::error!("{}: {err:#}", path.display());
@@ -102,12 +103,12 @@ pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(),
             }
         }
     }
-    let basis = match model.basis.take() {
+    let basis = match model.basis.basis.take() {
         Some(basis) => Some(basis),
         None => estimator.finish().map_err(Failure::Running)?,
     };
     match basis {
-        Some(basis) => results.iter().try_for_each(|found| found.save_colors(&options.out, &basis)),
+        Some(basis) => results.iter().try_for_each(|image| image.save_colors(&options.out, &basis)),
         None if config.fit == Fit::Window => Ok(()),
         None => {
             tracing::warn!("no PCA pictures: no picture has enough texture to estimate a basis");
@@ -115,9 +116,9 @@ pub fn infer(config: &Config, options: &Options, signals: Signals) -> Result<(),
         }
     }
     .map_err(Failure::Running)?;
-    let n = (failed.len(), options.images.len());
-    let text = format!("{} of {} pictures failed: {}", n.0, n.1, failed.join(", "));
     if !failed.is_empty() {
+        let (n_failed, n_images) = (failed.len(), options.images.len());
+        let text = format!("{n_failed} of {n_images} pictures failed: {}", failed.join(", "));
         return Err(Failure::Running(anyhow::anyhow!(text)));
     }
     out.finish().map_err(Failure::Running)
@@ -141,8 +142,8 @@ fn stem(path: &Path) -> anyhow::Result<String> {
     Ok(stem.to_string_lossy().into_owned())
 }
 
-/// The bytes of an image file, if they are not more than one of `max_pixels` has: eight a pixel before they are packed,
-/// and 16 MB of anything else.
+/// The bytes of an image file, if they are not more than one of `max_pixels` has: eight a pixel before they
+/// are packed, and 16 MB of anything else.
 fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
     let most_bytes = 8 * max_pixels + (16 << 20);
     let file = File::open(path).context("cannot read the file")?;
@@ -151,7 +152,8 @@ fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
     file.take(most_bytes + 1).read_to_end(&mut bytes).context("cannot read the file")?;
     if bytes.len() as u64 > most_bytes {
         bail!(
-            "it has more than {most_bytes} bytes, which no image of {max_pixels} pixels (max_image_pixels) has"
+            "it has more than {most_bytes} bytes, which no image of {max_pixels} pixels (max_image_pixels) \
+             has"
         );
     }
     Ok(bytes)
@@ -164,7 +166,7 @@ fn encode(
     (path, file): (&Path, Vec<u8>),
     layers: bool,
     estimator: &mut Estimator,
-) -> anyhow::Result<Encoded> {
+) -> anyhow::Result<ImageTokens> {
     let frame = Frame {
         header: Header::default(),
         camera: 0,
@@ -190,7 +192,7 @@ fn encode(
         patch_tokens = Some(patches.f_reshape([i64::from(grid.height), i64::from(grid.width), -1])?);
         class_tokens = Some(tensor::single(&last.f_get(0)?.f_narrow(0, 0, n_cls)?)?);
     }
-    Ok(Encoded {
+    Ok(ImageTokens {
         name: stem(path)?,
         size: geometry.camera,
         grid: geometry.grid(),
@@ -214,7 +216,7 @@ fn hidden_states(pixio: &Pixio, input: &Input) -> anyhow::Result<Vec<Tensor>> {
     states.iter().map(|state| Ok(tensor::single(&state.f_get(0)?)?)).collect()
 }
 
-impl Encoded {
+impl ImageTokens {
     fn save(&self, path: &Path, model: &Model) -> anyhow::Result<()> {
         let pooled =
             self.class_tokens.as_ref().map(|tokens| tokens.f_mean_dim(&[0i64][..], false, Kind::Float));
@@ -232,12 +234,11 @@ impl Encoded {
         tensors.extend(labels.iter().map(|labels| ("labels".to_owned(), labels)));
         let layers = self.hidden_states.iter().enumerate();
         tensors.extend(layers.map(|(k, state)| (format!("hidden_states.{k}"), state)));
-        let Size { width, height } = self.size;
         let about: HashMap<String, String> = [
             ("model", model.card.name.clone()),
             ("revision", model.card.revision.clone()),
             ("layer", model.card.layer.to_string()),
-            ("image_size", format!("{width}x{height}")),
+            ("image_size", self.size.to_string()),
             ("image_from_grid", serde_json::to_string(&self.image_from_grid)?),
         ]
         .map(|(key, value)| (key.to_owned(), value))
@@ -260,7 +261,7 @@ impl Encoded {
     fn save_colors(&self, out: &Path, basis: &Basis) -> anyhow::Result<()> {
         let Some(tokens) = &self.patch_tokens else { return Ok(()) };
         let patches = tokens.f_flatten(0, 1)?;
-        let picture = heads::picture(&basis.colors(&patches)?, self.grid)?;
+        let picture = pca_image(&basis.colors(&patches)?, self.grid)?;
         save_png(out, &self.name, "pca", &png(&picture)?)
     }
 }

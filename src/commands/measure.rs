@@ -6,11 +6,11 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::console::stdout::Stdout;
-use crate::engine::ffi::cuda;
-use crate::engine::proof::pictures;
+use crate::engine::device;
+use crate::engine::proof::{BatchShape, pictures};
 use crate::engine::timing::ProcessorTime;
 use crate::engine::{Engine, EngineError};
-use crate::geometry::Size;
+use crate::ffi::{ShimError, cuda};
 use crate::runtime::statistics::Percentiles;
 use crate::runtime::tensor;
 
@@ -18,15 +18,15 @@ use crate::runtime::tensor;
 pub struct Contender {
     /// As it was asked for: `eager` or a folder.
     pub name: String,
-    /// It.
+    /// The engine.
     pub engine: Box<dyn Engine>,
     /// What libtorch holds on the GPU with it alone, megabytes.
     pub gpu_memory_mb: Option<f64>,
 }
 
 impl Contender {
-    /// Loads an engine and lets it run once on `images`, so that all its memory is taken. `weights_mb` is what the
-    /// model alone holds on the GPU.
+    /// Loads an engine and lets it run once on `images`, so that all its memory is taken. `weights_mb` is
+    /// what the model alone holds on the GPU.
     ///
     /// # Errors
     /// Those of `load`, or the engine's own.
@@ -37,25 +37,26 @@ impl Contender {
         images: &Tensor,
         load: impl FnOnce() -> anyhow::Result<Box<dyn Engine>>,
     ) -> anyhow::Result<Self> {
-        let before = reserved_mb(device);
+        let before = settled_mb(device);
         let mut engine = load()?;
         engine.run(images, usize::MAX)?;
         engine.wait()?;
-        let added = reserved_mb(device).zip(before).map(|(after, before)| after - before);
+        let added = settled_mb(device).zip(before).map(|(after, before)| after - before);
         let gpu_memory_mb = weights_mb.zip(added).map(|(weights, added)| weights + added);
         Ok(Self { name: name.to_owned(), engine, gpu_memory_mb })
     }
 }
 
-/// What libtorch holds on the GPU and cannot give back, megabytes; `None` on the CPU.
-pub fn reserved_mb(device: Device) -> Option<f64> {
-    let Device::Cuda(index) = device else { return None };
-    let cuda = cuda::load().ok()?;
-    cuda.empty_cache().ok()?;
-    Some(cuda.memory(index).ok()?.reserved as f64 / 1e6)
+/// What libtorch holds on the GPU once it has given back what it does not use, megabytes; `None` on the CPU.
+/// What is given back has to be taken anew, which no node that serves can afford.
+pub fn settled_mb(device: Device) -> Option<f64> {
+    if device.is_cuda() {
+        cuda::load().ok()?.empty_cache().ok()?;
+    }
+    device::reserved_mb(device)
 }
 
-/// What was found of one engine, in milliseconds.
+/// The figures of one engine, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     /// [`Engine::kind`].
@@ -78,7 +79,7 @@ const WARM: Duration = Duration::from_millis(500);
 /// Passes of one engine before the next has its turn.
 const TURN: usize = 5;
 
-/// Measures `n_runs` forward passes of each contender on `batch` pictures of `size`, in turn, so that what disturbs
+/// Measures `n_runs` forward passes of each contender on images of `shape`, in turn, so that what disturbs
 /// the machine disturbs all.
 ///
 /// # Errors
@@ -87,15 +88,15 @@ pub fn measure(
     contenders: &mut [Contender],
     device: Device,
     n_cls_tokens: usize,
-    (size, batch): (Size, i64),
+    shape: BatchShape,
     n_runs: usize,
 ) -> Result<Vec<Figures>, EngineError> {
-    let images = pictures(size, batch)?;
+    let images = pictures(shape)?;
     let there = images.f_to_device(device)?;
     if device.is_cuda() {
         warm_gpu(contenders, &images)?;
     }
-    let mut samples: Vec<Samples> = contenders.iter().map(|_| Samples::default()).collect();
+    let mut samples: Vec<PassSamples> = contenders.iter().map(|_| PassSamples::default()).collect();
     for turn in 0..n_runs.div_ceil(TURN) {
         for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
             let engine = &mut *contender.engine;
@@ -126,14 +127,14 @@ fn warm_gpu(contenders: &mut [Contender], images: &Tensor) -> Result<(), EngineE
 }
 
 #[derive(Default)]
-struct Samples {
+struct PassSamples {
     forward: Vec<f64>,
     cpu: Vec<f64>,
     device: Vec<f64>,
     host: Vec<f64>,
 }
 
-impl Samples {
+impl PassSamples {
     fn forward(&mut self, engine: &mut dyn Engine, images: &Tensor) -> Result<(), EngineError> {
         let (started, cpu) = (Instant::now(), ProcessorTime::now());
         engine.run(images, usize::MAX)?;
@@ -144,7 +145,7 @@ impl Samples {
     }
 
     fn device(&mut self, engine: &mut dyn Engine, images: &Tensor, index: usize) -> Result<(), EngineError> {
-        let cuda = cuda::load().map_err(crate::engine::ffi::ShimError::from)?;
+        let cuda = cuda::load().map_err(ShimError::from)?;
         let start = cuda.event(index)?;
         engine.run(images, usize::MAX)?;
         self.device.push(start.millis_until(&cuda.event(index)?)?);
@@ -186,7 +187,7 @@ pub fn print(out: &mut Stdout, figures: &[Figures]) {
         "forward, ms", "p50", "p95", "CPU", "on GPU", "ratio", "to host"
     ));
     for one in figures {
-        let shown = |found: &Figures| found.device_ms.map_or(found.forward.p50, |device| device.p50);
+        let shown = |figures: &Figures| figures.device_ms.map_or(figures.forward.p50, |device| device.p50);
         let ratio = figures.first().map_or(1.0, |first| shown(one) / shown(first));
         let device = one.device_ms.map_or_else(|| "-".to_owned(), |device| format!("{:.3}", device.p50));
         out.line(format_args!(

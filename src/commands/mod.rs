@@ -7,8 +7,8 @@ pub mod check;
 mod describe;
 mod film;
 pub mod infer;
+pub mod join;
 pub mod measure;
-pub mod model;
 pub mod run;
 pub mod signals;
 
@@ -35,5 +35,31 @@ impl Failure {
         match self {
             Self::Setup(err) | Self::Running(err) => err,
         }
+    }
+
+    /// What went wrong, whatever the exit code.
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Setup(err) | Self::Running(err) => err,
+        }
+    }
+}
+
+/// Says which failure an error is.
+trait OrFailure<T> {
+    /// It comes from what the user gave.
+    fn setup(self) -> Result<T, Failure>;
+
+    /// It comes from something that broke.
+    fn running(self) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrFailure<T> for Result<T, E> {
+    fn setup(self) -> Result<T, Failure> {
+        self.map_err(|err| Failure::Setup(err.into()))
+    }
+
+    fn running(self) -> Result<T, Failure> {
+        self.map_err(|err| Failure::Running(err.into()))
     }
 }

@@ -1,12 +1,12 @@
 //! SIGINT and SIGTERM: blocked in every thread, and read by one.
 //!
-//! No handler may run: one that interrupts foreign code needs a stack there, and oneDNN's matrix products point the
-//! stack register into the heap. So [`Signals::block`] comes before anything else in `main`, every thread inherits
-//! the mask, and signals wait in the kernel until a [`Listener`] reads them.
+//! No handler may run: one that interrupts foreign code needs a stack there, and oneDNN's matrix products
+//! point the stack register into the heap. So [`Signals::block`] comes before anything else in `main`, every
+//! thread inherits the mask, and signals wait in the kernel until a [`Listener`] reads them.
 //!
-//! The first signal does what the command asked for: `run`, `build` and what `check` does in the ROS graph put an end
-//! to what they are doing first, everything else ends at once, by the signal, as a program without any of this. A
-//! later second one ends the process at once.
+//! The first signal does what the command asked for: `run`, `build` and what `check` does in the ROS graph
+//! put an end to what they are doing first, everything else ends at once, by the signal, as a program without
+//! any of this. A later second one ends the process at once.
 
 use std::io::PipeWriter;
 use std::os::fd::AsFd;
@@ -32,8 +32,9 @@ const SAID_TWICE: Duration = Duration::from_secs(1);
 pub struct Signals(SigSet);
 
 impl Signals {
-    /// Blocks SIGINT and SIGTERM in this thread and all that it starts from now on; the mask survives `exec`. A signal
-    /// that this process was told to ignore, as `nohup` and the background jobs of a shell are, stays ignored.
+    /// Blocks SIGINT and SIGTERM in this thread and all that it starts from now on; the mask survives `exec`.
+    /// A signal that this process was told to ignore, as `nohup` and the background jobs of a shell are,
+    /// stays ignored.
     pub fn block() -> Self {
         let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
         let heeded = |signal: &Signal| ignored & (1 << (*signal as u32 - 1)) == 0;
@@ -43,7 +44,8 @@ impl Signals {
         Self(set)
     }
 
-    /// Listens on a thread of its own. `first` hears of the first signal; a later second one ends the process.
+    /// Listens on a thread of its own. `first` hears of the first signal; a later second one ends the
+    /// process.
     ///
     /// # Errors
     /// No thread or no file descriptor is left.

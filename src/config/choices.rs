@@ -93,7 +93,7 @@ impl Choice for Precision {
 
 /// What runs the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub enum EngineChoice {
     /// A fitting compiled engine from the cache, else the eager model.
     Auto,
     /// The eager model.
@@ -102,7 +102,7 @@ pub enum Engine {
     Folder(PathBuf),
 }
 
-impl Engine {
+impl EngineChoice {
     /// `auto`, `eager` or the path of a folder.
     pub fn from_text(text: &str) -> Self {
         match text {

@@ -1,8 +1,7 @@
 //! What tools show of a parameter besides its value.
 
-use super::kind::Kind;
 use super::live::Live;
-use super::parameters::{self, Parameter};
+use super::parameters::{self, Kind, Parameter};
 
 /// What is to be known of a parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,12 +36,7 @@ impl Live {
         let range = parameter.kind.range();
         let constraints =
             if range.is_some() { String::new() } else { format!("valid is {}", parameter.valid()) };
-        Some(Descriptor {
-            description,
-            constraints,
-            range,
-            is_read_only: !self.is_changeable(name, parameter),
-        })
+        Some(Descriptor { description, constraints, range, is_read_only: !self.is_changeable(name) })
     }
 }
 
@@ -67,7 +61,8 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::{Origin, Settings, Values};
+    use super::super::origin::Origin;
+    use super::super::settings::{Settings, Values};
     use super::super::value::Value;
     use super::*;
 
@@ -84,12 +79,12 @@ mod tests {
     }
 
     fn check(cameras: &[&str], name: &str, expect: &str) {
-        let found = live(cameras).descriptor(name).map(|found| {
-            let Descriptor { description, constraints, range, is_read_only } = found;
+        let descriptor = live(cameras).descriptor(name).map(|descriptor| {
+            let Descriptor { description, constraints, range, is_read_only } = descriptor;
             let sentence = description.split_once('.').map(|(first, _)| first.to_owned()).unwrap_or_default();
             format!("{sentence} | {constraints} | {range:?} | {is_read_only}")
         });
-        assert_eq!(found.unwrap_or_default(), expect);
+        assert_eq!(descriptor.unwrap_or_default(), expect);
     }
 
     #[test]
@@ -99,17 +94,20 @@ mod tests {
         check(
             &[],
             "batch_max",
-            "Most pictures of several cameras that go through the model at once |  | Some(Integer(1, 64)) | true",
+            "Most pictures of several cameras that go through the model at once |  | Some(Integer(1, 64)) | \
+             true",
         );
         check(
             &[],
             "log_level",
-            "Least severity that is logged, to stderr and to /rosout | valid is debug, info, warn or error | None | false",
+            "Least severity that is logged, to stderr and to /rosout | valid is debug, info, warn or error | \
+             None | false",
         );
         check(
             &[],
             "layer",
-            "Block whose tokens become the features, counted from 1 | valid is last or a whole number from 1 | None | true",
+            "Block whose tokens become the features, counted from 1 | valid is last or a whole number from 1 \
+             | None | true",
         );
         check(&[], "nonsense", "");
         check(&[], "front.max_rate", "");
@@ -123,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_unit_is_part_of_the_description() {
-        let found = live(&[]).descriptor("max_age").unwrap();
-        assert!(found.description.ends_with(" Unit: s."), "{}", found.description);
+        let descriptor = live(&[]).descriptor("max_age").unwrap();
+        assert!(descriptor.description.ends_with(" Unit: s."), "{}", descriptor.description);
     }
 
     #[test]

@@ -2,18 +2,26 @@
 
 use std::path::PathBuf;
 
-use super::settings::Origin;
+use super::origin::Origin;
 
 /// A configuration that the node does not start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Nobody said which model to run.
+    /// A parameter without a default that nobody gave.
+    #[error("{}", lacking(name))]
+    Required {
+        /// The parameter.
+        name: String,
+    },
+
+    /// The configuration reads a parameter that the table lacks.
     #[error(
-        "no model is given: say --model DIR, -p model:=DIR, or model: DIR in a parameter file. DIR is a folder \
-         with config.json and model.safetensors, a Hugging Face id that is in the local cache, or random:tiny \
-         for a dry run with random weights"
+        "the configuration reads `{name}`, and no parameter has this name: this is a fault of pixio_node"
     )]
-    NoModel,
+    Undeclared {
+        /// The name that was read.
+        name: String,
+    },
 
     /// No parameter has this name.
     #[error("{origin}: there is no parameter `{name}`; the nearest valid name is `{nearest}`")]
@@ -89,6 +97,17 @@ pub enum ConfigError {
         /// What is amiss.
         reason: String,
     },
+}
+
+/// How to give the parameter `name`, which has no default.
+fn lacking(name: &str) -> String {
+    match name {
+        "model" => "no model is given: say --model DIR, -p model:=DIR, or model: DIR in a parameter file. \
+         DIR is a folder with config.json and model.safetensors, a Hugging Face id that is in the local \
+         cache, or random:tiny for a dry run with random weights"
+            .to_owned(),
+        _ => format!("no `{name}` is given: say -p {name}:=VALUE, or {name}: VALUE in a parameter file"),
+    }
 }
 
 fn named(cameras: &[String]) -> String {

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_yaml::{Mapping, Value as Yaml};
 
 use super::error::ConfigError;
-use super::settings::{Origin, Place, Settings};
+use super::origin::Origin;
+use super::settings::{Ownership, Settings};
 use super::value::Value;
 
 /// The key below which a node's parameters stand.
@@ -25,16 +26,16 @@ pub fn read(
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
     let document: Yaml = serde_yaml::from_str(&text).map_err(|err| syntax(path, &err))?;
-    let mut found = Vec::new();
-    nodes("", &document, &mut found).map_err(|reason| ConfigError::Form { path: path.into(), reason })?;
-    for (key, parameters) in found.iter().filter(|(key, _)| matches(key, fully_qualified)) {
+    let mut entries = Vec::new();
+    nodes("", &document, &mut entries).map_err(|reason| ConfigError::Form { path: path.into(), reason })?;
+    for (key, parameters) in entries.iter().filter(|(key, _)| matches(key, fully_qualified)) {
         let origin = Origin::File { path: path.into(), key: key.clone() };
         for (name, value) in flatten(parameters) {
             add(&name, value, &origin, settings, warnings)?;
         }
     }
-    if !found.iter().any(|(key, _)| matches(key, fully_qualified)) {
-        let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+    if !entries.iter().any(|(key, _)| matches(key, fully_qualified)) {
+        let keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
         let keys =
             if keys.is_empty() { "it is empty".into() } else { format!("its keys are {}", keys.join(", ")) };
         warnings.push(format!(
@@ -57,9 +58,9 @@ pub fn add(
     warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
     match Settings::place(name, origin)? {
-        Place::Ignored => {}
-        Place::Foreign(warning) => warnings.push(warning),
-        Place::Ours => {
+        Ownership::Ignored => {}
+        Ownership::Foreign(warning) => warnings.push(warning),
+        Ownership::Ours => {
             let no_value =
                 |reason| ConfigError::NoValue { origin: origin.clone(), name: name.into(), reason };
             settings.set(name, Value::from_yaml(value).map_err(no_value)?, origin.clone());
@@ -75,7 +76,7 @@ fn syntax(path: &Path, err: &serde_yaml::Error) -> ConfigError {
 
 /// Adds to `found` every node key of a file, absolute, and the parameters below it, in the order
 /// of the file. `key` is what stands above `yaml`.
-fn nodes<'a>(key: &str, yaml: &'a Yaml, found: &mut Vec<(String, &'a Mapping)>) -> Result<(), String> {
+fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>) -> Result<(), String> {
     let mapping = match untagged(yaml) {
         Yaml::Mapping(mapping) => mapping,
         Yaml::Null if key.is_empty() => return Ok(()),
@@ -85,12 +86,12 @@ fn nodes<'a>(key: &str, yaml: &'a Yaml, found: &mut Vec<(String, &'a Mapping)>) 
     for (child, below) in mapping {
         let child = word(child);
         if child != PARAMETERS {
-            nodes(&format!("{key}/{}", child.trim_matches('/')), below, found)?;
+            nodes(&format!("{key}/{}", child.trim_matches('/')), below, entries)?;
             continue;
         }
         match untagged(below) {
             _ if key.is_empty() => return Err(format!("{PARAMETERS} stands under no node key")),
-            Yaml::Mapping(parameters) => found.push((key.into(), parameters)),
+            Yaml::Mapping(parameters) => entries.push((key.into(), parameters)),
             Yaml::Null => {}
             _ => return Err(format!("{PARAMETERS} under {key} must hold names and values")),
         }
@@ -159,16 +160,16 @@ mod tests {
         let path = folder.path().join("p.yaml");
         std::fs::write(&path, yaml).unwrap();
         let (mut settings, mut warnings) = (Settings::default(), Vec::new());
-        let said = match read(&path, "/robot/pixio_node", &mut settings, &mut warnings) {
+        let answer = match read(&path, "/robot/pixio_node", &mut settings, &mut warnings) {
             Err(err) => err.to_string(),
             Ok(()) => {
-                let given = crate::config::parameters::TABLE.iter().filter_map(|parameter| {
+                let given = crate::config::parameters::all().filter_map(|parameter| {
                     settings.get(parameter.name).map(|(value, _)| format!("{} {value}", parameter.name))
                 });
                 given.chain(warnings).collect::<Vec<_>>().join("; ")
             }
         };
-        assert_eq!(said.replace(path.to_str().unwrap(), "FILE"), expect);
+        assert_eq!(answer.replace(path.to_str().unwrap(), "FILE"), expect);
     }
 
     #[test]
@@ -193,7 +194,8 @@ mod tests {
         );
         check(
             "pixio_node: {ros__parameters: {threads: 2}}\n/*: {ros__parameters: {}}",
-            "FILE: nothing in it is for /robot/pixio_node: its keys are /pixio_node, /*; /** is for every node",
+            "FILE: nothing in it is for /robot/pixio_node: its keys are /pixio_node, /*; /** is for every \
+             node",
         );
     }
 
@@ -213,7 +215,8 @@ mod tests {
     fn an_unknown_name_stops_under_our_own_key_and_is_a_warning_under_a_shared_one() {
         check(
             "/robot/pixio_node: {ros__parameters: {shutter: 3}}",
-            "FILE under /robot/pixio_node: there is no parameter `shutter`; the nearest valid name is `layer`",
+            "FILE under /robot/pixio_node: there is no parameter `shutter`; the nearest valid name is \
+             `layer`",
         );
         check(
             "/**/pixio_node: {ros__parameters: {a: {b: 3}}}",
@@ -241,11 +244,13 @@ mod tests {
     fn files_of_another_form_are_refused_with_the_place() {
         check(
             "/**:\n  ros__parameters:\n    size: [\n",
-            "FILE:4: not valid YAML: did not find expected node content at line 4 column 1, while parsing a flow node",
+            "FILE:4: not valid YAML: did not find expected node content at line 4 column 1, while parsing a \
+             flow node",
         );
         check(
             "model: tiny",
-            "FILE: `model` stands outside of ros__parameters; the form is `/**: ros__parameters: NAME: VALUE`",
+            "FILE: `model` stands outside of ros__parameters; the form is `/**: ros__parameters: NAME: \
+             VALUE`",
         );
         check(
             "ros__parameters: {model: tiny}",

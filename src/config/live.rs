@@ -1,9 +1,11 @@
-//! The parameters that change while the node runs.
+//! The parameters that change while the node runs: a cell for each that the table says is changeable.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::choices::{Choice, LogLevel};
-use super::parameters::{self, Parameter};
+use super::depth::DepthLimits;
+use super::parameters::{self, Kind, Parameter};
 use super::settings::Values;
 use super::value::Value;
 
@@ -11,42 +13,49 @@ use super::value::Value;
 pub struct Live {
     /// As it was at start; what is not changeable stays so.
     at_start: Values,
-    /// Of every camera: the parameter and its value, in the order of `cameras`.
-    max_rates: Vec<(String, Double)>,
-    max_age: Double,
-    min_depth: Double,
-    max_depth: Double,
-    overlay_opacity: Double,
-    publish: [AtomicBool; 4],
+    /// By name, such as `max_age`, or `front.max_rate` where the camera has a name.
+    cells: BTreeMap<String, Cell>,
+    /// Names of the cameras; one without a name where there is only one.
+    cameras: Vec<String>,
     is_enabled: AtomicBool,
     on_log_level: Box<dyn Fn(LogLevel) + Send + Sync>,
 }
 
-/// A number that changes.
-struct Double(AtomicU64);
-
-impl Double {
-    fn of(values: &Values, name: &str) -> Self {
-        let value = if let Some(Value::Double(value)) = values.get(name) { *value } else { 0.0 };
-        Self(AtomicU64::new(value.to_bits()))
-    }
-
-    fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Nothing for zero, which stands for no limit.
-    fn limit(&self) -> Option<f64> {
-        Some(self.get()).filter(|value| 0.0 < *value)
-    }
-
-    fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Ordering::Relaxed);
-    }
+/// A value that changes.
+#[derive(Debug)]
+enum Cell {
+    /// Bits of a double.
+    Double(AtomicU64),
+    Flag(AtomicBool),
+    /// Index of the word among those that the parameter allows.
+    Word(AtomicUsize, Vec<&'static str>),
 }
 
-/// The flags of [`Outputs`], in its order.
-const PUBLISH: [&str; 4] = ["publish_features", "publish_embedding", "publish_depth", "publish_segmentation"];
+impl Cell {
+    /// A cell for a value of `kind`; `None` for a kind that cannot change.
+    fn of(kind: &Kind) -> Option<Self> {
+        match kind {
+            Kind::Double(..) => Some(Self::Double(AtomicU64::default())),
+            Kind::Bool => Some(Self::Flag(AtomicBool::default())),
+            Kind::Choice(words) => Some(Self::Word(AtomicUsize::default(), words())),
+            Kind::Integer(..) | Kind::Text(..) | Kind::WordOrInteger(..) | Kind::Names(_) => None,
+        }
+    }
+
+    /// Takes `value`. Whether it could.
+    fn set(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Double(bits), Value::Double(value)) => bits.store(value.to_bits(), Ordering::Relaxed),
+            (Self::Flag(flag), Value::Bool(value)) => flag.store(*value, Ordering::Relaxed),
+            (Self::Word(index, words), Value::String(word)) => {
+                let Some(position) = words.iter().position(|known| known == word) else { return false };
+                index.store(position, Ordering::Relaxed);
+            }
+            _ => return false,
+        }
+        true
+    }
+}
 
 /// Which groups of outputs may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,64 +70,60 @@ pub struct Outputs {
     pub segmentation: bool,
 }
 
-/// Between which depths, in metres, there is something to tell; `None` has no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct DepthLimits {
-    /// Nearer is too near.
-    pub min: Option<f64>,
-    /// Farther is too far.
-    pub max: Option<f64>,
-}
-
 impl Live {
     /// Begins with `values`; `on_log_level` hears every later log level.
     pub fn new(values: Values, on_log_level: impl Fn(LogLevel) + Send + Sync + 'static) -> Self {
-        let names = match values.get("cameras") {
-            Some(Value::StringArray(names)) if !names.is_empty() => {
-                names.iter().map(|camera| format!("{camera}.max_rate")).collect()
-            }
-            _ => vec!["max_rate".to_owned()],
+        let cameras = match values.get("cameras") {
+            Some(Value::StringArray(names)) if !names.is_empty() => names.clone(),
+            _ => vec![String::new()],
         };
-        let double = |name: &str| Double::of(&values, name);
-        Self {
-            max_rates: names.into_iter().map(|name| (name.clone(), double(&name))).collect(),
-            max_age: double("max_age"),
-            min_depth: double("min_depth"),
-            max_depth: double("max_depth"),
-            overlay_opacity: double("overlay_opacity"),
-            publish: PUBLISH.map(|name| AtomicBool::new(values.get(name) == Some(&Value::Bool(true)))),
-            is_enabled: AtomicBool::new(true),
-            at_start: values,
-            on_log_level: Box::new(on_log_level),
+        let mut cells = BTreeMap::new();
+        for parameter in parameters::all().filter(|parameter| parameter.at_run_time) {
+            let names = match parameter.per_camera {
+                true => cameras.iter().map(|camera| name_of(camera, parameter.name)).collect(),
+                false => vec![parameter.name.to_owned()],
+            };
+            for name in names {
+                if let (Some(cell), Some(value)) = (Cell::of(&parameter.kind), values.get(&name)) {
+                    cell.set(value);
+                    cells.insert(name, cell);
+                }
+            }
         }
+        let is_enabled = AtomicBool::new(true);
+        Self { at_start: values, cells, cameras, is_enabled, on_log_level: Box::new(on_log_level) }
     }
 
     /// Upper bound of frames per second of a camera, by its index; `None` takes every frame.
     pub fn max_rate(&self, camera: usize) -> Option<f64> {
-        self.max_rates.get(camera).and_then(|(_, rate)| rate.limit())
+        self.cameras.get(camera).and_then(|camera| self.limit(&name_of(camera, "max_rate")))
     }
 
     /// Longest time in seconds that a frame waits for the model; `None` has no limit.
     pub fn max_age_secs(&self) -> Option<f64> {
-        self.max_age.limit()
+        self.limit("max_age")
     }
 
     /// The depths that are told.
     pub fn depth_limits(&self) -> DepthLimits {
-        DepthLimits { min: self.min_depth.limit(), max: self.max_depth.limit() }
+        DepthLimits { min: self.limit("min_depth"), max: self.limit("max_depth") }
     }
 
-    /// How much of the picture the colours of the overlay hide, 0 to 1.
+    /// How much of the image the colours of the overlay hide, 0 to 1.
     pub fn overlay_opacity(&self) -> f32 {
-        self.overlay_opacity.get() as f32
+        self.double("overlay_opacity") as f32
     }
 
     /// What may be made now: nothing while the node is not enabled.
     pub fn outputs(&self) -> Outputs {
         let is_enabled = self.is_enabled();
-        let [features, embedding, depth, segmentation] =
-            [0, 1, 2, 3].map(|index: usize| is_enabled && self.publish[index].load(Ordering::Relaxed));
-        Outputs { features, embedding, depth, segmentation }
+        let publishes = |name| is_enabled && self.flag(name);
+        Outputs {
+            features: publishes("publish_features"),
+            embedding: publishes("publish_embedding"),
+            depth: publishes("publish_depth"),
+            segmentation: publishes("publish_segmentation"),
+        }
     }
 
     /// Whether the node works at all.
@@ -131,10 +136,33 @@ impl Live {
         self.is_enabled.store(is_enabled, Ordering::Relaxed);
     }
 
+    fn double(&self, name: &str) -> f64 {
+        match self.cells.get(name) {
+            Some(Cell::Double(bits)) => f64::from_bits(bits.load(Ordering::Relaxed)),
+            _ => 0.0,
+        }
+    }
+
+    /// Nothing for zero, which stands for no limit.
+    fn limit(&self, name: &str) -> Option<f64> {
+        Some(self.double(name)).filter(|value| 0.0 < *value)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.cells.get(name), Some(Cell::Flag(flag)) if flag.load(Ordering::Relaxed))
+    }
+
+    fn word(&self, name: &str) -> Option<&'static str> {
+        match self.cells.get(name)? {
+            Cell::Word(index, words) => words.get(index.load(Ordering::Relaxed)).copied(),
+            Cell::Double(_) | Cell::Flag(_) => None,
+        }
+    }
+
     /// Whether `name` may become `value` now. What is read at start may only stay as it is.
     ///
     /// # Errors
-    /// Why not, for whoever asked.
+    /// Why not, for the caller.
     pub fn check(&self, name: &str, value: &Value) -> Result<(), String> {
         self.checked(name, value).map(drop)
     }
@@ -144,22 +172,14 @@ impl Live {
     /// # Errors
     /// As [`Live::check`]; then nothing changes.
     pub fn apply(&self, name: &str, value: &Value) -> Result<(), String> {
-        match (name, self.checked(name, value)?) {
-            ("max_age", Value::Double(secs)) => self.max_age.set(secs),
-            ("min_depth", Value::Double(meters)) => self.min_depth.set(meters),
-            ("max_depth", Value::Double(meters)) => self.max_depth.set(meters),
-            ("overlay_opacity", Value::Double(share)) => self.overlay_opacity.set(share),
-            ("log_level", Value::String(word)) => {
-                LogLevel::from_word(&word).into_iter().for_each(&self.on_log_level);
-            }
-            (_, Value::Double(hertz)) => {
-                self.max_rates.iter().filter(|(of, _)| of == name).for_each(|(_, rate)| rate.set(hertz));
-            }
-            (_, Value::Bool(flag)) => {
-                let named = PUBLISH.iter().zip(&self.publish).filter(|(of, _)| **of == name);
-                named.for_each(|(_, publish)| publish.store(flag, Ordering::Relaxed));
-            }
-            _ => {}
+        let value = self.checked(name, value)?;
+        // Without a cell it stays as it is, which is what was asked for.
+        let Some(cell) = self.cells.get(name) else { return Ok(()) };
+        if !cell.set(&value) {
+            return Err(format!("`{name}` cannot become {value} while the node runs"));
+        }
+        if name == "log_level" {
+            self.word(name).and_then(LogLevel::from_word).into_iter().for_each(&self.on_log_level);
         }
         Ok(())
     }
@@ -178,26 +198,21 @@ impl Live {
         if !parameter.at_run_time {
             return Err(format!("`{name}` is read at start; restart the node with -p {name}:=VALUE"));
         }
-        if let Some(of_first) = self.rate_instead_of(name) {
-            return Err(format!("with several cameras each has its own `max_rate`: set {of_first}"));
+        if !self.cells.contains_key(name) {
+            let of_first = self.cameras.first().map(|camera| name_of(camera, name)).unwrap_or_default();
+            return Err(format!("with several cameras each has its own `{name}`: set {of_first}"));
         }
         match (name, &checked) {
-            ("min_depth", Value::Double(min)) => depth_range(*min, self.max_depth.get())?,
-            ("max_depth", Value::Double(max)) => depth_range(self.min_depth.get(), *max)?,
+            ("min_depth", Value::Double(min)) => DepthLimits::check(*min, self.double("max_depth"))?,
+            ("max_depth", Value::Double(max)) => DepthLimits::check(self.double("min_depth"), *max)?,
             _ => {}
         }
         Ok(checked)
     }
 
     /// Whether the parameter of that name may change now.
-    pub(super) fn is_changeable(&self, name: &str, parameter: &Parameter) -> bool {
-        parameter.at_run_time && self.rate_instead_of(name).is_none()
-    }
-
-    /// The rate of the first of several cameras where `name` is the one of all.
-    fn rate_instead_of(&self, name: &str) -> Option<&str> {
-        let (of_first, _) = self.max_rates.first()?;
-        (name == "max_rate" && of_first != name).then_some(of_first)
+    pub(super) fn is_changeable(&self, name: &str) -> bool {
+        self.cells.contains_key(name)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&'static Parameter> {
@@ -207,22 +222,17 @@ impl Live {
     }
 }
 
-/// Whether there is a depth between the limits, of which zero is none.
-///
-/// # Errors
-/// What is wrong.
-pub(super) fn depth_range(min: f64, max: f64) -> Result<(), String> {
-    match 0.0 < max && max <= min {
-        true => Err(format!("nothing is between a `min_depth` of {min} m and a `max_depth` of {max} m")),
-        false => Ok(()),
-    }
+/// The name of a camera's own `parameter`.
+fn name_of(camera: &str, parameter: &str) -> String {
+    if camera.is_empty() { parameter.to_owned() } else { format!("{camera}.{parameter}") }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::settings::{Origin, Settings};
+    use super::super::origin::Origin;
+    use super::super::settings::Settings;
     use super::*;
 
     fn live() -> (Live, Arc<Mutex<Vec<LogLevel>>>) {
@@ -245,8 +255,8 @@ mod tests {
 
     fn check(name: &str, value: Value, expect: &str) {
         let (live, _) = live();
-        let said = live.apply(name, &value).err().unwrap_or_else(|| format!("{:?}", live.max_rate(0)));
-        assert_eq!(said, expect);
+        let answer = live.apply(name, &value).err().unwrap_or_else(|| format!("{:?}", live.max_rate(0)));
+        assert_eq!(answer, expect);
     }
 
     #[test]
@@ -284,11 +294,11 @@ mod tests {
         live.apply("front.max_rate", &Value::Double(9.0)).unwrap();
         assert_eq!((live.max_rate(0), live.max_rate(1), live.max_rate(2)), (Some(9.0), Some(2.0), None));
         let refused = |name: &str, value| live.apply(name, &value).unwrap_err();
-        let said = "with several cameras each has its own `max_rate`: set front.max_rate";
-        assert_eq!(refused("max_rate", Value::Double(1.0)), said);
-        let said =
+        let answer = "with several cameras each has its own `max_rate`: set front.max_rate";
+        assert_eq!(refused("max_rate", Value::Double(1.0)), answer);
+        let answer =
             "`front.image_transport` is read at start; restart the node with -p front.image_transport:=VALUE";
-        assert_eq!(refused("front.image_transport", Value::String("compressed".into())), said);
+        assert_eq!(refused("front.image_transport", Value::String("compressed".into())), answer);
         assert_eq!(refused("left.max_rate", Value::Double(1.0)), "there is no parameter `left.max_rate`");
     }
 
@@ -306,8 +316,8 @@ mod tests {
         live.set_enabled(true);
         assert_eq!(live.outputs(), all_but_depth);
         live.apply("max_depth", &Value::Double(4.0)).unwrap();
-        let said = "nothing is between a `min_depth` of 4 m and a `max_depth` of 4 m";
-        assert_eq!(live.apply("min_depth", &Value::Double(4.0)).unwrap_err(), said);
+        let answer = "nothing is between a `min_depth` of 4 m and a `max_depth` of 4 m";
+        assert_eq!(live.apply("min_depth", &Value::Double(4.0)).unwrap_err(), answer);
         live.apply("min_depth", &Value::Double(0.5)).unwrap();
         assert_eq!(live.depth_limits(), DepthLimits { min: Some(0.5), max: Some(4.0) });
         live.apply("overlay_opacity", &Value::Double(0.25)).unwrap();
@@ -321,5 +331,56 @@ mod tests {
         live.check("log_level", &Value::String("error".into())).unwrap();
         live.apply("log_level", &Value::String("debug".into())).unwrap();
         assert_eq!(*heard.lock().unwrap(), [LogLevel::Debug]);
+    }
+
+    /// Everything that the node reads of its changeable parameters, but for the log level.
+    fn readings(live: &Live) -> String {
+        let (rates, age) = ([0, 1].map(|camera| live.max_rate(camera)), live.max_age_secs());
+        format!("{rates:?} {age:?} {:?} {} {:?}", live.depth_limits(), live.overlay_opacity(), live.outputs())
+    }
+
+    /// Valid values of a changeable parameter, other than its default.
+    fn others(parameter: &Parameter) -> Vec<Value> {
+        let candidates = match parameter.kind {
+            Kind::Bool => vec![Value::Bool(true), Value::Bool(false)],
+            Kind::Double(min, max) => vec![Value::Double(min + (max - min) / 4.0), Value::Double(max)],
+            Kind::Choice(words) => words().into_iter().map(|word| Value::String(word.into())).collect(),
+            ref kind => panic!("{kind:?} has no cell"),
+        };
+        let default = parameter.default_value();
+        candidates.into_iter().filter(|value| Some(value) != default.as_ref()).collect()
+    }
+
+    #[test]
+    fn every_changeable_parameter_changes_what_the_node_reads() {
+        for cameras in [&[][..], &["front", "rear"]] {
+            for parameter in parameters::all().filter(|parameter| parameter.at_run_time) {
+                let camera = cameras.last().copied().unwrap_or_default();
+                let name = if parameter.per_camera {
+                    name_of(camera, parameter.name)
+                } else {
+                    parameter.name.into()
+                };
+                for value in others(parameter) {
+                    let (live, heard) = live_with(&[("cameras", names(cameras))]);
+                    assert!(live.is_changeable(&name), "{name}");
+                    let before = readings(&live);
+                    live.apply(&name, &value).unwrap();
+                    let is_heard = !heard.lock().unwrap().is_empty();
+                    assert!(before != readings(&live) || is_heard, "{name} = {value} changes nothing");
+                    let default = parameter.default_value().unwrap();
+                    live.apply(&name, &default).unwrap();
+                    assert_eq!(readings(&live), before, "{name} back at {default}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_table_says_is_read_at_start_does_not_change() {
+        for parameter in parameters::all().filter(|parameter| !parameter.at_run_time) {
+            let (live, _) = live();
+            assert!(!live.is_changeable(parameter.name), "{}", parameter.name);
+        }
     }
 }

@@ -2,11 +2,12 @@
 //! default is in [`parameters`]; what a [`Config`] holds cannot be wrong later.
 
 mod choices;
+mod depth;
 mod descriptor;
 mod error;
 pub mod files;
-mod kind;
 pub mod live;
+mod origin;
 pub mod parameters;
 mod settings;
 mod sizes;
@@ -18,13 +19,15 @@ use std::path::PathBuf;
 use crate::geometry::Size;
 
 pub use choices::{
-    Choice, DepthResolution, Device, Engine, EngineBuild, FeaturesDtype, Fit, ImageTransport, LogLevel,
+    Choice, DepthResolution, Device, EngineBuild, EngineChoice, FeaturesDtype, Fit, ImageTransport, LogLevel,
     NetworkInterface, Precision, Reliability, ResizeFilter, Upsampling,
 };
+pub use depth::DepthLimits;
 pub use descriptor::{Descriptor, Range};
 pub use error::ConfigError;
-pub use live::{DepthLimits, Live, Outputs};
-pub use settings::{Origin, Place, Settings, Values};
+pub use live::{Live, Outputs};
+pub use origin::Origin;
+pub use settings::{Ownership, Settings, Values};
 pub use sizes::{model_size_from_text, size_from_text};
 pub use token::check_token;
 pub use value::Value;
@@ -39,7 +42,7 @@ pub struct Config {
     /// Arithmetic of the model.
     pub precision: Precision,
     /// What runs the model.
-    pub engine: Engine,
+    pub engine: EngineChoice,
     /// Folder that engines are looked for and built in; `None` is the user's cache.
     pub engine_cache: Option<PathBuf>,
     /// Whether a missing engine is built while the node runs.
@@ -138,15 +141,7 @@ impl CameraConfig {
 }
 
 impl Config {
-    /// Checks what was given and adds the defaults.
-    ///
-    /// # Errors
-    /// The first parameter that cannot be as it was given, or a missing model.
-    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        Self::from_values(&Values::new(settings)?)
-    }
-
-    /// The same from values that were checked before.
+    /// Reads checked values.
     ///
     /// # Errors
     /// None that [`Values::new`] would have let through.
@@ -161,7 +156,7 @@ impl Config {
             model: values.read("model", text)?.into(),
             device: values.read("device", |value| Device::from_text(text(value)?))?,
             precision: values.read("precision", choice)?,
-            engine: values.read("engine", |value| Some(Engine::from_text(text(value)?)))?,
+            engine: values.read("engine", |value| Some(EngineChoice::from_text(text(value)?)))?,
             engine_cache: values.read("engine_cache", text).map(path)?,
             engine_build: values.read("engine_build", choice)?,
             cuda_graph: values.read("cuda_graph", flag)?,

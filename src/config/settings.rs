@@ -1,60 +1,20 @@
 //! What the user said, and where: values by name with their provenance, later ones over earlier.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 
+use super::depth::DepthLimits;
 use super::error::ConfigError;
-use super::live;
-use super::parameters::{self, Parameter, TABLE};
+use super::origin::Origin;
+use super::parameters::{self, Parameter};
 use super::value::Value;
-
-/// Where a value was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nowhere: the default.
-    Default,
-    /// An option of the command line, such as `--size`.
-    Option(String),
-    /// A `-p` of the ROS arguments, as it was typed.
-    RosArgument(String),
-    /// A parameter file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The node key above the parameter, such as `/**`.
-        key: String,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => write!(f, "the default"),
-            Self::Option(option) => write!(f, "{option}"),
-            Self::RosArgument(argument) => write!(f, "{argument}"),
-            Self::File { path, key } => write!(f, "{} under {key}", path.display()),
-        }
-    }
-}
-
-impl Origin {
-    /// Whether it speaks to many nodes, so that a name unknown here may be another node's.
-    fn is_shared(&self) -> bool {
-        match self {
-            Self::File { key, .. } => key.rsplit('/').next().is_some_and(|node| node.contains('*')),
-            Self::Default | Self::Option(_) | Self::RosArgument(_) => false,
-        }
-    }
-}
 
 /// What was given, by name; the last one given holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings(BTreeMap<String, (Value, Origin)>);
 
-/// What became of a name.
+/// Whose parameter a name is.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Ownership {
     /// A parameter of this node, or one camera's.
     Ours,
     /// Taken and not used: ROS tools set it on every node.
@@ -68,19 +28,19 @@ impl Settings {
     ///
     /// # Errors
     /// [`ConfigError::Unknown`] when it is not a parameter and can hardly be another node's.
-    pub fn place(name: &str, origin: &Origin) -> Result<Place, ConfigError> {
+    pub fn place(name: &str, origin: &Origin) -> Result<Ownership, ConfigError> {
         // Which cameras there are is known when everything has been read.
         if parameters::find(name).is_some() || parameters::find_of_camera(name).is_some() {
-            return Ok(Place::Ours);
+            return Ok(Ownership::Ours);
         }
         if name.starts_with("qos_overrides.") {
-            return Ok(Place::Ignored);
+            return Ok(Ownership::Ignored);
         }
         let (distance, nearest) = nearest_name(name);
         // Two edits turn any word into any other of three letters.
         let is_slip = distance <= 2 && 2 * distance < nearest.len();
         if origin.is_shared() && !is_slip {
-            return Ok(Place::Foreign(format!(
+            return Ok(Ownership::Foreign(format!(
                 "{origin}: passed over `{name}`, which is no parameter of this node"
             )));
         }
@@ -105,12 +65,12 @@ fn nearest_name(name: &str) -> (usize, String) {
     let of_camera = camera.into_iter().flat_map(|camera| {
         parameters::per_camera().map(move |parameter| format!("{camera}.{}", parameter.name))
     });
-    let names = TABLE.iter().map(|parameter| parameter.name.to_owned());
+    let names = parameters::all().map(|parameter| parameter.name.to_owned());
     names.chain(of_camera).map(edits).min().unwrap_or_default()
 }
 
-/// The value of every parameter, each in its type and within its bounds; `front.max_rate` and the like for every camera
-/// that has a name.
+/// The value of every parameter, each in its type and within its bounds; `front.max_rate` and the like for
+/// every camera that has a name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
     values: BTreeMap<String, (Value, Origin)>,
@@ -121,20 +81,21 @@ impl Values {
     /// Checks `settings` and adds the defaults.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`], [`ConfigError::NoModel`] or [`ConfigError::NoCamera`].
+    /// [`ConfigError::Invalid`], [`ConfigError::Required`] or [`ConfigError::NoCamera`].
     pub fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let (mut values, mut passed_over) = (BTreeMap::new(), Vec::new());
-        for parameter in &TABLE {
+        for parameter in parameters::all() {
             let given = settings.get(parameter.name).map(|(value, origin)| (value.clone(), origin.clone()));
             let default = || parameter.default_value().map(|value| (value, Origin::Default));
-            let (given, origin) = given.or_else(default).ok_or(ConfigError::NoModel)?;
+            let lacking = || ConfigError::Required { name: parameter.name.to_owned() };
+            let (given, origin) = given.or_else(default).ok_or_else(lacking)?;
             let value = checked(parameter, parameter.name, &given, &origin)?;
             values.insert(parameter.name.to_owned(), (value, origin));
         }
         if let (Some((Value::Double(min), _)), Some((Value::Double(max), origin))) =
             (values.get("min_depth"), values.get("max_depth"))
         {
-            let range = live::depth_range(*min, *max);
+            let range = DepthLimits::check(*min, *max);
             range.map_err(|reason| invalid("max_depth", &Value::Double(*max), origin, reason))?;
         }
         let cameras = match values.get("cameras") {
@@ -187,7 +148,8 @@ impl Values {
         name: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<T, ConfigError> {
-        let (value, origin) = self.values.get(name).ok_or(ConfigError::NoModel)?;
+        let undeclared = || ConfigError::Undeclared { name: name.to_owned() };
+        let (value, origin) = self.values.get(name).ok_or_else(undeclared)?;
         let valid = || parameters::find(name).map(Parameter::valid).unwrap_or_default();
         read(value).ok_or_else(|| invalid(name, value, origin, valid()))
     }

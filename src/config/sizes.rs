@@ -39,11 +39,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: &str) {
-        let said = match model_size_from_text(text) {
+        let answer = match model_size_from_text(text) {
             Ok(Size { width, height }) => format!("{width} by {height}"),
             Err(reason) => reason,
         };
-        assert_eq!(said, expect);
+        assert_eq!(answer, expect);
     }
 
     #[test]

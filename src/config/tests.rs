@@ -1,17 +1,22 @@
 //! What becomes of settings as a whole, and that `config/pixio.yaml` says what the table says.
 
-use super::parameters::{Parameter, TABLE};
+use super::parameters::{self, Parameter};
 use super::*;
 
 fn settings(given: &[(&str, Value)]) -> Settings {
     let mut settings = Settings::default();
     for (name, value) in given {
-        let Ok(Place::Ours) = Settings::place(name, &Origin::Default) else {
+        let Ok(Ownership::Ours) = Settings::place(name, &Origin::Default) else {
             panic!("{name} is no parameter");
         };
         settings.set(name, value.clone(), Origin::Option(format!("--{name}")));
     }
     settings
+}
+
+/// The configuration that `settings` make.
+fn configured(settings: &Settings) -> Result<Config, ConfigError> {
+    Config::from_values(&Values::new(settings)?)
 }
 
 fn string(text: &str) -> Value {
@@ -20,12 +25,12 @@ fn string(text: &str) -> Value {
 
 #[test]
 fn the_defaults_make_a_configuration_once_there_is_a_model() {
-    let config = Config::from_settings(&settings(&[("model", string("random:tiny"))])).unwrap();
+    let config = configured(&settings(&[("model", string("random:tiny"))])).unwrap();
     let expect = Config {
         model: "random:tiny".into(),
         device: Device::Auto,
         precision: Precision::Auto,
-        engine: Engine::Auto,
+        engine: EngineChoice::Auto,
         engine_cache: None,
         engine_build: EngineBuild::Off,
         cuda_graph: true,
@@ -63,17 +68,24 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
 
 #[test]
 fn without_a_model_the_error_says_how_to_give_one() {
-    let said = Config::from_settings(&Settings::default()).unwrap_err().to_string();
-    assert!(said.contains("--model DIR") && said.contains("random:tiny"), "{said}");
+    let answer = configured(&Settings::default()).unwrap_err().to_string();
+    assert!(answer.contains("--model DIR") && answer.contains("random:tiny"), "{answer}");
+}
+
+#[test]
+fn a_read_of_a_parameter_that_the_table_lacks_is_told_as_such() {
+    let values = Values::new(&settings(&[("model", string("m"))])).unwrap();
+    let answer = values.read("modle", |_| Some(())).unwrap_err().to_string();
+    assert!(answer.contains("reads `modle`, and no parameter has this name"), "{answer}");
 }
 
 /// Gives `value` to `name` and compares the whole configuration, as debug text, or the error.
 fn check(name: &str, value: Value, expect: &str) {
-    let said = match Config::from_settings(&settings(&[("model", string("m")), (name, value)])) {
+    let answer = match configured(&settings(&[("model", string("m")), (name, value)])) {
         Ok(config) => format!("{config:?}"),
         Err(err) => err.to_string(),
     };
-    assert!(said.contains(expect), "{said}\ndoes not contain\n{expect}");
+    assert!(answer.contains(expect), "{answer}\ndoes not contain\n{expect}");
 }
 
 #[test]
@@ -162,11 +174,11 @@ fn check_cameras(given: &[(&str, Value)], expect: &str) {
     let camera = |CameraConfig { name, transport, reliability, expected_rate }: &CameraConfig| {
         format!("{name:?} {transport:?} {reliability:?} {}", expected_rate.unwrap_or_default())
     };
-    let said = match Config::from_settings(&settings(&given)) {
+    let answer = match configured(&settings(&given)) {
         Ok(config) => config.cameras.iter().map(camera).collect::<Vec<_>>().join("; "),
         Err(err) => err.to_string(),
     };
-    assert_eq!(said, expect);
+    assert_eq!(answer, expect);
 }
 
 #[test]
@@ -191,20 +203,22 @@ fn a_camera_has_its_own_settings_or_those_of_all() {
     );
     check_cameras(
         &[("cameras", names(&["left"])), ("left.image_transport", string("h264"))],
-        "--left.image_transport: `left.image_transport` cannot be \"h264\" (string): valid is raw or compressed",
+        "--left.image_transport: `left.image_transport` cannot be \"h264\" (string): valid is raw or \
+         compressed",
     );
     check_cameras(
         &[("cameras", names(&["left", "rear"])), ("right.max_rate", Value::Double(1.0))],
-        "--right.max_rate: `right.max_rate` is for a camera that `cameras` does not name: they are left, rear",
+        "--right.max_rate: `right.max_rate` is for a camera that `cameras` does not name: they are left, \
+         rear",
     );
 }
 
 #[test]
 fn a_slip_in_a_cameras_parameter_is_told_with_the_nearest() {
-    let said = Settings::place("left.max_rat", &Origin::Default).unwrap_err().to_string();
-    assert!(said.contains("the nearest valid name is `left.max_rate`"), "{said}");
-    let said = Settings::place("left.size", &Origin::Default).unwrap_err().to_string();
-    assert!(said.contains("there is no parameter `left.size`"), "{said}");
+    let answer = Settings::place("left.max_rat", &Origin::Default).unwrap_err().to_string();
+    assert!(answer.contains("the nearest valid name is `left.max_rate`"), "{answer}");
+    let answer = Settings::place("left.size", &Origin::Default).unwrap_err().to_string();
+    assert!(answer.contains("there is no parameter `left.size`"), "{answer}");
 }
 
 /// How `config/pixio.yaml` documents a parameter.
@@ -234,7 +248,7 @@ fn the_documented_file_says_what_the_table_says() {
                       # pixio_node --ros-args --params-file FILE\n/**:\n  ros__parameters:\n"
         .to_owned();
     let mut group = "";
-    for parameter in &TABLE {
+    for parameter in parameters::all() {
         if group != parameter.group {
             group = parameter.group;
             expect += &format!("    # ---- {group} ----\n\n");
@@ -251,17 +265,17 @@ fn the_documented_file_is_a_parameter_file_with_the_defaults() {
     let (mut from_file, mut warnings) = (settings(&[("model", string("m"))]), Vec::new());
     files::read(path.as_ref(), "/pixio_node", &mut from_file, &mut warnings).unwrap();
     assert_eq!(warnings, [""; 0]);
-    for parameter in TABLE.iter().filter(|parameter| parameter.default.is_some()) {
+    for parameter in parameters::all().filter(|parameter| parameter.default.is_some()) {
         assert!(from_file.get(parameter.name).is_some(), "{} is missing", parameter.name);
     }
-    let defaults = Config::from_settings(&settings(&[("model", string("m"))])).unwrap();
-    assert_eq!(Config::from_settings(&from_file).unwrap(), defaults);
+    let defaults = configured(&settings(&[("model", string("m"))])).unwrap();
+    assert_eq!(configured(&from_file).unwrap(), defaults);
 }
 
 #[test]
 fn the_documentation_lists_every_parameter() {
     let mut expect = "| parameter | default | valid | |\n|---|---|---|---|\n".to_owned();
-    for parameter in &TABLE {
+    for parameter in parameters::all() {
         let Parameter { name, doc, .. } = parameter;
         let default = match parameter.default {
             None => "required".into(),

@@ -115,11 +115,11 @@ mod tests {
 
     fn check(yaml: &str, expect: &str) {
         let yaml: Yaml = serde_yaml::from_str(yaml).unwrap();
-        let said = match Value::from_yaml(&yaml) {
+        let answer = match Value::from_yaml(&yaml) {
             Ok(value) => format!("{} {value}", value.type_name()),
             Err(reason) => reason,
         };
-        assert_eq!(said, expect);
+        assert_eq!(answer, expect);
     }
 
     #[test]

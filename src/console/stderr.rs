@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::runtime::lock::{lock, whole};
 
 /// Texts that wait at most. After that the oldest is lost for every new one: the last words count most.
 const MOST_TEXTS: usize = 1024;
@@ -67,10 +69,10 @@ pub fn cut(mut text: String, most_bytes: usize) -> String {
 
 /// Texts on their way to a stream.
 #[derive(Clone, Default)]
-struct Queue(Arc<Shared>);
+struct Queue(Arc<Pending>);
 
 #[derive(Default)]
-struct Shared {
+struct Pending {
     state: Mutex<State>,
     changed: Condvar,
     notice: OnceLock<Notice>,
@@ -91,8 +93,8 @@ struct Waiting {
 }
 
 impl Queue {
-    /// A queue that a thread of its own empties into `stream`. The thread is never joined: it may wait for a reader
-    /// for ever, and ends with the process.
+    /// A queue that a thread of its own empties into `stream`. The thread is never joined: it may wait for a
+    /// reader for ever, and ends with the process.
     fn start(
         mut stream: impl Write + Send + 'static,
         takes_more: impl Fn() -> bool + Send + Sync + 'static,
@@ -143,7 +145,7 @@ impl Queue {
                 state.is_writing = true;
                 return next;
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = whole(self.0.changed.wait(state));
         }
     }
 
@@ -153,7 +155,7 @@ impl Queue {
         for _ in 0..MOST_LOOKS {
             let pending = |state: &mut State| state.is_writing || !state.waiting.is_empty();
             let waited = self.0.changed.wait_timeout_while(self.0.lock(), LOOK, pending);
-            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (state, _) = whole(waited);
             if !state.is_writing && state.waiting.is_empty() {
                 return;
             }
@@ -167,10 +169,9 @@ impl Queue {
     }
 }
 
-impl Shared {
+impl Pending {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is whole, so poison carries no news.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -31,7 +31,8 @@ impl<W: Write> Stdout<W> {
         }
     }
 
-    /// Whether lines still arrive. A command that only prints can end where they do not; one that makes files goes on.
+    /// Whether lines still arrive. A command that only prints can end where they do not; one that makes files
+    /// goes on.
     pub fn is_open(&self) -> bool {
         self.broken.is_none()
     }
@@ -78,8 +79,8 @@ mod tests {
         out.line("three");
         assert!(!out.is_open());
         assert_eq!(out.stream.0, b"one\n");
-        let said = out.finish().map_or_else(|err| format!("{err:#}"), |()| "ok".into());
-        assert_eq!(said, expect);
+        let outcome = out.finish().map_or_else(|err| format!("{err:#}"), |()| "ok".into());
+        assert_eq!(outcome, expect);
     }
 
     #[test]

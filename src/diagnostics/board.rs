@@ -1,12 +1,13 @@
 //! Everything that the statuses are made of, in one place.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::camera::{View, status, topic_status};
 use super::jumps::Jumps;
 use super::{Findings, Status};
 use crate::pipeline::Shared;
+use crate::runtime::lock::lock;
 
 /// One camera, once it is subscribed to.
 #[derive(Clone, Debug)]
@@ -17,6 +18,15 @@ pub struct CameraFacts {
     pub camera_info: String,
     /// When it was subscribed to.
     pub subscribed: Instant,
+}
+
+/// A camera as the configuration has it.
+#[derive(Clone, Debug)]
+pub struct ExpectedCamera {
+    /// Empty for one without a name.
+    pub name: String,
+    /// Images per second that should come, Hz.
+    pub rate: Option<f64>,
 }
 
 /// The model, once it is loaded.
@@ -68,10 +78,27 @@ pub struct Delivery {
 /// What the graph shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GraphFacts {
-    /// Ends of peers that do not fit: the camera that they belong to, if it is one's input, and cause and cure.
-    pub(crate) misfits: Vec<(Option<usize>, String)>,
+    /// Endpoints of peers that do not fit.
+    pub(crate) misfits: Vec<Misfit>,
     /// Of every camera: publishers of pictures that fit.
     pub(crate) n_publishers: Vec<usize>,
+}
+
+/// An endpoint of a peer that does not fit.
+#[derive(Clone, Debug)]
+pub(crate) struct Misfit {
+    /// The camera whose input it is, if it is one's.
+    pub(crate) camera: Option<usize>,
+    /// Cause and cure.
+    pub(crate) text: String,
+}
+
+/// A camera that has been subscribed to.
+struct SubscribedCamera<'a> {
+    index: usize,
+    name: &'a str,
+    expected_rate: Option<f64>,
+    facts: &'a CameraFacts,
 }
 
 type Asked<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -80,7 +107,7 @@ type Advice = Box<dyn Fn(usize) -> Option<String> + Send + Sync>;
 /// Everything that the statuses are made of. Shared by threads.
 pub struct Board {
     shared: Shared,
-    names: Vec<(String, Option<f64>)>,
+    expected: Vec<ExpectedCamera>,
     state: Mutex<State>,
     /// What to do when pictures of so many bytes would be lost.
     receive_advice: Advice,
@@ -101,13 +128,13 @@ struct State {
 }
 
 impl Board {
-    /// `cameras` are names, empty for one without, and expected rates in Hz.
+    /// `receive_advice` says what to do when images of so many bytes would be lost.
     pub fn new(
         shared: Shared,
-        cameras: Vec<(String, Option<f64>)>,
+        expected: Vec<ExpectedCamera>,
         receive_advice: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        Self { shared, names: cameras, state: Mutex::default(), receive_advice: Box::new(receive_advice) }
+        Self { shared, expected, state: Mutex::default(), receive_advice: Box::new(receive_advice) }
     }
 
     /// The next camera has been subscribed to.
@@ -160,11 +187,12 @@ impl Board {
         let mut state = self.lock();
         let state = &mut *state;
         let mut statuses = Vec::new();
-        for (index, (name, expected_rate)) in self.names.iter().enumerate() {
+        for (index, ExpectedCamera { name, rate }) in self.expected.iter().enumerate() {
             let name = if name.is_empty() { "camera".to_owned() } else { format!("camera {name}") };
             match state.cameras.get(index) {
                 Some(facts) => {
-                    statuses.extend(self.camera(index, &name, facts, (*expected_rate, &state.graph), now));
+                    let camera = SubscribedCamera { index, name: &name, expected_rate: *rate, facts };
+                    statuses.extend(self.camera(&camera, &state.graph, now));
                 }
                 None => {
                     let mut findings = Findings::new();
@@ -179,18 +207,12 @@ impl Board {
         statuses
     }
 
-    fn camera(
-        &self,
-        index: usize,
-        name: &str,
-        facts: &CameraFacts,
-        (expected_rate, graph): (Option<f64>, &GraphFacts),
-        now: Instant,
-    ) -> [Status; 2] {
+    fn camera(&self, camera: &SubscribedCamera<'_>, graph: &GraphFacts, now: Instant) -> [Status; 2] {
+        let SubscribedCamera { index, name, expected_rate, facts } = *camera;
         let Shared { monitors, accounting, latencies, live, clock, .. } = &self.shared;
         let (seen, counts) = (monitors[index].seen(), accounting[index].snapshot());
-        let misfits = graph.misfits.iter().filter(|(camera, _)| *camera == Some(index));
-        let misfits: Vec<String> = misfits.map(|(_, text)| text.clone()).collect();
+        let misfits = graph.misfits.iter().filter(|misfit| misfit.camera == Some(index));
+        let misfits: Vec<String> = misfits.map(|misfit| misfit.text.clone()).collect();
         let view = View {
             topic: &facts.topic,
             camera_info: &facts.camera_info,
@@ -241,10 +263,13 @@ impl Board {
             .graph
             .misfits
             .iter()
-            .filter(|(camera, _)| camera.is_none())
-            .for_each(|(_, text)| findings.warn(text));
+            .filter(|misfit| misfit.camera.is_none())
+            .for_each(|misfit| findings.warn(&misfit.text));
         if clock.is_told() && clock.now_nanos().is_none() {
-            findings.warn("use_sim_time is true and nothing has come on /clock: start the bag with --clock, or the simulator");
+            findings.warn(
+                "use_sim_time is true and nothing has come on /clock: start the bag with --clock, \
+            or the simulator",
+            );
         }
         let (n_jumps, news) = state.jumps.look(clock, now);
         news.iter().for_each(|text| findings.warn(text));
@@ -264,8 +289,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every write is whole, so poison carries no news.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -48,8 +48,8 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
         && rate < expected * (1.0 - TOLERANCE)
     {
         findings.warn(format!(
-            "{rate:.1} Hz come, {expected:.1} Hz are expected: the camera is slower (exposure time, USB) or pictures \
-             are lost on the way"
+            "{rate:.1} Hz come, {expected:.1} Hz are expected: the camera is slower (exposure time, USB) or \
+             pictures are lost on the way"
         ));
     }
     for misfit in view.misfits {
@@ -252,9 +252,9 @@ mod tests {
             let seen = monitor.seen();
             let mut view = view(&seen, &counts, start);
             change(&mut view);
-            let found = status("camera", &view, start);
+            let result = status("camera", &view, start);
             let level = if expect.is_some() { Level::Warn } else { Level::Ok };
-            assert!(found.level == level && found.message.contains(expect.unwrap_or("Hz")), "{found:?}");
+            assert!(result.level == level && result.message.contains(expect.unwrap_or("Hz")), "{result:?}");
         };
         monitor.arrived(start, 0, None, 7);
         check(|_| (), None);

@@ -39,7 +39,10 @@ fn jump(is_told: bool, (then_at, then): (Instant, i64), (at, now): (Instant, i64
         // Told time may run at any speed, and forward by leaps.
         let back = moved as f64 / -1e9;
         return (moved < 0).then(|| {
-            format!("/clock jumped back by {back:.1} s: a bag that plays in a loop, or a simulation that was reset")
+            format!(
+                "/clock jumped back by {back:.1} s: a bag that plays in a loop, or a simulation that was \
+                 reset"
+            )
         });
     }
     let steady = i64::try_from(at.saturating_duration_since(then_at).as_nanos()).unwrap_or(i64::MAX);
@@ -60,10 +63,10 @@ mod tests {
         let start = Instant::now();
         let check = |is_told, moved_millis: i64, expect: Option<&str>| {
             let (then, now) = ((start, 0), (start + Duration::from_secs(1), moved_millis * 1_000_000));
-            let found = jump(is_told, then, now);
-            assert_eq!(found.is_some(), expect.is_some(), "{found:?}");
-            let said = found.unwrap_or_default();
-            assert!(said.contains(expect.unwrap_or_default()), "{said}");
+            let news = jump(is_told, then, now);
+            assert_eq!(news.is_some(), expect.is_some(), "{news:?}");
+            let text = news.unwrap_or_default();
+            assert!(text.contains(expect.unwrap_or_default()), "{text}");
         };
         check(false, 1000, None);
         check(false, 1200, None);

@@ -1,4 +1,5 @@
-//! Diagnostics: what the node knows about itself and its cameras, as statuses with a level, a cause and a cure.
+//! Diagnostics: what the node knows about itself and its cameras, as statuses with a level, a cause and a
+//! cure.
 //!
 //! ```text
 //!  cameras, model, graph --write--> Board --statuses--> /diagnostics, once a second
@@ -10,8 +11,8 @@ mod camera;
 mod jumps;
 mod teller;
 
-pub(crate) use board::GraphFacts;
-pub use board::{Board, CameraFacts, Delivery, EngineFacts, ModelFacts, TransportFacts};
+pub use board::{Board, CameraFacts, Delivery, EngineFacts, ExpectedCamera, ModelFacts, TransportFacts};
+pub(crate) use board::{GraphFacts, Misfit};
 pub use teller::Teller;
 
 /// How bad it is, in the numbers of `diagnostic_msgs/DiagnosticStatus`.

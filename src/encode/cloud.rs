@@ -54,8 +54,8 @@ pub struct Surface<'a> {
     pub labels: Option<&'a [u8]>,
 }
 
-/// The points of the pixels that `stride` takes; `rays` are those of [`crate::geometry::Optics::rays`] for the same stride. The
-/// coordinates are NaN where depth or ray is.
+/// The points of the pixels that `stride` takes; `rays` are those of [`crate::geometry::Optics::rays`] for
+/// the same stride. The coordinates are NaN where depth or ray is.
 pub fn cloud(surface: Surface<'_>, rays: &[[f32; 2]], stride: u32) -> Cloud {
     let Surface { size, meters, colors, labels } = surface;
     let columns: Vec<usize> = strided(size.width, stride).map(|column| column as usize).collect();
@@ -87,13 +87,13 @@ mod tests {
         let meters = [1.0, 2.0, f32::NAN, 0.5];
         let rays = [[0.5, -1.0], [0.25, 0.0], [1.0, 1.0], [f32::NAN, 0.0]];
         let surface = Surface { size, meters: &meters, colors: &colors, labels: Some(&[3, 255, 0, 1]) };
-        let found = cloud(surface, &rays, 1);
-        assert_eq!((found.size, found.point_step(), found.bytes.len()), (size, 20, 80));
-        let float = |at: usize| f32::from_le_bytes(found.bytes[at..at + 4].try_into().unwrap());
+        let points = cloud(surface, &rays, 1);
+        assert_eq!((points.size, points.point_step(), points.bytes.len()), (size, 20, 80));
+        let float = |at: usize| f32::from_le_bytes(points.bytes[at..at + 4].try_into().unwrap());
         assert_eq!([float(0), float(4), float(8)], [0.5, -1.0, 1.0]);
         assert_eq!([float(20), float(24), float(28)], [0.5, 0.0, 2.0]);
         assert!([40, 44, 48, 60, 64, 68].iter().all(|&at| float(at).is_nan()));
-        assert_eq!(found.bytes[32..40], [5, 4, 3, 0, 255, 0, 0, 0]);
+        assert_eq!(points.bytes[32..40], [5, 4, 3, 0, 255, 0, 0, 0]);
 
         let bare = cloud(Surface { labels: None, ..surface }, &rays, 1);
         assert_eq!((bare.point_step(), bare.bytes.len()), (16, 64));
@@ -103,9 +103,9 @@ mod tests {
     fn a_stride_takes_its_pixels() {
         let (size, meters) = (Size { width: 6, height: 4 }, (1..=24).map(|z| z as f32).collect::<Vec<_>>());
         let surface = Surface { size, meters: &meters, colors: &[0; 72], labels: None };
-        let found = cloud(surface, &[[0.0; 2]; 6], 2);
+        let points = cloud(surface, &[[0.0; 2]; 6], 2);
         let depths: Vec<f32> =
-            found.bytes.chunks(16).map(|p| f32::from_le_bytes(p[8..12].try_into().unwrap())).collect();
+            points.bytes.chunks(16).map(|p| f32::from_le_bytes(p[8..12].try_into().unwrap())).collect();
         assert_eq!(depths, [8.0, 10.0, 12.0, 20.0, 22.0, 24.0]);
     }
 }

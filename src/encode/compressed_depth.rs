@@ -1,8 +1,8 @@
-//! Depth as image_transport's `compressedDepth` carries it: 12 bytes of parameters, then a PNG file of 16-bit inverse
-//! depth.
+//! Depth as image_transport's `compressedDepth` carries it: 12 bytes of parameters, then a PNG file of 16-bit
+//! inverse depth.
 //!
-//! A sample is q = a / depth + b, rounded; zero is invalid. One step of q at depth z is z^2 / a metres. The receiver
-//! reads a and b from the parameters: depth = a / (q - b).
+//! A sample is q = a / depth + b, rounded; zero is invalid. One step of q at depth z is z^2 / a metres. The
+//! receiver reads a and b from the parameters: depth = a / (q - b).
 
 use image::ImageError;
 
@@ -21,8 +21,8 @@ const A: f32 = QUANTIZATION * (QUANTIZATION + 1.0);
 /// Depth nearer than this does not fit 16 bits.
 const NEAREST: f32 = A / 65_534.0;
 
-/// Encodes `[height, width]` metres; what is not a depth up to `max_depth` becomes invalid, depths under 0.155 m become
-/// the nearest that fits.
+/// Encodes `[height, width]` metres; what is not a depth up to `max_depth` becomes invalid, depths under
+/// 0.155 m become the nearest that fits.
 ///
 /// # Errors
 /// The PNG encoder's own.

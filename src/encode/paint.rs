@@ -1,7 +1,7 @@
 //! Depth and labels as colours.
 
-/// Colours of `[h, w]` depths, RGB: near is red, far is blue, black is no depth. `range` is nearest and farthest, metres;
-/// without it that of 98 % of the depths.
+/// Colours of `[h, w]` depths, RGB: near is red, far is blue, black is no depth. `range` is nearest and
+/// farthest, metres; without it that of 98 % of the depths.
 pub fn depth_colors(meters: &[f32], range: Option<[f32; 2]>) -> Vec<u8> {
     let [near, far] = range.unwrap_or_else(|| middle_of(meters));
     let color = |&depth: &f32| {
@@ -19,7 +19,8 @@ pub fn label_colors(labels: &[u8], palette: &[[u8; 3]]) -> Vec<u8> {
     labels.iter().flat_map(|&label| palette.get(usize::from(label)).copied().unwrap_or_default()).collect()
 }
 
-/// `picture` `[h, w, 3]` under the colours of `labels` `[h, w]`, which hide it by `opacity`; unlabelled pixels stay.
+/// `picture` `[h, w, 3]` under the colours of `labels` `[h, w]`, which hide it by `opacity`; unlabelled
+/// pixels stay.
 pub fn overlay(picture: &[u8], labels: &[u8], palette: &[[u8; 3]], opacity: f32) -> Vec<u8> {
     let mix = |below: u8, above: u8| {
         (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round() as u8
@@ -40,8 +41,8 @@ fn middle_of(meters: &[f32]) -> [f32; 2] {
     [at(1), at(99)]
 }
 
-/// The colour map Turbo at 0 (blue) to 1 (red), by the polynomials that its author has published (A. Mikhailov, "Turbo,
-/// An Improved Rainbow Colormap for Visualization", 2019).
+/// The colour map Turbo at 0 (blue) to 1 (red), by the polynomials that its author has published (A.
+/// Mikhailov, "Turbo, An Improved Rainbow Colormap for Visualization", 2019).
 fn turbo(x: f32) -> [u8; 3] {
     const RED: [f32; 6] = [0.135_721_38, 4.615_392_6, -42.660_32, 132.131_08, -152.942_4, 59.286_38];
     const GREEN: [f32; 6] = [0.091_402_61, 2.194_188_4, 4.842_966_6, -14.185_034, 4.277_298_6, 2.829_566];

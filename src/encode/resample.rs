@@ -4,8 +4,9 @@ use nalgebra::Point2;
 
 use crate::geometry::Geometry;
 
-/// `map` `[model.height, model.width]` at every pixel of the camera's picture, between its four neighbours; NaN where the
-/// model has seen nothing. Beyond the outermost pixels of the picture in the model input they go on as they are.
+/// `map` `[model.height, model.width]` at every pixel of the camera's picture, between its four neighbours;
+/// NaN where the model has seen nothing. Beyond the outermost pixels of the picture in the model input they
+/// go on as they are.
 pub fn at_camera(map: &[f32], geometry: &Geometry) -> Vec<f32> {
     let Geometry { camera, model, model_from_camera, .. } = geometry;
     let seen = geometry.picture_in_model();
@@ -17,14 +18,14 @@ pub fn at_camera(map: &[f32], geometry: &Geometry) -> Vec<f32> {
     let rows = (0..camera.height)
         .map(|y| (model_from_camera * Point2::new(0.0, f64::from(y))).y)
         .map(|y| Between::find(y, model.height, seen.top, seen.size.height));
-    let mut found = Vec::with_capacity(columns.len() * camera.height as usize);
+    let mut resampled = Vec::with_capacity(columns.len() * camera.height as usize);
     for row in rows {
         let Some(row) = row else {
-            found.resize(found.len() + columns.len(), f32::NAN);
+            resampled.resize(resampled.len() + columns.len(), f32::NAN);
             continue;
         };
         let [upper, lower] = row.pair.map(|y| &map[y * model.width as usize..][..model.width as usize]);
-        found.extend(columns.iter().map(|column| {
+        resampled.extend(columns.iter().map(|column| {
             let Some(column) = column else { return f32::NAN };
             row.mix(
                 column.mix(upper[column.pair[0]], upper[column.pair[1]]),
@@ -32,7 +33,7 @@ pub fn at_camera(map: &[f32], geometry: &Geometry) -> Vec<f32> {
             )
         }));
     }
-    found
+    resampled
 }
 
 /// Two neighbours on one axis, and how far the second counts.
@@ -42,7 +43,8 @@ struct Between {
 }
 
 impl Between {
-    /// Of the place `at` on an axis of `n_model` pixels, `n_seen` of which from `first` on show the camera's picture.
+    /// Of the place `at` on an axis of `n_model` pixels, `n_seen` of which from `first` on show the camera's
+    /// picture.
     fn find(at: f64, n_model: u32, first: u32, n_seen: u32) -> Option<Self> {
         let last = (first + n_seen).checked_sub(1).filter(|_| 0 < n_seen)?;
         if !(-0.5..=f64::from(n_model) - 0.5).contains(&at) {
@@ -79,9 +81,9 @@ mod tests {
                 map[(y * MODEL.width + x) as usize] = plane(at.x, at.y);
             }
         }
-        let found = at_camera(&map, geometry);
-        assert_eq!(found.len(), (CAMERA.width * CAMERA.height) as usize);
-        for (i, found) in (0..).zip(found) {
+        let resampled = at_camera(&map, geometry);
+        assert_eq!(resampled.len(), (CAMERA.width * CAMERA.height) as usize);
+        for (i, resampled) in (0..).zip(resampled) {
             let (x, y) = (i % CAMERA.width, i / CAMERA.width);
             let at = geometry.model_from_camera * Point2::new(f64::from(x), f64::from(y));
             // The outermost half pixel repeats.
@@ -90,8 +92,12 @@ mod tests {
             let is_inner =
                 within(at.x, seen.left, seen.size.width) && within(at.y, seen.top, seen.size.height);
             let tolerance = if is_inner { 1e-4 } else { 0.2 };
-            let is_right = (found - plane(f64::from(x), f64::from(y))).abs() < tolerance;
-            assert_eq!((found.is_nan(), is_right), (!is_seen(x, y), is_seen(x, y)), "{x} {y}: {found}");
+            let is_right = (resampled - plane(f64::from(x), f64::from(y))).abs() < tolerance;
+            assert_eq!(
+                (resampled.is_nan(), is_right),
+                (!is_seen(x, y), is_seen(x, y)),
+                "{x} {y}: {resampled}"
+            );
         }
     }
 

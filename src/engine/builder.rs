@@ -1,4 +1,5 @@
-//! Makes engine folders: has `tools/build_engine.py` compile the packages, proves each and writes the manifest.
+//! Makes engine folders: has `tools/build_engine.py` compile the packages, proves each and writes the
+//! manifest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use process_wrap::std::ChildWrapper;
@@ -15,15 +16,16 @@ use serde_json::json;
 use tch::Device;
 
 use super::Engine;
-use super::choose::{Refusal, Task};
-use super::folder::{self, Draft, Folder, FolderError};
 use super::int8::Kernel;
-use super::machine::{Machine, torch_version};
-use super::manifest::{Architecture, Constant, FORMAT, Manifest, Package};
+use super::job::{EngineJob, Refusal};
 use super::prove_all::prove_all;
+use super::store::folder::{self, Draft, Folder, FolderError};
+use super::store::machine::{Machine, torch_version};
+use super::store::manifest::{Architecture, Constant, FORMAT, Manifest, PackageEntry};
 use super::verdict::Slower;
 use crate::heads::Head;
 use crate::runtime::child;
+use crate::runtime::lock::lock;
 
 /// The Python that compiles, in the binary: the tools and the model in Rust belong together.
 const TOOLS: [(&str, &str); 3] = [
@@ -39,10 +41,11 @@ const WORK: &str = "work";
 #[derive(Debug)]
 pub struct Plan {
     /// The model, where it runs, its taps and sizes.
-    pub task: Task,
+    pub job: EngineJob,
     /// The heads to compile beside it.
     pub heads: Vec<Head>,
-    /// Batch sizes, ascending. On the CPU one package serves every one up to the last, on a GPU each has its own.
+    /// Batch sizes, ascending. On the CPU one package serves every one up to the last, on a GPU each has its
+    /// own.
     pub batches: Vec<i64>,
     /// Python with torch; `None` takes the one that the libtorch in use belongs to, else `python3`.
     pub python: Option<PathBuf>,
@@ -63,7 +66,8 @@ pub enum BuildError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// No Python.
-    #[error("{}: {reason}; building engines needs Python with torch: run scripts/setup --engines, or give --python",
+    #[error("{}: {reason}; building engines needs Python with torch: run scripts/setup --engines, or give \
+             --python",
             python.display())]
     Python {
         /// What was started.
@@ -72,7 +76,8 @@ pub enum BuildError {
         reason: String,
     },
     /// Another torch than this binary's.
-    #[error("{} has torch {found}, this node runs {expected}: engines run on the torch that compiled them; give --python",
+    #[error("{} has torch {found}, this node runs {expected}: engines run on the torch that compiled them; \
+             give --python",
             python.display())]
     Torch {
         /// What was started.
@@ -118,24 +123,25 @@ pub struct Stop(Arc<Mutex<Stopping>>);
 #[derive(Debug, Default)]
 struct Stopping {
     stopped: bool,
-    /// The tool ends itself, and all that it has started, when this is closed: so it does when this process dies.
+    /// The tool ends itself, and all that it has started, when this is closed: so it does when this process
+    /// dies.
     tool: Option<ChildStdin>,
 }
 
 impl Stop {
     /// Ends the build, now or as soon as it begins.
     pub fn stop(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         (state.stopped, state.tool) = (true, None);
     }
 
     /// Whether somebody has ended it.
     pub fn is_stopped(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).stopped
+        lock(&self.0).stopped
     }
 
     fn keep(&self, tool: Option<ChildStdin>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         state.tool = tool.filter(|_| !state.stopped);
     }
 }
@@ -143,16 +149,16 @@ impl Stop {
 /// A line that the tool writes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Said {
+enum ToolLine {
     Torch(String),
     Progress(String),
-    Package(Made),
+    Package(CompiledPackage),
     Error(String),
 }
 
 /// A package that the tool has written.
 #[derive(Debug, Deserialize)]
-struct Made {
+struct CompiledPackage {
     part: String,
     file: String,
     size: String,
@@ -170,6 +176,9 @@ pub struct Built {
     pub slower: Option<Slower>,
 }
 
+/// Batches that engines are built for unless something else is asked.
+pub const DEFAULT_BATCHES: [i64; 4] = [1, 2, 4, 8];
+
 /// [`Plan::budget`] unless something else is asked.
 pub const BUDGET: Duration = Duration::from_secs(20);
 
@@ -183,9 +192,9 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
     let io = |what: &str, reason| BuildError::Io { what: what.into(), reason };
     fs::remove_dir_all(draft.path().join(WORK)).map_err(|err| io("cannot remove the tools", err))?;
     let mut packages = Vec::new();
-    for Made { part, file, size, batch, constants } in made {
+    for CompiledPackage { part, file, size, batch, constants } in made {
         let sha256 = folder::hash(&draft.path().join(&file)).map_err(|err| io(&file, err))?;
-        packages.push(Package {
+        packages.push(PackageEntry {
             part,
             file,
             sha256,
@@ -196,7 +205,7 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
             times: Vec::new(),
         });
     }
-    let Task { pixio, device, arithmetic, taps, .. } = &plan.task;
+    let EngineJob { pixio, device, arithmetic, taps, .. } = &plan.job;
     let mut manifest = Manifest {
         format: FORMAT,
         architecture: Architecture::of(pixio.config()),
@@ -218,7 +227,7 @@ fn compile(
     draft: &Draft,
     stop: &Stop,
     progress: &mut dyn FnMut(&str),
-) -> Result<Vec<Made>, BuildError> {
+) -> Result<Vec<CompiledPackage>, BuildError> {
     let work = draft.path().join(WORK);
     write_inputs(plan, draft, &work)
         .map_err(|reason| BuildError::Io { what: format!("cannot write {}", work.display()), reason })?;
@@ -246,8 +255,8 @@ fn compile(
 }
 
 fn start(python: &Path, work: &Path) -> std::io::Result<Box<dyn ChildWrapper>> {
-    // In a group of its own, which it ends as a whole. The caches of the compiler go with the draft: the default
-    // ones in /tmp could be anybody's.
+    // In a group of its own, which it ends as a whole. The caches of the compiler go with the draft: the
+    // default ones in /tmp could be anybody's.
     let mut command = Command::new(python);
     command
         .arg(work.join(TOOLS[0].0))
@@ -265,19 +274,19 @@ fn listen(
     tool: &mut dyn ChildWrapper,
     python: &Path,
     progress: &mut dyn FnMut(&str),
-) -> Result<Vec<Made>, BuildError> {
+) -> Result<Vec<CompiledPackage>, BuildError> {
     let mut made = Vec::new();
     let Some(stdout) = tool.stdout().take() else { return Ok(made) };
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        match serde_json::from_str::<Said>(&line) {
-            Ok(Said::Torch(found)) if found != torch_version() => {
+        match serde_json::from_str::<ToolLine>(&line) {
+            Ok(ToolLine::Torch(found)) if found != torch_version() => {
                 let expected = torch_version();
                 return Err(BuildError::Torch { python: python.to_owned(), found, expected });
             }
-            Ok(Said::Torch(_)) => (),
-            Ok(Said::Progress(text)) => progress(&text),
-            Ok(Said::Package(package)) => made.push(package),
-            Ok(Said::Error(reason)) => return Err(BuildError::Compile { reason }),
+            Ok(ToolLine::Torch(_)) => (),
+            Ok(ToolLine::Progress(text)) => progress(&text),
+            Ok(ToolLine::Package(package)) => made.push(package),
+            Ok(ToolLine::Error(reason)) => return Err(BuildError::Compile { reason }),
             Err(_) => tracing::debug!("{line}"),
         }
     }
@@ -289,7 +298,7 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
     for (name, text) in TOOLS {
         fs::write(work.join(name), text)?;
     }
-    let Task { pixio, device, arithmetic, taps, sizes, .. } = &plan.task;
+    let EngineJob { pixio, device, arithmetic, taps, sizes, .. } = &plan.job;
     let device = match device {
         Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".into(),
@@ -305,14 +314,22 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         })
         .collect();
     let text = json!({
-        "architecture": Architecture::of(pixio.config()), "taps": taps, "heads": heads, "sizes": sizes, "batches": plan.batches,
-        "precision": arithmetic, "int8_kernel": plan.int8_kernel, "device": device, "out": draft.path(), "niceness": if plan.is_background { 10 } else { 0 },
+        "architecture": Architecture::of(pixio.config()),
+        "taps": taps,
+        "heads": heads,
+        "sizes": sizes,
+        "batches": plan.batches,
+        "precision": arithmetic,
+        "int8_kernel": plan.int8_kernel,
+        "device": device,
+        "out": draft.path(),
+        "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())
 }
 
-/// The interpreter of the environment whose libtorch this process has loaded: that is the torch that engines must be
-/// compiled with.
+/// The interpreter of the environment whose libtorch this process has loaded: that is the torch that engines
+/// must be compiled with.
 fn python_of_libtorch() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let loaded = maps

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 use super::eager::Eager;
-use super::ffi::package::{Package, Signature};
-use super::folder::{Folder, FolderError};
 use super::int8::{Kernel, quantized};
-use super::machine::Machine;
-use super::manifest::{BACKBONE, Manifest};
-use super::{Engine, EngineError, Tokens, manifest};
+use super::store::folder::{Folder, FolderError};
+use super::store::machine::Machine;
+use super::store::manifest::{self, BACKBONE, Manifest};
+use super::{Engine, EngineError, Tokens};
+use crate::ffi::package::{Package, Signature};
 use crate::geometry::Size;
 use crate::pixio::Pixio;
 
 /// Runs the packages of an engine folder on the weights of a model, and other sizes eagerly.
 #[derive(Debug)]
 pub struct Compiled {
-    packages: Vec<Loaded>,
+    packages: Vec<SizedPackage>,
     /// Where `taps` stand among what the packages return.
     outputs: Vec<usize>,
     device: Device,
@@ -28,13 +28,13 @@ pub struct Compiled {
 
 /// A package for one size and some batches.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(super) struct SizedPackage {
     pub(super) size: Size,
     pub(super) batch: [i64; 2],
     pub(super) package: Package,
 }
 
-impl Loaded {
+impl SizedPackage {
     /// Whether it serves `batch` pictures of `size`.
     pub(super) fn serves(&self, size: Size, batch: i64) -> bool {
         self.size == size && (self.batch[0]..=self.batch[1]).contains(&batch)
@@ -60,14 +60,15 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    pub(super) fn of(folder: &Folder, entry: &manifest::Package, reason: String) -> Self {
+    pub(super) fn of(folder: &Folder, entry: &manifest::PackageEntry, reason: String) -> Self {
         Self::Package { folder: folder.path().to_owned(), file: entry.file.clone(), reason }
     }
 }
 
 impl Compiled {
-    /// Loads the packages of `folder` for the sizes that `is_needed` names. Their constants are the tensors of
-    /// `eager`'s model, which lies on `device`; nothing is copied. The folder must have been checked to fit the model.
+    /// Loads the packages of `folder` for the sizes that `is_needed` names. Their constants are the tensors
+    /// of `eager`'s model, which lies on `device`; nothing is copied. The folder must have been checked to
+    /// fit the model.
     ///
     /// # Errors
     /// A file that is not whole, or a package that libtorch or the model's weights do not fit.
@@ -81,7 +82,7 @@ impl Compiled {
         let outputs =
             eager.taps().iter().filter_map(|tap| taps.iter().position(|built| built == tap)).collect();
         let mut weights =
-            Weights { pixio: eager.pixio(), int8_kernel: *int8_kernel, machine, made: Vec::new() };
+            ConstantSource { pixio: eager.pixio(), int8_kernel: *int8_kernel, machine, made: Vec::new() };
         let mut packages = Vec::new();
         for entry in folder.manifest.parts(BACKBONE) {
             let failed = |reason: String| LoadError::of(folder, entry, reason);
@@ -90,7 +91,7 @@ impl Compiled {
                 continue;
             }
             let loaded = load(&folder.file(entry)?, entry, size, &mut weights, device);
-            packages.push(Loaded {
+            packages.push(SizedPackage {
                 size,
                 batch: entry.batch,
                 package: loaded.map_err(|err| failed(err.message))?,
@@ -118,14 +119,13 @@ impl Compiled {
     fn say_once(&mut self, size: Size) {
         if !self.told.contains(&size) {
             self.told.push(size);
-            let Size { width, height } = size;
-            tracing::warn!("the engine was not built for {width}x{height}: such pictures run eagerly");
+            tracing::warn!("the engine was not built for {size}: such pictures run eagerly");
         }
     }
 }
 
 /// The model's parameters in the form that the packages want.
-struct Weights<'a> {
+struct ConstantSource<'a> {
     pixio: &'a Pixio,
     int8_kernel: Option<Kernel>,
     machine: &'a Machine,
@@ -133,7 +133,7 @@ struct Weights<'a> {
     made: Vec<(String, Tensor)>,
 }
 
-impl Weights<'_> {
+impl ConstantSource<'_> {
     /// For pictures of `size`.
     fn constants(&mut self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
         let constants = self.pixio.constants(size.patches())?;
@@ -149,9 +149,9 @@ impl Weights<'_> {
 
 fn load(
     file: &Path,
-    entry: &manifest::Package,
+    entry: &manifest::PackageEntry,
     size: Size,
-    weights: &mut Weights<'_>,
+    weights: &mut ConstantSource<'_>,
     device: Device,
 ) -> Result<Package, EngineError> {
     let signature = Signature {
@@ -187,9 +187,9 @@ impl Engine for Compiled {
             self.say_once(size);
             return self.eager.run(images, n_taps);
         };
-        let mut found: Vec<_> = package.run(&images.f_to_device(device)?)?.into_iter().map(Some).collect();
+        let mut outputs: Vec<_> = package.run(&images.f_to_device(device)?)?.into_iter().map(Some).collect();
         let taps = self.outputs.iter().take(n_taps).map(|&index| {
-            let tap = found.get_mut(index).and_then(Option::take);
+            let tap = outputs.get_mut(index).and_then(Option::take);
             tap.ok_or_else(|| EngineError { message: "the package returned too few tensors".into() })
         });
         Ok(Tokens { taps: taps.collect::<Result<_, _>>()? })

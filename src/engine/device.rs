@@ -3,8 +3,8 @@
 use tch::Device;
 
 use super::arithmetic::Arithmetic;
-use super::ffi::cuda::{self, Absent};
 use crate::config;
+use crate::ffi::cuda::{self, Absent};
 
 /// A device that was asked for is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +63,17 @@ pub fn arithmetic(asked: config::Precision, device: Device) -> Arithmetic {
     let is_half = matches!(arithmetic, Arithmetic::Bfloat16 | Arithmetic::Float16);
     if is_half && device == Device::Cpu && !has_half_arithmetic() {
         tracing::warn!(
-            "precision: this CPU has neither AMX nor AVX512-BF16, {arithmetic} is about six times slower than float32"
+            "precision: this CPU has neither AMX nor AVX512-BF16, {arithmetic} is about six times slower \
+             than float32"
         );
     }
     arithmetic
+}
+
+/// What libtorch's allocator holds on the GPU, megabytes; `None` on the CPU. It only reads.
+pub fn reserved_mb(device: Device) -> Option<f64> {
+    let Device::Cuda(index) = device else { return None };
+    Some(cuda::load().ok()?.memory(index).ok()?.reserved as f64 / 1e6)
 }
 
 fn has_half_arithmetic() -> bool {

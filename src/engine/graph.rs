@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::ffi::ShimError;
-use super::ffi::cuda::{self, Cuda, Graph, Stream};
 use super::{Engine, EngineError, Tokens};
+use crate::ffi::ShimError;
+use crate::ffi::cuda::{self, Cuda, Graph, Stream};
 
-/// Runs before a recording: they load kernels, choose algorithms and fill the allocator's cache, none of which can
-/// be recorded.
+/// Runs before a recording: they load kernels, choose algorithms and fill the allocator's cache, none of
+/// which can be recorded.
 pub(super) const WARM_UP_RUNS: usize = 3;
 
 /// How the work reaches the GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Launch {
+pub enum LaunchMode {
     /// As one CUDA graph per shape and number of taps.
     Graph,
     /// Kernel by kernel.
@@ -23,17 +23,17 @@ pub enum Launch {
 
 /// Runs `inner` on a stream of its own.
 pub struct OnGpu {
-    // Recorded graphs go before what they refer to.
-    recorded: HashMap<(Vec<i64>, usize), Recorded>,
+    // RecordedPass graphs go before what they refer to.
+    recorded: HashMap<(Vec<i64>, usize), RecordedPass>,
     stream: Stream,
     inner: Box<dyn Engine>,
-    launch: Launch,
+    launch: LaunchMode,
     cuda: Cuda,
     device: Device,
 }
 
 /// The recorded work for one shape: it reads `input` and leaves its results in `taps`.
-enum Recorded {
+enum RecordedPass {
     Graph {
         graph: Graph,
         input: Tensor,
@@ -52,18 +52,18 @@ impl OnGpu {
     ///
     /// # Errors
     /// CUDA's own.
-    pub fn new(inner: Box<dyn Engine>, index: usize, launch: Launch) -> Result<Self, EngineError> {
+    pub fn new(inner: Box<dyn Engine>, index: usize, launch: LaunchMode) -> Result<Self, EngineError> {
         let cuda = cuda::load().map_err(ShimError::from)?;
         let stream = cuda.stream(index)?;
         Ok(Self { recorded: HashMap::new(), stream, inner, launch, cuda, device: Device::Cuda(index) })
     }
 
-    fn record(&mut self, images: &Tensor, n_taps: usize) -> Result<Recorded, EngineError> {
+    fn record(&mut self, images: &Tensor, n_taps: usize) -> Result<RecordedPass, EngineError> {
         let input = Tensor::f_zeros(images.size(), (Kind::Uint8, self.device))?;
         let n_bytes = i64::try_from(images.numel()).unwrap_or_default();
         let host = self.cuda.pinned(n_bytes)?.f_view(images.size().as_slice())?;
-        if self.launch == Launch::Plain {
-            return Ok(Recorded::Plain { input, host });
+        if self.launch == LaunchMode::Plain {
+            return Ok(RecordedPass::Plain { input, host });
         }
         for _ in 0..WARM_UP_RUNS {
             self.inner.run(&input, n_taps)?;
@@ -71,10 +71,10 @@ impl OnGpu {
         self.stream.wait()?;
         let inner = &mut self.inner;
         match self.stream.record(|| inner.run(&input, n_taps)) {
-            Ok((graph, Tokens { taps })) => Ok(Recorded::Graph { graph, input, taps, host }),
+            Ok((graph, Tokens { taps })) => Ok(RecordedPass::Graph { graph, input, taps, host }),
             Err(EngineError { message }) => {
                 tracing::warn!("no CUDA graph for {:?}, it runs kernel by kernel: {message}", images.size());
-                Ok(Recorded::Plain { input, host })
+                Ok(RecordedPass::Plain { input, host })
             }
         }
     }
@@ -83,8 +83,8 @@ impl OnGpu {
 impl Engine for OnGpu {
     fn kind(&self) -> String {
         match self.launch {
-            Launch::Graph => format!("{} + graph", self.inner.kind()),
-            Launch::Plain => self.inner.kind(),
+            LaunchMode::Graph => format!("{} + graph", self.inner.kind()),
+            LaunchMode::Plain => self.inner.kind(),
         }
     }
 
@@ -106,7 +106,7 @@ impl Engine for OnGpu {
         let Some(recorded) = recorded.get_mut(&key) else {
             return Err(EngineError { message: "nothing was recorded".into() });
         };
-        let (Recorded::Graph { input, host, .. } | Recorded::Plain { input, host }) = recorded;
+        let (RecordedPass::Graph { input, host, .. } | RecordedPass::Plain { input, host }) = recorded;
         if images.device() == Device::Cpu {
             // The copy before this one may still be under way.
             stream.wait()?;
@@ -116,11 +116,11 @@ impl Engine for OnGpu {
             stream.copy(input, images)?;
         }
         let taps = match recorded {
-            Recorded::Graph { graph, taps, .. } => {
+            RecordedPass::Graph { graph, taps, .. } => {
                 graph.replay()?;
                 taps.iter().map(Tensor::shallow_clone).collect()
             }
-            Recorded::Plain { input, .. } => inner.run(input, n_taps)?.taps,
+            RecordedPass::Plain { input, .. } => inner.run(input, n_taps)?.taps,
         };
         Ok(Tokens { taps })
     }

@@ -1,5 +1,5 @@
-//! A head's network where it runs: compiled where the engine folder has it for the size, else operation by operation, and
-//! on a GPU recorded once and replayed as a CUDA graph.
+//! A head's network where it runs: compiled where the engine folder has it for the size, else operation by
+//! operation, and on a GPU recorded once and replayed as a CUDA graph.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,19 +10,19 @@ use tch::{Device, Kind, Tensor};
 
 use super::EngineError;
 use super::arithmetic::Arithmetic;
-use super::choose::Task;
-use super::compiled::{LoadError, Loaded};
-use super::ffi::package::{Package, Signature};
-use super::ffi::{
+use super::compiled::{LoadError, SizedPackage};
+use super::graph::{LaunchMode, WARM_UP_RUNS};
+use super::job::EngineJob;
+use super::proof::{self, BatchShape};
+use super::store::folder::Folder;
+use super::store::manifest::{self, Parity};
+use super::timing::Trial;
+use super::verdict::{Comparison, Slower};
+use crate::ffi::package::{Package, Signature};
+use crate::ffi::{
     ShimError,
     cuda::{self, Graph, Stream},
 };
-use super::folder::Folder;
-use super::graph::{Launch, WARM_UP_RUNS};
-use super::manifest::{self, Parity};
-use super::proof;
-use super::timing::Trial;
-use super::verdict::{Slower, Times};
 use crate::geometry::Size;
 use crate::heads::Head;
 
@@ -40,7 +40,7 @@ pub struct HeadEngine {
 
 /// A head's compiled network, by size and batch.
 #[derive(Debug, Default)]
-struct Packages(Vec<Loaded>);
+struct Packages(Vec<SizedPackage>);
 
 /// Recorded work, by what the model has seen at once and the batch.
 #[derive(Debug)]
@@ -59,13 +59,13 @@ struct Recorded {
 }
 
 impl HeadEngine {
-    /// Runs `head` operation by operation, on a GPU as `task` runs its model there.
+    /// Runs `head` operation by operation, on a GPU as `job` runs its model there.
     ///
     /// # Errors
     /// CUDA's own.
-    pub fn new(head: Head, task: &Task) -> Result<Self, EngineError> {
-        let graphs = match task.device {
-            Device::Cuda(index) if task.launch == Launch::Graph => {
+    pub fn new(head: Head, job: &EngineJob) -> Result<Self, EngineError> {
+        let graphs = match job.device {
+            Device::Cuda(index) if job.launch == LaunchMode::Graph => {
                 let stream = cuda::load().map_err(ShimError::from)?.stream(index)?;
                 Some(Graphs { recorded: HashMap::new(), stream })
             }
@@ -74,16 +74,16 @@ impl HeadEngine {
         Ok(Self { head, packages: Packages::default(), graphs })
     }
 
-    /// Takes the packages that `folder` has for the head, each proven against the head itself and timed beside it.
-    /// Returns whether there are any, and why they should not serve if one is slower than the head itself; after an error
-    /// there are none.
+    /// Takes the packages that `folder` has for the head, each proven against the head itself and timed
+    /// beside it. Returns whether there are any, and why they should not serve if one is slower than the head
+    /// itself; after an error there are none.
     ///
     /// # Errors
     /// A package that is not whole or does not agree.
-    pub fn take_packages(&mut self, folder: &Folder, task: &Task) -> Result<Taken, LoadError> {
-        let (packages, proven) = Packages::load(&self.head, folder, task, &mut Trial::at_start())?;
+    pub fn take_packages(&mut self, folder: &Folder, job: &EngineJob) -> Result<Taken, LoadError> {
+        let (packages, proven) = Packages::load(&self.head, folder, job, &mut Trial::at_start())?;
         self.packages = packages;
-        match proven.iter().find_map(|proven| proven.times.slower(proven.size, task.device)) {
+        match proven.iter().find_map(|proven| proven.times.slower(proven.size, job.device)) {
             _ if self.packages.0.is_empty() => Ok(Taken::Nothing),
             Some(slower) => Ok(Taken::Slower(slower)),
             None => Ok(Taken::Packages),
@@ -100,8 +100,8 @@ impl HeadEngine {
         &self.head
     }
 
-    /// Raw maps as of [`Head::run`]; `pass` is the size of what the model has seen at once. They may lie where the next
-    /// run puts its own. The tokens must be there already.
+    /// Raw maps as of [`Head::run`]; `pass` is the size of what the model has seen at once. They may lie
+    /// where the next run puts its own. The tokens must be there already.
     ///
     /// # Errors
     /// libtorch's own.
@@ -114,12 +114,12 @@ impl HeadEngine {
         let recorded = match recorded.entry((pass, batch(taps))) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let found = record(stream, taps, |taps| packages.run(head, taps, pass));
-                let found = found.inspect_err(|EngineError { message }| {
+                let recorded = record(stream, taps, |taps| packages.run(head, taps, pass));
+                let recorded = recorded.inspect_err(|EngineError { message }| {
                     let name = head.card().task.name();
                     tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
                 });
-                entry.insert(found.ok())
+                entry.insert(recorded.ok())
             }
         };
         let Some(Recorded { graph, taps: inputs, maps }) = recorded else {
@@ -146,7 +146,7 @@ pub enum Taken {
 
 /// A package of a head that is right.
 #[derive(Clone, Debug)]
-pub struct Proven {
+pub struct ProvenPackage {
     /// Its file.
     pub file: String,
     /// What the model sees at once.
@@ -154,7 +154,7 @@ pub struct Proven {
     /// How well it agrees with the head.
     pub parity: Parity,
     /// How long it takes beside the head.
-    pub times: Times,
+    pub times: Comparison,
 }
 
 /// Records `work` on taps of its own that are like `taps`.
@@ -179,10 +179,10 @@ fn record(
 pub fn proven(
     head: &Head,
     folder: &Folder,
-    task: &Task,
+    job: &EngineJob,
     trial: &mut Trial,
-) -> Result<Vec<Proven>, LoadError> {
-    Ok(Packages::load(head, folder, task, trial)?.1)
+) -> Result<Vec<ProvenPackage>, LoadError> {
+    Ok(Packages::load(head, folder, job, trial)?.1)
 }
 
 impl Packages {
@@ -190,23 +190,24 @@ impl Packages {
     fn load(
         head: &Head,
         folder: &Folder,
-        task: &Task,
+        job: &EngineJob,
         trial: &mut Trial,
-    ) -> Result<(Self, Vec<Proven>), LoadError> {
+    ) -> Result<(Self, Vec<ProvenPackage>), LoadError> {
         let (mut packages, mut proven) = (Self::default(), Vec::new());
         let constants = head.constants();
         for entry in folder.manifest.parts(head.card().task.name()) {
             let failed = |reason: String| LoadError::of(folder, entry, reason);
             let size = entry.size().map_err(failed)?;
-            if !task.sizes.contains(&size) || !fits(entry, &constants) {
+            if !job.sizes.contains(&size) || !fits(entry, &constants) {
                 continue;
             }
-            let package = open(head, &folder.file(entry)?, entry, size, task.device);
+            let package = open(head, &folder.file(entry)?, entry, size, job.device);
             let package = package.map_err(|err| failed(err.message))?;
-            packages.0.push(Loaded { size, batch: entry.batch, package });
-            let found = packages.prove(head, (size, entry.batch[0]), task.arithmetic, trial);
-            let (parity, times) = found.map_err(|err| failed(err.message))?;
-            proven.push(Proven { file: entry.file.clone(), size, parity, times });
+            packages.0.push(SizedPackage { size, batch: entry.batch, package });
+            let compared =
+                packages.prove(head, BatchShape { size, batch: entry.batch[0] }, job.arithmetic, trial);
+            let (parity, times) = compared.map_err(|err| failed(err.message))?;
+            proven.push(ProvenPackage { file: entry.file.clone(), size, parity, times });
         }
         Ok((packages, proven))
     }
@@ -215,18 +216,18 @@ impl Packages {
         let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch(taps))) else {
             return Ok(head.run(taps, pass.patches())?);
         };
-        let found = loaded.package.run(&Tensor::f_stack(taps, 1)?)?.into_iter().next();
-        found.ok_or_else(|| EngineError { message: "the package returned nothing".into() })
+        let maps = loaded.package.run(&Tensor::f_stack(taps, 1)?)?.into_iter().next();
+        maps.ok_or_else(|| EngineError { message: "the package returned nothing".into() })
     }
 
     /// Compares the compiled network with the head itself on one batch of tokens, its maps and its time.
     fn prove(
         &mut self,
         head: &Head,
-        (size, batch): (Size, i64),
+        BatchShape { size, batch }: BatchShape,
         arithmetic: Arithmetic,
         trial: &mut Trial,
-    ) -> Result<(Parity, Times), EngineError> {
+    ) -> Result<(Parity, Comparison), EngineError> {
         let like = head.constants().swap_remove(0).1;
         let shape = tokens(head, size, batch);
         // Spread like normalised tokens, the same every time.
@@ -234,9 +235,9 @@ impl Packages {
         let waves = waves.f_mul_scalar(0.737)?.f_sin()?.f_mul_scalar(1.4)?.f_reshape(shape)?;
         let taps = waves.f_to_kind(like.f_kind()?)?.f_to_device(like.device())?.f_unbind(1)?;
         let expected = head.run(&taps, size.patches())?;
-        let found = self.run(head, &taps, size)?;
+        let compiled = self.run(head, &taps, size)?;
         let (cosine, largest_difference) =
-            proof::compare(&proof::vector(&found)?, &proof::vector(&expected)?)?;
+            proof::compare(&proof::vector(&compiled)?, &proof::vector(&expected)?)?;
         let least = arithmetic.least_cosine();
         if cosine.is_nan() || cosine < least {
             let message = format!(
@@ -262,7 +263,7 @@ impl Packages {
 fn open(
     head: &Head,
     file: &Path,
-    entry: &manifest::Package,
+    entry: &manifest::PackageEntry,
     size: Size,
     device: Device,
 ) -> Result<Package, EngineError> {
@@ -289,7 +290,7 @@ fn batch(taps: &[Tensor]) -> i64 {
 }
 
 /// Whether a package was compiled for a head with these parameters, whatever their values.
-fn fits(entry: &manifest::Package, constants: &[(String, Tensor)]) -> bool {
+fn fits(entry: &manifest::PackageEntry, constants: &[(String, Tensor)]) -> bool {
     let is_wanted =
         |(name, tensor): &(String, Tensor)| entry.expected(name) == Some((tensor.kind(), tensor.size()));
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)

@@ -1,5 +1,5 @@
-//! The weights of int8 engines, made from the model's own when an engine is loaded: 8-bit integers with one scale per
-//! output channel. What multiplies them, and finds one scale per token as it runs, is `quantize` in
+//! The weights of int8 engines, made from the model's own when an engine is loaded: 8-bit integers with one
+//! scale per output channel. What multiplies them, and finds one scale per token as it runs, is `quantize` in
 //! `tools/build_engine.py`.
 
 use std::fmt;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, TchError, Tensor};
 
 use super::EngineError;
-use super::ffi::int8::{self, GROUP};
-use super::machine::Machine;
+use super::store::machine::Machine;
+use crate::ffi::int8::{self, GROUP};
 
-/// The layers of a block that compute in integers. The patch embedding stays float32: it is under 1 % of the work, and
-/// integers there would cost more accuracy than in all blocks.
+/// The layers of a block that compute in integers. The patch embedding stays float32: it is under 1 % of the
+/// work, and integers there would cost more accuracy than in all blocks.
 const LAYERS: [&str; 4] = ["qkv", "projection", "fc1", "fc2"];
 
 /// What multiplies the integers. An engine is compiled for one.
@@ -61,8 +61,8 @@ impl Kernel {
         }
     }
 
-    /// The largest weight. Without VNNI x86 adds two products of a byte and a weight in 16 bits: 2 * 255 * 64 fits, 127
-    /// does not.
+    /// The largest weight. Without VNNI x86 adds two products of a byte and a weight in 16 bits: 2 * 255 * 64
+    /// fits, 127 does not.
     fn limit(self, machine: &Machine) -> i64 {
         match (self, machine) {
             (Self::Avx2, _) => int8::LARGEST_WEIGHT,
@@ -115,8 +115,8 @@ impl fmt::Display for Kernel {
 }
 
 /// `constants` of a model in float32, those of the blocks' linear layers for `kernel` on the CPU `machine`:
-/// `NAME.weight`, int8 in the kernel's layout; `NAME.scale`, `[out]`; and for `avx2` `NAME.offset`, int32 `[out]`, what
-/// the products are too large by because its tokens are bytes with 128 added.
+/// `NAME.weight`, int8 in the kernel's layout; `NAME.scale`, `[out]`; and for `avx2` `NAME.offset`, int32
+/// `[out]`, what the products are too large by because its tokens are bytes with 128 added.
 ///
 /// # Errors
 /// libtorch's own.
@@ -175,10 +175,10 @@ mod tests {
             (Kernel::Avx2, cpu(&["avx2", "avx512_vnni"]), 64, vec!["scale", "offset", "weight"]),
         ] {
             let constants = vec![("blocks.0.fc1.weight".to_owned(), weight.shallow_clone())];
-            let found = quantized(constants, kernel, &machine).unwrap();
+            let parts = quantized(constants, kernel, &machine).unwrap();
             let expect = names.iter().map(|name| format!("blocks.0.fc1.{name}"));
-            assert!(found.iter().map(|(name, _)| name.clone()).eq(expect));
-            let (scale, stored) = (&found[0].1, &found[found.len() - 1].1);
+            assert!(parts.iter().map(|(name, _)| name.clone()).eq(expect));
+            let (scale, stored) = (&parts[0].1, &parts[parts.len() - 1].1);
             let integers = match kernel {
                 Kernel::IntMm => stored.transpose(0, 1),
                 Kernel::Avx2 => stored.permute([0, 2, 1, 3]).reshape([32, 16]),
@@ -193,7 +193,7 @@ mod tests {
             if kernel == Kernel::Avx2 {
                 let offset =
                     integers.to_kind(Kind::Int).matmul(&Tensor::full([16], 128, (Kind::Int, Device::Cpu)));
-                assert!(offset.equal(&found[1].1));
+                assert!(offset.equal(&parts[1].1));
             }
         }
     }
@@ -206,9 +206,9 @@ mod tests {
             let constants = names.iter().map(|&name| (name.to_owned(), zeros()));
             let kept = quantized(constants.collect(), kernel, &cpu(&[])).unwrap();
             assert!(kept.iter().map(|(name, _)| name.as_str()).eq(names));
-            let found = quantized(vec![("blocks.1.qkv.weight".into(), zeros())], kernel, &cpu(&[])).unwrap();
-            assert_eq!(found[found.len() - 1].1.abs().max().int64_value(&[]), 0);
-            assert!(found[0].1.isfinite().all().int64_value(&[]) == 1);
+            let parts = quantized(vec![("blocks.1.qkv.weight".into(), zeros())], kernel, &cpu(&[])).unwrap();
+            assert_eq!(parts[parts.len() - 1].1.abs().max().int64_value(&[]), 0);
+            assert!(parts[0].1.isfinite().all().int64_value(&[]) == 1);
         }
     }
 
@@ -217,8 +217,8 @@ mod tests {
         assert_eq!(Kernel::IntMm.check([17, 3]), Ok(()));
         if int8::is_supported() {
             assert_eq!(Kernel::Avx2.check([48, 12]), Ok(()));
-            let said = "it takes multiples of 16 outputs and 4 inputs, a layer has 40 and 12";
-            assert_eq!(Kernel::Avx2.check([40, 12]).unwrap_err(), said);
+            let answer = "it takes multiples of 16 outputs and 4 inputs, a layer has 40 and 12";
+            assert_eq!(Kernel::Avx2.check([40, 12]).unwrap_err(), answer);
         }
         assert_eq!(Kernel::ALL.map(|kernel| Kernel::from_word(kernel.word())), Kernel::ALL.map(Some));
         assert_eq!(Kernel::from_word("vnni"), None);

@@ -74,8 +74,8 @@ pub fn n_tokens(config: &PixioConfig, size: Size) -> i64 {
     rows * columns + i64::try_from(config.n_cls_tokens).unwrap_or_default()
 }
 
-/// Measures every kernel that can multiply `layers` on `n_tokens` tokens, in turn; the fastest is first. One that takes
-/// very much longer is given up after the first layer.
+/// Measures every kernel that can multiply `layers` on `n_tokens` tokens, in turn; the fastest is first. One
+/// that takes very much longer is given up after the first layer.
 ///
 /// # Errors
 /// libtorch's own.
@@ -85,24 +85,24 @@ pub fn measured(
     stopwatch: &mut dyn Stopwatch,
 ) -> Result<Vec<Measured>, EngineError> {
     let able = Kernel::ALL.into_iter().filter(|&kernel| check(kernel, layers).is_ok());
-    let mut found: Vec<_> =
+    let mut candidates: Vec<_> =
         able.map(|kernel| Measured { kernel, took: Duration::ZERO, is_complete: true }).collect();
     for &shape in layers {
-        let n_able = found.iter().filter(|one| one.is_complete).count();
-        let mut shortest = vec![Duration::MAX; found.len()];
+        let n_able = candidates.iter().filter(|one| one.is_complete).count();
+        let mut shortest = vec![Duration::MAX; candidates.len()];
         let mut spent = Duration::ZERO;
-        let weights = found.iter().map(|one| one.kernel.zeros(shape)).collect::<Result<Vec<_>, _>>()?;
+        let weights = candidates.iter().map(|one| one.kernel.zeros(shape)).collect::<Result<Vec<_>, _>>()?;
         // The first one makes the kernel's code.
         for round in 0..=MOST_ROUNDS {
             if FEW < round && (n_able == 1 || BUDGET < spent) {
                 break;
             }
-            for index in 0..found.len() {
-                let kernel = found[index].kernel;
+            for index in 0..candidates.len() {
+                let kernel = candidates[index].kernel;
                 let best = shortest.iter().copied().min().unwrap_or(Duration::MAX);
                 let is_slow = shortest[index] != Duration::MAX && best.saturating_mul(OUT) < shortest[index];
                 let is_out = is_slow && (FEW < round || LONG < shortest[index]);
-                if is_out || !found[index].is_complete {
+                if is_out || !candidates[index].is_complete {
                     continue;
                 }
                 let mut run = || kernel.multiply(n_tokens, shape[1], &weights[index]);
@@ -114,13 +114,13 @@ pub fn measured(
             }
         }
         let best = shortest.iter().copied().min().unwrap_or(Duration::MAX);
-        for (one, shortest) in found.iter_mut().zip(shortest).filter(|(one, _)| one.is_complete) {
+        for (one, shortest) in candidates.iter_mut().zip(shortest).filter(|(one, _)| one.is_complete) {
             one.took += shortest;
             one.is_complete = shortest <= best.saturating_mul(OUT);
         }
     }
-    found.sort_by_key(|one| (!one.is_complete, one.took));
-    Ok(found)
+    candidates.sort_by_key(|one| (!one.is_complete, one.took));
+    Ok(candidates)
 }
 
 #[cfg(test)]
@@ -144,12 +144,12 @@ mod tests {
     }
 
     fn check(avx2: u64, int_mm: u64, n_runs: [usize; 2], expect: &str) {
-        if super::super::ffi::int8::is_supported() {
+        if crate::ffi::int8::is_supported() {
             let mut told = Told { millis: [(Kernel::Avx2, avx2), (Kernel::IntMm, int_mm)], n_runs: [0; 2] };
             let layers = [[16, 16], [48, 16], [64, 16], [16, 64]];
-            let found: Vec<_> =
+            let candidates: Vec<_> =
                 measured(&layers, 20, &mut told).unwrap().iter().map(Measured::to_string).collect();
-            assert_eq!((found.join(", ").as_str(), told.n_runs), (expect, n_runs));
+            assert_eq!((candidates.join(", ").as_str(), told.n_runs), (expect, n_runs));
         }
     }
 
@@ -165,9 +165,9 @@ mod tests {
     #[test]
     fn a_kernel_that_cannot_multiply_a_layer_is_not_chosen() {
         let mut told = Told { millis: [(Kernel::Avx2, 1), (Kernel::IntMm, 100)], n_runs: [0; 2] };
-        let found = measured(&[[24, 24]], 20, &mut told).unwrap();
-        assert_eq!(found.iter().map(|one| one.kernel).collect::<Vec<_>>(), [Kernel::IntMm]);
-        let said = super::check(Kernel::Avx2, &[[24, 24]]).unwrap_err().to_string();
-        assert!(said.starts_with("--int8-kernel avx2: "), "{said}");
+        let candidates = measured(&[[24, 24]], 20, &mut told).unwrap();
+        assert_eq!(candidates.iter().map(|one| one.kernel).collect::<Vec<_>>(), [Kernel::IntMm]);
+        let answer = super::check(Kernel::Avx2, &[[24, 24]]).unwrap_err().to_string();
+        assert!(answer.starts_with("--int8-kernel avx2: "), "{answer}");
     }
 }

@@ -7,8 +7,8 @@
 //!  head       a head's network likewise
 //!  swap       any of them, until a better one comes
 //! ```
-//! [`choose`] finds the one that serves: [`proof`] that it is right, [`timing`] that it is no slower than the eager model.
-//! [`builder`] makes engine folders.
+//! [`choose`] finds the one that serves: [`proof`] that it is right, [`timing`] that it is no slower than the
+//! eager model. [`builder`] makes engine folders.
 
 pub mod arithmetic;
 pub mod builder;
@@ -16,22 +16,21 @@ pub mod choose;
 pub mod compiled;
 pub mod device;
 pub mod eager;
-pub mod ffi;
-pub mod folder;
 pub mod graph;
 pub mod head;
 pub mod int8;
+pub mod job;
 pub mod kernel;
-pub mod machine;
-pub mod manifest;
 pub mod proof;
 mod prove_all;
+pub mod store;
 pub mod swap;
 pub mod timing;
 pub mod verdict;
 
 use tch::{TchError, Tensor};
 
+use crate::ffi;
 use crate::heads::HeadError;
 use crate::pixio::ModelError;
 
@@ -62,8 +61,8 @@ pub trait Engine: Send {
     fn taps(&self) -> &[usize];
 
     /// Runs a batch as far as the first `n_taps` taps need it: `images` is uint8 `[B, H, W, 3]`, RGB,
-    /// contiguous, on any device. The tokens may lie where the next run puts its own: they are to be read before it.
-    /// On a GPU they may not be there yet; what this thread does with them waits by itself.
+    /// contiguous, on any device. The tokens may lie where the next run puts its own: they are to be read
+    /// before it. On a GPU they may not be there yet; what this thread does with them waits by itself.
     ///
     /// # Errors
     /// libtorch's own, with its first line; they are fatal for the engine.
@@ -88,9 +87,7 @@ pub struct EngineError {
 
 impl From<tch::TchError> for EngineError {
     fn from(err: tch::TchError) -> Self {
-        // What follows the first line is a C++ backtrace.
-        let message = err.to_string().lines().next().unwrap_or_default().to_owned();
-        Self { message }
+        Self { message: ffi::first_line(&err) }
     }
 }
 

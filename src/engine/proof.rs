@@ -1,9 +1,9 @@
-//! The proof that an engine has to give before it serves: one fixed batch through it and through the eager model in
-//! float32.
+//! The proof that an engine has to give before it serves: one fixed batch through it and through the eager
+//! model in float32.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::manifest::Parity;
+use super::store::manifest::Parity;
 use super::timing::{Rounds, Runner, Trial};
 use super::{Engine, EngineError, Tokens};
 use crate::geometry::Size;
@@ -14,9 +14,9 @@ use crate::pixio::Pixio;
 pub enum ProofError {
     /// They differ by more than its arithmetic explains.
     #[error(
-        "its tokens for {batch} pictures of {}x{} have a cosine of {cosine:.6} with the eager model's in float32, \
-         at least {least} is asked for (largest difference {largest_difference:.1e} of the largest value)",
-        size.width, size.height
+        "its tokens for {batch} pictures of {size} have a cosine of {cosine:.6} with the eager model's in \
+         float32, at least {least} is asked for (largest difference {largest_difference:.1e} of the largest \
+         value)"
     )]
     Differs {
         /// Size of the model input.
@@ -35,11 +35,21 @@ pub enum ProofError {
     Failed(#[from] EngineError),
 }
 
+/// What goes through the model at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Size of the model input.
+    pub size: Size,
+    /// Number of images.
+    pub batch: i64,
+}
+
 /// The fixed batch: uint8 `[batch, H, W, 3]` on the CPU, every picture with its own waves and grain.
 ///
 /// # Errors
 /// libtorch's own.
-pub fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
+pub fn pictures(shape: BatchShape) -> Result<Tensor, EngineError> {
+    let BatchShape { size, batch } = shape;
     let (width, height) = (i64::from(size.width), i64::from(size.height));
     let mut noise = 1u32;
     let mut bytes =
@@ -67,42 +77,43 @@ pub struct Proven {
     pub rounds: Rounds,
 }
 
-/// Compares `engine` on the fixed batch with `reference`, which computes in float32; the smaller cosine of all taps
-/// must reach `least`. `trial` takes the time.
+/// Compares `engine` on the fixed batch with `reference`, which computes in float32; the smaller cosine of
+/// all taps must reach `least`. `trial` takes the time.
 ///
 /// # Errors
 /// It does not, or one of both failed.
 pub fn prove(
     engine: &mut dyn Engine,
     reference: &Pixio,
-    (size, batch): (Size, i64),
+    shape: BatchShape,
     least: f64,
     trial: &mut Trial,
 ) -> Result<Proven, ProofError> {
-    let pictures = pictures(size, batch)?;
+    let BatchShape { size, batch } = shape;
+    let images = pictures(shape)?;
     let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
     // On the CPU before the engine runs: on a GPU that is another stream, which waits for nobody.
-    let (mut expected, mut found) = (Vec::new(), Tokens::default());
+    let (mut expected, mut actual) = (Vec::new(), Tokens::default());
     let eager_took = trial.time(Runner::Eager, &mut || {
-        let tokens = reference.encode(&pictures, engine.taps()).map_err(failed)?;
+        let tokens = reference.encode(&images, engine.taps()).map_err(failed)?;
         let tokens = tokens.iter().map(|tokens| Ok(vector(&reference.normalize(tokens).map_err(failed)?)?));
         expected = tokens.collect::<Result<Vec<_>, EngineError>>()?;
         Ok(())
     })?;
     let engine_took = trial.time(Runner::Engine, &mut || {
-        found = engine.run(&pictures, usize::MAX)?;
+        actual = engine.run(&images, usize::MAX)?;
         engine.wait()
     })?;
     let mut parity = Parity { batch, cosine: 1.0, largest_difference: 0.0 };
-    for (found, expected) in found.taps.iter().zip(&expected) {
-        let compared = vector(found).and_then(|found| compare(&found, expected));
+    for (actual, expected) in actual.taps.iter().zip(&expected) {
+        let compared = vector(actual).and_then(|actual| compare(&actual, expected));
         let (cosine, difference) = compared.map_err(EngineError::from)?;
         // Not a number is no agreement.
         parity.cosine = if cosine.is_nan() { f64::NAN } else { parity.cosine.min(cosine) };
         parity.largest_difference = parity.largest_difference.max(difference);
     }
     let Parity { cosine, largest_difference, .. } = parity;
-    let is_complete = found.taps.len() == expected.len();
+    let is_complete = actual.taps.len() == expected.len();
     if !is_complete || cosine.is_nan() || cosine < least {
         return Err(ProofError::Differs { size, batch, cosine, least, largest_difference });
     }
@@ -114,16 +125,16 @@ pub(super) fn vector(tensor: &Tensor) -> Result<Tensor, TchError> {
     tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1)
 }
 
-/// Cosine of two vectors, and their largest difference over the largest value of `expected`; not a number when their
-/// lengths differ.
-pub(super) fn compare(found: &Tensor, expected: &Tensor) -> Result<(f64, f64), TchError> {
-    if found.size() != expected.size() {
+/// Cosine of two vectors, and their largest difference over the largest value of `expected`; not a number
+/// when their lengths differ.
+pub(super) fn compare(actual: &Tensor, expected: &Tensor) -> Result<(f64, f64), TchError> {
+    if actual.size() != expected.size() {
         return Ok((f64::NAN, f64::NAN));
     }
     let value = |tensor: Tensor| tensor.f_double_value(&[]);
-    let norms = value(found.f_norm()?)? * value(expected.f_norm()?)?;
-    let cosine = value(found.f_dot(expected)?)? / norms;
-    let difference = value(found.f_sub(expected)?.f_abs()?.f_max()?)? / value(expected.f_abs()?.f_max()?)?;
+    let norms = value(actual.f_norm()?)? * value(expected.f_norm()?)?;
+    let cosine = value(actual.f_dot(expected)?)? / norms;
+    let difference = value(actual.f_sub(expected)?.f_abs()?.f_max()?)? / value(expected.f_abs()?.f_max()?)?;
     Ok((cosine, difference))
 }
 
@@ -161,10 +172,11 @@ mod tests {
         let eager = Eager::new(pixio.shallow_clone(), &[2, 4]).unwrap();
         let stopwatch = Box::new(Scripted { eager: &[30], engine: &[20] });
         let mut trial = Trial::new(stopwatch, Duration::from_secs(1), 5);
-        let outcome = prove(&mut Spoilt(eager, spoil), &pixio, (SIZE, 2), 0.999, &mut trial);
+        let outcome =
+            prove(&mut Spoilt(eager, spoil), &pixio, BatchShape { size: SIZE, batch: 2 }, 0.999, &mut trial);
         assert_eq!(trial.left(), Duration::from_millis(950));
-        let said = outcome.map_or_else(|err| err.to_string(), |parity| format!("{parity:?}"));
-        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+        let answer = outcome.map_or_else(|err| err.to_string(), |parity| format!("{parity:?}"));
+        assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
     }
 
     #[test]
@@ -180,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_pictures_differ_and_use_most_of_the_range() {
-        let pictures = pictures(SIZE, 2).unwrap();
+        let pictures = pictures(BatchShape { size: SIZE, batch: 2 }).unwrap();
         assert_eq!(pictures.size(), [2, 32, 64, 3]);
         assert!(!pictures.get(0).equal(&pictures.get(1)));
         let (least, most) = (pictures.min().int64_value(&[]), pictures.max().int64_value(&[]));

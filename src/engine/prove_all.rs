@@ -1,15 +1,16 @@
-//! What a build proves: that every package is right, and how long it takes beside the eager model. Within a time budget:
-//! the smallest batch of every package is tried in any case, larger ones as long as there is time.
+//! What a build proves: that every package is right, and how long it takes beside the eager model. Within a
+//! time budget: the smallest batch of every package is tried in any case, larger ones as long as there is
+//! time.
 
 use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::builder::{BuildError, Plan, Stop};
-use super::choose::Refusal;
-use super::folder::{Draft, Folder};
 use super::head;
-use super::manifest::{BACKBONE, Manifest, Package};
-use super::proof::{pictures, prove};
+use super::job::Refusal;
+use super::proof::{BatchShape, pictures, prove};
+use super::store::folder::{Draft, Folder};
+use super::store::manifest::{BACKBONE, Manifest, PackageEntry};
 use super::timing::{Rounds, Trial, WallClock};
 use super::verdict::Slower;
 use crate::pixio::Pixio;
@@ -20,8 +21,8 @@ const MOST_ROUNDS: usize = 10;
 /// Of a comparison that goes on, people hear this often.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Loads the engine from the draft and adds to every package how well and how fast it does. Also returns why the engine
-/// should not serve, if it is slower than the eager model.
+/// Loads the engine from the draft and adds to every package how well and how fast it does. Also returns why
+/// the engine should not serve, if it is slower than the eager model.
 pub(super) fn prove_all(
     plan: &Plan,
     draft: &Draft,
@@ -33,8 +34,8 @@ pub(super) fn prove_all(
     let mut trial = Trial::new(Box::new(WallClock), plan.budget, MOST_ROUNDS);
     for head in &plan.heads {
         progress(&format!("{}: proving it against the eager head", head.card().task.name()));
-        let proven = head::proven(head, &folder, &plan.task, &mut trial).map_err(Refusal::from)?;
-        for head::Proven { file, parity, times, .. } in proven {
+        let proven = head::proven(head, &folder, &plan.job, &mut trial).map_err(Refusal::from)?;
+        for head::ProvenPackage { file, parity, times, .. } in proven {
             progress(&format!("{file}: {times}"));
             if let Some(package) = manifest.packages.iter_mut().find(|package| package.file == file) {
                 package.parity.push(parity);
@@ -44,14 +45,14 @@ pub(super) fn prove_all(
     }
     let mut court = Court {
         plan,
-        reference: plan.task.reference().map_err(Refusal::from)?,
-        eager: plan.task.eager()?,
-        engine: plan.task.assemble(&folder)?,
+        reference: plan.job.reference().map_err(Refusal::from)?,
+        eager: plan.job.eager()?,
+        engine: plan.job.assemble(&folder)?,
         trial,
         stop,
         progress,
     };
-    let batches_of = |package: &Package| {
+    let batches_of = |package: &PackageEntry| {
         let [least, most] = package.batch;
         plan.batches.iter().copied().filter(move |batch| (least..=most).contains(batch)).collect::<Vec<_>>()
     };
@@ -103,7 +104,7 @@ impl Court<'_> {
     /// Proves and times `package` for `batch` images, for no longer than `share`, and notes both.
     fn judge(
         &mut self,
-        package: &mut Package,
+        package: &mut PackageEntry,
         batch: i64,
         share: Duration,
     ) -> Result<Option<Slower>, BuildError> {
@@ -113,16 +114,17 @@ impl Court<'_> {
         let size = package.size().map_err(|reason| BuildError::Compile { reason })?;
         let name = format!("{}, batch of {batch}", package.file);
         progress(&format!("{name}: proving it against the eager model in float32"));
-        let least = plan.task.arithmetic.least_cosine();
-        let proven = prove(&mut **engine, reference, (size, batch), least, trial);
+        let least = plan.job.arithmetic.least_cosine();
+        let shape = BatchShape { size, batch };
+        let proven = prove(&mut **engine, reference, shape, least, trial);
         let folder = || plan.out.display().to_string();
         let proven = proven.map_err(|reason| Refusal::Proof { folder: folder(), reason })?;
         package.parity.push(proven.parity);
         go_on()?;
-        let rounds = if plan.task.is_reference() && proven.rounds.are_hopeless() {
+        let rounds = if plan.job.is_reference() && proven.rounds.are_hopeless() {
             proven.rounds
         } else {
-            let images = pictures(size, batch).and_then(|images| Ok(images.f_to_device(plan.task.device)?));
+            let images = pictures(shape).and_then(|images| Ok(images.f_to_device(plan.job.device)?));
             let (images, mut told) = (images.map_err(Refusal::from)?, Instant::now());
             let heard = &mut |rounds: &Rounds| {
                 if PERIOD <= told.elapsed() {
@@ -138,6 +140,6 @@ impl Court<'_> {
         let times = rounds.times(batch);
         package.times.push(times);
         progress(&format!("{name}: {times}"));
-        Ok(times.slower(size, plan.task.device))
+        Ok(times.slower(size, plan.job.device))
     }
 }

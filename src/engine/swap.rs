@@ -13,8 +13,8 @@ pub struct Swap {
 }
 
 impl Swap {
-    /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next frame. `on_swap`
-    /// hears of its kind.
+    /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next
+    /// frame. `on_swap` hears of its kind.
     pub fn new(
         first: Box<dyn Engine>,
         better: Receiver<Box<dyn Engine>>,

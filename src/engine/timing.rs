@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tch::Tensor;
 
 use super::int8::Kernel;
-use super::verdict::{FEW, HOPELESS, Times};
+use super::verdict::{Comparison, FEW, HOPELESS};
 use super::{Engine, EngineError};
 
 /// No other process keeps a run waiting for so long.
@@ -50,8 +50,8 @@ impl Stopwatch for WallClock {
     }
 }
 
-/// The processor's time, of all threads of this process together: what other processes do does not count. It tells which
-/// of two kernels has less to do, where both use all threads.
+/// The processor's time, of all threads of this process together: what other processes do does not count. It
+/// tells which of two kernels has less to do, where both use all threads.
 #[derive(Debug)]
 pub struct ProcessorTime;
 
@@ -85,7 +85,8 @@ impl Trial {
         Self::new(Box::new(WallClock), Duration::from_secs(2), 5)
     }
 
-    /// Measures until `budget` is spent, and no more than `most_rounds` rounds of an engine that is not slower.
+    /// Measures until `budget` is spent, and no more than `most_rounds` rounds of an engine that is not
+    /// slower.
     pub fn new(stopwatch: Box<dyn Stopwatch>, budget: Duration, most_rounds: usize) -> Self {
         Self { stopwatch, left: budget, most_rounds }
     }
@@ -105,8 +106,9 @@ impl Trial {
         Ok(took)
     }
 
-    /// Runs `eager` and `engine` in turn until `share` or the budget is spent, but not before the rounds tell which is
-    /// faster, and no longer than that when the engine is hopeless. `heard` hears of every round and ends the comparison when it returns false.
+    /// Runs `eager` and `engine` in turn until `share` or the budget is spent, but not before the rounds tell
+    /// which is faster, and no longer than that when the engine is hopeless. `heard` hears of every round and
+    /// ends the comparison when it returns false.
     ///
     /// # Errors
     /// Those of the two.
@@ -170,8 +172,8 @@ impl Rounds {
         self.0.len()
     }
 
-    /// Whether the engine is so slow that another round would tell nothing new. Short runs are no proof of that: on a
-    /// machine with too much to do they take many times as long.
+    /// Whether the engine is so slow that another round would tell nothing new. Short runs are no proof of
+    /// that: on a machine with too much to do they take many times as long.
     pub fn are_hopeless(&self) -> bool {
         let lasts = self.0.last().is_some_and(|&[_, engine]| HICCUP < engine);
         lasts && HOPELESS < self.ratio()
@@ -182,8 +184,8 @@ impl Rounds {
         FEW <= self.n() || self.ratio() <= 1.0 || HOPELESS < self.ratio()
     }
 
-    /// The engine's time over the eager model's: that of the shortest runs or the median over the rounds, whichever
-    /// speaks for the engine.
+    /// The engine's time over the eager model's: that of the shortest runs or the median over the rounds,
+    /// whichever speaks for the engine.
     fn ratio(&self) -> f64 {
         let shortest = |which: usize| self.0.iter().map(|round| round[which]).min().unwrap_or_default();
         let over = |engine: Duration, eager: Duration| {
@@ -194,9 +196,15 @@ impl Rounds {
     }
 
     /// The figures, for `batch` images.
-    pub fn times(&self, batch: i64) -> Times {
+    pub fn times(&self, batch: i64) -> Comparison {
         let millis = |which: usize| median(self.0.iter().map(|round| round[which].as_secs_f64() * 1e3));
-        Times { batch, eager_ms: millis(0), engine_ms: millis(1), ratio: self.ratio(), n_rounds: self.n() }
+        Comparison {
+            batch,
+            eager_ms: millis(0),
+            engine_ms: millis(1),
+            ratio: self.ratio(),
+            n_rounds: self.n(),
+        }
     }
 }
 
@@ -237,7 +245,8 @@ pub(super) mod tests {
 
     const SIZE: Size = Size { width: 256, height: 256 };
 
-    /// Compares engines that take so many milliseconds, one run after the other, within `budget` milliseconds.
+    /// Compares engines that take so many milliseconds, one run after the other, within `budget`
+    /// milliseconds.
     fn check(eager: &'static [u64], engine: &'static [u64], budget: u64, n_rounds: usize, expect: &str) {
         let stopwatch = Box::new(Scripted { eager, engine });
         let mut trial = Trial::new(stopwatch, Duration::from_millis(budget), 5);
@@ -260,10 +269,10 @@ pub(super) mod tests {
             },
         );
         let times = rounds.unwrap().times(1);
-        let said =
+        let answer =
             times.slower(SIZE, Device::Cpu).map_or_else(|| "serves".into(), |slower| slower.to_string());
-        assert!(said.contains(expect), "{expect:?} is not in: {said}");
-        assert_eq!(runs, [n_rounds; 2], "{said}");
+        assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
+        assert_eq!(runs, [n_rounds; 2], "{answer}");
         assert_eq!(heard, (1..=n_rounds).collect::<Vec<_>>());
     }
 
@@ -272,9 +281,9 @@ pub(super) mod tests {
         check(&[450], &[290], 60_000, 5, "serves");
         check(&[100], &[100], 60_000, 5, "serves");
         check(&[100], &[114], 60_000, 100, "serves");
-        let said = "slower than eager execution on this machine: compiled 130 ms, eager 100 ms for one \
+        let answer = "slower than eager execution on this machine: compiled 130 ms, eager 100 ms for one \
                     image of 256x256 (1.3 times as long, median of 5 runs of each, in turn)";
-        check(&[100], &[130], 1000, 5, said);
+        check(&[100], &[130], 1000, 5, answer);
     }
 
     #[test]
@@ -294,9 +303,9 @@ pub(super) mod tests {
         check(&[450], &[290], 2000, 3, "serves");
         check(&[2500], &[1000], 2000, 1, "serves");
         // As torch's int8 product on a CPU without VNNI: nobody waits for it twice.
-        let said =
+        let answer =
             "compiled 20.4 s, eager 450 ms for one image of 256x256 (45.3 times as long, one run of each)";
-        check(&[450], &[20_400], 2000, 1, said);
+        check(&[450], &[20_400], 2000, 1, answer);
         check(&[100], &[5000], 60_000, 1, "(50.0 times as long, one run of each)");
         check(&[10], &[50], 600, 10, "(5.0 times as long, median of 10 runs");
         check(&[2500], &[3000], 2000, 3, "(1.2 times as long, median of 3 runs");

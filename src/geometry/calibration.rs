@@ -195,8 +195,8 @@ mod tests {
         let check = |changes: &[(usize, f64)], expect: Option<&str>| {
             let mut k = K;
             changes.iter().for_each(|&(index, value)| k[index] = value);
-            let found = check_matrix("K", &k, 3, SIZE).err().map(|err| err.to_string());
-            assert_eq!(found.as_deref(), expect, "{changes:?}");
+            let reason = check_matrix("K", &k, 3, SIZE).err().map(|err| err.to_string());
+            assert_eq!(reason.as_deref(), expect, "{changes:?}");
         };
         check(&[], None);
         check(&[(1, 2.5)], None);
@@ -238,16 +238,16 @@ mod tests {
             p: [2.0; 12],
         };
         let check = |change: fn(&mut Intrinsics), expect: &[&str]| {
-            let mut found = good.clone();
-            change(&mut found);
-            assert_eq!(blank(&mut found), expect);
+            let mut numbers = good.clone();
+            change(&mut numbers);
+            assert_eq!(blank(&mut numbers), expect);
             let is = |name, blanked: bool, same: bool| {
                 assert!(if expect.contains(&name) { blanked } else { same })
             };
-            is("K", found.k == [0.0; 9], found.k == good.k);
-            is("R", found.r == [0.0; 9], found.r == good.r);
-            is("P", found.p == [0.0; 12], found.p == good.p);
-            is("D", found.d.is_empty() && found.distortion_model.is_empty(), found.d == good.d);
+            is("K", numbers.k == [0.0; 9], numbers.k == good.k);
+            is("R", numbers.r == [0.0; 9], numbers.r == good.r);
+            is("P", numbers.p == [0.0; 12], numbers.p == good.p);
+            is("D", numbers.d.is_empty() && numbers.distortion_model.is_empty(), numbers.d == good.d);
         };
         check(|_| (), &[]);
         check(|of| of.p[3] = f64::NAN, &["P"]);

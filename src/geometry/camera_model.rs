@@ -162,14 +162,14 @@ mod tests {
             |change: fn(&mut Intrinsics), raw: Result<&[&str], &str>, rectified: Result<&[&str], &str>| {
                 for (projection, expect) in [(Raw, raw), (Rectified, rectified)] {
                     match (model(change, projection), expect) {
-                        (Ok(found), Ok(expect)) => {
-                            assert_eq!(found.blanked(), expect);
-                            let Intrinsics { k, r, p, d, .. } = found.into_intrinsics();
+                        (Ok(model), Ok(expect)) => {
+                            assert_eq!(model.blanked(), expect);
+                            let Intrinsics { k, r, p, d, .. } = model.into_intrinsics();
                             let mut all = k.iter().chain(&r).chain(&p).chain(&d);
                             assert!(all.all(|value| value.is_finite()));
                         }
-                        (Err(found), Err(expect)) => assert_eq!(found.to_string(), expect),
-                        (found, expect) => panic!("{projection:?}: {found:?} is not {expect:?}"),
+                        (Err(error), Err(expect)) => assert_eq!(error.to_string(), expect),
+                        (outcome, expect) => panic!("{projection:?}: {outcome:?} is not {expect:?}"),
                     }
                 }
             };
@@ -197,10 +197,10 @@ mod tests {
     fn the_focal_length_is_that_of_the_matrix_which_the_images_obey() {
         let stretch = Geometry::stretch(SIZE, Size { width: 256, height: 256 });
         let check = |projection, expect: f64| {
-            let found = model(|_| (), projection).unwrap();
-            let under = found.under(&stretch.model_from_camera, stretch.model);
+            let model = model(|_| (), projection).unwrap();
+            let under = model.under(&stretch.model_from_camera, stretch.model);
             let scale = f64::sqrt(256.0 / 640.0 * 256.0 / 480.0);
-            assert!((found.focal_length() - expect).abs() < 1e-9, "{found:?}");
+            assert!((model.focal_length() - expect).abs() < 1e-9, "{model:?}");
             assert!((under.focal_length() - expect * scale).abs() < 1e-9, "{under:?}");
         };
         check(Projection::Raw, 500.0);

@@ -14,8 +14,8 @@ use nalgebra::Matrix3;
 pub enum LensError {
     /// The distortion model is not known.
     #[error(
-        "the distortion model {model:?} is not known: plumb_bob, rational_polynomial and equidistant are, or rectify \
-         the images and subscribe to image_rect"
+        "the distortion model {model:?} is not known: plumb_bob, rational_polynomial and equidistant are, or \
+         rectify the images and subscribe to image_rect"
     )]
     Model {
         /// As the CameraInfo names it.
@@ -33,8 +33,8 @@ pub enum LensError {
     },
     /// The model has fewer coefficients.
     #[error(
-        "the distortion model {model} has {found} coefficients here, at most {most} are known: rectify the images and \
-         subscribe to image_rect"
+        "the distortion model {model} has {found} coefficients here, at most {most} are known: rectify the \
+         images and subscribe to image_rect"
     )]
     Coefficients {
         /// As the CameraInfo names it.
@@ -89,7 +89,7 @@ pub struct Lens {
 /// A direction, as the radial polynomial takes it, and where the lens shows it on a sensor that is not
 /// tilted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct Sighting {
     direction: [f64; 2],
     at: [f64; 2],
 }
@@ -170,10 +170,10 @@ impl Lens {
     /// It is the one that a straight line in the image from there leads to without a fold: beyond a fold the
     /// polynomials of a lens describe nothing that exists, though they may come by the same place again.
     /// `None` where there is none.
-    pub(super) fn seen(&self, near: Seen, pixel: [f64; 2]) -> Option<Seen> {
+    pub(super) fn seen(&self, near: Sighting, pixel: [f64; 2]) -> Option<Sighting> {
         let target = self.untilted(pixel)?;
         if *self == Self::default() {
-            return Some(Seen { direction: target, at: target });
+            return Some(Sighting { direction: target, at: target });
         }
         let (mut last, mut done, mut step) = (near, 0.0, 1.0);
         while done < 1.0 {
@@ -181,7 +181,7 @@ impl Lens {
             let at = [0, 1].map(|i| near.at[i] + share * (target[i] - near.at[i]));
             match self.newton(last.direction, at).filter(|found| self.is_regular(last.direction, *found)) {
                 Some(direction) => {
-                    (last, done, step) = (Seen { direction, at }, share, 2.0 * step);
+                    (last, done, step) = (Sighting { direction, at }, share, 2.0 * step);
                 }
                 None if step <= SHORTEST => return None,
                 None => step /= 2.0,
@@ -191,7 +191,7 @@ impl Lens {
     }
 
     /// x/z and y/z of a direction; `None` for one that is not in front of the camera.
-    pub(super) fn ray(&self, Seen { direction: [x, y], .. }: Seen) -> Option<[f64; 2]> {
+    pub(super) fn ray(&self, Sighting { direction: [x, y], .. }: Sighting) -> Option<[f64; 2]> {
         match self.radius {
             Radius::Tangent => Some([x, y]),
             Radius::Angle => {
@@ -274,7 +274,7 @@ mod tests {
     /// `d` shows `ray` at `seen` for a focal length of 1.
     fn check(model: &str, d: &[f64], ray: [f64; 2], seen: [f64; 2]) {
         let lens = Lens::new(model, d).unwrap();
-        let found = lens.ray(lens.seen(Seen::default(), seen).unwrap()).unwrap();
+        let found = lens.ray(lens.seen(Sighting::default(), seen).unwrap()).unwrap();
         assert!((found[0] - ray[0]).hypot(found[1] - ray[1]) < 1e-8, "{model} {d:?}: {found:?}");
     }
 
@@ -306,9 +306,9 @@ mod tests {
                 assert!(lens.is_ok(), "{model} of {n}: {lens:?}");
             }
             for n in [most + 1, 30] {
-                let said = Lens::new(model, &vec![0.1; n]).unwrap_err().to_string();
+                let text = Lens::new(model, &vec![0.1; n]).unwrap_err().to_string();
                 let expect = format!("{model} has {n} coefficients here, at most {most} are known");
-                assert!(said.contains(&expect), "{said}");
+                assert!(text.contains(&expect), "{text}");
             }
         }
         for n in 0..14 {
@@ -333,8 +333,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         let check = |model: &str, d: &[f64], expect: &str| {
-            let said = Lens::new(model, d).unwrap_err().to_string();
-            assert!(said.contains(expect), "{said}");
+            let text = Lens::new(model, d).unwrap_err().to_string();
+            assert!(text.contains(expect), "{text}");
         };
         check("omni", &[0.1], "the distortion model \"omni\" is not known");
         check(
@@ -354,7 +354,7 @@ mod tests {
         for degrees in [10.0f64, 60.0, 89.0, 89.9, 90.1, 100.0, 110.0] {
             let angle = degrees.to_radians();
             let radius = angle * (1.0 + 0.02 * angle.powi(2) - 0.004 * angle.powi(4));
-            let seen = lens.seen(Seen::default(), [-radius, 0.0]);
+            let seen = lens.seen(Sighting::default(), [-radius, 0.0]);
             let ray = seen.and_then(|seen| lens.ray(seen));
             assert_eq!(ray.is_some(), degrees < 90.0, "{degrees}: {ray:?}");
             let is_near = |[x, y]: [f64; 2]| (x / -angle.tan() - 1.0).abs() < 1e-5 && y == 0.0;

@@ -21,7 +21,7 @@ pub use calibration::CalibrationError;
 pub use camera_model::{Calibration, CameraModel, Projection};
 pub use intrinsics::{Intrinsics, Readout};
 pub use lens::{Lens, LensError};
-pub use placement::{Placement, Rect};
+pub use placement::{PADDING, Placement, Rect};
 pub use rays::{Optics, strided};
 pub use windows::{STRIDE, WINDOW, corners, padded};
 

@@ -4,6 +4,10 @@ use std::fmt;
 
 use super::{Geometry, Size, scale_then_shift};
 
+/// The colour around a letterboxed image, red, green and blue: nearest to zero once the model has normalised
+/// it.
+pub const PADDING: [u8; 3] = [124, 116, 104];
+
 /// A rectangle of whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
@@ -103,9 +107,9 @@ mod tests {
     /// Sizes are (width, height), rectangles (left, top, width, height).
     fn check(place: Place, camera: (u32, u32), source: (u32, u32, u32, u32), target: (u32, u32, u32, u32)) {
         let model = Size { width: 256, height: 256 };
-        let found = place(Size { width: camera.0, height: camera.1 }, model);
+        let placement = place(Size { width: camera.0, height: camera.1 }, model);
         let tuple = |rect: Rect| (rect.left, rect.top, rect.size.width, rect.size.height);
-        assert_eq!((tuple(found.source), tuple(found.target)), (source, target), "{camera:?}");
+        assert_eq!((tuple(placement.source), tuple(placement.target)), (source, target), "{camera:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The direction of every pixel: a camera model inverted.
 
-use super::lens::Seen;
+use super::lens::Sighting;
 use super::{Lens, Size};
 
 /// Focal lengths, principal point and skew, in pixels.
@@ -38,7 +38,7 @@ impl Optics {
     /// x/z and y/z of what `pixel` shows, which need not be a whole one, without distortion; `None` where the
     /// lens shows nothing that is in front of the camera.
     pub fn ray(&self, pixel: [f64; 2]) -> Option<[f64; 2]> {
-        let seen = self.lens.seen(Seen::default(), self.pinhole.normalized(pixel))?;
+        let seen = self.lens.seen(Sighting::default(), self.pinhole.normalized(pixel))?;
         self.lens.ray(seen)
     }
 
@@ -56,14 +56,14 @@ impl Optics {
             [(&columns, self.pinhole.centre[0]), (&rows, self.pinhole.centre[1])]
                 .map(|(pixels, centre)| pixels.partition_point(|pixel| f64::from(*pixel) < centre));
         let middle_column = middle_column.min(columns.len() - 1);
-        let step = |near: &mut Seen, column: usize, row: usize| {
+        let step = |near: &mut Sighting, column: usize, row: usize| {
             let pixel = [columns[column], rows[row]].map(f64::from);
             let seen = self.lens.seen(*near, self.pinhole.normalized(pixel))?;
             *near = seen;
             Some(self.lens.ray(seen)?.map(|side| side as f32))
         };
         for rows_outwards in outwards(middle_row, rows.len()) {
-            let mut start = Seen::default();
+            let mut start = Sighting::default();
             for row in rows_outwards {
                 let Some(ray) = step(&mut start, middle_column, row) else { break };
                 rays[row * columns.len() + middle_column] = ray;

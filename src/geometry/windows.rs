@@ -1,5 +1,5 @@
-//! Square windows over a picture that is larger than the model's input, as the Pixio paper evaluates depth and
-//! segmentation (arXiv 2512.15715): 256 pixels wide, 170 apart.
+//! Square windows over a picture that is larger than the model's input, as the Pixio paper evaluates depth
+//! and segmentation (arXiv 2512.15715): 256 pixels wide, 170 apart.
 
 use super::Size;
 
@@ -9,8 +9,8 @@ pub const WINDOW: u32 = 256;
 /// From one window to the next, pixels: two thirds of a window, rounded down.
 pub const STRIDE: u32 = WINDOW * 2 / 3;
 
-/// Columns and rows of windows that cover a picture of this size. A window begins wherever the picture still has
-/// pixels, so that the last ones may be mostly padding.
+/// Columns and rows of windows that cover a picture of this size. A window begins wherever the picture still
+/// has pixels, so that the last ones may be mostly padding.
 fn windows_over(picture: Size) -> Size {
     Size { width: picture.width.div_ceil(STRIDE), height: picture.height.div_ceil(STRIDE) }
 }

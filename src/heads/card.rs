@@ -1,23 +1,27 @@
-//! The card of a head: what it is, what it was trained on and what it means. It is JSON in the head file's metadata.
+//! The card of a head: what it is, what it was trained on and what it means. It is JSON in the head file's
+//! metadata.
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-
-use super::dpt::N_LEVELS;
 
 /// The form of the card that this node reads.
 pub(super) const FORMAT: u32 = 1;
 
+/// Taps of a DPT head.
+pub(super) const N_LEVELS: usize = 4;
+
 /// Everything about a head that its tensors do not say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// Form of the card.
+    /// CardFormat of the card.
     pub format: u32,
     /// What the head's maps mean.
     pub task: Task,
     /// How the head is built.
     pub head: HeadKind,
     /// The encoder that it reads.
-    pub backbone: Backbone,
+    pub backbone: EncoderCard,
     /// Blocks that it reads, counted from 1, ascending: one, or four for DPT.
     pub taps: Vec<usize>,
     /// Size of the model input that it was trained on, `WIDTHxHEIGHT`.
@@ -68,7 +72,7 @@ pub enum HeadKind {
 
 /// The encoder that a head was trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backbone {
+pub struct EncoderCard {
     /// Its name, for people.
     pub model: String,
     /// Its weights: as `Pixio::revision`.
@@ -81,7 +85,7 @@ pub struct Backbone {
     pub n_cls_tokens: usize,
 }
 
-impl Backbone {
+impl EncoderCard {
     /// Whether a head that was trained on this encoder reads the tokens of `model`.
     ///
     /// # Errors
@@ -97,6 +101,24 @@ impl Backbone {
         }
         let (ours, theirs) = (words(self), words(model));
         Err(format!("it was trained on {} ({ours}), the model is {} ({theirs})", self.model, model.model))
+    }
+}
+
+impl Card {
+    /// What to expect of the head of `file` on the tokens of `encoder`, of which it was trained on other
+    /// weights; nothing where it was trained on the same.
+    pub fn revision_warning(&self, file: &Path, encoder: &EncoderCard) -> Option<String> {
+        let Self { backbone, task, .. } = self;
+        (backbone.revision != encoder.revision).then(|| {
+            format!(
+                "head {} was trained on revision {} of {}, this is revision {}: expect worse {}",
+                file.display(),
+                backbone.revision,
+                backbone.model,
+                encoder.revision,
+                task.name()
+            )
+        })
     }
 }
 
@@ -117,10 +139,10 @@ impl Card {
     /// It is not one, is of a newer form, or contradicts itself.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Form {
+        struct CardFormat {
             format: u32,
         }
-        let Form { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
+        let CardFormat { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
         if format != FORMAT {
             return Err(format!("its card has format {format}, this node reads format {FORMAT}"));
         }
@@ -173,8 +195,8 @@ mod tests {
     /// Spoils a good card and looks for `expect` in the answer.
     fn check(from: &str, to: &str, expect: &str) {
         assert!(CARD.contains(from), "{from} is not in the card");
-        let said = Card::parse(&CARD.replacen(from, to, 1)).map_or_else(|why| why, |card| card.size);
-        assert!(said.contains(expect), "{expect:?} is not in: {said}");
+        let answer = Card::parse(&CARD.replacen(from, to, 1)).map_or_else(|why| why, |card| card.size);
+        assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! The DPT head (arXiv 2103.13413, as the Pixio paper uses it): four taps at four scales, merged from coarse to fine.
+//! The DPT head (arXiv 2103.13413, as the Pixio paper uses it): four taps at four scales, merged from coarse
+//! to fine.
 
 use tch::{TchError, Tensor};
 
-use super::file::{HeadError, Parameters};
+use super::card::N_LEVELS;
+use super::error::HeadError;
+use super::file::HeadTensors;
 use super::resized;
-use super::tap::{Projection, Tap};
-
-/// Taps of a DPT head.
-pub(super) const N_LEVELS: usize = 4;
+use super::tap::{Tap, TapProjection};
 
 #[derive(Debug)]
 pub(super) struct Dpt {
     /// Shallow to deep, which is fine to coarse.
-    levels: Vec<Level>,
+    levels: Vec<DptLevel>,
     fusions: Vec<Fusion>,
     output: [Conv; 2],
 }
 
 /// One tap on its way to its scale.
 #[derive(Debug)]
-struct Level {
-    project: Projection,
+struct DptLevel {
+    project: TapProjection,
     scale: Scale,
     to_features: Conv,
 }
@@ -55,7 +55,7 @@ struct Fusion {
 impl Dpt {
     /// Reads the head.
     pub(super) fn load(
-        parameters: &mut Parameters,
+        parameters: &mut HeadTensors,
         hidden: i64,
         outputs: i64,
         features: i64,
@@ -64,7 +64,7 @@ impl Dpt {
         let mut levels = Vec::new();
         let mut fusions = Vec::new();
         for (index, channels) in out_channels.into_iter().enumerate() {
-            let project = Projection::load(parameters, &format!("projects.{index}"), hidden, channels)?;
+            let project = TapProjection::load(parameters, &format!("projects.{index}"), hidden, channels)?;
             let resize = format!("resize_layers.{index}");
             let mut square = |side| Conv::load(parameters, &resize, &[channels, channels, side, side]);
             let scale = match index {
@@ -75,7 +75,7 @@ impl Dpt {
             };
             let name = format!("scratch.layer{}_rn.weight", index + 1);
             let weight = parameters.tensor(&name, &[features, channels, 3, 3])?;
-            levels.push(Level { project, scale, to_features: Conv { weight, bias: None } });
+            levels.push(DptLevel { project, scale, to_features: Conv { weight, bias: None } });
             fusions.push(Fusion::load(parameters, index, features)?);
         }
         let output = [
@@ -83,6 +83,15 @@ impl Dpt {
             Conv::load(parameters, "scratch.output_conv.2", &[outputs, features, 1, 1])?,
         ];
         Ok(Self { levels, fusions, output })
+    }
+
+    /// The same head on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        Self {
+            levels: self.levels.iter().map(DptLevel::shallow_clone).collect(),
+            fusions: self.fusions.iter().map(Fusion::shallow_clone).collect(),
+            output: self.output.each_ref().map(Conv::shallow_clone),
+        }
     }
 
     /// Tells every parameter with its name.
@@ -125,7 +134,17 @@ impl Dpt {
     }
 }
 
-impl Level {
+impl DptLevel {
+    fn shallow_clone(&self) -> Self {
+        let Self { project, scale, to_features } = self;
+        let scale = match scale {
+            Scale::Up(conv, factor) => Scale::Up(conv.shallow_clone(), *factor),
+            Scale::Same => Scale::Same,
+            Scale::Down(conv) => Scale::Down(conv.shallow_clone()),
+        };
+        Self { project: project.shallow_clone(), scale, to_features: to_features.shallow_clone() }
+    }
+
     fn forward(&self, tap: &Tap) -> Result<Tensor, TchError> {
         let x = self.project.forward(tap)?;
         let x = match &self.scale {
@@ -140,7 +159,13 @@ impl Level {
 }
 
 impl Fusion {
-    fn load(parameters: &mut Parameters, index: usize, features: i64) -> Result<Self, HeadError> {
+    fn shallow_clone(&self) -> Self {
+        let Self { of_level, of_sum, out } = self;
+        let of_level = of_level.as_ref().map(Residual::shallow_clone);
+        Self { of_level, of_sum: of_sum.shallow_clone(), out: out.shallow_clone() }
+    }
+
+    fn load(parameters: &mut HeadTensors, index: usize, features: i64) -> Result<Self, HeadError> {
         let name = format!("scratch.refinenet{}", index + 1);
         let mut unit = |which| Residual::load(parameters, &format!("{name}.resConfUnit{which}"), features);
         let of_level = if index + 1 < N_LEVELS { Some(unit(1)?) } else { None };
@@ -160,7 +185,11 @@ impl Fusion {
 }
 
 impl Residual {
-    fn load(parameters: &mut Parameters, name: &str, features: i64) -> Result<Self, HeadError> {
+    fn shallow_clone(&self) -> Self {
+        Self(self.0.each_ref().map(Conv::shallow_clone))
+    }
+
+    fn load(parameters: &mut HeadTensors, name: &str, features: i64) -> Result<Self, HeadError> {
         let mut conv =
             |which| Conv::load(parameters, &format!("{name}.conv{which}"), &[features, features, 3, 3]);
         Ok(Self([conv(1)?, conv(2)?]))
@@ -173,9 +202,14 @@ impl Residual {
 }
 
 impl Conv {
-    /// Reads weight and bias; the bias is as long as a transposed or plain convolution of equal channels, or an output
-    /// layer, has outputs.
-    fn load(parameters: &mut Parameters, name: &str, shape: &[i64; 4]) -> Result<Self, HeadError> {
+    fn shallow_clone(&self) -> Self {
+        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
+        Self { weight: self.weight.shallow_clone(), bias }
+    }
+
+    /// Reads weight and bias; the bias is as long as a transposed or plain convolution of equal channels, or
+    /// an output layer, has outputs.
+    fn load(parameters: &mut HeadTensors, name: &str, shape: &[i64; 4]) -> Result<Self, HeadError> {
         let weight = parameters.tensor(&format!("{name}.weight"), shape)?;
         let bias = parameters.tensor(&format!("{name}.bias"), &shape[..1])?;
         Ok(Self { weight, bias: Some(bias) })

@@ -4,58 +4,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::card::Card;
+use super::error::HeadError;
 
 /// Key of the card in the metadata.
 const CARD: &str = "card";
 
-/// Why a head cannot be loaded or run.
-#[derive(Debug, thiserror::Error)]
-pub enum HeadError {
-    /// The file.
-    #[error("head {}: {reason}", file.display())]
-    File {
-        /// The head file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It was made for another encoder, or for another task.
-    #[error("head {}: {reason}", file.display())]
-    Misfit {
-        /// The head file.
-        file: PathBuf,
-        /// Both sides.
-        reason: String,
-    },
-    /// The wrong number of taps was given.
-    #[error("the head reads the blocks {expected:?}, {given} were given")]
-    Taps {
-        /// How many were given.
-        given: usize,
-        /// The card's.
-        expected: Vec<usize>,
-    },
-    /// libtorch's own.
-    #[error("libtorch: {message}")]
-    Libtorch {
-        /// First line of what it said.
-        message: String,
-    },
-}
-
-impl From<TchError> for HeadError {
-    fn from(err: TchError) -> Self {
-        // The rest is a backtrace through libtorch.
-        Self::Libtorch { message: err.to_string().lines().next().unwrap_or_default().to_owned() }
-    }
-}
-
 /// The tensors of a head file, each to be taken once.
 #[derive(Debug)]
-pub(super) struct Parameters {
+pub(super) struct HeadTensors {
     file: PathBuf,
     card: String,
     unread: HashMap<String, Tensor>,
@@ -63,18 +22,18 @@ pub(super) struct Parameters {
     kind: Kind,
 }
 
-impl Parameters {
-    pub(super) fn open(file: &Path, device: Device, kind: Kind) -> Result<Self, HeadError> {
+impl HeadTensors {
+    /// From the `bytes` of `file`, which errors name; the tensors will be placed on `device` as `kind`.
+    pub(super) fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
         let failed = |reason: String| HeadError::File { file: file.to_owned(), reason };
-        let bytes = std::fs::read(file).map_err(|err| failed(err.to_string()))?;
         let not_whole =
             |err: safetensors::SafeTensorError| failed(format!("not a whole safetensors file: {err}"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_whole)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_whole)?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD)).cloned();
         let card = card
             .ok_or_else(|| failed("it has no card in its metadata: it was not made by train_head".into()))?;
         let mut unread = HashMap::new();
-        for (name, view) in SafeTensors::deserialize(&bytes).map_err(not_whole)?.tensors() {
+        for (name, view) in SafeTensors::deserialize(bytes).map_err(not_whole)?.tensors() {
             // Batch norms count their training steps.
             if name.ends_with("num_batches_tracked") {
                 continue;
@@ -97,7 +56,7 @@ impl Parameters {
         Card::parse(&self.card).map_err(|reason| self.failed(reason))
     }
 
-    /// One parameter in float32 on the CPU, to compute with before [`Parameters::place`].
+    /// One parameter in float32 on the CPU, to compute with before [`HeadTensors::place`].
     pub(super) fn float(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, HeadError> {
         let Some(tensor) = self.unread.remove(name) else {
             return Err(self.failed(format!("tensor {name} is missing (expected {shape:?})")));

@@ -4,8 +4,8 @@ use tch::{TchError, Tensor};
 
 use crate::geometry::{Size, WINDOW, corners, padded};
 
-/// `[..., height, width]` of `picture` from `[n, ..., 256, 256]`, one per window, row by row. Of depth the paper takes
-/// the mean; of probabilities it takes the sum, whose largest is that of the mean.
+/// `[..., height, width]` of `picture` from `[n, ..., 256, 256]`, one per window, row by row. Of depth the
+/// paper takes the mean; of probabilities it takes the sum, whose largest is that of the mean.
 pub(super) fn merged(windows: &Tensor, picture: Size) -> Result<Tensor, TchError> {
     let (side, whole) = (i64::from(WINDOW), padded(picture));
     let mut shape = windows.size().split_off(1);

@@ -1,31 +1,36 @@
-//! Depth and segmentation heads: maps from the tokens of tapped blocks. Pure: they know neither topics nor devices.
+//! Depth and segmentation heads: maps from the tokens of tapped blocks. Pure: they know neither topics nor
+//! devices.
 //!
 //! ```text
 //!  head file -> Card (what it is for) + Network: taps -> [B, n, h, w] -> depth in metres, or labels
 //! ```
-//! A head reads, per tap, the patch tokens after the final norm with the mean of the class tokens beside each. That half
-//! is the same for the whole picture, so it is folded into a bias per picture. `tools/pixio_heads.py` is the reference.
+//! A head reads, per tap, the patch tokens after the final norm with the mean of the class tokens beside
+//! each. That half is the same for the whole picture, so it is folded into a bias per picture.
+//! `tools/pixio_heads.py` is the reference.
 
 mod card;
 mod dpt;
+mod error;
 mod file;
 mod linear;
 mod merge;
+mod set;
 mod tap;
 
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-pub use self::card::{Backbone, Card, Class, HeadKind, Task};
-pub use self::file::HeadError;
+pub use self::card::{Card, Class, EncoderCard, HeadKind, Task};
+pub use self::error::HeadError;
+pub use self::set::HeadSet;
 
 use crate::config::Upsampling;
 use crate::geometry::{Size, WINDOW};
 
 use self::dpt::Dpt;
-use self::file::Parameters;
-use self::linear::Linear;
+use self::file::HeadTensors;
+use self::linear::LinearHead;
 
 /// A head with its weights on a device.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ pub struct Head {
 
 #[derive(Debug)]
 enum Network {
-    Linear(Linear),
+    Linear(LinearHead),
     Dpt(Dpt),
 }
 
@@ -50,17 +55,17 @@ pub struct Labels {
 }
 
 impl Head {
-    /// Reads a head file and puts its weights on `device` as `kind`.
+    /// Makes a head of the `bytes` of `file`, which errors name, with its weights on `device` as `kind`.
     ///
     /// # Errors
     /// The file is no head, or is not whole; the message names it and the tensor.
-    pub fn load(file: &Path, device: Device, kind: Kind) -> Result<Self, HeadError> {
+    pub fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
         let _no_grad = tch::no_grad_guard();
-        let mut parameters = Parameters::open(file, device, kind)?;
+        let mut parameters = HeadTensors::parse(file, bytes, device, kind)?;
         let card = parameters.card()?;
         let (hidden, n_outputs) = (card.backbone.hidden_size as i64, card.n_outputs());
         let network = match &card.head {
-            HeadKind::Linear => Network::Linear(Linear::load(&mut parameters, hidden, n_outputs)?),
+            HeadKind::Linear => Network::Linear(LinearHead::load(&mut parameters, hidden, n_outputs)?),
             HeadKind::Dpt { features, out_channels } => {
                 Network::Dpt(Dpt::load(&mut parameters, hidden, n_outputs, *features, *out_channels)?)
             }
@@ -69,35 +74,26 @@ impl Head {
         Ok(Self { card, network })
     }
 
-    /// The same, for the task `task` ("depth" or "segmentation") on the tokens of `model`. Weights of another revision
-    /// of the same architecture are a warning: the head's answers may be worthless.
+    /// Checks that the head of `file` is for `task` ("depth" or "segmentation") on the tokens of `encoder`.
     ///
     /// # Errors
-    /// As [`Head::load`]; or the head is for another task or another architecture.
-    pub fn load_for(
-        file: &Path,
-        task: &str,
-        model: &Backbone,
-        device: Device,
-        kind: Kind,
-    ) -> Result<Self, HeadError> {
-        let head = Self::load(file, device, kind)?;
-        let Card { backbone, task: its, .. } = &head.card;
+    /// The head is for another task or another architecture.
+    pub fn check(&self, file: &Path, task: &str, encoder: &EncoderCard) -> Result<(), HeadError> {
         let misfit = |reason| HeadError::Misfit { file: file.to_owned(), reason };
-        if its.name() != task {
-            return Err(misfit(format!("it is for {}, {task} was asked for", its.name())));
+        let own_task = self.card.task.name();
+        if own_task != task {
+            return Err(misfit(format!("it is for {own_task}, {task} was asked for")));
         }
-        backbone.check(model).map_err(misfit)?;
-        if backbone.revision != model.revision {
-            tracing::warn!(
-                "head {} was trained on revision {} of {}, this is revision {}: expect worse {task}",
-                file.display(),
-                backbone.revision,
-                backbone.model,
-                model.revision
-            );
-        }
-        Ok(head)
+        self.card.backbone.check(encoder).map_err(misfit)
+    }
+
+    /// The same head on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        let network = match &self.network {
+            Network::Linear(linear) => Network::Linear(linear.shallow_clone()),
+            Network::Dpt(dpt) => Network::Dpt(dpt.shallow_clone()),
+        };
+        Self { card: self.card.clone(), network }
     }
 
     /// What the head is and what it was made for.
@@ -105,21 +101,22 @@ impl Head {
         &self.card
     }
 
-    /// Every parameter under the name that it has in `tools/pixio_heads.py`'s `OnTokens`, where a compiled network looks
-    /// for it. They share the head's memory.
+    /// Every parameter under the name that it has in `tools/pixio_heads.py`'s `OnTokens`, where a compiled
+    /// network looks for it. They share the head's memory.
     pub fn constants(&self) -> Vec<(String, Tensor)> {
-        let mut found = Vec::new();
+        let mut constants = Vec::new();
         let mut add =
-            |name: String, tensor: &Tensor| found.push((format!("head.{name}"), tensor.shallow_clone()));
+            |name: String, tensor: &Tensor| constants.push((format!("head.{name}"), tensor.shallow_clone()));
         match &self.network {
             Network::Linear(linear) => linear.tell(&mut add),
             Network::Dpt(dpt) => dpt.tell(&mut add),
         }
-        found
+        constants
     }
 
-    /// Raw maps `[B, n, h, w]` from the tokens `[B, n_cls + P, D]` of every tap of the card, after the final norm, on the
-    /// head's device. `grid` is rows and columns of patches. A linear head's are as large as the grid, DPT's eight times.
+    /// Raw maps `[B, n, h, w]` from the tokens `[B, n_cls + P, D]` of every tap of the card, after the final
+    /// norm, on the head's device. `grid` is rows and columns of patches. A linear head's are as large as the
+    /// grid, DPT's eight times.
     ///
     /// # Errors
     /// libtorch's own.
@@ -137,36 +134,36 @@ impl Head {
         }
     }
 
-    /// Depth in metres, `[height, width]`, float32, from the raw maps of a picture: one, or those of the windows over it.
-    /// Nothing for a segmentation head.
+    /// Depth in metres, `[height, width]`, float32, from the raw maps of a picture: one, or those of the
+    /// windows over it. Nothing for a segmentation head.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn depth(&self, raw: &Tensor, picture: Picture) -> Result<Option<Tensor>, HeadError> {
+    pub fn depth(&self, raw: &Tensor, coverage: Coverage) -> Result<Option<Tensor>, HeadError> {
         let Task::Depth { max_depth, .. } = &self.card.task else { return Ok(None) };
         // Resized before the sigmoid, as in training.
-        let resized = resized(raw, picture.pass())?.f_to_kind(Kind::Float)?;
+        let resized = resized(raw, coverage.pass())?.f_to_kind(Kind::Float)?;
         let depth = resized.f_sigmoid()?.f_mul_scalar(*max_depth)?.f_select(1, 0)?;
-        Ok(Some(picture.whole(&depth)?))
+        Ok(Some(coverage.whole(&depth)?))
     }
 
-    /// Classes and confidence from raw maps like those of [`Head::depth`]; nothing for a depth head. `upsampling` says
-    /// what is brought to the picture's size; windows are always merged as probabilities.
+    /// Classes and confidence from raw maps like those of [`Head::depth`]; nothing for a depth head.
+    /// `upsampling` says what is brought to the picture's size; windows are always merged as probabilities.
     ///
     /// # Errors
     /// libtorch's own.
     pub fn labels(
         &self,
         raw: &Tensor,
-        picture: Picture,
+        coverage: Coverage,
         upsampling: Upsampling,
     ) -> Result<Option<Labels>, HeadError> {
         if !matches!(self.card.task, Task::Segmentation { .. }) {
             return Ok(None);
         }
         let probabilities = |scores: &Tensor| scores.f_softmax(1, Kind::Float);
-        match (picture, upsampling) {
-            (Picture::Whole(size), Upsampling::Labels) => {
+        match (coverage, upsampling) {
+            (Coverage::Whole(size), Upsampling::Labels) => {
                 let Labels { classes, confidence } = likeliest(&probabilities(raw)?.f_get(0)?)?;
                 let size = size.sides();
                 let nearest = |map: &Tensor| {
@@ -179,23 +176,23 @@ impl Head {
                 Ok(Some(Labels { classes: nearest(&classes)?, confidence: nearest(&confidence)? }))
             }
             _ => {
-                let resized = probabilities(&resized(raw, picture.pass())?)?;
-                Ok(Some(likeliest(&picture.whole(&resized)?)?))
+                let resized = probabilities(&resized(raw, coverage.pass())?)?;
+                Ok(Some(likeliest(&coverage.whole(&resized)?)?))
             }
         }
     }
 }
 
-/// How raw maps cover a picture.
+/// How raw maps cover an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Picture {
+pub enum Coverage {
     /// There is one map, of all of it.
     Whole(Size),
     /// There is one map per window over a picture of this size.
     Windows(Size),
 }
 
-impl Picture {
+impl Coverage {
     /// Rows and columns of what one map shows.
     fn pass(self) -> [i64; 2] {
         match self {

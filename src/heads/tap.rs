@@ -2,7 +2,8 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use super::file::{HeadError, Parameters};
+use super::error::HeadError;
+use super::file::HeadTensors;
 
 /// Tokens of one block after the final norm.
 #[derive(Debug)]
@@ -24,10 +25,10 @@ impl Tap {
     }
 }
 
-/// A 1x1 convolution over a tap's 2 D channels, patch tokens first, as two linear maps: the second is the same for all
-/// patches of a picture.
+/// A 1x1 convolution over a tap's 2 D channels, patch tokens first, as two linear maps: the second is the
+/// same for all patches of a picture.
 #[derive(Debug)]
-pub(super) struct Projection {
+pub(super) struct TapProjection {
     /// `[out, D]`.
     of_patches: Tensor,
     /// `[out, D]`.
@@ -36,10 +37,10 @@ pub(super) struct Projection {
     bias: Tensor,
 }
 
-impl Projection {
+impl TapProjection {
     /// Reads `NAME.weight` `[out, 2 D, 1, 1]` and `NAME.bias` `[out]`.
     pub(super) fn load(
-        parameters: &mut Parameters,
+        parameters: &mut HeadTensors,
         name: &str,
         hidden: i64,
         outputs: i64,
@@ -50,10 +51,20 @@ impl Projection {
     }
 
     /// From `weight` `[out, 2 D]` and `bias` `[out]` in float32 on the CPU.
-    pub(super) fn new(parameters: &Parameters, weight: &Tensor, bias: &Tensor) -> Result<Self, HeadError> {
+    pub(super) fn new(parameters: &HeadTensors, weight: &Tensor, bias: &Tensor) -> Result<Self, HeadError> {
         let hidden = weight.size2()?.1 / 2;
         let half = |start| parameters.place(&weight.f_narrow(1, start, hidden)?);
         Ok(Self { of_patches: half(0)?, of_cls: half(hidden)?, bias: parameters.place(bias)? })
+    }
+
+    /// The same projection on the same memory.
+    pub(super) fn shallow_clone(&self) -> Self {
+        let Self { of_patches, of_cls, bias } = self;
+        Self {
+            of_patches: of_patches.shallow_clone(),
+            of_cls: of_cls.shallow_clone(),
+            bias: bias.shallow_clone(),
+        }
     }
 
     /// Tells every parameter with its name.

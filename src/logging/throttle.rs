@@ -1,7 +1,15 @@
 //! One of many equal messages.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::runtime::lock::lock;
+
+/// Least time between two warnings of the same trouble.
+pub const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
+
+/// Least time between two warnings of a trouble that lasts until somebody does something about it.
+pub const BETWEEN_REMINDERS: Duration = Duration::from_secs(60);
 
 /// Lets one of many equal messages through per period.
 #[derive(Debug)]
@@ -23,7 +31,7 @@ impl Throttle {
     }
 
     fn admit_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let (last, n_held_back) = *state;
         if last.is_some_and(|last| now.saturating_duration_since(last) < self.period) {
             state.1 += 1;

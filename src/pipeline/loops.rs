@@ -8,20 +8,20 @@ use std::time::Instant;
 use anyhow::Context;
 use crossbeam_channel as channel;
 
+use super::Shared;
 use super::lacking::Lacking;
-use super::{Shared, WARN_PERIOD};
+use super::pace::{Estimate, Pace};
 use crate::engine::{Engine, EngineError, Tokens};
-use crate::logging::Throttle;
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
+use crate::outputs::Topics;
 use crate::runtime::latest::{self, Closed};
-use crate::runtime::pace::{Estimate, Pace};
 use crate::runtime::pool::Pool;
 use crate::runtime::statistics::{Accounting, Span};
-use crate::runtime::wanted::Topics;
 use crate::stages::camera::Frame;
+use crate::stages::derive::{Derived, Deriver, Lack};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
-use crate::stages::heads::{Heads, Lack, Output};
-use crate::stages::publish::{Encoder, Sent, Sink, Times};
+use crate::stages::publish::{Encoder, FrameTimes, Sent, Sink};
 
 /// Camera pictures in, model inputs out.
 pub(super) struct FitLoop {
@@ -39,7 +39,7 @@ impl FitLoop {
         let monitor = &self.shared.monitors[self.camera];
         let latencies = &self.shared.latencies[self.camera];
         let pool = Pool::default();
-        let throttle = Throttle::new(WARN_PERIOD);
+        let throttle = Throttle::new(BETWEEN_WARNINGS);
         let mut usual = Estimate::high();
         while frames.wait().is_ok() {
             // While the model is busy a frame stays where a newer one displaces it before it costs anything.
@@ -81,8 +81,8 @@ impl FitLoop {
 pub(super) struct ModelLoop {
     pub(super) engine: Box<dyn Engine>,
     pub(super) batch_max: usize,
-    pub(super) heads: Heads,
-    pub(super) outputs: channel::Sender<Output>,
+    pub(super) deriver: Deriver,
+    pub(super) outputs: channel::Sender<Derived>,
     pub(super) shared: Shared,
     pub(super) pace: Arc<Pace>,
     /// How long batches take, by their number of pictures.
@@ -116,7 +116,8 @@ impl ModelLoop {
             Accounting::count(&accounting.too_old);
             if self.too_old.admit().is_some() {
                 tracing::warn!(
-                    "a frame has waited {waited:.1} s for the model, longer than max_age: it counts as displaced"
+                    "a frame has waited {waited:.1} s for the model, longer than max_age: it counts as \
+                     displaced"
                 );
             }
             &accounting.displaced
@@ -135,9 +136,9 @@ impl ModelLoop {
         for (wanted, input) in &batch {
             self.shared.latencies[input.camera].record(Span::Wait, started - input.fitted);
             if let Some(pixel) = self.shared.queries[input.camera].take() {
-                self.heads.ask(input.camera, pixel);
+                self.deriver.ask(input.camera, pixel);
             }
-            n_taps = n_taps.max(self.heads.n_taps(*wanted, input.camera, &input.geometry));
+            n_taps = n_taps.max(self.deriver.n_taps(*wanted, input.camera, &input.geometry));
         }
         let tokens = match n_taps {
             0 => Tokens::default(),
@@ -157,9 +158,9 @@ impl ModelLoop {
                 1 => &tokens,
                 _ => &tokens.of_picture(index).map_err(EngineError::from)?,
             };
-            let output = self.heads.run(input, tokens, wanted, self.shared.live.depth_limits())?;
+            let derived = self.deriver.run(input, tokens, wanted, self.shared.live.depth_limits())?;
             latencies.record(Span::Heads, started.elapsed());
-            self.outputs.send(output).ok().context("publish has ended")?;
+            self.outputs.send(derived).ok().context("publish has ended")?;
         }
         if let Some(usual) = self.usual.get_mut(&n_pictures) {
             usual.add(started.elapsed());
@@ -178,20 +179,21 @@ pub(super) struct PublishLoop {
 }
 
 impl PublishLoop {
-    pub(super) fn run(mut self, outputs: &channel::Receiver<Output>) -> anyhow::Result<()> {
-        while let Ok(output) = outputs.recv() {
+    pub(super) fn run(mut self, outputs: &channel::Receiver<Derived>) -> anyhow::Result<()> {
+        while let Ok(derived) = outputs.recv() {
             let started = Instant::now();
-            let Output { camera, received, wanted, .. } = output;
+            let Derived { camera, received, wanted, .. } = derived;
             let (accounting, latencies) = (&self.shared.accounting[camera], &self.shared.latencies[camera]);
-            let (stamp, mut lacks) = (output.header.stamp, output.lacks.clone());
-            let mut encoded = self.encoder.encode(&output, self.shared.live.overlay_opacity())?;
+            let (stamp, mut lacks) = (derived.header.stamp, derived.lacks.clone());
+            let mut encoded = self.encoder.encode(&derived, self.shared.live.overlay_opacity())?;
             lacks.extend(encoded.lack.take());
             // Also of a frame of which nothing goes out: points may be all that somebody listens to.
             self.lacking.tell(camera, &lacks);
             let lacks: Vec<_> = lacks.iter().map(Lack::to_string).collect();
             self.shared.monitors[camera].lacks(lacks.join("; "));
-            let sent = self.sink.send(output, encoded);
-            let times = Times { pipeline_latency: self.shared.age(stamp), processing: received.elapsed() };
+            let sent = self.sink.send(derived, encoded);
+            let times =
+                FrameTimes { pipeline_latency: self.shared.age(stamp), processing: received.elapsed() };
             latencies.record(Span::Publish, started.elapsed());
             latencies.record(Span::Total, times.processing);
             times.pipeline_latency.into_iter().for_each(|age| latencies.record(Span::Age, age));

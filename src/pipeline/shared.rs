@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::query::Query;
 use crate::config::{Live, Outputs};
+use crate::outputs::{Group, Subscribed, Topics};
 use crate::runtime::clock::Clock;
 use crate::runtime::monitor::Monitor;
-use crate::runtime::query::Query;
 use crate::runtime::statistics::{Accounting, Batches, Latencies};
-use crate::runtime::wanted::{DEPTH, FEATURES, SEGMENTATION, Topic, Topics, Wanted};
 use crate::stages::camera::{Frame, Stamp};
 
 /// What the threads share. Lists have an entry for every camera.
 #[derive(Clone)]
 pub struct Shared {
     /// Topics with subscribers.
-    pub subscribed: Arc<[Wanted]>,
+    pub subscribed: Arc<[Subscribed]>,
     /// What somebody points at.
     pub queries: Arc<[Query]>,
     /// Parameters that change while the node runs.
@@ -53,14 +53,13 @@ impl Shared {
     /// What is to be made of a camera's frames now: what has subscribers, as far as it is not switched off.
     pub fn wanted(&self, camera: usize) -> Topics {
         let Outputs { features, embedding, depth, segmentation } = self.live.outputs();
-        let groups: [(bool, &[Topic]); 4] = [
-            (features, &FEATURES),
-            (embedding, &[Topic::Embedding]),
-            (depth, &DEPTH),
-            (segmentation, &SEGMENTATION),
-        ];
-        let off = groups.into_iter().filter(|(is_on, _)| !is_on);
-        off.fold(self.subscribed[camera].get(), |topics, (_, group)| topics.without(group))
+        self.subscribed[camera].get().of_groups(|group| match group {
+            Group::Features => features,
+            Group::Embedding => embedding,
+            Group::Depth => depth,
+            Group::Segmentation => segmentation,
+            Group::Times => true,
+        })
     }
 
     /// Notes for diagnostics that `frame` came.
@@ -69,7 +68,8 @@ impl Shared {
         self.monitors[camera].arrived(frame.received, stamp, now, frame.picture.n_bytes());
     }
 
-    /// Time since `stamp`, zero for one from the future; `None` when the clock has not been told the time yet.
+    /// Time since `stamp`, zero for one from the future; `None` when the clock has not been told the time
+    /// yet.
     pub(super) fn age(&self, stamp: Stamp) -> Option<Duration> {
         let age = self.clock.now_nanos()?.saturating_sub(stamp.nanos());
         Some(Duration::from_nanos(u64::try_from(age).unwrap_or_default()))

@@ -169,12 +169,12 @@ impl PixioConfig {
             named.collect::<Result<Vec<_>, _>>()
         });
         let by_index = self.out_indices.as_ref().map(|indices| {
-            let found = indices.iter().map(|&index| {
+            let values = indices.iter().map(|&index| {
                 let from_front = if index < 0 { index + last as i64 + 1 } else { index };
                 let stage = usize::try_from(from_front).ok().filter(|&stage| stage <= last);
                 stage.ok_or_else(|| format!("out_indices: no stage {index}"))
             });
-            found.collect::<Result<Vec<_>, _>>()
+            values.collect::<Result<Vec<_>, _>>()
         });
         let stages = match (by_name.transpose()?, by_index.transpose()?) {
             (None, None) => vec![last],
@@ -201,9 +201,9 @@ mod tests {
     use super::*;
 
     fn check(json: &str, expect: &str) {
-        let said = PixioConfig::parse(json, Path::new("config.json"))
+        let answer = PixioConfig::parse(json, Path::new("config.json"))
             .map_or_else(|err| err.to_string(), |config| format!("{:?}", config.stages().unwrap()));
-        assert!(said.contains(expect), "{json}: {said}");
+        assert!(answer.contains(expect), "{json}: {answer}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::config::PixioConfig;
 use super::error::ModelError;
 use super::linear::Linear;
-use super::weights::{Loader, Part, Role};
+use super::weights::{Loader, Part, TensorRole};
 use crate::geometry::PATCH;
 
 /// Mean of the pixels of ImageNet per channel, of 1.
@@ -43,8 +43,8 @@ impl Embeddings {
         let (hidden, n_cls) = (config.hidden_size as i64, config.n_cls_tokens as i64);
         let side = config.trained_grid() as i64;
 
-        let weight = loader.float(Part::Patch(Role::Weight), &[hidden, 3, SIDE, SIDE])?;
-        let bias = loader.float(Part::Patch(Role::Bias), &[hidden])?;
+        let weight = loader.float(Part::Patch(TensorRole::Weight), &[hidden, 3, SIDE, SIDE])?;
+        let bias = loader.float(Part::Patch(TensorRole::Bias), &[hidden])?;
         // Rows, columns, channels: the order of bytes in an image, so that a patch is 16 runs of 48 bytes.
         let weight = weight.f_permute([0, 2, 3, 1])?;
         let deviation = Tensor::f_from_slice(&DEVIATION)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tch::{Kind, TchError};
 
-use crate::engine::ffi::ShimError;
+use crate::ffi::{ShimError, first_line};
 
 /// Why a model cannot be loaded or run. Every message names the file and, where there is one, the way out.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,9 @@ pub enum ModelError {
         path: PathBuf,
     },
     /// A Hugging Face id that has not been downloaded.
-    #[error("{id} is neither a folder nor in the Hugging Face cache {}; nothing is downloaded here: accept the licence \
-             on its page, then run `hf auth login` and `hf download {id} --include '*.json' '*.safetensors'`", cache.display())]
+    #[error("{id} is neither a folder nor in the Hugging Face cache {}; nothing is downloaded here: accept \
+             the licence on its page, then run `hf auth login` and `hf download {id} --include '*.json' \
+             '*.safetensors'`", cache.display())]
     NotCached {
         /// Such as `facebook/pixio-vitb16`.
         id: String,
@@ -142,13 +143,7 @@ pub enum ModelError {
 
 impl From<TchError> for ModelError {
     fn from(err: TchError) -> Self {
-        let text = match err {
-            TchError::Torch(text) => text,
-            other => other.to_string(),
-        };
-        // The rest is a backtrace through libtorch.
-        let message = text.lines().next().unwrap_or_default().to_owned();
-        Self::Libtorch { message }
+        Self::Libtorch { message: first_line(&err) }
     }
 }
 

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::config::PixioConfig;
 use super::error::ModelError;
 use super::linear::Linear;
-use super::weights::{BlockPart, Loader, Part, Role};
+use super::weights::{BlockPart, Loader, Part, TensorRole};
 
 /// Layer norm over the last axis.
 #[derive(Debug)]
@@ -20,11 +20,11 @@ impl Norm {
     pub(super) fn load(
         config: &PixioConfig,
         loader: &mut Loader<'_>,
-        part: fn(Role) -> Part,
+        part: fn(TensorRole) -> Part,
     ) -> Result<Self, ModelError> {
         let hidden = [config.hidden_size as i64];
-        let weight = loader.tensor(part(Role::Weight), &hidden)?;
-        let bias = loader.tensor(part(Role::Bias), &hidden)?;
+        let weight = loader.tensor(part(TensorRole::Weight), &hidden)?;
+        let bias = loader.tensor(part(TensorRole::Bias), &hidden)?;
         Ok(Self { weight, bias, epsilon: config.layer_norm_eps })
     }
 
@@ -72,8 +72,8 @@ impl Block {
     ) -> Result<Self, ModelError> {
         let (hidden, mlp) = (config.hidden_size as i64, config.mlp_hidden() as i64);
         let mut linear = |layer, inputs: i64, outputs: i64, biased: bool| -> Result<Linear, ModelError> {
-            let weight = loader.tensor(Part::Block(index, layer, Role::Weight), &[outputs, inputs])?;
-            let bias = biased.then(|| loader.tensor(Part::Block(index, layer, Role::Bias), &[outputs]));
+            let weight = loader.tensor(Part::Block(index, layer, TensorRole::Weight), &[outputs, inputs])?;
+            let bias = biased.then(|| loader.tensor(Part::Block(index, layer, TensorRole::Bias), &[outputs]));
             Ok(Linear::new(weight, bias.transpose()?, loader.product))
         };
         let qkv = linear(BlockPart::Qkv, hidden, 3 * hidden, config.qkv_bias)?;
@@ -82,7 +82,7 @@ impl Block {
         let fc2 = linear(BlockPart::Fc2, mlp, hidden, true)?;
         let mut norm = |layer| {
             let mut of = |role| loader.tensor(Part::Block(index, layer, role), &[hidden]);
-            let (weight, bias) = (of(Role::Weight)?, of(Role::Bias)?);
+            let (weight, bias) = (of(TensorRole::Weight)?, of(TensorRole::Bias)?);
             Ok::<_, ModelError>(Norm { weight, bias, epsilon: config.layer_norm_eps })
         };
         let (norm1, norm2) = (norm(BlockPart::Norm1)?, norm(BlockPart::Norm2)?);

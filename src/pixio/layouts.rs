@@ -1,13 +1,13 @@
 //! The four ways in which checkpoints name the parameters.
 
-use super::weights::{BlockPart, Part, Role};
+use super::weights::{BlockPart, Part, TensorRole};
 
 /// How one checkpoint names its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     spelling: Spelling,
-    /// In checkpoints of transformers' `PixioBackbone` its module's name `pixio.`, or `encoder.` as 5.17 saves
-    /// it; else empty.
+    /// In checkpoints of transformers' `PixioBackbone` its module's name `pixio.`, or `encoder.` as 5.17
+    /// saves it; else empty.
     prefix: &'static str,
 }
 
@@ -30,7 +30,7 @@ impl Layout {
     /// Recognises the layout by the names of the blocks' parameters.
     pub(super) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
         for prefix in ["", "pixio.", "encoder."] {
-            let mut found = None;
+            let mut layout = None;
             for name in names.clone().filter_map(|name| name.strip_prefix(prefix)) {
                 let spelling = if name.starts_with("layers.") {
                     Spelling::Module
@@ -43,11 +43,11 @@ impl Layout {
                 } else {
                     continue;
                 };
-                found = Some(Self { spelling, prefix });
+                layout = Some(Self { spelling, prefix });
                 break;
             }
-            if found.is_some() {
-                return found;
+            if layout.is_some() {
+                return layout;
             }
         }
         None
@@ -103,10 +103,10 @@ impl Layout {
     }
 }
 
-fn role_name(role: Role) -> &'static str {
+fn role_name(role: TensorRole) -> &'static str {
     match role {
-        Role::Weight => "weight",
-        Role::Bias => "bias",
+        TensorRole::Weight => "weight",
+        TensorRole::Bias => "bias",
     }
 }
 
@@ -116,14 +116,15 @@ mod tests {
 
     fn check(first: &str, expect: &str) {
         let names = ["decoder_blocks.0.norm1.weight", "embeddings.cls_token", first, "layernorm.weight"];
-        let said = Layout::detect(names.into_iter()).map_or_else(
+        let answer = Layout::detect(names.into_iter()).map_or_else(
             || "none".into(),
             |layout| {
-                let parts = [Part::Block(3, BlockPart::Fc2, Role::Bias), Part::StageNorm(Role::Weight)];
+                let parts =
+                    [Part::Block(3, BlockPart::Fc2, TensorRole::Bias), Part::StageNorm(TensorRole::Weight)];
                 parts.map(|part| layout.names(part).join(" ")).join(" ")
             },
         );
-        assert_eq!(said.trim(), expect, "{first}");
+        assert_eq!(answer.trim(), expect, "{first}");
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn query_key_and_value_are_joined_in_this_order() {
-        let names = Layout::MODULE.names(Part::Block(0, BlockPart::Qkv, Role::Weight));
+        let names = Layout::MODULE.names(Part::Block(0, BlockPart::Qkv, TensorRole::Weight));
         let expect = ["q", "k", "v"].map(|one| format!("layers.0.attention.{one}_proj.weight"));
         assert_eq!(names, expect);
     }

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
 use super::error::ModelError;
-use crate::engine::ffi::onednn;
+use crate::ffi::onednn;
 
 /// What multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Product {
     /// What libtorch takes by itself, the BLAS of the device: MKL, cuBLAS.
     Blas,
-    /// oneDNN, asked for by name. On AMD's processors MKL may pass over the widest instructions and oneDNN does not.
+    /// oneDNN, asked for by name. On AMD's processors MKL may pass over the widest instructions and oneDNN
+    /// does not.
     OneDnn,
 }
 
@@ -100,7 +101,7 @@ mod tests {
             let blas = run(Product::Blas).unwrap();
             assert_eq!(blas.size(), [2, 7, 40]);
             match run(Product::OneDnn) {
-                Ok(found) => assert!(found.is_contiguous() && found.allclose(&blas, 1e-5, 1e-5, false)),
+                Ok(output) => assert!(output.is_contiguous() && output.allclose(&blas, 1e-5, 1e-5, false)),
                 Err(err) => println!("skipped: this libtorch has no oneDNN: {err}"),
             }
         }

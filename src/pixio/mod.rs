@@ -31,7 +31,7 @@ pub use self::source::Source;
 use self::checkpoint::Checkpoint;
 use self::embeddings::Embeddings;
 use self::layers::{Block, Norm};
-use self::weights::{Loader, Part, Role};
+use self::weights::{Loader, Part, TensorRole};
 
 /// A Pixio encoder with its weights on a device.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Pixio {
 
 /// Everything that transformers' `PixioModel` returns.
 #[derive(Debug)]
-pub struct Encoded {
+pub struct PixioOutput {
     /// Tokens after the final norm, `[B, n_cls + P, D]`, class tokens first.
     pub last_hidden_state: Tensor,
     /// Mean of the class tokens after the final norm, `[B, D]`.
@@ -108,7 +108,7 @@ impl Pixio {
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
         let final_norm = Norm::load(&config, loader, Part::FinalNorm)?;
         // transformers starts a backbone's own norm afresh when it loads a model's checkpoint into it.
-        let stage_norm = match loader.weights.has(Part::StageNorm(Role::Weight)) {
+        let stage_norm = match loader.weights.has(Part::StageNorm(TensorRole::Weight)) {
             true => Some(Norm::load(&config, loader, Part::StageNorm)?),
             false => None,
         };
@@ -192,14 +192,14 @@ impl Pixio {
     ///
     /// # Errors
     /// Another input, or libtorch's own.
-    pub fn forward(&self, pixel_values: &Tensor) -> Result<Encoded, ModelError> {
+    pub fn forward(&self, pixel_values: &Tensor) -> Result<PixioOutput, ModelError> {
         let _no_grad = tch::no_grad_guard();
         let all: Vec<usize> = (0..=self.blocks.len()).collect();
         let hidden_states = self.after_blocks(self.embeddings.of_values(pixel_values)?, &all)?;
         let last_hidden_state = self.final_norm.forward(&hidden_states[self.blocks.len()])?;
         let class_tokens = last_hidden_state.f_narrow(1, 0, self.config.n_cls_tokens as i64)?;
         let pooler_output = class_tokens.f_mean_dim(1, false, None)?;
-        Ok(Encoded { last_hidden_state, pooler_output, hidden_states })
+        Ok(PixioOutput { last_hidden_state, pooler_output, hidden_states })
     }
 
     fn check_blocks(&self, blocks: &[usize]) -> Result<(), ModelError> {

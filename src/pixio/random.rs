@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::config::PixioConfig;
 use super::error::ModelError;
 use super::layouts::Layout;
-use super::weights::{BlockPart, Part, Role, Weights};
+use super::weights::{BlockPart, Part, TensorRole, Weights};
 
 /// Names the numbers: another seed would be another model.
 const SEED: u64 = 0;
@@ -67,11 +67,10 @@ impl Weights for RandomModel {
     fn read(&mut self, part: Part, shape: &[i64], kind: Kind) -> Result<Tensor, ModelError> {
         // Norms away from one and zero, so that a model that forgot them would not pass for one that did not.
         let (mean, deviation) = match part {
-            Part::FinalNorm(Role::Weight)
-            | Part::Block(_, BlockPart::Norm1 | BlockPart::Norm2, Role::Weight) => (1.0, 0.2),
-            Part::FinalNorm(Role::Bias) | Part::Block(_, BlockPart::Norm1 | BlockPart::Norm2, Role::Bias) => {
-                (0.0, 0.1)
-            }
+            Part::FinalNorm(TensorRole::Weight)
+            | Part::Block(_, BlockPart::Norm1 | BlockPart::Norm2, TensorRole::Weight) => (1.0, 0.2),
+            Part::FinalNorm(TensorRole::Bias)
+            | Part::Block(_, BlockPart::Norm1 | BlockPart::Norm2, TensorRole::Bias) => (0.0, 0.1),
             _ => (0.0, 0.02),
         };
         let identity = format!("{SEED} {}", Layout::MODULE.names(part).join(" "));

@@ -104,8 +104,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, cache: &Path, expect: &str) {
-        let said = Source::resolve_in(text, cache).map_or_else(|err| err.to_string(), |source| source.name());
-        assert!(said.contains(expect), "{text}: {said}");
+        let answer =
+            Source::resolve_in(text, cache).map_or_else(|err| err.to_string(), |source| source.name());
+        assert!(answer.contains(expect), "{text}: {answer}");
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
         assert!(Source::resolve_in("org/name", cache.path()).is_err());
         std::fs::create_dir_all(cache.path().join("models--org--name/refs")).unwrap();
         std::fs::write(cache.path().join("models--org--name/refs/main"), "77").unwrap();
-        let found = Source::resolve_in("org/name", cache.path()).unwrap();
-        assert_eq!(found, Source::Folder { path: snapshot, name: "org/name".into() });
+        let source = Source::resolve_in("org/name", cache.path()).unwrap();
+        assert_eq!(source, Source::Folder { path: snapshot, name: "org/name".into() });
     }
 }

@@ -13,18 +13,18 @@ pub(super) enum Part {
     /// Position embedding `[1, n_cls + P, D]`.
     Position,
     /// Patch embedding, `[D, 3, 16, 16]`.
-    Patch(Role),
+    Patch(TensorRole),
     /// Norm after the last block, `[D]`.
-    FinalNorm(Role),
+    FinalNorm(TensorRole),
     /// Norm that transformers' `PixioBackbone` keeps beside the model for its stages, `[D]`.
-    StageNorm(Role),
+    StageNorm(TensorRole),
     /// A part of the block of this index (from 0).
-    Block(usize, BlockPart, Role),
+    Block(usize, BlockPart, TensorRole),
 }
 
 /// Weight or bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Role {
+pub(super) enum TensorRole {
     /// Weight.
     Weight,
     /// Bias.

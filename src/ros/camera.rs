@@ -14,24 +14,22 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer};
 use serde_bytes::Bytes;
 use smol::Timer;
 
-use super::calibration::calibration;
 use super::checks::receive_buffer_advice;
-use super::messages::{CameraInfo, CompressedImage, Image, PointStamped};
-use super::names::{NameError, Names};
+use super::start::names::{NameError, Names};
+use super::wire::calibration::calibration;
+use super::wire::messages::{CameraInfo, CompressedImage, Image, PointStamped};
 use crate::config::{CameraConfig, ImageTransport, Reliability};
 use crate::geometry::Projection;
-use crate::logging::Throttle;
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::pool::Pool;
 use crate::runtime::thread::Stage;
-use crate::stages::camera::{Frame, Header, Picture, Raster};
+use crate::stages::camera::{CameraListener, Frame, Header, Picture, Raster};
 
-/// Least time between two warnings about the same trouble.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 /// Time between two looks at what DDS has passed over.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 
 /// A camera to subscribe to.
-pub struct Camera {
+pub struct CameraInput {
     /// Index in the configuration; frames carry it.
     pub index: usize,
     /// Before `image` and `camera_info`: empty for a single camera, such as `left/` for one of several.
@@ -46,12 +44,13 @@ pub struct Camera {
     pub pool: Pool,
 }
 
-/// Bytes of the largest pixel, twice: rows may have padding, and what is a little too large is refused by name.
+/// Bytes of the largest pixel, twice: rows may have padding, and what is a little too large is refused by
+/// name.
 const MAX_PIXEL_BYTES: u64 = 2 * 8;
 /// Of a message without pixels, generously.
 pub(super) const MAX_PLAIN_MESSAGE_BYTES: usize = 64 << 10;
 
-impl Camera {
+impl CameraInput {
     /// The camera with this index and configuration, whose pictures may have so many pixels.
     pub fn new(index: usize, config: &CameraConfig, max_image_pixels: u64) -> Self {
         let CameraConfig { transport, reliability, .. } = *config;
@@ -155,15 +154,6 @@ pub(super) struct Reading {
     pub(super) queries: Subscription<PointStamped>,
 }
 
-/// Who hears what comes of it.
-pub(super) struct Hearing<F, R, Q> {
-    pub(super) on_frame: F,
-    /// Of each message that was not what its type says.
-    pub(super) on_refused: R,
-    /// Of each pixel that somebody points at.
-    pub(super) on_query: Q,
-}
-
 /// A running receive thread.
 pub(super) struct Receiving {
     stop: oneshot::Sender<()>,
@@ -172,25 +162,20 @@ pub(super) struct Receiving {
 
 impl Receiving {
     /// Takes pictures until [`Receiving::stop`].
-    pub(super) fn start<F, R, Q>(
-        camera: Camera,
+    pub(super) fn start(
+        camera: CameraInput,
         topics: CameraTopics,
         reading: Reading,
-        hearing: Hearing<F, R, Q>,
+        listener: Box<dyn CameraListener>,
         ended: mpsc::Sender<()>,
-    ) -> anyhow::Result<Self>
-    where
-        F: FnMut(Frame) + Send + 'static,
-        R: FnMut(&str) + Send + 'static,
-        Q: FnMut([f64; 2]) + Send + 'static,
-    {
+    ) -> anyhow::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let name = match camera.prefix.trim_end_matches('/') {
             "" => format!("receive-{}", camera.index),
             prefix => format!("receive-{prefix}"),
         };
         let stage =
-            Stage::spawn(name, ended, move || block_on(receive(camera, topics, reading, hearing, stopped)))?;
+            Stage::spawn(name, ended, move || block_on(receive(camera, topics, reading, listener, stopped)))?;
         Ok(Self { stop, stage })
     }
 
@@ -201,11 +186,11 @@ impl Receiving {
     }
 }
 
-async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
-    camera: Camera,
+async fn receive(
+    camera: CameraInput,
     topics: CameraTopics,
     reading: Reading,
-    mut hearing: Hearing<F, R, Q>,
+    mut listener: Box<dyn CameraListener>,
     stopped: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let Reading { images, image_topic, infos, queries } = reading;
@@ -231,7 +216,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
                 Err(err) => bail!("{}: {err}", topics.camera_info),
             },
             query = queries.select_next_some() => match query {
-                Ok((PointStamped { point, .. }, _)) => (hearing.on_query)([point.x, point.y]),
+                Ok((PointStamped { point, .. }, _)) => listener.query([point.x, point.y]),
                 Err(ReadError::Deserialization { reason }) => {
                     if bad_query.admit().is_some() {
                         tracing::warn!("query: not a PointStamped message: {reason}");
@@ -242,7 +227,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
             _ = looks.select_next_some() => {
                 let n = image_topic.n_oversized_samples();
                 for _ in n_oversized..n {
-                    (hearing.on_refused)(&format!(
+                    listener.refused(&format!(
                         "it has more than {} bytes, which max_image_pixels rules out",
                         camera.max_message_bytes
                     ));
@@ -252,7 +237,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
             sample = samples.select_next_some() => match sample {
                 Ok((sample, _)) => {
                     buffers.check(&topics.image, sample.picture.n_bytes());
-                    (hearing.on_frame)(Frame {
+                    listener.frame(Frame {
                         header: sample.header,
                         camera: camera.index,
                         received: sample.received,
@@ -260,7 +245,7 @@ async fn receive<F: FnMut(Frame), R: FnMut(&str), Q: FnMut([f64; 2])>(
                         intrinsics: newest_info.clone(),
                     });
                 }
-                Err(ReadError::Deserialization { reason }) => (hearing.on_refused)(&reason),
+                Err(ReadError::Deserialization { reason }) => listener.refused(&reason),
                 Err(err) => bail!("{}: {err}", topics.image),
             },
         }
@@ -298,8 +283,8 @@ mod tests {
     use serde_bytes::ByteBuf;
 
     use super::*;
-    use crate::ros::args::remap;
-    use crate::ros::messages;
+    use crate::ros::start::args::remap;
+    use crate::ros::wire::messages;
 
     fn check(remaps: &[&str], prefix: &str, transport: ImageTransport, image: &str, camera_info: &str) {
         let rules: Vec<_> = remaps.iter().map(|rule| remap(rule).unwrap()).collect();

@@ -27,8 +27,8 @@ impl ReceiveBuffers {
         (max < needed).then(|| {
             let cure = needed.next_power_of_two().max(GENEROUS);
             format!(
-                "net.core.rmem_max is {max} bytes, too small for pictures of {frame_bytes} bytes: many will be \
-                 lost; run: sudo sysctl -w net.core.rmem_max={cure}"
+                "net.core.rmem_max is {max} bytes, too small for pictures of {frame_bytes} bytes: many will \
+                 be lost; run: sudo sysctl -w net.core.rmem_max={cure}"
             )
         })
     }
@@ -46,9 +46,9 @@ mod tests {
     #[test]
     fn advice_names_the_cure_when_two_thirds_of_a_picture_do_not_fit() {
         let check = |max: Option<usize>, frame_bytes, expect: Option<&str>| {
-            let said = ReceiveBuffers { max }.advice(frame_bytes);
-            let cure = said.as_deref().and_then(|text| text.rsplit(' ').next());
-            assert_eq!(cure, expect, "{said:?}");
+            let advice = ReceiveBuffers { max }.advice(frame_bytes);
+            let cure = advice.as_deref().and_then(|text| text.rsplit(' ').next());
+            assert_eq!(cure, expect, "{advice:?}");
         };
         check(None, 1 << 30, None);
         check(Some(212_992), 640 * 480 / 2, None);

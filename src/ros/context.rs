@@ -6,17 +6,17 @@ use anyhow::Context as _;
 use ros2_client::Context;
 use ros2_client::dds::rustdds::{self, DomainParticipantBuilder, Pacing};
 
-use super::interface::Address;
+use super::start::interface::Address;
 
 /// Asked of the kernel, which grants `net.core.rmem_max` at most. Large, so that raising that
 /// setting is all it takes.
 const RECEIVE_BUFFER_BYTES: usize = 32 << 20;
-/// Asked of the kernel, which grants `net.core.wmem_max` at most. What is in there cannot be replaced by a newer
-/// message, so on a slow link it is delay.
+/// Asked of the kernel, which grants `net.core.wmem_max` at most. What is in there cannot be replaced by a
+/// newer message, so on a slow link it is delay.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 
-/// Joins `domain_id` on `address`, announced to `static_peers` beside what multicast reaches. `pacing` limits what is
-/// sent, and counts it.
+/// Joins `domain_id` on `address`, announced to `static_peers` beside what multicast reaches. `pacing` limits
+/// what is sent, and counts it.
 ///
 /// # Errors
 /// No free ports, or no right to open sockets.

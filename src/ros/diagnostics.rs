@@ -1,17 +1,13 @@
 //! `/diagnostics`: statuses as messages, named as diagnostic_updater names them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ros2_client::Publisher;
 
-use super::messages::{DiagnosticArray, DiagnosticStatus, Header, KeyValue, Time};
+use super::wire::messages::{DiagnosticArray, DiagnosticStatus, Header, KeyValue, Time};
 use crate::diagnostics::Status;
-use crate::logging::Throttle;
+use crate::logging::{BETWEEN_REMINDERS, Throttle};
 use crate::runtime::clock::Clock;
-
-/// Least time between two warnings that nothing can be sent.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 
 /// Publishes statuses of one node.
 pub struct DiagnosticsOut {
@@ -29,7 +25,7 @@ impl DiagnosticsOut {
         clock: Arc<Clock>,
     ) -> Self {
         let node = fully_qualified.trim_start_matches('/').to_owned();
-        Self { publisher, node, clock, failing: Throttle::new(BETWEEN_WARNINGS) }
+        Self { publisher, node, clock, failing: Throttle::new(BETWEEN_REMINDERS) }
     }
 
     /// Publishes `statuses` as one message, stamped by the node's clock. Those about a topic keep its name.

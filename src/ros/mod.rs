@@ -1,28 +1,25 @@
-//! The ROS edge: the only code that knows ROS.
+//! The node in the ROS graph: the only code that knows ROS. [`start`] comes before there is a node, [`wire`]
+//! is what it sends and receives.
 
-pub mod args;
-mod calibration;
 pub mod camera;
 pub mod checks;
 mod context;
 mod delivery;
 pub mod diagnostics;
 mod discovery;
-pub mod edge;
-pub mod environment;
-pub mod interface;
-pub mod messages;
-pub mod names;
+mod endpoints;
+mod node;
 pub mod parameters;
 mod place;
-pub mod publishers;
 mod qos;
 mod rosout;
 pub mod services;
+pub mod start;
 mod watch;
 mod watchdog;
+pub mod wire;
 
-pub use camera::{Camera, CameraTopics};
-pub use edge::{Edge, Made, Options, Services};
+pub use camera::{CameraInput, CameraTopics};
+pub use node::{HeadOutputs, NodeConfig, RosNode, Services};
 pub use parameters::{Declared, Parameters, Rule};
-pub use publishers::Publishers;
+pub use wire::publishers::Publishers;

@@ -33,9 +33,9 @@ pub struct Parameters {
 
 /// Opens the parameters for changes. Until then the rules are not asked: the library also applies
 /// them to the declared values, which are what the node was started with.
-pub(super) struct Gate(Arc<AtomicBool>);
+pub(super) struct ChangeGate(Arc<AtomicBool>);
 
-impl Gate {
+impl ChangeGate {
     pub(super) fn open(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -43,7 +43,7 @@ impl Gate {
 
 impl Parameters {
     /// Adds the parameters and their rules to `options`.
-    pub(super) fn declare(self, options: NodeOptions) -> (NodeOptions, Gate) {
+    pub(super) fn declare(self, options: NodeOptions) -> (NodeOptions, ChangeGate) {
         let is_open = Arc::new(AtomicBool::new(false));
         let declare = |options: NodeOptions, Declared { name, value, descriptor }| {
             let options = options.declare_parameter(&name, ros_from_ours(value));
@@ -56,7 +56,7 @@ impl Parameters {
         let options = options
             .parameter_validator(gated(self.check, Arc::clone(&is_open)))
             .parameter_set_action(gated(self.apply, Arc::clone(&is_open)));
-        (options, Gate(is_open))
+        (options, ChangeGate(is_open))
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         let is_open = Arc::new(AtomicBool::new(false));
         let rule = gated(Box::new(|name, value| Err(format!("{name} {value:?}"))), Arc::clone(&is_open));
         assert_eq!(rule("size", &ParameterValue::Integer(1)), Ok(()));
-        Gate(is_open).open();
+        ChangeGate(is_open).open();
         assert_eq!(rule("size", &ParameterValue::Integer(1)), Err("size Integer(1)".into()));
         assert_eq!(rule("size", &ParameterValue::NotSet), Err("size cannot be unset".into()));
     }

@@ -2,24 +2,25 @@
 
 use anyhow::bail;
 
-use super::interface::{Address, OwnAddress, Why, of_default_route, own_addresses};
+use super::start::interface::{Address, OwnAddress, Why, of_default_route, own_addresses};
 
-/// Looks in a row that find the same change before it is one: an address that is renewed is gone for a moment.
+/// Looks in a row that find the same change before it is one: an address that is renewed is gone for a
+/// moment.
 const SETTLED: u32 = 3;
 
 /// The address that DDS uses, looked after.
-pub(super) struct Place {
+pub(super) struct NetworkPlace {
     address: Address,
     /// Number of its interface when DDS joined its multicast groups there.
     index: Option<u32>,
     n_changed: u32,
 }
 
-impl Place {
+impl NetworkPlace {
     pub(super) fn new(address: Address) -> Self {
         // Without a list there is no number, and the address alone counts.
-        let found = own_addresses().unwrap_or_default();
-        let index = found.iter().find(|own| own.ip == address.ip).and_then(|own| own.index);
+        let addresses = own_addresses().unwrap_or_default();
+        let index = addresses.iter().find(|own| own.ip == address.ip).and_then(|own| own.index);
         Self { address, index, n_changed: 0 }
     }
 
@@ -29,16 +30,20 @@ impl Place {
     /// It is not, and nothing but a new start helps.
     pub(super) fn look(&mut self) -> anyhow::Result<()> {
         match own_addresses() {
-            Ok(found) => self.compare(&found, || of_default_route(&found).is_some()),
+            Ok(addresses) => self.compare(&addresses, || of_default_route(&addresses).is_some()),
             // Such as too many open files: no news.
             Err(_) => Ok(()),
         }
     }
 
-    fn compare(&mut self, found: &[OwnAddress], has_network: impl FnOnce() -> bool) -> anyhow::Result<()> {
+    fn compare(
+        &mut self,
+        addresses: &[OwnAddress],
+        has_network: impl FnOnce() -> bool,
+    ) -> anyhow::Result<()> {
         let Address { ip, why } = self.address;
         let is_here = |own: &OwnAddress| own.ip == ip && (self.index.is_none() || own.index == self.index);
-        let is_gone = !found.iter().any(is_here);
+        let is_gone = !addresses.iter().any(is_here);
         let has_come = why == Why::NoNetwork && has_network();
         self.n_changed = if is_gone || has_come { self.n_changed + 1 } else { 0 };
         if self.n_changed < SETTLED {
@@ -47,7 +52,8 @@ impl Place {
         let again = "start the node again (in a launch file: respawn)";
         if is_gone {
             bail!(
-                "the network has changed: {ip}, where others find this node, is gone or on another interface; {again}"
+                "the network has changed: {ip}, where others find this node, is gone or on another \
+                 interface; {again}"
             );
         }
         bail!("the network has come up, and this node has started without it, on {ip}; {again}");
@@ -63,8 +69,8 @@ mod tests {
 
     fn check(why: Why, looks: &[Look], expect: Option<(usize, &str)>) {
         let address = Address { ip: "10.0.0.5".parse().unwrap(), why };
-        let mut place = Place { address, index: Some(2), n_changed: 0 };
-        let found = looks.iter().enumerate().find_map(|(n, (own, has_network))| {
+        let mut place = NetworkPlace { address, index: Some(2), n_changed: 0 };
+        let change = looks.iter().enumerate().find_map(|(n, (own, has_network))| {
             let own: Vec<_> = own
                 .iter()
                 .map(|(ip, index)| OwnAddress {
@@ -75,10 +81,10 @@ mod tests {
                 .collect();
             place.compare(&own, || *has_network).err().map(|err| (n, err.to_string()))
         });
-        match (&found, expect) {
+        match (&change, expect) {
             (Some((n, text)), Some((at, part))) => assert!(*n == at && text.contains(part), "{n}: {text}"),
             (None, None) => (),
-            _ => panic!("{found:?}, not {expect:?}"),
+            _ => panic!("{change:?}, not {expect:?}"),
         }
     }
 

@@ -8,11 +8,8 @@ use futures::{Future, StreamExt};
 use ros2_client::qos::{Durability, History, WhenFull};
 use ros2_client::{Message, Name, Node, QosProfile, ServiceMapping, ServiceTypeName};
 
-use super::messages::{SetBoolRequest, SetBoolResponse, TriggerRequest, TriggerResponse};
-use crate::logging::Throttle;
-
-/// Between two warnings of requests that a service does not answer.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
+use super::wire::messages::{SetBoolRequest, SetBoolResponse, TriggerRequest, TriggerResponse};
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
 
 /// What a service did, or why it did not, for who asked.
 pub type Answer = Result<String, String>;

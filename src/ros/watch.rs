@@ -2,7 +2,7 @@
 //! their QoS.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, pin_mut, select};
@@ -13,10 +13,11 @@ use smol::Timer;
 use smol::channel::Receiver;
 
 use super::discovery::{Gid, NodeNames, ParticipantNodes};
+use super::endpoints::{Endpoint, Endpoints, Role};
 use super::qos::{Mismatch, mismatch};
-use crate::diagnostics::{Board, GraphFacts};
-use crate::logging::Throttle;
-use crate::runtime::wanted::{Topic, Topics, Wanted};
+use crate::diagnostics::{Board, GraphFacts, Misfit};
+use crate::logging::{BETWEEN_REMINDERS, Throttle};
+use crate::outputs::{Subscribed, Topics};
 
 /// Graph events that belong together come within this time, and one look serves them all.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -25,67 +26,28 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Time for a misfit to tell its name: it comes by a message of its own, which Fast DDS repeats
 /// after three seconds when it was lost.
 const WAIT_FOR_NAME: Duration = Duration::from_secs(4);
-/// Misfits that are told at a time, and the time after which there is room for as many more.
+/// Misfits that are logged in a period of reminders; the next wait.
 const MOST_MISFITS: usize = 16;
-const BETWEEN_MISFITS: Duration = Duration::from_secs(60);
-
-/// One of our ends of a topic.
-pub(super) struct End {
-    /// Full ROS name.
-    pub(super) topic: String,
-    /// The same as DDS knows it.
-    pub(super) dds_topic: String,
-    /// DDS name of the type.
-    pub(super) dds_type: String,
-    /// As created.
-    pub(super) qos: QosPolicies,
-    /// Which way the data goes.
-    pub(super) role: Role,
-}
-
-/// Which way the data goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// We publish this output of the camera.
-    Output(usize, Topic),
-    /// We publish something that no camera is needed for.
-    Said,
-    /// We subscribe to the camera's pictures.
-    Pictures(usize),
-    /// We subscribe to something else, which the word tells.
-    Input(&'static str),
-}
-
-impl Role {
-    fn is_output(self) -> bool {
-        matches!(self, Self::Output(..) | Self::Said)
-    }
-}
-
-/// Our ends, filled as they are created.
-#[derive(Clone, Default)]
-pub(super) struct Ends(Arc<Mutex<Vec<End>>>);
-
-impl Ends {
-    pub(super) fn add(&self, end: End) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(end);
-    }
-}
 
 /// What the watch hears of the graph.
-pub(super) struct Graph {
+pub(super) struct GraphSources {
     /// Everything that was discovered.
     pub(super) participant: DomainParticipant,
-    /// Ends of peers that fit ours come and go.
+    /// Endpoints of peers that fit ours come and go.
     pub(super) events: Receiver<NodeEvent>,
     /// Peers name their nodes.
     pub(super) nodes: Subscription<ParticipantNodes>,
 }
 
-/// Keeps `subscribed`, an entry for every camera, current, tells `board` of misfits and warns of them, until the node is
-/// gone.
-pub(super) async fn watch(graph: Graph, ends: Ends, subscribed: Arc<[Wanted]>, board: Arc<Board>) {
-    let Graph { participant, events, nodes } = graph;
+/// Keeps `subscribed`, an entry for every camera, current, tells `board` of misfits and warns of them, until
+/// the node is gone.
+pub(super) async fn watch(
+    graph: GraphSources,
+    endpoints: Endpoints,
+    subscribed: Arc<[Subscribed]>,
+    board: Arc<Board>,
+) {
+    let GraphSources { participant, events, nodes } = graph;
     let nodes = nodes.async_stream();
     pin_mut!(nodes);
     let mut peers = Peers::default();
@@ -104,7 +66,7 @@ pub(super) async fn watch(graph: Graph, ends: Ends, subscribed: Arc<[Wanted]>, b
             },
             _ = FutureExt::fuse(Timer::after(BETWEEN_LOOKS)) => {}
         }
-        let (wanted, facts) = peers.look(&participant, &ends, subscribed.len());
+        let (wanted, facts) = peers.look(&participant, &endpoints, subscribed.len());
         subscribed.iter().zip(wanted).for_each(|(camera, topics)| camera.set(topics));
         board.set_graph(facts);
     }
@@ -113,15 +75,16 @@ pub(super) async fn watch(graph: Graph, ends: Ends, subscribed: Arc<[Wanted]>, b
 /// What is known of the other participants.
 struct Peers {
     names: NodeNames,
-    /// Ends of peers that do not fit.
-    misfits: HashMap<Gid, Told>,
-    /// Each lets one warning through in its period, and the next misfits wait: anybody can come and go as many peers.
+    /// Endpoints of peers that do not fit.
+    misfits: HashMap<Gid, Warned>,
+    /// Each lets one warning through in its period, and the next misfits wait: anybody can come and go as
+    /// many peers.
     lines: [Throttle; MOST_MISFITS],
 }
 
 impl Default for Peers {
     fn default() -> Self {
-        let lines = [const { Throttle::new(BETWEEN_MISFITS) }; MOST_MISFITS];
+        let lines = [const { Throttle::new(BETWEEN_REMINDERS) }; MOST_MISFITS];
         Self { names: NodeNames::default(), misfits: HashMap::new(), lines }
     }
 }
@@ -131,44 +94,45 @@ impl Peers {
     fn look(
         &mut self,
         participant: &DomainParticipant,
-        ends: &Ends,
+        endpoints: &Endpoints,
         n_cameras: usize,
     ) -> (Vec<Topics>, GraphFacts) {
         let (readers, writers) = (readers(participant), writers(participant));
-        let ends = ends.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoints = endpoints.all();
         let mut told = HashMap::new();
         let mut wanted = vec![Vec::new(); n_cameras];
         let mut facts = GraphFacts { n_publishers: vec![0; n_cameras], ..GraphFacts::default() };
-        for end in ends.iter() {
-            let peers = if end.role.is_output() { &readers } else { &writers };
-            for peer in peers.iter().filter(|peer| peer.topic == end.dds_topic) {
-                let camera = if let Role::Pictures(camera) = end.role { Some(camera) } else { None };
-                if peer.dds_type != end.dds_type {
+        for endpoint in endpoints.iter() {
+            let peers = if endpoint.role.is_output() { &readers } else { &writers };
+            for peer in peers.iter().filter(|peer| peer.topic == endpoint.dds_topic) {
+                let camera = if let Role::Images(camera) = endpoint.role { Some(camera) } else { None };
+                if peer.dds_type != endpoint.dds_type {
                     // Another type on an output's name is another's affair; pictures of it never come.
                     if camera.is_some() {
-                        facts.misfits.push((camera, wrong_type(end, &peer.dds_type)));
+                        let text = wrong_type(endpoint, &peer.dds_type);
+                        facts.misfits.push(Misfit { camera, text });
                     }
                     continue;
                 }
-                let misfit = match end.role.is_output() {
-                    true => mismatch(&end.qos, &peer.qos),
-                    false => mismatch(&peer.qos, &end.qos),
+                let misfit = match endpoint.role.is_output() {
+                    true => mismatch(&endpoint.qos, &peer.qos),
+                    false => mismatch(&peer.qos, &endpoint.qos),
                 };
-                match (misfit, end.role) {
+                match (misfit, endpoint.role) {
                     (Some(misfit), _) => {
                         let owner = self.names.owner(&peer.gid);
                         let name = owner.as_deref().unwrap_or("a node without a name");
-                        let text = sentence(end, name, &misfit);
+                        let text = sentence(endpoint, name, &misfit);
                         told.insert(peer.gid, self.tell(peer.gid, owner.is_some(), &text));
-                        facts.misfits.push((camera, text));
+                        facts.misfits.push(Misfit { camera, text });
                     }
                     (None, Role::Output(camera, topic)) => {
                         wanted.get_mut(camera).into_iter().for_each(|topics| topics.push(topic));
                     }
-                    (None, Role::Pictures(camera)) => {
+                    (None, Role::Images(camera)) => {
                         facts.n_publishers.get_mut(camera).into_iter().for_each(|n| *n += 1);
                     }
-                    (None, Role::Said | Role::Input(_)) => {}
+                    (None, Role::NodeOutput | Role::Input(_)) => {}
                 }
             }
         }
@@ -181,42 +145,43 @@ impl Peers {
     }
 
     /// Warns once per misfit, when its name is known or has been waited for long enough.
-    fn tell(&self, gid: Gid, has_name: bool, text: &str) -> Told {
+    fn tell(&self, gid: Gid, has_name: bool, text: &str) -> Warned {
         let since = match self.misfits.get(&gid) {
-            Some(Told::Yes) => return Told::Yes,
-            Some(Told::Waiting(since)) => *since,
+            Some(Warned::Yes) => return Warned::Yes,
+            Some(Warned::Waiting(since)) => *since,
             None => Instant::now(),
         };
         if !has_name && since.elapsed() < WAIT_FOR_NAME {
-            return Told::Waiting(since);
+            return Warned::Waiting(since);
         }
         if self.lines.iter().find_map(Throttle::admit).is_none() {
-            return Told::Waiting(since);
+            return Warned::Waiting(since);
         }
         tracing::warn!("{text}");
-        Told::Yes
+        Warned::Yes
     }
 }
 
 /// Whether the user knows of a misfit.
-enum Told {
+enum Warned {
     Yes,
     /// For a name or for room in the log, since then.
     Waiting(Instant),
 }
 
 /// What does not fit, and what helps.
-fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
+fn sentence(endpoint: &Endpoint, peer: &str, misfit: &Mismatch) -> String {
     let Mismatch { wish, offer, is_reliability } = misfit;
-    let topic = &end.topic;
-    if end.role.is_output() {
+    let topic = &endpoint.topic;
+    if endpoint.role.is_output() {
         let here =
             if *is_reliability { ", or start this node with -p output_reliability:=reliable" } else { "" };
         return format!(
-            "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for {offer}{here}"
+            "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for \
+             {offer}{here}"
         );
     }
-    let what = match end.role {
+    let what = match endpoint.role {
         Role::Input(what) => what,
         _ => "picture",
     };
@@ -228,10 +193,10 @@ fn sentence(end: &End, peer: &str, misfit: &Mismatch) -> String {
 }
 
 /// A publisher of something else under the name of the pictures.
-fn wrong_type(end: &End, theirs: &str) -> String {
+fn wrong_type(endpoint: &Endpoint, theirs: &str) -> String {
     format!(
         "{}: a publisher sends {theirs}, this node reads {}; see image_transport",
-        end.topic, end.dds_type
+        endpoint.topic, endpoint.dds_type
     )
 }
 
@@ -272,14 +237,15 @@ fn writers(participant: &DomainParticipant) -> Vec<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outputs::Topic;
 
     #[test]
     fn a_misfit_is_told_with_topic_peer_wish_and_cure() {
         let check = |topic: &str, role, wish: &str, offer: &str, is_reliability, expect: &str| {
             let (dds_topic, dds_type, qos) = (String::new(), String::new(), QosPolicies::default());
-            let end = End { topic: topic.into(), dds_topic, dds_type, qos, role };
+            let endpoint = Endpoint { topic: topic.into(), dds_topic, dds_type, qos, role };
             let misfit = Mismatch { wish: wish.into(), offer: offer.into(), is_reliability };
-            assert_eq!(sentence(&end, "/peer", &misfit), expect);
+            assert_eq!(sentence(&endpoint, "/peer", &misfit), expect);
         };
         check(
             "/pixio_node/features",
@@ -287,8 +253,8 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so it gets nothing; let it ask \
-             for best_effort, or start this node with -p output_reliability:=reliable",
+            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so it gets nothing; let \
+             it ask for best_effort, or start this node with -p output_reliability:=reliable",
         );
         check(
             "/pixio_node/embedding",
@@ -296,17 +262,17 @@ mod tests {
             "transient_local",
             "volatile",
             false,
-            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so it gets nothing; let it \
-             ask for volatile",
+            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so it gets nothing; \
+             let it ask for volatile",
         );
         check(
             "/camera/image_raw",
-            Role::Pictures(0),
+            Role::Images(0),
             "reliable",
             "best_effort",
             true,
-            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no picture comes; start this \
-             node with -p image_reliability:=best_effort",
+            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no picture comes; start \
+             this node with -p image_reliability:=best_effort",
         );
     }
 }

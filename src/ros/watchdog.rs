@@ -1,8 +1,8 @@
-//! Watches that DDS lives and can be reached. The library's threads can end or hang without a word, and the network can
-//! go or come. A node is deaf and mute then; a launch file can only start it again when it ends.
+//! Watches that DDS lives and can be reached. The library's threads can end or hang without a word, and the
+//! network can go or come. A node is deaf and mute then; a launch file can only start it again when it ends.
 //!
-//! Time is counted in the watchdog's own ticks: a process that is suspended has none. A thread that waits for the
-//! processor is alive.
+//! Time is counted in the watchdog's own ticks: a process that is suspended has none. A thread that waits for
+//! the processor is alive.
 
 use std::convert::Infallible;
 use std::fs;
@@ -15,16 +15,17 @@ use anyhow::{anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use nix::errno::Errno;
 
-use super::interface::Address;
-use super::place::Place;
+use super::place::NetworkPlace;
+use super::start::interface::Address;
 use crate::console;
 use crate::runtime::thread::Stage;
 
-/// The threads of RustDDS 0.15, as far as the kernel keeps their names: the one that sends and receives, and the one
-/// that finds other participants.
+/// The threads of RustDDS 0.15, as far as the kernel keeps their names: the one that sends and receives, and
+/// the one that finds other participants.
 const THREADS: [&str; 2] = ["RustDDS Partici", "RustDDS discove"];
 
-/// Where the kernel shows this process's threads, a folder each. Without it only a node that cannot leave is noticed.
+/// Where the kernel shows this process's threads, a folder each. Without it only a node that cannot leave is
+/// noticed.
 const TASKS: &str = "/proc/self/task";
 
 /// Time between two looks.
@@ -48,8 +49,9 @@ pub(super) struct Watchdog {
     stage: Stage,
 }
 
-/// Watches DDS, whose participant has been made and uses `address`. When DDS dies, `ended` hears of it and [`Watchdog::join`] says why. A
-/// node that does not stop within a bound then, because it waits for DDS, is ended here, with the reason in the log.
+/// Watches DDS, whose participant has been made and uses `address`. When DDS dies, `ended` hears of it and
+/// [`Watchdog::join`] says why. A node that does not stop within a bound then, because it waits for DDS, is
+/// ended here, with the reason in the log.
 ///
 /// # Errors
 /// No thread is left.
@@ -94,7 +96,7 @@ fn serve(
     leaving: &Receiver<Infallible>,
 ) -> anyhow::Result<()> {
     let mut threads = THREADS.map(Thread::new);
-    let mut place = Place::new(address);
+    let mut place = NetworkPlace::new(address);
     loop {
         select! {
             recv(served) -> _ => return Ok(()),
@@ -221,12 +223,13 @@ mod tests {
         )
     }
 
-    /// Looks once for every status, `None` being a thread that is not there. Gives what was found at which look.
+    /// Looks once for every status, `None` being a thread that is not there. Gives what was found at which
+    /// look.
     fn check(statuses: impl IntoIterator<Item = Option<String>>, expect: Option<(usize, &str)>) {
         let tasks = tempfile::tempdir().unwrap();
         let folder = tasks.path().join("7");
         let mut thread = Thread::new(NAME);
-        let found = statuses.into_iter().enumerate().find_map(|(n, status)| {
+        let ending = statuses.into_iter().enumerate().find_map(|(n, status)| {
             match status {
                 Some(status) => {
                     fs::create_dir_all(&folder).unwrap();
@@ -236,10 +239,10 @@ mod tests {
             }
             thread.look(tasks.path()).err().map(|err| (n, err.to_string()))
         });
-        let found = found.as_ref().map(|(n, text)| (*n, text.as_str()));
-        match (found, expect) {
+        let ending = ending.as_ref().map(|(n, text)| (*n, text.as_str()));
+        match (ending, expect) {
             (Some((n, text)), Some((at, part))) => assert!(n == at && text.contains(part), "{n}: {text}"),
-            _ => assert_eq!(found, expect),
+            _ => assert_eq!(ending, expect),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Edges upstream of the model: one slot per camera in which a newer value replaces an older one.
 //! Senders never wait; the receiver takes the value that has waited longest.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::runtime::lock::{lock, whole};
 
 /// The other side is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,27 +18,26 @@ struct State<T> {
     receiver_alive: bool,
 }
 
-struct Shared<T> {
+struct Slots<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
 }
 
-impl<T> Shared<T> {
+impl<T> Slots<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // A swap cannot leave a slot half-written, so poison carries no news.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 /// Fills one slot.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Slots<T>>,
     slot: usize,
 }
 
 /// Takes from all slots.
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Slots<T>>,
 }
 
 /// `n_slots` senders with a slot each and the receiver of them all.
@@ -59,7 +60,7 @@ fn receiver<T>(n_slots: usize) -> Receiver<T> {
         n_senders: n_slots,
         receiver_alive: true,
     };
-    Receiver { shared: Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() }) }
+    Receiver { shared: Arc::new(Slots { state: Mutex::new(state), filled: Condvar::new() }) }
 }
 
 impl<T> Sender<T> {
@@ -103,7 +104,7 @@ impl<T> Receiver<T> {
             if state.n_senders == 0 {
                 return Err(Closed);
             }
-            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = whole(self.shared.filled.wait(state));
         }
         Ok(())
     }
@@ -122,8 +123,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// As [`Receiver::recv`], and takes along what waits elsewhere and goes `together` with the first, the longest wait
-    /// first, `n_most` values in all.
+    /// As [`Receiver::recv`], and takes along what waits elsewhere and goes `together` with the first, the
+    /// longest wait first, `n_most` values in all.
     ///
     /// # Errors
     /// As [`Receiver::recv`].

@@ -1,12 +1,14 @@
 //! What is seen of one camera while it runs. The stages write it, diagnostics read it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::meter::Meter;
 use crate::geometry::Size;
+use crate::runtime::lock::lock;
 
-/// Stamps ahead of the clock by less are as good as on time: clocks of two machines never agree to the last bit.
+/// Stamps ahead of the clock by less are as good as on time: clocks of two machines never agree to the last
+/// bit.
 pub const AHEAD: Duration = Duration::from_millis(5);
 
 /// How one camera does. Shared by threads.
@@ -90,8 +92,7 @@ impl Monitor {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        // Every write is whole, so poison carries no news.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

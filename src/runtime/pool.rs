@@ -2,20 +2,21 @@
 //! the frame that held it was displaced.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::scratch::{self, Recent};
 use crate::ffi;
+use crate::runtime::lock::lock;
 
 /// A pool of buffers. It grows to the largest number of leases ever out at once, each as large as usual ones
 /// need.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<Shelf>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Shelf {
     state: Mutex<State>,
 }
 
@@ -33,10 +34,9 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl Shelf {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere cannot leave the list half-written, so poison carries no news.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn take_back(&self, bytes: Vec<u8>) {
@@ -57,7 +57,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Lease {
     bytes: Vec<u8>,
-    home: Option<Arc<Shared>>,
+    home: Option<Arc<Shelf>>,
 }
 
 impl From<Vec<u8>> for Lease {

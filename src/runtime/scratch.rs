@@ -46,24 +46,24 @@ pub fn shrink(buffer: &mut Vec<u8>, usual: usize) -> bool {
 /// heap of a thread keeps tens of megabytes of what was freed.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    memory: Memory,
+    memory: Backing,
     needed: usize,
     recent: Recent,
 }
 
 #[derive(Debug)]
-enum Memory {
+enum Backing {
     Mapped(MmapMut),
     Heap(Vec<u8>),
 }
 
-impl Default for Memory {
+impl Default for Backing {
     fn default() -> Self {
         Self::Heap(Vec::new())
     }
 }
 
-impl Memory {
+impl Backing {
     /// Zeros; from the heap where the system maps none.
     fn new(n_bytes: usize) -> Self {
         MmapMut::map_anon(n_bytes).map_or_else(|_| Self::Heap(vec![0; n_bytes]), Self::Mapped)
@@ -89,8 +89,8 @@ impl Scratch {
     pub fn take(&mut self, n_bytes: usize) -> &mut [u8] {
         if n_bytes > self.memory.bytes().len() {
             // First the old, so that there are never both.
-            self.memory = Memory::default();
-            self.memory = Memory::new(n_bytes);
+            self.memory = Backing::default();
+            self.memory = Backing::new(n_bytes);
         }
         self.needed = n_bytes;
         &mut self.memory.bytes_mut()[..n_bytes]
@@ -110,7 +110,7 @@ impl Scratch {
     pub fn settle(&mut self) {
         let usual = self.recent.note(std::mem::take(&mut self.needed));
         if is_outlier(self.memory.bytes().len(), usual) {
-            self.memory = Memory::default();
+            self.memory = Backing::default();
         }
     }
 

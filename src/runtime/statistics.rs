@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use crate::runtime::lock::lock;
 
 /// The fate of one camera's frames. Every received frame is counted in exactly one of the others
 /// once it has left the node: received = published + displaced + refused + unwanted + in flight.
@@ -22,8 +24,8 @@ pub struct Accounting {
     pub too_old: AtomicU64,
     /// It was broken.
     pub refused: AtomicU64,
-    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or what somebody subscribed to cannot be made
-    /// yet: the PCA basis and the CameraInfo take their time.
+    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or what somebody subscribed to
+    /// cannot be made yet: the PCA basis and the CameraInfo take their time.
     pub unwanted: AtomicU64,
     reasons: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -37,7 +39,7 @@ impl Accounting {
     /// Counts one refused frame under its reason and returns how many have had the same.
     pub fn refuse(&self, reason: &'static str) -> u64 {
         Self::count(&self.refused);
-        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reasons = lock(&self.reasons);
         let n = reasons.entry(reason).or_default();
         *n += 1;
         *n
@@ -49,7 +51,7 @@ impl Accounting {
         // Fates before receipts: a frame that moves meanwhile is in flight rather than negative.
         let (published, displaced) = (get(&self.published), get(&self.displaced));
         let (refused, unwanted) = (get(&self.refused), get(&self.unwanted));
-        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reasons = lock(&self.reasons).clone();
         let too_old = get(&self.too_old);
         Counts { received: get(&self.received), published, displaced, too_old, refused, unwanted, reasons }
     }
@@ -62,12 +64,12 @@ pub struct Batches(Mutex<BTreeMap<usize, u64>>);
 impl Batches {
     /// Counts a forward pass of `n_pictures`.
     pub fn count(&self, n_pictures: usize) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(n_pictures).or_default() += 1;
+        *lock(&self.0).entry(n_pictures).or_default() += 1;
     }
 
     /// Forward passes by their number of pictures.
     pub fn snapshot(&self) -> BTreeMap<usize, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 
@@ -84,7 +86,8 @@ pub struct Counts {
     pub too_old: u64,
     /// It was broken.
     pub refused: u64,
-    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or nothing could be made of it yet.
+    /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or nothing could be made of it
+    /// yet.
     pub unwanted: u64,
     /// Refused frames by reason.
     pub reasons: BTreeMap<&'static str, u64>,
@@ -170,9 +173,12 @@ impl Percentiles {
     }
 }
 
+/// What every span of some frames took.
+pub type Spans = [(Span, Percentiles); Span::ALL.len()];
+
 /// `spans` as JSON, by name.
 pub fn spans_json(spans: &[(Span, Percentiles)]) -> serde_json::Value {
-    spans.iter().map(|(span, found)| (span.name().to_owned(), serde_json::json!(found))).collect()
+    spans.iter().map(|(span, percentiles)| (span.name().to_owned(), serde_json::json!(percentiles))).collect()
 }
 
 /// Latencies of every span of one camera's frames: since they were last taken, and of the last frames.
@@ -217,27 +223,26 @@ impl Latencies {
     }
 
     /// Percentiles since the last call, and starts anew.
-    pub fn take(&self) -> [(Span, Percentiles); Span::ALL.len()] {
+    pub fn take(&self) -> Spans {
         Span::ALL.map(|span| {
             let histogram = &mut self.of(span).since_taken;
             let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-            let found = match histogram.len() {
+            let percentiles = match histogram.len() {
                 0 => Percentiles::default(),
                 n => Percentiles { n, p50: millis(0.50), p95: millis(0.95), p99: millis(0.99) },
             };
             histogram.reset();
-            (span, found)
+            (span, percentiles)
         })
     }
 
     /// Percentiles of the last 256 frames.
-    pub fn recent(&self) -> [(Span, Percentiles); Span::ALL.len()] {
+    pub fn recent(&self) -> Spans {
         Span::ALL.map(|span| (span, Percentiles::of(self.of(span).recent.iter().copied().collect())))
     }
 
     fn of(&self, span: Span) -> MutexGuard<'_, Samples> {
-        // Samples are whole after every step, so poison carries no news.
-        self.0[span as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0[span as usize])
     }
 }
 

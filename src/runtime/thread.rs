@@ -80,8 +80,8 @@ pub fn is_contained() -> bool {
     IS_CONTAINED.get()
 }
 
-/// Runs `work` of a library that may panic on bytes from outside. What `work` has written into by then is used no
-/// more, or written anew.
+/// Runs `work` of a library that may panic on bytes from outside. What `work` has written into by then is
+/// used no more, or written anew.
 ///
 /// # Errors
 /// What the panic said.
@@ -118,14 +118,15 @@ mod tests {
         let (ended, wait) = mpsc::channel();
         let stage = Stage::spawn("fit", ended, run).map(Stage::join);
         assert_eq!(wait.recv(), Ok(()));
-        let said = stage.and_then(|outcome| outcome).map_or_else(|err| format!("{err:#}"), |()| "ok".into());
-        assert_eq!(said, expect);
+        let outcome =
+            stage.and_then(|outcome| outcome).map_or_else(|err| format!("{err:#}"), |()| "ok".into());
+        assert_eq!(outcome, expect);
     }
 
     #[test]
     fn every_failure_is_told() {
-        let said = all([Err(anyhow!("fit: no picture")), Ok(()), Err(anyhow!("model: no device"))]);
-        assert_eq!(said.map_err(|err| err.to_string()), Err("fit: no picture; model: no device".into()));
+        let outcome = all([Err(anyhow!("fit: no picture")), Ok(()), Err(anyhow!("model: no device"))]);
+        assert_eq!(outcome.map_err(|err| err.to_string()), Err("fit: no picture; model: no device".into()));
         assert!(all([Ok(()), Ok(())]).is_ok());
     }
 

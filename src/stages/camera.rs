@@ -82,3 +82,15 @@ pub struct Frame {
     /// What the newest CameraInfo says, of whatever size.
     pub intrinsics: Option<Arc<Calibration>>,
 }
+
+/// Takes what the topics of one camera bring: the pipeline in the node.
+pub trait CameraListener: Send {
+    /// An image has come.
+    fn frame(&mut self, frame: Frame);
+
+    /// A message has come that is not what its type says; `why` is for people.
+    fn refused(&mut self, why: &str);
+
+    /// Somebody points at a pixel, x and y in the camera's image.
+    fn query(&mut self, pixel: [f64; 2]);
+}

@@ -6,10 +6,9 @@ use std::time::Instant;
 use tch::{Kind, TchError, Tensor};
 
 use crate::engine::{Engine, EngineError, Tokens};
-use crate::geometry::{Calibration, Geometry, STRIDE, Size, WINDOW, padded};
+use crate::geometry::{Calibration, Geometry, PADDING, STRIDE, Size, WINDOW, padded};
 use crate::runtime::pool::Lease;
 use crate::stages::camera::{Frame, Header};
-use crate::stages::fit::PADDING;
 
 /// A picture that is ready for the model.
 #[derive(Debug)]
@@ -43,8 +42,8 @@ impl Input {
         !is_windowed && self.geometry.model == other.geometry.model
     }
 
-    /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, or `[n, 256, 256, 3]` for the windows over the picture,
-    /// row by row.
+    /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, or `[n, 256, 256, 3]` for the windows over the
+    /// picture, row by row.
     ///
     /// # Errors
     /// `pixels` are not of the model input's size.
@@ -61,7 +60,8 @@ impl Input {
     }
 }
 
-/// `[n, 256, 256, 3]` of `image` `[H, W, 3]`; what lies beyond it is the colour that is zero after normalisation.
+/// `[n, 256, 256, 3]` of `image` `[H, W, 3]`; what lies beyond it is the colour that is zero after
+/// normalisation.
 fn windows(image: &Tensor, picture: Size) -> Result<Tensor, TchError> {
     let Size { width, height } = padded(picture);
     let canvas = Tensor::from_slice(&PADDING).f_repeat([i64::from(height), i64::from(width), 1])?;
@@ -85,8 +85,8 @@ pub fn largest_batch(n_pictures: i64, n_most: i64) -> i64 {
     BATCHES.into_iter().find(fits).unwrap_or(1)
 }
 
-/// Runs `engine` on inputs of one size, or on one that is seen by windows, as far as its first `n_taps` taps need it. The
-/// tokens are those of the inputs, or of the windows, in their order.
+/// Runs `engine` on inputs of one size, or on one that is seen by windows, as far as its first `n_taps` taps
+/// need it. The tokens are those of the inputs, or of the windows, in their order.
 ///
 /// # Errors
 /// The engine can no longer serve.

@@ -1,5 +1,6 @@
-//! Compiled engines: the same numbers as the eager model, and refusals instead of wrong ones. Engines are compiled here,
-//! which takes Python with torch: set PIXIO_ENGINES=1 where `scripts/setup --engines` has put it.
+//! Compiled engines: the same numbers as the eager model, and refusals instead of wrong ones. Engines are
+//! compiled here, which takes Python with torch: set PIXIO_ENGINES=1 where `scripts/setup --engines` has put
+//! it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,14 @@ use std::time::Duration;
 use pixio_node::engine::EngineError;
 use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{BuildError, Plan, Stop, build};
-use pixio_node::engine::choose::{ENGINES, Refusal, Task, from_cache};
-use pixio_node::engine::ffi::package::{Package, Signature};
-use pixio_node::engine::folder::Folder;
-use pixio_node::engine::graph::Launch;
+use pixio_node::engine::choose::{ENGINES, from_cache};
+use pixio_node::engine::graph::LaunchMode;
 use pixio_node::engine::int8::Kernel;
-use pixio_node::engine::proof::pictures;
+use pixio_node::engine::job::{EngineJob, Refusal};
+use pixio_node::engine::proof::{self, BatchShape};
+use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::timing::{Run, Runner, Stopwatch, Trial};
+use pixio_node::ffi::package::{Package, Signature};
 use pixio_node::geometry::Size;
 use pixio_node::pixio::{Pixio, Source};
 use tch::{Device, Kind, Tensor};
@@ -25,11 +27,11 @@ use crate::{error, skipped};
 const SIZES: [Size; 2] = [Size { width: 96, height: 64 }, Size { width: 256, height: 256 }];
 const TAPS: [usize; 2] = [2, 4];
 
-fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
+fn job(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> EngineJob {
     let source = Source::resolve(model).unwrap();
     let pixio = Pixio::load(&source, Device::Cpu, arithmetic.kind()).unwrap();
     let (taps, sizes) = (TAPS.to_vec(), sizes.to_vec());
-    Task {
+    EngineJob {
         source,
         pixio,
         device: Device::Cpu,
@@ -37,17 +39,21 @@ fn task(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> Task {
         taps,
         sizes,
         batches: vec![1],
-        launch: Launch::Plain,
-        heads: vec![],
+        launch: LaunchMode::Plain,
     }
+}
+
+/// The fixed batch of a proof.
+fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
+    proof::pictures(BatchShape { size, batch })
 }
 
 /// Time for proving that no machine needs.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-fn plan(task: Task, out: PathBuf) -> Plan {
+fn plan(job: EngineJob, out: PathBuf) -> Plan {
     let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], None, None);
-    Plan { task, heads, batches, python, out, int8_kernel, budget: PATIENCE, is_background: false }
+    Plan { job, heads, batches, python, out, int8_kernel, budget: PATIENCE, is_background: false }
 }
 
 /// Says how many milliseconds the eager model and the engine take, however fast this machine is.
@@ -86,7 +92,7 @@ fn engine() -> Option<&'static Folder> {
     let built = ENGINE.get_or_init(|| {
         std::env::var_os("PIXIO_ENGINES")?;
         let plan = plan(
-            task("random:tiny", Arithmetic::Float32, &SIZES),
+            job("random:tiny", Arithmetic::Float32, &SIZES),
             root().join("cache").join(ENGINES).join("tiny"),
         );
         Some(build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder)
@@ -154,8 +160,8 @@ fn one_engine_serves_every_checkpoint_of_its_architecture_as_the_eager_model_doe
     let other = other_checkpoint(&root().join("other"));
     let mut outputs = Vec::new();
     for model in ["random:tiny", &other] {
-        let task = task(model, Arithmetic::Float32, &SIZES);
-        let (mut eager, mut compiled) = (task.eager().unwrap(), task.load(folder).unwrap());
+        let job = job(model, Arithmetic::Float32, &SIZES);
+        let (mut eager, mut compiled) = (job.eager().unwrap(), job.load(folder).unwrap());
         assert_eq!((compiled.kind(), compiled.taps()), ("compiled".into(), &TAPS[..]));
         for (size, batch) in SIZES.iter().flat_map(|&size| [(size, 1), (size, 4)]) {
             let images = pictures(size, batch).unwrap();
@@ -185,7 +191,7 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
     {
         let name = format!("{arithmetic}{}", int8_kernel.map(Kernel::word).unwrap_or_default());
         let out = root().join(&name);
-        let mut plan = plan(task("random:tiny", arithmetic, &SIZES[..1]), out);
+        let mut plan = plan(job("random:tiny", arithmetic, &SIZES[..1]), out);
         plan.int8_kernel = int8_kernel;
         let folder = build(&plan, &Stop::default(), &mut |text| println!("{text}")).unwrap().folder;
         let parities: Vec<_> = folder.manifest.packages.iter().flat_map(|package| &package.parity).collect();
@@ -201,8 +207,8 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
         let images = pictures(SIZES[0], 1).unwrap();
         let mut tokens = Vec::new();
         for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{name}")))] {
-            let task = task(&model, arithmetic, &SIZES[..1]);
-            let mut engine = task.load(&folder).unwrap();
+            let job = job(&model, arithmetic, &SIZES[..1]);
+            let mut engine = job.load(&folder).unwrap();
             assert_eq!(engine.kind(), "compiled");
             tokens.extend(engine.run(&images, 2).unwrap().taps.pop());
         }
@@ -213,7 +219,7 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
 #[test]
 fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
     let Some(folder) = engine() else { return };
-    let mut last = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
+    let mut last = job("random:tiny", Arithmetic::Float32, &SIZES[..1]);
     last.taps = vec![4];
     let images = pictures(SIZES[0], 1).unwrap();
     let found = last.load(folder).unwrap().run(&images, 1).unwrap().taps;
@@ -226,7 +232,7 @@ fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
 #[test]
 fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_served() {
     let Some(folder) = engine() else { return };
-    let mut compiled = task("random:tiny", Arithmetic::Float32, &SIZES[..1]).load(folder).unwrap();
+    let mut compiled = job("random:tiny", Arithmetic::Float32, &SIZES[..1]).load(folder).unwrap();
     let good = pictures(SIZES[0], 1).unwrap();
     let mut check = |images: &Tensor, expect: &str| {
         let said = compiled.run(images, 2).map_or_else(|err| err.to_string(), |_| "served".into());
@@ -266,7 +272,7 @@ fn a_package_without_its_constants_does_not_run() {
     let isa = &metadata["AOTI_CPU_ISA"];
     assert!(cfg!(not(target_arch = "x86_64")) || isa.contains("AVX"), "{isa}");
 
-    let pixio = task("random:tiny", Arithmetic::Float32, &SIZES[..1]).pixio;
+    let pixio = job("random:tiny", Arithmetic::Float32, &SIZES[..1]).pixio;
     let expected =
         |name: &str| entry.constants.get(name).map(|found| (found.kind().unwrap(), found.shape.clone()));
     let good = pixio.constants([4, 6]).unwrap();
@@ -299,40 +305,40 @@ fn a_package_without_its_constants_does_not_run() {
 #[test]
 fn an_engine_for_something_else_is_refused_with_both_sides_named() {
     let Some(folder) = engine() else { return };
-    let check = |spoil: &dyn Fn(&mut Task), expect: &str| {
-        let mut task = task("random:tiny", Arithmetic::Float32, &SIZES);
-        spoil(&mut task);
-        let said = task.load(folder).map_or_else(|err| err.to_string(), |_| "served".into());
+    let check = |spoil: &dyn Fn(&mut EngineJob), expect: &str| {
+        let mut job = job("random:tiny", Arithmetic::Float32, &SIZES);
+        spoil(&mut job);
+        let said = job.load(folder).map_or_else(|err| err.to_string(), |_| "served".into());
         assert!(said.contains(expect) && said.contains("/tiny: "), "{expect:?} is not in: {said}");
     };
-    check(&|task| task.arithmetic = Arithmetic::Bfloat16, "it computes in float32, bfloat16 was asked for");
+    check(&|job| job.arithmetic = Arithmetic::Bfloat16, "it computes in float32, bfloat16 was asked for");
     let square = vec![Size { width: 128, height: 128 }];
-    check(&|task| task.sizes = square.clone(), "it was built for 96x64, 256x256, the model input is 128x128");
+    check(&|job| job.sizes = square.clone(), "it was built for 96x64, 256x256, the model input is 128x128");
     let source = Source::resolve("random:vitb16").unwrap();
     let vitb16 = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
     let expect = "it was built for hidden_size 192, the model has 768";
-    check(&|task| task.pixio = vitb16.shallow_clone(), expect);
+    check(&|job| job.pixio = vitb16.shallow_clone(), expect);
 }
 
 #[test]
 fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     let Some(folder) = engine() else { return };
     let check = |name: &str, spoil: &dyn Fn(&Path), expect: &str| {
-        let task = task("random:tiny", Arithmetic::Float32, &SIZES[..1]);
+        let job = job("random:tiny", Arithmetic::Float32, &SIZES[..1]);
         let spoilt = copy(folder, name);
         let cache = root().join(name);
         assert!(
-            from_cache(&task, &cache, &mut trial(10, 10), &mut Vec::new()).is_some(),
+            from_cache(&job, &cache, &mut trial(10, 10), &mut Vec::new()).is_some(),
             "{name}: the copy is good before it is spoilt"
         );
         spoil(&spoilt);
-        let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| task.load(&folder));
+        let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| job.load(&folder));
         // One that was built for something else is no failure.
         let is_misfit = matches!(opened, Err(Refusal::Misfit { .. }));
         let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());
         assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
         let mut refused = Vec::new();
-        assert!(from_cache(&task, &cache, &mut trial(10, 10), &mut refused).is_none(), "{name}");
+        assert!(from_cache(&job, &cache, &mut trial(10, 10), &mut refused).is_none(), "{name}");
         assert_eq!(refused.len(), usize::from(!is_misfit), "{name}: {refused:?}");
     };
     let package = |folder: &Path| folder.join("backbone-96x64.pt2");
@@ -344,9 +350,9 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     };
     let bytes = |folder: &Path| fs::read(package(folder)).unwrap();
     let rehash = |folder: &Path, bytes: &[u8]| {
-        let before = pixio_node::engine::folder::hash(&package(folder)).unwrap();
+        let before = pixio_node::engine::store::folder::hash(&package(folder)).unwrap();
         fs::write(package(folder), bytes).unwrap();
-        manifest(folder, &before, &pixio_node::engine::folder::hash(&package(folder)).unwrap());
+        manifest(folder, &before, &pixio_node::engine::store::folder::hash(&package(folder)).unwrap());
     };
     let changed = "backbone-96x64.pt2 is not as it was built";
     check("truncated", &|folder| fs::write(package(folder), &bytes(folder)[..100_000]).unwrap(), changed);
@@ -389,11 +395,11 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
 #[test]
 fn an_engine_that_is_slower_than_the_eager_model_serves_only_where_it_was_asked_for() {
     let Some(folder) = engine() else { return };
-    let task = task("random:tiny", Arithmetic::Float32, &SIZES);
+    let job = job("random:tiny", Arithmetic::Float32, &SIZES);
     let cache = root().join("cache");
     let check = |eager: u64, engine: u64, expect: &str| {
         let mut refused = Vec::new();
-        let served = from_cache(&task, &cache, &mut trial(eager, engine), &mut refused);
+        let served = from_cache(&job, &cache, &mut trial(eager, engine), &mut refused);
         let said = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         assert_eq!(
             (served.is_some(), refused.len()),
@@ -405,7 +411,7 @@ fn an_engine_that_is_slower_than_the_eager_model_serves_only_where_it_was_asked_
             "{said}"
         );
         // Who names the folder gets the engine, and the figures.
-        let mut tried = task.tried(folder, &mut trial(eager, engine)).unwrap();
+        let mut tried = job.tried(folder, &mut trial(eager, engine)).unwrap();
         assert_eq!(tried.engine.run(&pictures(SIZES[0], 1).unwrap(), 2).unwrap().taps.len(), 2);
         let said = tried.slower.map_or_else(String::new, |slower| slower.to_string());
         assert!(said.contains(expect) && said.is_empty() == expect.is_empty(), "{said}");
@@ -451,8 +457,7 @@ fn compiled_before(engine: &Folder) -> PathBuf {
 #[test]
 fn a_build_whose_budget_is_spent_ends_with_what_it_has() {
     let Some(engine) = engine() else { return };
-    let mut plan =
-        plan(task("random:tiny", Arithmetic::Float32, &SIZES), root().join("early").join("engine"));
+    let mut plan = plan(job("random:tiny", Arithmetic::Float32, &SIZES), root().join("early").join("engine"));
     plan.python = Some(compiled_before(engine));
     for (budget, batches) in [(PATIENCE, &[1, 4][..]), (Duration::ZERO, &[1])] {
         plan.budget = budget;
@@ -485,7 +490,7 @@ fn a_build_can_be_stopped_between_two_runs() {
     let Some(engine) = engine() else { return };
     for moment in ["batch of 1: proving", "batch of 1: compiled ", "batch of 4: proving"] {
         let out = root().join("stopped").join("engine");
-        let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES), out.clone());
+        let mut plan = plan(job("random:tiny", Arithmetic::Float32, &SIZES), out.clone());
         plan.python = Some(compiled_before(engine));
         let stop = Stop::default();
         let mut after = Vec::new();
@@ -510,7 +515,7 @@ fn what_is_no_build_leaves_nothing() {
     }
     let check = |python: PathBuf, stop: &Stop, expect: &str| {
         let out = root().join("none").join("engine");
-        let mut plan = plan(task("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());
+        let mut plan = plan(job("random:tiny", Arithmetic::Float32, &SIZES[..1]), out.clone());
         plan.python = Some(python);
         let built = build(&plan, stop, &mut |_| ()).map(|built| built.folder);
         let err = built.expect_err("nothing can be built");

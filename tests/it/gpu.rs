@@ -1,5 +1,5 @@
-//! Engines on a GPU. These tests run where PIXIO_GPU_TESTS is set, which `scripts/bench-gpu --tests` does, and one after
-//! the other (`--test-threads=1`), for one of them fills the GPU.
+//! Engines on a GPU. These tests run where PIXIO_GPU_TESTS is set, which `scripts/bench-gpu --tests` does,
+//! and one after the other (`--test-threads=1`), for one of them fills the GPU.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 use pixio_node::config;
 use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{BUDGET, Plan, Stop, build};
-use pixio_node::engine::choose::Task;
-use pixio_node::engine::ffi::cuda;
-use pixio_node::engine::ffi::package::{Package, Signature};
-use pixio_node::engine::folder::Folder;
-use pixio_node::engine::graph::Launch;
+use pixio_node::engine::graph::LaunchMode;
 use pixio_node::engine::head::{HeadEngine, Taken};
+use pixio_node::engine::job::EngineJob;
+use pixio_node::engine::proof::{BatchShape, pictures};
+use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::swap::Swap;
 use pixio_node::engine::{Engine, device};
+use pixio_node::ffi::cuda;
+use pixio_node::ffi::package::{Package, Signature};
 use pixio_node::geometry::Size;
 use pixio_node::heads::Head;
 use pixio_node::pixio::{Pixio, Source};
@@ -35,11 +36,11 @@ fn is_here(what: &str) -> bool {
     true
 }
 
-fn task(launch: Launch) -> Task {
+fn job(launch: LaunchMode) -> EngineJob {
     let source = Source::resolve("random:tiny").unwrap();
     let arithmetic = Arithmetic::Bfloat16;
     let pixio = Pixio::load(&source, GPU, arithmetic.kind()).unwrap();
-    Task {
+    EngineJob {
         source,
         pixio,
         device: GPU,
@@ -48,7 +49,6 @@ fn task(launch: Launch) -> Task {
         sizes: vec![SIZE],
         batches: vec![1],
         launch,
-        heads: vec![],
     }
 }
 
@@ -56,7 +56,10 @@ fn task(launch: Launch) -> Task {
 fn heads() -> Vec<Head> {
     let folder =
         std::env::var_os("PIXIO_TINY").map_or_else(|| PathBuf::from("models/pixio-tiny"), PathBuf::from);
-    let load = |task| Head::load(&folder.join(format!("{task}.safetensors")), GPU, Kind::BFloat16).unwrap();
+    let load = |task| {
+        let file = folder.join(format!("{task}.safetensors"));
+        Head::parse(&file, &std::fs::read(&file).unwrap(), GPU, Kind::BFloat16).unwrap()
+    };
     vec![load("depth"), load("segmentation")]
 }
 
@@ -64,11 +67,11 @@ fn heads() -> Vec<Head> {
 fn folder() -> &'static Folder {
     static FOLDER: OnceLock<Folder> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let (task, out) = (task(Launch::Graph), std::env::temp_dir().join("pixio-gpu-tests"));
+        let (job, out) = (job(LaunchMode::Graph), std::env::temp_dir().join("pixio-gpu-tests"));
         let python = std::env::var_os("PYTHON").map(Into::into);
         let (batches, int8_kernel) = (vec![1, 2], None);
         let plan = Plan {
-            task,
+            job,
             heads: heads(),
             batches,
             python,
@@ -97,7 +100,7 @@ fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
     if !is_here("replays") {
         return;
     }
-    let (graph, plain) = (task(Launch::Graph), task(Launch::Plain));
+    let (graph, plain) = (job(LaunchMode::Graph), job(LaunchMode::Plain));
     let pairs = [
         (graph.eager().unwrap(), plain.eager().unwrap()),
         (graph.load(folder()).unwrap(), plain.load(folder()).unwrap()),
@@ -127,9 +130,9 @@ fn a_head_gives_the_same_compiled_and_replayed_as_kernel_by_kernel() {
     let taps = |turn: i64| -> Vec<Tensor> {
         (0..4).map(|_| Tensor::randn([1, 264, 192], (Kind::BFloat16, GPU)) + turn as f64 * 0.01).collect()
     };
-    let (graph, plain) = (task(Launch::Graph), task(Launch::Plain));
-    let engines = |task: &Task| {
-        heads().into_iter().map(|head| HeadEngine::new(head, task).unwrap()).collect::<Vec<_>>()
+    let (graph, plain) = (job(LaunchMode::Graph), job(LaunchMode::Plain));
+    let engines = |job: &EngineJob| {
+        heads().into_iter().map(|head| HeadEngine::new(head, job).unwrap()).collect::<Vec<_>>()
     };
     for ((mut compiled, mut eager), mut plain) in
         engines(&graph).into_iter().zip(engines(&graph)).zip(engines(&plain))
@@ -158,7 +161,7 @@ fn pictures_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() 
     if !is_here("devices of inputs") {
         return;
     }
-    let (folder, pixio) = (folder(), task(Launch::Plain).pixio);
+    let (folder, pixio) = (folder(), job(LaunchMode::Plain).pixio);
     let entry = &folder.manifest.packages[0];
     let signature = Signature { kind: Kind::Uint8, batch: 1..=1, shape: vec![256, 256, 3], device: GPU };
     let mut package = Package::open(&folder.file(entry).unwrap(), signature.clone()).unwrap();
@@ -175,7 +178,7 @@ fn ten_thousand_replays_need_no_more_memory_than_the_first() {
     if !is_here("memory") {
         return;
     }
-    let mut engine = task(Launch::Graph).load(folder()).unwrap();
+    let mut engine = job(LaunchMode::Graph).load(folder()).unwrap();
     let cuda = cuda::load().unwrap();
     let images = noise(1);
     let first = tokens(&mut *engine, &images, 2);
@@ -196,12 +199,12 @@ fn an_engine_that_is_made_on_another_thread_takes_over_under_load() {
     }
     folder();
     let (send, better) = crossbeam_channel::bounded::<Box<dyn Engine>>(1);
-    let mut engine = Swap::new(task(Launch::Graph).eager().unwrap(), better, |_kind| ());
+    let mut engine = Swap::new(job(LaunchMode::Graph).eager().unwrap(), better, |_kind| ());
     let images = noise(1);
-    let expect = tokens(&mut *task(Launch::Plain).eager().unwrap(), &images, 2);
+    let expect = tokens(&mut *job(LaunchMode::Plain).eager().unwrap(), &images, 2);
     std::thread::scope(|scope| {
         // Records its graphs while the other replays its own.
-        scope.spawn(move || send.send(task(Launch::Graph).load(folder()).unwrap()).unwrap());
+        scope.spawn(move || send.send(job(LaunchMode::Graph).load(folder()).unwrap()).unwrap());
         let mut n_after = 0;
         for _ in 0..200_000 {
             let found = tokens(&mut engine, &images, 2);
@@ -222,10 +225,10 @@ fn a_gpu_that_is_full_is_an_error_and_not_the_end() {
     if !is_here("full memory") {
         return;
     }
-    let task = task(Launch::Graph);
+    let job = job(LaunchMode::Graph);
     let large = Size { width: 1024, height: 1024 };
-    let images = pixio_node::engine::proof::pictures(large, 8).unwrap();
-    let mut full = task.eager().unwrap();
+    let images = pictures(BatchShape { size: large, batch: 8 }).unwrap();
+    let mut full = job.eager().unwrap();
     let mut taken = Vec::new();
     // In ever smaller pieces until nothing is left.
     for exponent in (20..34).rev() {
@@ -237,7 +240,7 @@ fn a_gpu_that_is_full_is_an_error_and_not_the_end() {
     assert!(said.contains("out of memory") && !said.contains('\n'), "{said}");
     drop((taken, full));
     cuda::load().unwrap().empty_cache().unwrap();
-    assert_eq!(tokens(&mut *task.eager().unwrap(), &images, 2).len(), 2);
+    assert_eq!(tokens(&mut *job.eager().unwrap(), &images, 2).len(), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pixio_node::config::Upsampling;
 use pixio_node::geometry::Size;
-use pixio_node::heads::{Head, HeadKind, Picture, Task};
+use pixio_node::heads::{Coverage, Head, HeadError, HeadKind, Task};
 use tch::{Device, Kind, Tensor};
 
 use crate::{error, skipped};
@@ -35,13 +35,18 @@ fn taps(golden: &HashMap<String, Tensor>, kind: Kind) -> Vec<Tensor> {
     (0..4).filter_map(|index| golden.get(&format!("tap.{index}"))).map(|tap| tap.to_kind(kind)).collect()
 }
 
+/// The head of `file` on the CPU.
+fn load(file: &Path, kind: Kind) -> Result<Head, HeadError> {
+    Head::parse(file, &fs::read(file).unwrap(), Device::Cpu, kind)
+}
+
 #[test]
 fn heads_equal_the_reference() {
     let Some(root) = root() else { return };
     let mut worst = 0.0_f64;
     for name in NAMES {
         let golden = golden(&root, name);
-        let head = Head::load(&root.join(format!("{name}.safetensors")), Device::Cpu, Kind::Float).unwrap();
+        let head = load(&root.join(format!("{name}.safetensors")), Kind::Float).unwrap();
         let raw = head.run(&taps(&golden, Kind::Float), GRID).unwrap();
         let mut check = |what: &str, found: &Tensor, expect: &Tensor| {
             let error = error(found, expect);
@@ -54,12 +59,12 @@ fn heads_equal_the_reference() {
             if first { value.get(0) } else { value.shallow_clone() }
         };
         // Of two pictures the first; of the windows over a third all.
-        let whole = (raw, Picture::Whole(SIZE), "", true);
-        let windows = (golden["windows.raw"].shallow_clone(), Picture::Windows(PICTURE), "windows.", false);
-        for (raw, picture, prefix, first) in [whole, windows] {
+        let whole = (raw, Coverage::Whole(SIZE), "", true);
+        let windows = (golden["windows.raw"].shallow_clone(), Coverage::Windows(PICTURE), "windows.", false);
+        for (raw, coverage, prefix, first) in [whole, windows] {
             let expect = |what: &str| golden_of(&format!("{prefix}{what}"), first);
-            let depth = head.depth(&raw, picture).unwrap();
-            let labels = head.labels(&raw, picture, Upsampling::Logits).unwrap();
+            let depth = head.depth(&raw, coverage).unwrap();
+            let labels = head.labels(&raw, coverage, Upsampling::Logits).unwrap();
             match head.card().task {
                 Task::Depth { .. } => {
                     assert!(labels.is_none());
@@ -81,9 +86,9 @@ fn heads_equal_the_reference() {
 fn labels_upsampled_after_the_choice_are_those_of_the_nearest_pixel() {
     let Some(root) = root() else { return };
     let golden = golden(&root, "dpt-segmentation");
-    let head = Head::load(&root.join("dpt-segmentation.safetensors"), Device::Cpu, Kind::Float).unwrap();
+    let head = load(&root.join("dpt-segmentation.safetensors"), Kind::Float).unwrap();
     let (raw, [rows, columns]) = (&golden["raw"], [i64::from(SIZE.height), i64::from(SIZE.width)]);
-    let labels = head.labels(raw, Picture::Whole(SIZE), Upsampling::Labels).unwrap().unwrap();
+    let labels = head.labels(raw, Coverage::Whole(SIZE), Upsampling::Labels).unwrap().unwrap();
     let small = raw.get(0).argmax(0, false);
     let step = [rows / small.size()[0], columns / small.size()[1]];
     let repeated =
@@ -97,8 +102,7 @@ fn heads_in_bfloat16_are_near_the_reference() {
     let Some(root) = root() else { return };
     for name in NAMES {
         let golden = golden(&root, name);
-        let head =
-            Head::load(&root.join(format!("{name}.safetensors")), Device::Cpu, Kind::BFloat16).unwrap();
+        let head = load(&root.join(format!("{name}.safetensors")), Kind::BFloat16).unwrap();
         let raw = head.run(&taps(&golden, Kind::BFloat16), GRID).unwrap();
         assert_eq!(raw.kind(), Kind::BFloat16);
         let error = error(&raw.to_kind(Kind::Float), &golden["raw"]);
@@ -114,7 +118,7 @@ fn a_head_file_that_is_not_right_is_refused_by_name() {
     let good = fs::read(root.join("dpt-depth.safetensors")).unwrap();
     let check = |bytes: Vec<u8>, expect: &str| {
         fs::write(&file, bytes).unwrap();
-        let loaded = Head::load(&file, Device::Cpu, Kind::Float);
+        let loaded = load(&file, Kind::Float);
         let said = loaded.map_or_else(|err| err.to_string(), |head| format!("{:?}", head.card().head));
         assert!(said.contains(expect) && !said.contains('\n'), "{expect:?} is not in: {said}");
     };
@@ -151,7 +155,7 @@ fn a_head_file_that_is_not_right_is_refused_by_name() {
         bytes
     };
     check(nan, "has values that are not finite");
-    let head = Head::load(&root.join("dpt-depth.safetensors"), Device::Cpu, Kind::Float).unwrap();
+    let head = load(&root.join("dpt-depth.safetensors"), Kind::Float).unwrap();
     let one = taps(&golden(&root, "linear-depth"), Kind::Float);
     assert_eq!(
         head.run(&one, GRID).unwrap_err().to_string(),

@@ -6,6 +6,7 @@ mod gpu;
 mod heads;
 #[expect(clippy::disallowed_methods, reason = "tests block no signals")]
 mod images;
+mod layers;
 mod lenses;
 mod parity;
 mod pipeline;
@@ -14,8 +15,8 @@ mod refusals;
 
 use std::io::Write;
 
-/// Says that a test does not run. Written past the capture of the test harness, so that it is seen; in one piece,
-/// because tests write at the same time.
+/// Says that a test does not run. Written past the capture of the test harness, so that it is seen; in one
+/// piece, because tests write at the same time.
 fn skipped(what: &str) {
     std::io::stderr().write_all(format!("\nskipped: {what}\n").as_bytes()).unwrap();
 }

@@ -9,14 +9,14 @@ use pixio_node::cli;
 use pixio_node::config::{DepthResolution, FeaturesDtype, Fit, Live, ResizeFilter, Value, Values};
 use pixio_node::engine::{Engine, EngineError, Tokens};
 use pixio_node::geometry::Size;
-use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared};
+use pixio_node::outputs::{Topic, Topics};
+use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use pixio_node::runtime::clock::Clock;
 use pixio_node::runtime::statistics::Span;
-use pixio_node::runtime::wanted::{Topic, Topics};
 use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+use pixio_node::stages::derive::{BasisKeeper, Dense, Derived, Deriver, DeriverConfig, ModelCard};
 use pixio_node::stages::fit::Fitter;
-use pixio_node::stages::heads::{BasisKeeper, Dense, Heads, HeadsConfig, ModelCard, Output};
-use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, Sent, Sink, Times};
+use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, FrameTimes, Sent, Sink};
 use tch::{Kind, Tensor};
 
 /// Finishes a batch when the gate lets it through, and fails after `n_left` of them.
@@ -53,17 +53,17 @@ impl Engine for Staged {
 struct Stamps(Arc<Mutex<Vec<i32>>>);
 
 impl Sink for Stamps {
-    fn send(&mut self, output: Output, _encoded: Encoded) -> Sent {
-        assert_eq!(output.header.frame_id, "camera");
-        if let Some(map) = &output.features {
+    fn send(&mut self, derived: Derived, _encoded: Encoded) -> Sent {
+        assert_eq!(derived.header.frame_id, "camera");
+        if let Some(map) = &derived.features {
             let first = map.bytes.first_chunk().copied().map(f32::from_le_bytes);
-            assert_eq!(first, Some(output.header.stamp.nanosec as f32), "another picture's tokens");
+            assert_eq!(first, Some(derived.header.stamp.nanosec as f32), "another picture's tokens");
         }
-        self.0.lock().unwrap().push(output.header.stamp.sec);
+        self.0.lock().unwrap().push(derived.header.stamp.sec);
         Sent { n_sent: 1, n_failed: 0 }
     }
 
-    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: Times) {}
+    fn tell(&mut self, _camera: usize, _wanted: Topics, _times: FrameTimes) {}
 }
 
 /// In the order in which it ends, also when a test fails.
@@ -96,7 +96,7 @@ fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize,
     let shared = Shared::new(n_cameras, Arc::new(Live::new(values, |_| ())), Arc::new(Clock::new(false)));
     shared.subscribed.iter().for_each(|camera| camera.set(wanted.iter().copied().collect()));
     let card = ModelCard { name: "staged".into(), revision: "0".into(), layer: 1, n_cls_tokens: 1 };
-    let config = HeadsConfig {
+    let config = DeriverConfig {
         card: card.clone(),
         features_dtype: FeaturesDtype::Float32,
         reduced_channels: 1,
@@ -114,10 +114,14 @@ fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize,
     });
     let (ended, end) = mpsc::channel();
     let sink: Box<dyn Sink> = Box::new(Stamps(Arc::clone(&stamps)));
-    let publishing = (Encoder::new(EncoderConfig::default()), sink);
-    let heads = Heads::new(config);
-    let engine: (Box<dyn Engine>, usize) = (Box::new(engine), batch_max);
-    let started = Pipeline::start(cameras.collect(), engine, heads, publishing, &shared, &ended);
+    let work = Work {
+        engine: Box::new(engine),
+        batch_max,
+        deriver: Deriver::new(config),
+        encoder: Encoder::new(EncoderConfig::default()),
+        sink,
+    };
+    let started = Pipeline::start(cameras.collect(), work, &shared, &ended);
     let (pipeline, intakes) = started.unwrap();
     let gate = match gate {
         Gate::Open => None,
@@ -141,8 +145,8 @@ impl Rig {
         wait_until("the model runs", || self.n_runs() == 1);
     }
 
-    /// Pushes a frame that then waits before the model, fitted. It is pushed twice: once the second has been fitted, the
-    /// first or the second waits.
+    /// Pushes a frame that then waits before the model, fitted. It is pushed twice: once the second has been
+    /// fitted, the first or the second waits.
     fn push_until_it_waits(&mut self, camera: usize, sec: i32) {
         let latencies = Arc::clone(&self.shared.latencies);
         latencies[camera].take();
@@ -150,7 +154,7 @@ impl Rig {
             self.push(camera, sec);
             wait_until("the frame is fitted", || {
                 let spans = latencies[camera].take();
-                spans.iter().any(|(span, found)| *span == Span::Fit && found.n == 1)
+                spans.iter().any(|(span, percentiles)| *span == Span::Fit && percentiles.n == 1)
             });
         }
     }
@@ -221,9 +225,9 @@ fn every_frame_is_in_the_books_and_the_newest_of_each_camera_comes_out() {
     }
     rig.gate = None;
     rig.settle();
-    let (shared, found) = (rig.shared.clone(), Arc::clone(&rig.stamps));
+    let (shared, stamps) = (rig.shared.clone(), Arc::clone(&rig.stamps));
     rig.stop();
-    let stamps = found.lock().unwrap();
+    let stamps = stamps.lock().unwrap();
     let mut n_published = 0;
     for (camera, of) in shared.accounting.iter().enumerate() {
         let counts = of.snapshot();

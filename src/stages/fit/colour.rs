@@ -5,11 +5,8 @@ use opencv::imgproc;
 
 use super::encoding::{Channels, Encoding, Mosaic};
 use super::error::FitError;
-use crate::geometry::{Placement, Size};
+use crate::geometry::{PADDING, Placement, Size};
 use crate::runtime::scratch::Scratch;
-
-/// What surrounds a letterboxed picture: nearest to zero once the model has normalised it.
-pub(crate) const PADDING: [u8; 3] = [124, 116, 104];
 
 /// Scales 16-bit samples by 255/65535, rounded.
 pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Scratch) {

@@ -1,6 +1,6 @@
 //! Compressed pictures. Their first bytes decide, whatever the message calls them.
 
-use super::decode::Pixels;
+use super::encoding::Pixels;
 use super::error::FitError;
 use super::raster::MaxPixels;
 use super::{jpeg, png};

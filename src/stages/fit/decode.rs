@@ -2,21 +2,11 @@
 
 use super::colour;
 use super::compressed;
-use super::encoding::{Channels, Encoding};
+use super::encoding::{Channels, Encoding, Pixels};
 use super::error::FitError;
 use super::raster::{self, MaxPixels};
-use crate::geometry::Size;
 use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Picture;
-
-/// An 8-bit picture in rows without padding.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pixels<'a> {
-    pub(super) size: Size,
-    pub(super) channels: Channels,
-    /// `size.height * size.width * channels.count()` bytes.
-    pub(super) bytes: &'a [u8],
-}
 
 /// Decodes pictures into buffers of its own, or leaves them where they are when they need nothing.
 pub(super) struct Decoder {

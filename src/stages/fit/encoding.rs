@@ -23,6 +23,15 @@ impl Channels {
     }
 }
 
+/// An 8-bit image in rows without padding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pixels<'a> {
+    pub(super) size: Size,
+    pub(super) channels: Channels,
+    /// `size.height * size.width * channels.count()` bytes.
+    pub(super) bytes: &'a [u8],
+}
+
 /// Colours of the first two pixels of the first two rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mosaic {

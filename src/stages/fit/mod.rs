@@ -26,7 +26,6 @@ use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Frame;
 use raster::MaxPixels;
 
-pub(crate) use colour::PADDING;
 pub use error::FitError;
 
 /// Fits the pictures of one camera. It keeps its buffers from picture to picture.
@@ -42,8 +41,8 @@ impl Fitter {
     /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of
     /// at most `max_pixels`.
     pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter, max_pixels: u64) -> Self {
-        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer. Once, because two
-        // threads that ask for it at the same time crash TBB.
+        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer. Once,
+        // because two threads that ask for it at the same time crash TBB.
         static ONE_THREAD: Once = Once::new();
         ONE_THREAD.call_once(|| {
             if let Err(err) = opencv::core::set_num_threads(1) {

@@ -5,7 +5,7 @@ use fast_image_resize::{self as fir, FilterType, PixelType, ResizeAlg, ResizeOpt
 use opencv::core::{self, Mat, VecN};
 use opencv::imgproc;
 
-use super::decode::Pixels;
+use super::encoding::Pixels;
 use super::error::FitError;
 use crate::config::ResizeFilter;
 use crate::geometry::{Rect, Size};

@@ -9,22 +9,22 @@ use image::ImageError;
 use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
 use crate::geometry::{CameraModel, Optics, Size};
-use crate::runtime::wanted::{Topic, Topics};
-use crate::stages::heads::{DepthMap, LabelMap, Lack, NO_POINTS, Output, RgbPicture, Uncalibrated};
+use crate::outputs::{Topic, Topics};
+use crate::stages::derive::{DepthMap, Derived, LabelMap, Lack, Lost, RgbImage, Uncalibrated};
 
 /// Carries outputs away: the ROS edge in the node, nothing at all in `bench`.
 pub trait Sink: Send {
-    /// Hands every wanted part of `output` and `encoded` that is there to its topic, in one go and under one header. A
-    /// part that cannot be sent is logged, throttled, by the sink.
-    fn send(&mut self, output: Output, encoded: Encoded) -> Sent;
+    /// Hands every wanted part of `derived` and `encoded` that is there to its topic, in one go and under one
+    /// header. A part that cannot be sent is logged, throttled, by the sink.
+    fn send(&mut self, derived: Derived, encoded: Encoded) -> Sent;
 
     /// Tells how long the frame of a camera that was sent last has taken, to those who want to know.
-    fn tell(&mut self, camera: usize, wanted: Topics, times: Times);
+    fn tell(&mut self, camera: usize, wanted: Topics, times: FrameTimes);
 }
 
 /// How long a frame has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct FrameTimes {
     /// From the camera's stamp to the hand-over of its last output; `None` where the clock does not know.
     pub pipeline_latency: Option<Duration>,
     /// From our callback to the hand-over of its last output.
@@ -85,7 +85,7 @@ pub struct Encoder {
 #[derive(Debug)]
 struct Rays {
     of: Optics,
-    found: Option<Vec<[f32; 2]>>,
+    directions: Option<Vec<[f32; 2]>>,
 }
 
 impl Encoder {
@@ -94,23 +94,24 @@ impl Encoder {
         Self { config, rays: BTreeMap::new() }
     }
 
-    /// Encodes what of `output` is wanted encoded; the overlay's colours hide `overlay_opacity` of the picture, 0 to 1.
+    /// Encodes what of `derived` is wanted encoded; the overlay's colours hide `overlay_opacity` of the
+    /// picture, 0 to 1.
     ///
     /// # Errors
     /// The picture encoder's own.
-    pub fn encode(&mut self, output: &Output, overlay_opacity: f32) -> Result<Encoded, ImageError> {
-        let wants = |topic| output.wanted.contains(topic);
-        let (pca, depth, labels) = (output.pca.as_ref(), output.depth.as_ref(), output.labels.as_ref());
+    pub fn encode(&mut self, derived: &Derived, overlay_opacity: f32) -> Result<Encoded, ImageError> {
+        let wants = |topic| derived.wanted.contains(topic);
+        let (pca, depth, labels) = (derived.pca.as_ref(), derived.depth.as_ref(), derived.labels.as_ref());
         let palette = &self.config.palette;
         let overlay = |map: &LabelMap| {
-            let colors = encode::overlay(&output.pixels, &map.classes, palette, overlay_opacity);
+            let colors = encode::overlay(&derived.pixels, &map.classes, palette, overlay_opacity);
             encode::rgb8(&colors, map.size)
         };
         let compressed = |map: &DepthMap| match self.config.depth_resolution {
             DepthResolution::Model => encode::compressed_depth(&map.meters, map.size, map.max_meters),
             DepthResolution::Camera => {
-                let meters = encode::at_camera(&map.meters, &output.geometry);
-                encode::compressed_depth(&meters, output.geometry.camera, map.max_meters)
+                let meters = encode::at_camera(&map.meters, &derived.geometry);
+                encode::compressed_depth(&meters, derived.geometry.camera, map.max_meters)
             }
         };
         let mut encoded = Encoded {
@@ -125,35 +126,35 @@ impl Encoder {
             overlay: labels.filter(|_| wants(Topic::Overlay)).map(overlay).transpose()?,
             lack: None,
         };
-        if let (true, Some(map), Some(info)) = (wants(Topic::Points), depth, output.input_info.as_ref()) {
-            (encoded.points, encoded.lack) = self.points(output, map, info);
+        if let (true, Some(map), Some(info)) = (wants(Topic::Points), depth, derived.input_info.as_ref()) {
+            (encoded.points, encoded.lack) = self.points(derived, map, info);
         }
         Ok(encoded)
     }
 
     fn points(
         &mut self,
-        output: &Output,
+        derived: &Derived,
         depth: &DepthMap,
         info: &CameraModel,
     ) -> (Option<Cloud>, Option<Lack>) {
         // A lens that cannot be computed is among what the frame lacks already.
         let Ok(optics) = info.optics() else { return (None, None) };
         let stride = points_stride(self.config.points_stride, depth.size);
-        let new = || Rays { found: optics.rays(stride), of: optics.clone() };
-        let rays = self.rays.entry(output.camera).or_insert_with(new);
+        let new = || Rays { directions: optics.rays(stride), of: optics.clone() };
+        let rays = self.rays.entry(derived.camera).or_insert_with(new);
         if rays.of != optics {
             *rays = new();
         }
-        let Some(rays) = &rays.found else {
+        let Some(rays) = &rays.directions else {
             let why = Uncalibrated::Lens { error: info.no_ray() };
-            return (None, Some(Lack { lost: vec![NO_POINTS], why }));
+            return (None, Some(Lack { lost: vec![Lost::Output(Topic::Points)], why }));
         };
         let surface = Surface {
             size: depth.size,
             meters: &depth.meters,
-            colors: &output.pixels,
-            labels: output.labels.as_ref().map(|map| map.classes.as_slice()),
+            colors: &derived.pixels,
+            labels: derived.labels.as_ref().map(|map| map.classes.as_slice()),
         };
         (Some(encode::cloud(surface, rays, stride)), None)
     }
@@ -173,12 +174,12 @@ pub fn depth_png(map: &DepthMap) -> Result<Vec<u8>, ImageError> {
     encode::rgb8(&colors, map.size)
 }
 
-/// `picture` as a PNG file.
+/// `image` as a PNG file.
 ///
 /// # Errors
 /// The encoder's own.
-pub fn png(picture: &RgbPicture) -> Result<Vec<u8>, ImageError> {
-    encode::rgb8(&picture.bytes, picture.size)
+pub fn png(image: &RgbImage) -> Result<Vec<u8>, ImageError> {
+    encode::rgb8(&image.bytes, image.size)
 }
 
 #[cfg(test)]
@@ -186,11 +187,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_png_holds_the_picture_exactly() {
+    fn a_png_holds_the_image_exactly() {
         let size = Size { width: 5, height: 3 };
-        let picture = RgbPicture { size, bytes: (0..45).collect() };
-        let back = image::load_from_memory(&png(&picture).unwrap()).unwrap().into_rgb8();
-        assert_eq!((back.dimensions(), back.into_raw()), ((5, 3), picture.bytes));
+        let rgb = RgbImage { size, bytes: (0..45).collect() };
+        let back = image::load_from_memory(&png(&rgb).unwrap()).unwrap().into_rgb8();
+        assert_eq!((back.dimensions(), back.into_raw()), ((5, 3), rgb.bytes));
     }
 
     #[test]

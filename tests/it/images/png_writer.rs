@@ -14,7 +14,8 @@ pub(super) fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32).to_be_bytes(), &name[..], content, &sum.sum().to_be_bytes()].concat()
 }
 
-/// The file with every checksum made right, as far as it consists of chunks: damage that the checksums do not tell of.
+/// The file with every checksum made right, as far as it consists of chunks: damage that the checksums do not
+/// tell of.
 pub(super) fn sealed(file: &[u8]) -> Vec<u8> {
     let mut rest = file.strip_prefix(SIGNATURE).unwrap_or_default();
     let mut sealed = file[..file.len() - rest.len()].to_vec();

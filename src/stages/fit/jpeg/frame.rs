@@ -31,7 +31,7 @@ struct Component {
 
 /// The header, and how much of what it announces has come.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct FrameHeader {
     pub(super) size: Size,
     coding: Coding,
     components: Vec<Component>,
@@ -39,7 +39,7 @@ pub(super) struct Frame {
     is_interleaved: bool,
 }
 
-impl Frame {
+impl FrameHeader {
     /// Reads the header's `segment` behind the marker ffXX with XX the `code`.
     pub(super) fn read(code: u8, segment: &[u8], max_pixels: MaxPixels) -> Result<Self, FitError> {
         let coding = match code {

@@ -1,7 +1,7 @@
 //! What a JPEG file is made of, found without decoding it: its frame, its scans, whether they are complete,
 //! and whether there are bytes enough for what they claim.
 
-use super::frame::Frame;
+use super::frame::FrameHeader;
 use super::{MAX_SCANS, broken, markers, unsupported};
 use crate::ffi::jpeg::Ending;
 use crate::geometry::Size;
@@ -24,11 +24,11 @@ pub(super) struct Structure<'a> {
 
 /// Reads the structure of `file`, which begins with the start marker.
 pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, FitError> {
-    let mut frame: Option<Frame> = None;
+    let mut frame: Option<FrameHeader> = None;
     let (mut n_scans, mut at, mut end) = (0, 2, 0);
     while let Some(marker) = markers::next(file, at) {
         // Behind a complete picture anything may stand: a second picture, half a segment, padding.
-        let is_complete = || frame.as_ref().is_some_and(Frame::is_complete);
+        let is_complete = || frame.as_ref().is_some_and(FrameHeader::is_complete);
         match marker.code {
             markers::END => break,
             markers::START if is_complete() => break,
@@ -40,7 +40,7 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
             _ => (),
         }
         let (segment, behind) = match markers::segment(file, marker) {
-            Ok(found) => found,
+            Ok(marker) => marker,
             Err(_) if is_complete() => break,
             Err(err) => return Err(err),
         };
@@ -49,7 +49,9 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
             markers::HUFFMAN_TABLES | markers::ARITHMETIC_CONDITIONS => (),
             markers::EXTENSION => return Err(unsupported("an extension (marker ffc8)")),
             0xde | 0xdf => return Err(unsupported("hierarchical coding")),
-            code @ 0xc0..=0xcf if frame.is_none() => frame = Some(Frame::read(code, segment, max_pixels)?),
+            code @ 0xc0..=0xcf if frame.is_none() => {
+                frame = Some(FrameHeader::read(code, segment, max_pixels)?)
+            }
             0xc0..=0xcf => return Err(broken("it has two frame headers")),
             markers::SCAN => {
                 let frame = frame.as_mut().ok_or_else(|| broken("a scan comes before the frame header"))?;

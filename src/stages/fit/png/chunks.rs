@@ -50,21 +50,21 @@ pub(super) fn chunks(file: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
 }
 
 /// The file as a decoder should see it.
-pub(super) struct Picture<'a, I> {
+pub(super) struct ChunkReader<'a, I> {
     chunks: I,
     /// Of the piece that is being read.
     rest: &'a [u8],
     has_ended: bool,
 }
 
-impl<'a> Picture<'a, ()> {
-    pub(super) fn new(file: &'a [u8]) -> Picture<'a, impl Iterator<Item = Chunk<'a>>> {
+impl<'a> ChunkReader<'a, ()> {
+    pub(super) fn new(file: &'a [u8]) -> ChunkReader<'a, impl Iterator<Item = Chunk<'a>>> {
         let chunks = chunks(file).filter(|chunk| [HEADER, PALETTE, PIXELS].contains(&chunk.name));
-        Picture { chunks, rest: SIGNATURE, has_ended: false }
+        ChunkReader { chunks, rest: SIGNATURE, has_ended: false }
     }
 }
 
-impl<'a, I: Iterator<Item = Chunk<'a>>> BufRead for Picture<'a, I> {
+impl<'a, I: Iterator<Item = Chunk<'a>>> BufRead for ChunkReader<'a, I> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.rest.is_empty() && !self.has_ended {
             let next = self.chunks.next();
@@ -79,7 +79,7 @@ impl<'a, I: Iterator<Item = Chunk<'a>>> BufRead for Picture<'a, I> {
     }
 }
 
-impl<'a, I: Iterator<Item = Chunk<'a>>> Read for Picture<'a, I> {
+impl<'a, I: Iterator<Item = Chunk<'a>>> Read for ChunkReader<'a, I> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n_bytes = self.fill_buf()?.read(into)?;
         self.consume(n_bytes);
@@ -87,7 +87,7 @@ impl<'a, I: Iterator<Item = Chunk<'a>>> Read for Picture<'a, I> {
     }
 }
 
-impl<I> Seek for Picture<'_, I> {
+impl<I> Seek for ChunkReader<'_, I> {
     /// The decoder asks for it and reads straight on all the same.
     fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())

@@ -7,7 +7,7 @@ mod rows;
 use png::{BitDepth, ColorType, Decoder, Transformations};
 
 pub(super) use self::chunks::SIGNATURE;
-use self::chunks::{Picture, chunks};
+use self::chunks::{ChunkReader, chunks};
 use self::rows::{Row, RowKind};
 use super::encoding::Channels;
 use super::error::FitError;
@@ -25,7 +25,7 @@ pub(super) fn decode(
     pixels: &mut Scratch,
 ) -> Result<(Size, Channels), FitError> {
     check(file, max_pixels)?;
-    let mut decoder = Decoder::new(Picture::new(file));
+    let mut decoder = Decoder::new(ChunkReader::new(file));
     // To samples of 8 or 16 bits, palettes to colours. The checksums have been compared.
     decoder.set_transformations(Transformations::EXPAND);
     decoder.ignore_checksums(true);

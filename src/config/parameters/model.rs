@@ -1,0 +1,85 @@
+//! The model and what runs it.
+
+use super::check::{device, given};
+use super::{Kind, Parameter};
+use crate::config::choices::{EngineBuild, Precision, words};
+
+pub(super) static PARAMETERS: [Parameter; 10] = [
+    parameter(
+        "model",
+        Kind::Text("MODEL", "a folder, a Hugging Face id or random:NAME", given),
+        "",
+        "The Pixio model: a folder with config.json and model.safetensors, a Hugging Face id that is in the \
+         local cache (nothing is downloaded), or random:NAME (tiny, vitb16, vitl16, vith16, vit1b16, \
+         vit5b16) for random weights.",
+    )
+    .required(),
+    parameter(
+        "device",
+        Kind::Text("DEVICE", "auto, cpu, cuda or cuda:N", device),
+        "auto",
+        "Where the model runs. auto is CUDA when it loads, else the CPU.",
+    ),
+    parameter(
+        "precision",
+        Kind::Choice(words::<Precision>),
+        "auto",
+        "Arithmetic of the model. auto is that of the engine folder if one is named, else bfloat16 on CUDA \
+         and float32 on the CPU; int8 needs a compiled engine and a CPU.",
+    ),
+    parameter(
+        "engine",
+        Kind::Text("ENGINE", "auto, eager or the path of an engine folder", given),
+        "auto",
+        "What runs the model. auto takes a compiled engine that fits from the cache and proves it, else the \
+         eager model; a folder that `pixio_node build` has made must fit.",
+    ),
+    parameter(
+        "engine_cache",
+        Kind::Text("DIR", "auto or the path of a folder", given),
+        "auto",
+        "Where compiled engines are looked for and built. auto is ~/.cache/pixio_node.",
+    ),
+    parameter(
+        "engine_build",
+        Kind::Choice(words::<EngineBuild>),
+        "off",
+        "background builds an engine under engine: auto when none fits, while the eager model serves, and \
+         swaps it in between two frames.",
+    )
+    .online_only(),
+    parameter(
+        "cuda_graph",
+        Kind::Bool,
+        "true",
+        "Whether the work of a forward pass is recorded once as a CUDA graph and replayed. Not read on the \
+         CPU.",
+    ),
+    parameter(
+        "threads",
+        Kind::Integer(0, 1024),
+        "0",
+        "CPU threads of one forward pass. 0 takes what is fastest in a measurement at start, the fewest \
+         where it makes no difference.",
+    )
+    .in_unit("threads"),
+    parameter(
+        "batch_max",
+        Kind::Integer(1, 64),
+        "8",
+        "Most pictures of several cameras that go through the model at once.",
+    )
+    .in_unit("pictures")
+    .online_only(),
+    parameter(
+        "layer",
+        Kind::WordOrInteger("last", 1),
+        "last",
+        "Block whose tokens become the features, counted from 1.",
+    ),
+];
+
+/// Most are read at start and mean something to `infer` as well.
+const fn parameter(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Parameter {
+    Parameter::new("Model", name, kind, default, doc)
+}

@@ -1,0 +1,6 @@
+//! Engines on disk: the folder and whom to trust with it, its manifest, and the machine that it was built
+//! for.
+
+pub mod folder;
+pub mod machine;
+pub mod manifest;

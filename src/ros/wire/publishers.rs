@@ -1,0 +1,90 @@
+//! The publishers of every output, and what became of each message.
+
+use std::time::Duration;
+
+use ros2_client::Publisher;
+
+use super::any::AnyMessage;
+use super::fill::{self, Parts};
+use super::messages::{Float64, Header, LabelInfo};
+use crate::logging::{BETWEEN_WARNINGS, Throttle};
+use crate::outputs::{Topic, Topics};
+use crate::stages::derive::Derived;
+use crate::stages::publish::{Encoded, FrameTimes, Sent, Sink};
+
+/// Publishers of every camera.
+pub struct Publishers(Vec<CameraOutputs>);
+
+/// Publishers of one camera.
+pub(in crate::ros) struct CameraOutputs {
+    /// In the order of the table of outputs.
+    pub(in crate::ros) outputs: Vec<OutputPublisher>,
+    /// Keeps what the labels mean for late subscribers.
+    pub(in crate::ros) _label_info: Option<Publisher<LabelInfo>>,
+}
+
+/// The publisher of one output.
+pub(in crate::ros) struct OutputPublisher {
+    topic: Topic,
+    /// Its full name.
+    name: String,
+    publisher: Publisher<AnyMessage>,
+    failing: Throttle,
+}
+
+impl OutputPublisher {
+    pub(in crate::ros) fn new(topic: Topic, name: String, publisher: Publisher<AnyMessage>) -> Self {
+        Self { topic, name, publisher, failing: Throttle::new(BETWEEN_WARNINGS) }
+    }
+
+    /// Sends `message`, if there is one, and adds what became of it to `sent`.
+    fn send(&self, message: Option<AnyMessage>, sent: &mut Sent) {
+        let Some(message) = message else { return };
+        let Err(err) = self.publisher.publish(message) else {
+            sent.n_sent += 1;
+            return;
+        };
+        sent.n_failed += 1;
+        if let Some(more) = self.failing.admit() {
+            tracing::warn!("{}: a message could not be sent ({more} more before it): {err}", self.name);
+        }
+    }
+}
+
+impl Publishers {
+    pub(in crate::ros) fn new(cameras: Vec<CameraOutputs>) -> Self {
+        Self(cameras)
+    }
+
+    /// The publishers of what is wanted of a camera.
+    fn wanted(&self, camera: usize, wanted: Topics) -> impl Iterator<Item = &OutputPublisher> {
+        let outputs = self.0.get(camera).map_or(&[][..], |camera| camera.outputs.as_slice());
+        outputs.iter().filter(move |output| wanted.contains(output.topic))
+    }
+}
+
+impl Sink for Publishers {
+    fn send(&mut self, derived: Derived, encoded: Encoded) -> Sent {
+        let mut sent = Sent::default();
+        let (camera, wanted) = (derived.camera, derived.wanted);
+        let mut parts = Parts { header: Header::from(derived.header.clone()), derived, encoded };
+        for output in self.wanted(camera, wanted) {
+            output.send(fill::message(output.topic, &mut parts), &mut sent);
+        }
+        sent
+    }
+
+    fn tell(&mut self, camera: usize, wanted: Topics, times: FrameTimes) {
+        // What is told about a frame is none of its outputs.
+        let uncounted = &mut Sent::default();
+        for output in self.wanted(camera, wanted) {
+            let time = match output.topic {
+                Topic::PipelineLatency => times.pipeline_latency,
+                Topic::ProcessingTime => Some(times.processing),
+                _ => None,
+            };
+            let millis = |time: Duration| Float64 { data: time.as_secs_f64() * 1e3 };
+            output.send(time.map(millis).map(AnyMessage::Float64), uncounted);
+        }
+    }
+}

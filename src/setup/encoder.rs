@@ -1,0 +1,89 @@
+//! The encoder: where it runs, in which arithmetic, and what its engine has to do.
+
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use tch::Device;
+
+use crate::config::{self, Config};
+use crate::engine::arithmetic::Arithmetic;
+use crate::engine::device;
+use crate::engine::graph::LaunchMode;
+use crate::engine::job::EngineJob;
+use crate::pixio::{Pixio, Source};
+use crate::stages::forward::{MOST_WINDOWS, largest_batch};
+
+use super::heads::LoadedHeads;
+use super::input::input_sizes;
+
+/// An encoder on its device.
+pub struct Encoder {
+    source: Source,
+    /// Architecture and weights.
+    pub pixio: Pixio,
+    /// Where it runs.
+    pub device: Device,
+    /// Its arithmetic.
+    pub arithmetic: Arithmetic,
+}
+
+impl Encoder {
+    /// Loads the encoder that `config` names. `of_engine` is the arithmetic of the engine folder, if one is
+    /// named.
+    ///
+    /// # Errors
+    /// What is missing or wrong, with the way out.
+    pub fn load(config: &Config, of_engine: Option<Arithmetic>) -> anyhow::Result<Self> {
+        if let Some(n_threads) = config.threads {
+            tch::set_num_threads(i32::try_from(n_threads).context("threads is too large")?);
+        }
+        let device = device::device(config.device)?;
+        let arithmetic = match (of_engine, config.precision) {
+            // Naming an engine implies its arithmetic.
+            (Some(arithmetic), config::Precision::Auto) => arithmetic,
+            (_, asked) => device::arithmetic(asked, device),
+        };
+        ensure!(
+            arithmetic != Arithmetic::Int8 || !device.is_cuda(),
+            "precision: int8 is for the CPU; on a GPU bfloat16 is faster: precision:=auto"
+        );
+        let source = Source::resolve(&config.model)?;
+        let started = Instant::now();
+        let pixio = Pixio::load(&source, device, arithmetic.kind())?;
+        tracing::info!(
+            "model {} revision {} on {device:?} in {arithmetic}, loaded in {:.1} s",
+            pixio.name(),
+            pixio.revision(),
+            started.elapsed().as_secs_f64()
+        );
+        Ok(Self { source, pixio, device, arithmetic })
+    }
+
+    /// Number of transformer blocks.
+    pub fn n_blocks(&self) -> usize {
+        self.pixio.config().num_hidden_layers
+    }
+
+    /// The job of its engine: to return the tokens of the blocks `taps`.
+    pub fn job(self, config: &Config, taps: Vec<usize>) -> EngineJob {
+        let Self { source, pixio, device, arithmetic } = self;
+        let launch = if config.cuda_graph { LaunchMode::Graph } else { LaunchMode::Plain };
+        // The frame path runs one image of every camera at once, or the windows of one.
+        let n_most = match config.fit {
+            config::Fit::Window => MOST_WINDOWS,
+            _ => i64::try_from(config.cameras.len().min(config.batch_max)).unwrap_or(1),
+        };
+        let batches = (1..=n_most).filter(|&n| largest_batch(n, n) == n).collect();
+        EngineJob { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batches, launch }
+    }
+}
+
+/// Blocks whose tokens are needed: for the features of block `layer`, for the embedding (the last of
+/// `n_blocks`) and for the heads; ascending.
+pub fn taps(layer: usize, n_blocks: usize, heads: &LoadedHeads) -> Vec<usize> {
+    let for_heads = heads.iter().flat_map(|head| head.card().taps.iter().copied());
+    let mut taps: Vec<usize> = [layer, n_blocks].into_iter().chain(for_heads).collect();
+    taps.sort_unstable();
+    taps.dedup();
+    taps
+}

@@ -1,0 +1,181 @@
+//! Setup: what is loaded at start. The [`encoder`], the [`heads`] that read its tokens, the [`engine`] that
+//! runs it, the PCA [`basis`], and the warm-up; from the checked configuration to a [`Model`] that serves.
+
+pub mod basis;
+pub mod encoder;
+pub mod engine;
+pub mod heads;
+pub mod input;
+pub mod warm;
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+
+use crate::config::{Config, Fit};
+use crate::engine::graph::LaunchMode;
+use crate::engine::job::EngineJob;
+use crate::engine::proof::BatchShape;
+use crate::engine::store::folder::Folder;
+use crate::engine::{Engine, EngineError};
+use crate::pca::Basis;
+use crate::pixio::Pixio;
+use crate::stages::derive::{BasisKeeper, Dense, Deriver, DeriverConfig, ModelCard, feature_tap};
+use crate::stages::forward::warm_up;
+use crate::stages::publish::{self, EncoderConfig};
+
+use self::basis::SavedBasis;
+use self::encoder::{Encoder, taps};
+use self::engine::{LoadedEngine, build_command, candidates};
+use self::heads::{LoadedHeads, classes};
+use self::input::input_size;
+use self::warm::{Warm, fastest_run, fastest_threads, threads_text};
+
+/// A model that is ready to be used.
+pub struct Model {
+    /// The encoder and what its engine has to do. The feature layer and what the heads read are among the
+    /// taps, the last tap is the last block.
+    pub job: EngineJob,
+    /// Runs the encoder.
+    pub engine: Box<dyn Engine>,
+    /// [`LoadedEngine::lacks_engine`].
+    pub lacks_engine: bool,
+    /// Why engines of the cache that should serve do not.
+    pub fell_back: Option<String>,
+    /// The command line that builds an engine for this model.
+    pub build_command: String,
+    /// The model as messages name it.
+    pub card: ModelCard,
+    /// The PCA basis, if there is one yet.
+    pub basis: SavedBasis,
+    /// The heads that the configuration names.
+    pub head_set: LoadedHeads,
+    /// The folder of the engine; it may hold the heads compiled.
+    folder: Option<Folder>,
+}
+
+impl Model {
+    /// Resolves and loads everything that `config` names.
+    ///
+    /// # Errors
+    /// What is missing or wrong, with the way out.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        let candidates = candidates(config)?;
+        let encoder = Encoder::load(config, candidates.arithmetic())?;
+        let (pixio, n_blocks) = (&encoder.pixio, encoder.n_blocks());
+        let layer = config.layer.unwrap_or(n_blocks);
+        ensure!(
+            (1..=n_blocks).contains(&layer),
+            "layer: {layer} was asked for, {} has blocks 1 to {n_blocks}",
+            pixio.name()
+        );
+        let card = ModelCard {
+            name: pixio.name().to_owned(),
+            revision: pixio.revision().to_owned(),
+            layer,
+            n_cls_tokens: pixio.config().n_cls_tokens,
+        };
+        let n_channels = pixio.config().hidden_size;
+        let head_set = heads::load(config, &encoder)?;
+        ensure!(
+            config.fit != Fit::Window || head_set.iter().next().is_some(),
+            "fit: window makes depth and segmentation alone: give depth_head or segmentation_head"
+        );
+        let job = encoder.job(config, taps(layer, n_blocks, &head_set));
+        let basis = SavedBasis::load(config, &card, n_channels)?;
+        let LoadedEngine { engine, folder, lacks_engine, fell_back } =
+            engine::load(config, &job, candidates)?;
+        let build_command = build_command(config, &job);
+        Ok(Self { job, engine, lacks_engine, fell_back, build_command, card, basis, head_set, folder })
+    }
+
+    /// The encoder.
+    pub fn pixio(&self) -> &Pixio {
+        &self.job.pixio
+    }
+
+    /// Its arithmetic and where it runs, for people.
+    pub fn place(&self) -> String {
+        format!("{} on {:?}", self.job.arithmetic, self.job.device)
+    }
+
+    /// Runs the engine until it is warm, for every batch that may come, with as many CPU threads as
+    /// measurement finds best unless `config` says how many.
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub fn warm(&mut self, config: &Config) -> Result<Warm, EngineError> {
+        let (size, device) = (input_size(config), self.job.device);
+        let engine = &mut *self.engine;
+        // The busiest case decides.
+        let batch = self.job.batches.last().copied().unwrap_or(1);
+        self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch))?;
+        let shape = BatchShape { size, batch };
+        let took = match config.threads {
+            None if !device.is_cuda() => fastest_threads(engine, shape)?,
+            _ => fastest_run(engine, shape)?,
+        };
+        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3 };
+        tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device));
+        Ok(warm)
+    }
+
+    /// Where the feature layer stands among the engine's taps.
+    pub fn feature_tap(&self) -> usize {
+        feature_tap(&self.job.taps, self.card.layer)
+    }
+
+    /// Depth and segmentation, compiled where the engine's folder has them.
+    ///
+    /// # Errors
+    /// A package of a folder that was asked for does not serve, or CUDA's own.
+    pub fn dense(&self, config: &Config) -> anyhow::Result<Dense> {
+        let engine = |head| heads::engine(config, &self.job, head, self.folder.as_ref());
+        let engines = self.head_set.shallow_clone().try_map(engine)?;
+        Ok(Dense::new(engines, config.segmentation_upsampling, &self.job.taps)?)
+    }
+
+    /// Has the heads run as those of another engine of this model: with the packages of its folder, launched
+    /// like it.
+    pub fn run_heads_as(&mut self, folder: Option<Folder>, launch: LaunchMode) {
+        self.folder = folder;
+        self.job.launch = launch;
+    }
+
+    /// The keeper of the PCA basis, which begins with the one that was loaded.
+    pub fn basis_keeper(&self) -> Arc<BasisKeeper> {
+        let SavedBasis { basis, path } = &self.basis;
+        let basis = basis.as_ref().map(Basis::shallow_clone);
+        Arc::new(BasisKeeper::new(basis, self.card.clone(), path.clone()))
+    }
+
+    /// What the stages derive from the tokens of this model, with `basis`.
+    ///
+    /// # Errors
+    /// As [`Model::dense`].
+    pub fn deriver(&self, config: &Config, basis: Arc<BasisKeeper>) -> anyhow::Result<Deriver> {
+        Ok(Deriver::new(DeriverConfig {
+            card: self.card.clone(),
+            features_dtype: config.features_dtype,
+            reduced_channels: config.reduced_channels,
+            basis,
+            taps: self.job.taps.clone(),
+            dense: self.dense(config)?,
+            depth_resolution: config.depth_resolution,
+        }))
+    }
+
+    /// Colours of the segmentation head's classes, in their order.
+    pub fn palette(&self) -> Vec<[u8; 3]> {
+        classes(&self.head_set).into_iter().flatten().map(|class| class.color).collect()
+    }
+
+    /// What encodes this model's outputs.
+    pub fn encoder(&self, config: &Config) -> publish::Encoder {
+        publish::Encoder::new(EncoderConfig {
+            palette: self.palette(),
+            depth_resolution: config.depth_resolution,
+            points_stride: config.points_stride,
+        })
+    }
+}

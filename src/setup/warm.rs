@@ -1,0 +1,81 @@
+//! Warm-up: every batch that may come, once, and the number of CPU threads that serves best.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use tch::Device;
+
+use crate::engine::proof::BatchShape;
+use crate::engine::{Engine, EngineError};
+use crate::stages::forward::warm_up;
+
+/// How long a warm engine takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Warm {
+    /// Images of the largest batch that may come.
+    pub batch: i64,
+    /// Time of a forward pass of such a batch.
+    pub millis: f64,
+}
+
+impl fmt::Display for Warm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, millis } = self;
+        match batch {
+            1 => write!(f, "{millis:.1} ms"),
+            _ => write!(f, "{millis:.1} ms for {batch} pictures"),
+        }
+    }
+}
+
+/// A measurement is repeated for this long, and once at least: a single run may be one that was disturbed.
+const MEASURED: Duration = Duration::from_millis(700);
+
+/// Fewer threads are taken when they cost no more time than this factor: they leave the other cores to the
+/// cameras.
+const AS_FAST: f64 = 1.1;
+
+/// Finds the number of CPU threads with which `engine`, warm already, runs `shape` fastest, and leaves
+/// libtorch with them. Returns the time of a pass.
+///
+/// # Errors
+/// The engine's own.
+pub(super) fn fastest_threads(engine: &mut dyn Engine, shape: BatchShape) -> Result<Duration, EngineError> {
+    let mut current = fastest_run(engine, shape)?;
+    let mut best = current;
+    let mut n_threads = tch::get_num_threads();
+    while 1 < n_threads {
+        tch::set_num_threads(n_threads / 2);
+        let halved = fastest_run(engine, shape)?;
+        if best.mul_f64(AS_FAST) < halved {
+            tch::set_num_threads(n_threads);
+            break;
+        }
+        (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
+    }
+    Ok(current)
+}
+
+/// The shortest of a few runs: what disturbs a measurement only ever makes it longer.
+pub(super) fn fastest_run(engine: &mut dyn Engine, shape: BatchShape) -> Result<Duration, EngineError> {
+    let (mut shortest, mut total) = (Duration::MAX, Duration::ZERO);
+    for n_before in 0..5 {
+        if 1 < n_before && MEASURED < total {
+            break;
+        }
+        let started = Instant::now();
+        warm_up(engine, shape.size, shape.batch)?;
+        shortest = shortest.min(started.elapsed());
+        total += started.elapsed();
+    }
+    Ok(shortest)
+}
+
+/// The threads of a forward pass, for the log: nothing on a GPU.
+pub(super) fn threads_text(device: Device) -> String {
+    match tch::get_num_threads() {
+        _ if device.is_cuda() => String::new(),
+        1 => " with one thread".to_owned(),
+        n => format!(" with {n} threads"),
+    }
+}
