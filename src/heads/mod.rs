@@ -4,7 +4,8 @@
 //!  head file -> Card (what it is for) + Network: taps -> [B, n, h, w] -> depth in metres, or labels
 //! ```
 //! A head reads, per tap, the patch tokens after the final norm with the mean of the class tokens beside each. That half
-//! is the same for the whole picture, so it is folded into a bias per picture. `tools/pixio_heads.py` is the reference.
+//! is the same for the whole image, so it is folded into a bias per image. `python/pixio_engine/heads.py` is the
+//! reference.
 
 mod card;
 mod dpt;
@@ -105,8 +106,8 @@ impl Head {
         &self.card
     }
 
-    /// Every parameter under the name that it has in `tools/pixio_heads.py`'s `OnTokens`, where a compiled network looks
-    /// for it. They share the head's memory.
+    /// Every parameter under the name that it has in `OnTokens` of `python/pixio_engine/heads.py`, where a compiled network
+    /// looks for it. They share the head's memory.
     pub fn constants(&self) -> Vec<(String, Tensor)> {
         let mut found = Vec::new();
         let mut add =

@@ -6,7 +6,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+# Here and in the programs that tests start, the repository's own Python comes before an installed copy of it.
+FOLDERS = [str(HERE), str(HERE.parents[1] / "python")]
+sys.path[:0] = FOLDERS
+os.environ["PYTHONPATH"] = ":".join(FOLDERS)
 # Before rclpy is loaded: a domain of this run's own.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))

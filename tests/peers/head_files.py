@@ -5,7 +5,7 @@ from pathlib import Path
 
 import make_heads
 import torch
-from pixio_heads import DptHead, LinearHead, Tap
+from pixio_engine.heads import DptHead, LinearHead, Tap
 from safetensors.torch import save_file
 
 TINY = {"model": "random:tiny", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4, "n_cls_tokens": 8}

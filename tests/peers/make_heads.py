@@ -1,4 +1,4 @@
-"""Writes random head files and what tools/pixio_heads.py computes with them: make_heads.py OUT
+"""Writes random head files and what python/pixio_engine/heads.py computes with them: make_heads.py OUT
 
 OUT/NAME.safetensors is a head file, OUT/NAME.golden.safetensors holds the tokens of its taps and the results;
 tests/it/heads.rs reads them (env PIXIO_HEADS=OUT).
@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-from pixio_heads import DptHead, LinearHead, Tap, depth, resized  # noqa: E402
+from pixio_engine.heads import DptHead, LinearHead, Tap, depth, resized
 
 HIDDEN, N_BLOCKS, N_CLS = 48, 8, 8
 GRID, SIZE = (6, 9), (96, 144)

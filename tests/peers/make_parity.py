@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
+from programs import command
 from safetensors.torch import load_file, save_file
 from transformers import PixioBackbone, PixioConfig, PixioModel
 from transformers.utils import logging
 
-CONVERT = Path(__file__).parents[2] / "tools/convert_checkpoint.py"
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 # Height and width; one portrait, one landscape, one as trained.
@@ -173,12 +173,12 @@ def save_original(model: PixioModel, folder: Path) -> Path:
 
 
 def save_converted(case: Path) -> Path:
-    """The original .pth as tools/convert_checkpoint.py turns it into a folder."""
+    """The original .pth as pixio-convert-checkpoint turns it into a folder."""
     tensors = load_file(case / "original/model.safetensors")
     pickle = case / "pickle/pixio.pth"
     pickle.parent.mkdir(exist_ok=True)
     torch.save({"model": tensors, "epoch": 3}, pickle)
-    subprocess.run([sys.executable, CONVERT, pickle, case / "converted", "--heads", "3"], check=True)
+    subprocess.run(command("convert_checkpoint", pickle, case / "converted", "--heads", "3"), check=True)
     return case / "converted"
 
 

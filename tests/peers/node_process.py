@@ -28,11 +28,11 @@ class NodeError(Exception):
 
 
 def environment(**extra: str | None) -> dict[str, str]:
-    """This process's environment without what the ROS wheels added to it: a user's shell has none of that.
+    """This process's environment without what the ROS wheels and these tests added to it: a user's shell has none of that.
 
     `extra` is put on top; None takes a variable away.
     """
-    env = {name: text for name, text in os.environ.items() if not name.startswith("_ROS_WHEELS")}
+    env = {name: text for name, text in os.environ.items() if not name.startswith(("_ROS_WHEELS", "PYTHONPATH"))}
     added = tuple(os.path.realpath(path) for path in (sys.prefix, ROOT / "target" / "ros-messages"))
     paths = [path for path in env.pop("LD_LIBRARY_PATH", "").split(":")
              if path and not os.path.realpath(path).startswith(added)]

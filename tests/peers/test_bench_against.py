@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node_process import BINARY
+from node_process import BINARY, ROOT
 from waiting import PATIENCE_SECS
 
-BENCH = Path(__file__).with_name("bench_against.py")
 # What a bench says that knows nothing of files.
 OLD = """#!/bin/sh
 case "$*" in *.jpg*) echo "error: invalid value for '--picture <WIDTHxHEIGHT>': valid is WIDTHxHEIGHT in pixels" >&2; exit 2 ;; esac
@@ -17,8 +16,8 @@ exec '{binary}' "$@"
 
 
 def bench(against: Path, *options) -> subprocess.CompletedProcess:
-    command = [sys.executable, BENCH, "--against", against, "--quick", "--rounds", "1", "--frames", "2", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS)
+    command = [sys.executable, "-m", "bench.against", "--against", against, "--quick", "--rounds", "1", "--frames", "2", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECS)
 
 
 def test_two_binaries_are_compared_stage_by_stage(tmp_path):

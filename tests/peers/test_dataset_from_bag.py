@@ -11,8 +11,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from training_data import tool
 
-from training.dataset import Camera, Dataset  # noqa: I001
-from training.registration import registered
+from pixio_train.dataset import Camera, Dataset  # noqa: I001
+from pixio_train.registration import registered
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types

@@ -215,7 +215,7 @@ def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet, monkeyp
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
     node = Node(namespace="/own_address", params=(f"network_interface:={ethernet}",), remaps=("image:=/own/image_raw",), **LARGE)
     shoot = {"do": "shoot", "topic": "/own/image_raw", "transport": "raw", "size": [320, 240], "rate": 5, "seconds": 3600}
-    camera = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bench_peer.py")), "camera"], stdin=subprocess.PIPE, text=True)
+    camera = subprocess.Popen([sys.executable, str(Path(__file__).with_name("ends.py")), "camera"], stdin=subprocess.PIPE, text=True)
     try:
         with Listener("/own_address/pixio_node/features", FEATURES, False) as listener, Sniffer() as sniffer, node:
             camera.stdin.write(json.dumps(shoot) + "\n")

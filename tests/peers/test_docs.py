@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import rooms_data
 import yaml
-from clip import Clip
+from recording import Recording
 from geometry_msgs.msg import Transform
 from node_process import ROOT
 from pages import PAGES, blocks
@@ -32,16 +32,16 @@ def names() -> dict:
 
 
 def answers(peer, tmp_path_factory, stride: str) -> tuple[dict, Path]:
-    """All topics of one picture of the clip, and the file of the basis."""
-    cache, clip = tmp_path_factory.mktemp("cache"), Clip.open(ROOT / "models" / "clip")
+    """All topics of one picture of the recording, and the file of the basis."""
+    cache, recording = tmp_path_factory.mktemp("cache"), Recording.open(ROOT / "data" / "room-walk")
     node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=(*rooms_data.HEADS, "--points-stride", stride), namespace="/documented", cache=cache)
     try:
         def shown(i=[0]):
             i[0] += 1
-            node.send(clip.rgb[i[0] % len(clip)])
-        # The basis of the principal components is that of the clip.
+            node.send(recording.rgb[i[0] % len(recording)])
+        # The basis of the principal components is that of the recording.
         repeat(shown, lambda: len(node.inboxes["features/reduced"]), "features/reduced", every_secs=0.1, log=node.node.tail)
-        found = node.answers(clip.rgb[1], camera_info=clip.camera_info(peer.stamp()))
+        found = node.answers(recording.rgb[1], camera_info=recording.camera_info(peer.stamp()))
         return found, next((cache / "pixio_node" / "pca").iterdir())
     finally:
         node.close()

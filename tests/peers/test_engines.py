@@ -88,7 +88,7 @@ def written(tmp_path, *options: str) -> tuple[str, dict]:
 
 # Its work on an image is that of the eager model and of eight products of 1024 x 1024 matrices: hundreds of times as much.
 SLOW = """#!/bin/sh
-cat >> "$(dirname "$1")/pixio_model.py" <<'END'
+cat >> "$(dirname "$1")/pixio_engine/model.py" <<'END'
 
 
 quickly = Pixio.forward

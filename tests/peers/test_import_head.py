@@ -4,8 +4,8 @@ import pytest
 import torch
 from training_data import model_folder, read_card, tool, write_classes
 
-from pixio_heads import DptHead, LinearHead, Tap  # noqa: I001
-from training import head_file
+from pixio_engine.heads import DptHead, LinearHead, Tap  # noqa: I001
+from pixio_train import head_file
 
 HIDDEN = 64
 

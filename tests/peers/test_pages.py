@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,8 @@ TOPICS = ROOT / "docs" / "topics.md"
 FOREIGN = {".", "cargo", "cd", "colcon", "export", "git", "hf", "ros2", "rosdep", "sudo"}
 SUBCOMMANDS = ("run", "infer", "build", "check", "bench")
 # Folders of this repository: inline code that begins so is the path of something in it.
-FOLDERS = ("src/", "tests/", "tools/", "scripts/", "docs/", "config/", "launch/", "msg/", "models/", ".ci/")
+FOLDERS = ("src/", "tests/", "python/", "bench/", "examples/", "patches/", "data/", "scripts/", "docs/", "config/", "launch/",
+           "msg/", "models/", ".ci/")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -25,6 +27,13 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 def parameters() -> set[str]:
     documented = yaml.safe_load((ROOT / "config" / "pixio.yaml").read_text())["/**"]["ros__parameters"]
     return {*documented, "model"}
+
+
+@cache
+def own_programs() -> dict[str, str]:
+    """The file of every program that python/pyproject.toml declares, in python/."""
+    declared = tomllib.loads((ROOT / "python" / "pyproject.toml").read_text())["project"]["scripts"]
+    return {name: f"{entry.partition(':')[0].replace('.', '/')}.py" for name, entry in declared.items()}
 
 
 @cache
@@ -79,9 +88,12 @@ def check_command(command: Command):
             check_parameters(command.words)
         case "python", [script, *_] if program == ".venv/bin/python":
             assert (ROOT / script).is_file(), script
-            check_options(command, text_of("tools/*.py", "tools/*/*.py") + "--help")
+            check_options(command, (ROOT / script).read_text() + "--help")
+        case name, _ if program == f".venv/bin/{name}":
+            assert name in own_programs(), f"{name} is no program of python/pyproject.toml"
+            check_options(command, text_of(f"python/{own_programs()[name]}") + "--help")
         case "bench-gpu", _:
-            check_options(command, text_of("scripts/bench-gpu", "tools/bench_gpu/*.py"))
+            check_options(command, text_of("scripts/bench-gpu", "bench/gpu/*.py"))
         case _ if program.startswith(("scripts/", "pixio_node/scripts/", ".ci/")):
             script = ROOT / program.removeprefix("pixio_node/")
             assert script.is_file() and script.stat().st_mode & 0o100, program
@@ -171,7 +183,9 @@ MISTAKES = [
     ("```bash\ntarget/release/pixio_node infer --nothing\n```\n", test_commands_exist, "--nothing"),
     ("```bash\nros2 run pixio_node pixio_node --ros-args -p nothing:=1\n```\n", test_commands_exist, "nothing"),
     ("```bash\nros2 launch pixio_node pixio.launch.py nothing:=1\n```\n", test_commands_exist, "nothing"),
-    ("```bash\n.venv/bin/python tools/nothing.py\n```\n", test_commands_exist, "tools/nothing.py"),
+    ("```bash\n.venv/bin/python examples/nothing.py\n```\n", test_commands_exist, "examples/nothing.py"),
+    ("```bash\n.venv/bin/pixio-nothing\n```\n", test_commands_exist, "pixio-nothing"),
+    ("```bash\n.venv/bin/pixio-train-head --nothing\n```\n", test_commands_exist, "--nothing"),
     ("```bash\nif true; then\n```\n", test_commands_exist, "syntax error"),
     ("```\n$ scripts/nothing\nsome output\n```\n", test_commands_exist, "scripts/nothing"),
     ("`src/nothing.rs`", test_paths_of_the_repository_exist, "src/nothing.rs"),

@@ -12,9 +12,9 @@ import pytest
 from node_process import ROOT
 from waiting import LONG_SECS, PATIENCE_SECS
 
-sys.path.append(str(ROOT / "tools"))
+sys.path.append(str(ROOT / "patches"))
 from crate_patches.patches import CRATES, PARTS, Patches  # noqa: E402
-from training.errors import Refused  # noqa: E402
+from crate_patches.errors import Refused  # noqa: E402
 
 MADE = "made-by-scripts-setup"
 LINES = [f"line {number}" for number in range(1, 13)]
@@ -59,7 +59,7 @@ class Project:
         return self.folder / MADE / crate / path
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, ROOT / "tools" / "patch_crates.py", *arguments], cwd=self.folder, env=self.env,
+        return subprocess.run([sys.executable, ROOT / "patches" / "patch_crates.py", *arguments], cwd=self.folder, env=self.env,
                               capture_output=True, text=True, timeout=PATIENCE_SECS)
 
     def do(self, *arguments: str) -> str:
@@ -332,7 +332,7 @@ def test_names_that_will_not_do_are_refused(project, arguments):
 
 def test_a_build_refuses_crates_that_are_older_than_the_patches(project, tmp_path):
     source, program = tmp_path / "main.rs", tmp_path / "main"
-    source.write_text(f'#[path = "{ROOT}/tools/crate_patches/is_applied.rs"] mod is_applied;\n'
+    source.write_text(f'#[path = "{ROOT}/patches/crate_patches/is_applied.rs"] mod is_applied;\n'
                       'fn main() { if let Err(err) = is_applied::check() { print!("{err}") } '
                       'for path in is_applied::watched() { eprintln!("{path}") } }')
     subprocess.run(["rustc", "--edition", "2024", "-o", program, source], check=True, timeout=LONG_SECS)

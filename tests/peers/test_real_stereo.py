@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from training_data import model_folder, train
 
-from pixio_heads import resized  # noqa: I001
-from training.dataset import Dataset
-from training.metrics import DepthFigures
+from pixio_engine.heads import resized  # noqa: I001
+from pixio_train.dataset import Dataset
+from pixio_train.metrics import DepthFigures
 
 # Of the left camera: focal length in pixels, distance of the cameras in millimetres, offset of their principal points.
 FOCAL_LENGTH, BASELINE_MM, OFFSET = 994.978, 193.001, 31.086

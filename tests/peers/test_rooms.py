@@ -9,14 +9,15 @@ import pytest
 import rooms_data
 import torch
 from PIL import Image
+from programs import command
 from safetensors.torch import load_file
 from training_data import read_card
 from transformers import PixioModel
 from waiting import LONG_SECS
 
-from rooms.draw import SPLITS, Draw  # noqa: I001
-from rooms.textures import PATTERNS
-from training.dataset import Dataset, read_camera
+from pixio_train.rooms.draw import SPLITS, Draw  # noqa: I001
+from pixio_train.rooms.textures import PATTERNS
+from pixio_train.dataset import Dataset, read_camera
 
 FLOOR, WALL, CEILING = 0, 1, 2
 
@@ -75,8 +76,8 @@ def test_the_splits_share_neither_patterns_nor_lengths():
 
 
 def trained(rooms: Path, work: Path, n_steps: int) -> str:
-    command = [sys.executable, rooms_data.ROOT / "tools" / "train_tiny.py", rooms, rooms, work / "model", "--work", work / "work", "--steps", n_steps]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=LONG_SECS)
+    train = command("train_tiny", rooms, rooms, work / "model", "--work", work / "work", "--steps", n_steps)
+    done = subprocess.run(train, capture_output=True, text=True, timeout=LONG_SECS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -125,14 +126,14 @@ def check_reads_the_same(model: Path, picture: Path, out: Path) -> None:
 
 
 def test_the_models_folder_is_read_the_same_by_transformers(tmp_path):
-    check_reads_the_same(rooms_data.TINY, min((rooms_data.CLIP / "rgb").iterdir()), tmp_path)
+    check_reads_the_same(rooms_data.TINY, min((rooms_data.ROOM_WALK / "rgb").iterdir()), tmp_path)
 
 
 def test_what_ships_is_small():
     def megabytes(folder):
         return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
-    assert megabytes(rooms_data.TINY) < 12 and megabytes(rooms_data.CLIP) < 3
+    assert megabytes(rooms_data.TINY) < 12 and megabytes(rooms_data.ROOM_WALK) < 3
 
 
 @pytest.mark.parametrize("task", ("depth", "segmentation"))

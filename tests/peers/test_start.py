@@ -19,7 +19,7 @@ FOLDERS = [
     (checkpoints.with_a_tensor_missing, ["model.safetensors", "layernorm.bias"]),
     (checkpoints.with_nan, ["model.safetensors", "layernorm.weight"]),
     (checkpoints.cut_in_half, ["model.safetensors"]),
-    (checkpoints.only_a_pickle, ["pytorch_model.bin", "convert_checkpoint.py"]),
+    (checkpoints.only_a_pickle, ["pytorch_model.bin", "pixio-convert-checkpoint"]),
     (checkpoints.empty, ["model.safetensors"]),
     (lambda path: path, []),
 ]

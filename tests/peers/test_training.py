@@ -11,20 +11,21 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from training_data import TOOLS, data_folder, model_folder, read_card, tool, train
+from programs import command
+from training_data import data_folder, model_folder, read_card, tool, train
 from transformers import PixioModel
 from waiting import PATIENCE_SECS
 
-from pixio_heads import LinearHead  # noqa: I001
-from training import encoder as encoders
-from training import head_file
-from training.dataset import Dataset
-from training.errors import Refused
-from training.features import Cached, Encoder
-from training.losses import cross_entropy, silog
-from training.metrics import DepthFigures, SegmentationFigures
-from training.split import by_scene
-from training.views import View, covering_views, training_views
+from pixio_engine.heads import LinearHead  # noqa: I001
+from pixio_train import encoder as encoders
+from pixio_train import head_file
+from pixio_train.dataset import Dataset
+from pixio_train.errors import Refused
+from pixio_train.features import Cached, Encoder
+from pixio_train.losses import cross_entropy, silog
+from pixio_train.metrics import DepthFigures, SegmentationFigures
+from pixio_train.split import by_scene
+from pixio_train.views import View, covering_views, training_views
 
 SIZE = ("--size", "64x64")
 
@@ -247,7 +248,7 @@ def test_windows_at_native_scale_train_too(tmp_path, model, data):
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, data, monkeypatch):
-    from training.trainer import Training
+    from pixio_train.trainer import Training
 
     options = ("--task", "depth", "--head", "dpt", *SIZE, "--held-out", "0.3", "--cache", tmp_path, "--epochs", "4",
                "--batch", "2", "--features", "8", "--out-channels", "8,8,8,8")
@@ -387,8 +388,8 @@ def test_wrong_options_are_refused(tmp_path, model, data, why, capsys):
 
 
 def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
-    command = [sys.executable, TOOLS / "train_head.py", model, tmp_path, "--task", "depth", "--out", tmp_path / "head"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS)
+    train_head = command("train_head", model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
+    done = subprocess.run(train_head, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert done.returncode == 1, done.stderr
     assert done.stderr == f"error: {tmp_path / 'rgb'} has no pictures (.png or .jpg)\n"
 

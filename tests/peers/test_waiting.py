@@ -7,8 +7,8 @@ import pytest
 from waiting import repeat, until
 
 FILES = sorted(Path(__file__).parent.glob("*.py"))
-# They measure time or show it; and this file.
-EXEMPT = ("bench", "baseline_node", "demo", "test_waiting")
+# A helper of the benchmarks, which measure time; and this file.
+EXEMPT = ("ends", "test_waiting")
 BOUNDS = {"timeout", "timeout_sec", "timeout_secs", "patience_secs"}
 
 
