@@ -1,4 +1,5 @@
-"""The Python node that the comparison is made with: rclpy, Hugging Face's processor and model, newest frame first.
+"""The Python node that the comparison is made with: rclpy, Hugging Face's processor and model, newest frame
+first.
 
 Run with `--ros-args -r image:=… -p model:=tiny`; it publishes `~/features` as float16 PatchFeatures.
 """
@@ -71,8 +72,13 @@ class BaselineNode(Node):
         self._model = PixioModel(PixioConfig(**MODELS[model])).eval()
         self._n_cls = self._model.config.n_cls_tokens
         # What AutoImageProcessor makes of the published preprocessor_config.json.
-        self._processor = BitImageProcessor(size={"height": 256, "width": 256}, resample=3, do_center_crop=False,
-                                            image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
+        self._processor = BitImageProcessor(
+            size={"height": 256, "width": 256},
+            resample=3,
+            do_center_crop=False,
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+        )
         self._features = self.create_publisher(PatchFeatures, "~/features", NEWEST)
         self._latest = Latest()
         self.counts = {"received": 0, "published": 0, "displaced": 0}
@@ -101,7 +107,8 @@ class BaselineNode(Node):
 
     @torch.inference_mode()
     def _work(self):
-        # libgomp's threads take the name of the one that starts them, so that their time can be told from the rest.
+        # libgomp's threads take the name of the one that starts them, so that their time can be told from the
+        # rest.
         ctypes.CDLL(None).prctl(15, b"model", 0, 0, 0)
         while (message := self._latest.take()) is not None:
             picture = tensor_from_message(message)
@@ -110,16 +117,26 @@ class BaselineNode(Node):
                 continue
             pixels = self._processor(images=picture, return_tensors="pt")["pixel_values"]
             start, start_cpu = time.perf_counter(), torch_cpu_secs()
-            tokens = self._model(pixel_values=pixels).last_hidden_state[0, self._n_cls:]
+            tokens = self._model(pixel_values=pixels).last_hidden_state[0, self._n_cls :]
             self.forward_cpu_secs += torch_cpu_secs() - start_cpu
             self.forward_millis.append((time.perf_counter() - start) * 1e3)
             self._publish(message.header, picture.shape[-2:], tokens)
 
     def _publish(self, header, image_size, tokens):
         height, width = image_size
-        out = PatchFeatures(header=header, model=self._model_name, layer=self._model.config.num_hidden_layers, normalized=True,
-                            image_height=height, image_width=width, grid_height=16, grid_width=16,
-                            channels=tokens.shape[-1], dtype="float16", data=tokens.half().numpy().tobytes())
+        out = PatchFeatures(
+            header=header,
+            model=self._model_name,
+            layer=self._model.config.num_hidden_layers,
+            normalized=True,
+            image_height=height,
+            image_width=width,
+            grid_height=16,
+            grid_width=16,
+            channels=tokens.shape[-1],
+            dtype="float16",
+            data=tokens.half().numpy().tobytes(),
+        )
         sx, sy = width / 16, height / 16
         out.image_from_grid = [sx, 0.0, (sx - 1) / 2, 0.0, sy, (sy - 1) / 2]
         self._features.publish(out)
@@ -129,8 +146,11 @@ class BaselineNode(Node):
         """Counts and times so far, as one JSON object."""
         if not self._stats_file:
             return
-        said = {"counts": self.counts, "forward_cpu_secs": self.forward_cpu_secs,
-                "forward_millis": self.forward_millis[-200:]}
+        said = {
+            "counts": self.counts,
+            "forward_cpu_secs": self.forward_cpu_secs,
+            "forward_millis": self.forward_millis[-200:],
+        }
         part = Path(f"{self._stats_file}.part")
         part.write_text(json.dumps(said))
         part.replace(self._stats_file)

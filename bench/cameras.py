@@ -1,8 +1,10 @@
-"""Four cameras into one node, against four nodes with a camera each, in turn on this machine. Start it by scripts/bench.
+"""Four cameras into one node, against four nodes with a camera each, in turn on this machine. Start it by
+scripts/bench.
 
-Both get the same pictures at the same rate from an rclpy publisher in a process of its own, and somebody listens to the
-features of every camera. Memory is the proportional set size (what several processes share is split among them) and the
-resident one at the end of a stretch; CPU time is that of the nodes' processes alone. The ratio is one node / four nodes.
+Both get the same pictures at the same rate from an rclpy publisher in a process of its own, and somebody
+listens to the features of every camera. Memory is the proportional set size (what several processes share is
+split among them) and the resident one at the end of a stretch; CPU time is that of the nodes' processes
+alone. The ratio is one node / four nodes.
 """
 
 import argparse
@@ -20,16 +22,39 @@ from .nodes import cpu_by_name
 
 NAMES = ("front", "left", "right", "rear")
 SIZE = (640, 480)
-FIGURES = {"frames published": 0, "frames per CPU second": 1, "memory MB (PSS)": 0, "memory MB (RSS)": 0, "age p50 ms": 1, "age p99 ms": 1}
+FIGURES = {
+    "frames published": 0,
+    "frames per CPU second": 1,
+    "memory MB (PSS)": 0,
+    "memory MB (RSS)": 0,
+    "age p50 ms": 1,
+    "age p99 ms": 1,
+}
 
 
 def one_node(model: str) -> list[Node]:
     remaps = [f"{name}/image:=/bench/{name}/image" for name in NAMES]
-    return [Node(model=model, namespace="/bench", remaps=remaps, params=(f"cameras:=[{', '.join(NAMES)}]",), env=environment())]
+    return [
+        Node(
+            model=model,
+            namespace="/bench",
+            remaps=remaps,
+            params=(f"cameras:=[{', '.join(NAMES)}]",),
+            env=environment(),
+        )
+    ]
 
 
 def four_nodes(model: str) -> list[Node]:
-    return [Node(model=model, namespace=f"/bench/{name}", remaps=(f"image:=/bench/{name}/image",), env=environment()) for name in NAMES]
+    return [
+        Node(
+            model=model,
+            namespace=f"/bench/{name}",
+            remaps=(f"image:=/bench/{name}/image",),
+            env=environment(),
+        )
+        for name in NAMES
+    ]
 
 
 def features(nodes: list[Node]) -> list[str]:
@@ -77,9 +102,16 @@ def measure(start, model: str, rate: float, seconds: float, ends: tuple[End, End
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="random:tiny", help="model of every node (default random:tiny)")
-    parser.add_argument("--rate", type=float, default=30.0, help="pictures per second and camera, more than the model takes (default 30)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=30.0,
+        help="pictures per second and camera, more than the model takes (default 30)",
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a stretch (default 10)")
     parser.add_argument("--rounds", type=int, default=2, help="times that each has its turn (default 2)")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
@@ -88,11 +120,24 @@ def main():
     with End("camera") as camera, End("receiver") as receiver:
         for turn in range(options.rounds):
             for label, start in (("one node", one_node), ("four nodes", four_nodes)):
-                print(f"four cameras, {label}, round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
-                rows.append({"label": label} | measure(start, options.model, options.rate, options.seconds, (camera, receiver)))
-    print(f"\nfour cameras of {SIZE[0]}x{SIZE[1]} at {options.rate:g} Hz, {options.model}: one node / four nodes = ratio")
+                print(
+                    f"four cameras, {label}, round {turn + 1} of {options.rounds}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                rows.append(
+                    {"label": label}
+                    | measure(start, options.model, options.rate, options.seconds, (camera, receiver))
+                )
+    print(
+        f"\nfour cameras of {SIZE[0]}x{SIZE[1]} at {options.rate:g} Hz, {options.model}: one node / "
+        "four nodes = ratio"
+    )
     for figure, decimals in FIGURES.items():
-        one, four = (statistics.median(row[figure] for row in rows if row["label"] == label) for label in ("one node", "four nodes"))
+        one, four = (
+            statistics.median(row[figure] for row in rows if row["label"] == label)
+            for label in ("one node", "four nodes")
+        )
         print(f"  {figure:22}  {one:.{decimals}f} / {four:.{decimals}f} = {one / four:.2f}")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))

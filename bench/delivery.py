@@ -1,9 +1,10 @@
 """Counts what default receivers get of large messages. Start it by `scripts/bench --delivery`.
 
-A node of random:tiny makes features of 406 KB, about those of ViT-B, at the rate of a camera; subscribers of rclpy with default
-settings, each in a process of its own, count. `p50` is the median time from the camera's stamp to the subscriber's callback
-less the median age of the frames at the hand-over to DDS, both of the same frames. Cases that an old binary (`--against FILE`)
-takes part in are run with both, in turn. Over veth the subscriber is in a network namespace of its own, behind 1500 bytes.
+A node of random:tiny makes features of 406 KB, about those of ViT-B, at the rate of a camera; subscribers of
+rclpy with default settings, each in a process of its own, count. `p50` is the median time from the camera's
+stamp to the subscriber's callback less the median age of the frames at the hand-over to DDS, both of the same
+frames. Cases that an old binary (`--against FILE`) takes part in are run with both, in turn. Over veth the
+subscriber is in a network namespace of its own, behind 1500 bytes.
 """
 
 import argparse
@@ -24,7 +25,12 @@ from waiting import until
 
 from .nodes import ENDS
 
-SIZE, TOPIC, IMAGE, FEATURES = "384x352", "/bench/pixio_node/features", "/bench/image", "pixio_node/msg/PatchFeatures"
+SIZE, TOPIC, IMAGE, FEATURES = (
+    "384x352",
+    "/bench/pixio_node/features",
+    "/bench/image",
+    "pixio_node/msg/PatchFeatures",
+)
 NEAR, FAR = "10.99.2.1", "10.99.2.2"
 
 
@@ -43,7 +49,10 @@ class Case:
 
 CASES = [
     *(Case(f"loopback, {name}", reliable) for name, reliable in (("best effort", False), ("reliable", True))),
-    *(Case(f"veth, {name}", reliable, over_veth=True) for name, reliable in (("best effort", False), ("reliable", True))),
+    *(
+        Case(f"veth, {name}", reliable, over_veth=True)
+        for name, reliable in (("best effort", False), ("reliable", True))
+    ),
     Case("loopback, reliable, both cores burnt", True, 10, 100, n_burning=os.cpu_count() or 1),
     Case("loopback, reliable, one of three frozen", True, 10, 200, freezes_one=True),
 ]
@@ -70,34 +79,60 @@ def far_away():
 
 
 def shoot(case: Case) -> subprocess.Popen:
-    order = {"do": "shoot", "topic": IMAGE, "transport": "raw", "size": [320, 240], "rate": case.rate_hz,
-             "seconds": case.n_frames / case.rate_hz}
-    camera = subprocess.Popen([sys.executable, ENDS, "camera"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, text=True)
+    order = {
+        "do": "shoot",
+        "topic": IMAGE,
+        "transport": "raw",
+        "size": [320, 240],
+        "rate": case.rate_hz,
+        "seconds": case.n_frames / case.rate_hz,
+    }
+    camera = subprocess.Popen(
+        [sys.executable, ENDS, "camera"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     camera.stdin.write(json.dumps(order) + "\n")
     camera.stdin.close()
     return camera
 
 
 def run(case: Case, binary: Path) -> dict:
-    """What was handed to DDS and what came, of each subscriber that was not stopped; milliseconds; the node's growth."""
+    """What was handed to DDS and what came, of each subscriber that was not stopped; milliseconds; the node's
+    growth."""
     with ExitStack() as stack:
         inside = stack.enter_context(far_away()) if case.over_veth else ()
         reliability = "reliable" if case.reliable else "best_effort"
-        node = Node(size=SIZE, namespace="/bench", options=("--features-dtype", "float32"), remaps=(f"image:={IMAGE}",),
-                    params=(f"output_reliability:={reliability}", *((f"network_interface:={NEAR}",) if case.over_veth else ())))
+        node = Node(
+            size=SIZE,
+            namespace="/bench",
+            options=("--features-dtype", "float32"),
+            remaps=(f"image:={IMAGE}",),
+            params=(
+                f"output_reliability:={reliability}",
+                *((f"network_interface:={NEAR}",) if case.over_veth else ()),
+            ),
+        )
         node.arguments[0] = str(binary)
-        listeners = [stack.enter_context(Listener(TOPIC, FEATURES, case.reliable, inside)) for _ in range(3 if case.freezes_one else 1)]
+        listeners = [
+            stack.enter_context(Listener(TOPIC, FEATURES, case.reliable, inside))
+            for _ in range(3 if case.freezes_one else 1)
+        ]
         stack.enter_context(node)
         for listener in listeners:
             listener.wait_until_matched()
-        until(lambda: node.stats(), "the first report")
+        until(node.stats, "the first report")
         # The other way round the node finds them in its own time.
         time.sleep(2)
         if case.freezes_one:
             listeners.pop().freeze()
         before, n_bytes = len(node.stats()), node.memory_bytes()
-        burning = [stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"])) for _ in range(case.n_burning)]
+        burning = [
+            stack.enter_context(subprocess.Popen(["sh", "-c", "while :; do :; done"]))
+            for _ in range(case.n_burning)
+        ]
         for process in burning:
             stack.callback(process.kill)
         shoot(case).wait()
@@ -105,19 +140,25 @@ def run(case: Case, binary: Path) -> dict:
         periods = node.stats()[before:]
         ages = [period["spans"]["age"]["p50"] for period in periods if period["spans"]["age"]["n"]]
         millis = [(at - stamp) / 1e6 for listener in listeners for stamp, at, _ in listener.heard()]
-        return {"published": periods[-1]["counts"]["published"], "arrived": [len(listener.heard()) for listener in listeners],
-                "p50_ms": statistics.median(millis) - statistics.median(ages) if millis and ages else None,
-                "grown_mb": (node.memory_bytes() - n_bytes) / 2**20}
+        return {
+            "published": periods[-1]["counts"]["published"],
+            "arrived": [len(listener.heard()) for listener in listeners],
+            "p50_ms": statistics.median(millis) - statistics.median(ages) if millis and ages else None,
+            "grown_mb": (node.memory_bytes() - n_bytes) / 2**20,
+        }
 
 
 def line(name: str, found: dict) -> str:
     p50 = "-" if found["p50_ms"] is None else f"{found['p50_ms']:.1f} ms"
     arrived = ", ".join(map(str, found["arrived"]))
-    return f"  {name:4} {arrived:>9} of {found['published']:<5} p50 {p50:>9}   memory {found['grown_mb']:+.0f} MB"
+    counts = f"{arrived:>9} of {found['published']:<5}"
+    return f"  {name:4} {counts} p50 {p50:>9}   memory {found['grown_mb']:+.0f} MB"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--delivery", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--against", type=Path, metavar="FILE", help="another pixio_node, called old")
     parser.add_argument("--json", type=Path, help="write every figure to this file")

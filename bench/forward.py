@@ -1,12 +1,14 @@
-"""Compares forward passes on this CPU: pixio_node, transformers, torch.compile and ONNX Runtime. Started by scripts/bench.
+"""Compares forward passes on this CPU: pixio_node, transformers, torch.compile and ONNX Runtime. Started by
+scripts/bench.
 
-One frame of 256x256, float32 and int8, random weights. Contenders take turns in random order, round after round, with the
-same number of threads and passive waiting: the Python ones in processes that stay, pixio_node in a short
-`pixio_node bench` for each turn. Every turn has passes that are not counted first. A figure is the median over the rounds of
-a turn's median wall time, or of its median CPU time (all threads of the process), which depends less on what else runs
-here. A ratio is the median of the rounds' own, to the better one of transformers and torch.compile. pixio_node gets uint8
-frames and normalises them, the others get normalised pixels. int8 is pixio_node's int8 engine and ONNX Runtime's dynamic
-quantisation, int8 weights in both. --quick takes about two minutes, everything about six, of which two build engines.
+One frame of 256x256, float32 and int8, random weights. Contenders take turns in random order, round after
+round, with the same number of threads and passive waiting: the Python ones in processes that stay, pixio_node
+in a short `pixio_node bench` for each turn. Every turn has passes that are not counted first. A figure is the
+median over the rounds of a turn's median wall time, or of its median CPU time (all threads of the process),
+which depends less on what else runs here. A ratio is the median of the rounds' own, to the better one of
+transformers and torch.compile. pixio_node gets uint8 frames and normalises them, the others get normalised
+pixels. int8 is pixio_node's int8 engine and ONNX Runtime's dynamic quantisation, int8 weights in both.
+--quick takes about two minutes, everything about six, of which two build engines.
 
 What cannot be measured becomes a line with its reason.
 """
@@ -31,8 +33,10 @@ from pathlib import Path
 from node_process import BINARY, ROOT, end_with_parent, run
 from waiting import LONG_SECS
 
-MODELS = {"tiny": dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=3),
-          "vitb16": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12)}
+MODELS = {
+    "tiny": dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=3),
+    "vitb16": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12),
+}
 SIDE = 256
 CACHE = ROOT / "target" / "peers"
 TORCH_CONTENDERS = ("transformers", "torch.compile")
@@ -52,7 +56,12 @@ def threads() -> int:
 
 
 def environment() -> dict[str, str]:
-    return {"OMP_NUM_THREADS": str(threads()), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "HF_HUB_OFFLINE": "1"}
+    return {
+        "OMP_NUM_THREADS": str(threads()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "0",
+        "HF_HUB_OFFLINE": "1",
+    }
 
 
 # What the workers do, each in a process of its own.
@@ -63,6 +72,7 @@ class Transformers:
 
     def load(self, model: str, compiled: bool):
         import torch
+
         self._torch, network = torch, transformers_model(model)
         torch.set_num_threads(threads())
         self._model = torch.compile(network) if compiled else network
@@ -79,6 +89,7 @@ class OnnxRuntime:
     def load(self, path: str):
         import numpy as np
         import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.inter_op_num_threads = 1
@@ -123,6 +134,7 @@ class Exporter:
 def transformers_model(model: str):
     import torch
     from transformers import PixioConfig, PixioModel
+
     torch.manual_seed(0)
     return PixioModel(PixioConfig(**MODELS[model], attn_implementation="sdpa")).eval()
 
@@ -178,9 +190,16 @@ class Worker:
     def __init__(self, kind: str, name: str):
         CACHE.mkdir(parents=True, exist_ok=True)
         with (CACHE / f"forward-{name.replace(' ', '-')}.log").open("w") as log:
-            self._process = subprocess.Popen([sys.executable, "-m", "bench.forward", "--worker", kind], env=os.environ | environment(), cwd=ROOT,
-                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-                                             preexec_fn=end_with_parent)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.forward", "--worker", kind],
+                env=os.environ | environment(),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                preexec_fn=end_with_parent,
+            )
         self._log = log.name
 
     def __call__(self, do: str, **order) -> dict:
@@ -230,9 +249,31 @@ class Ours:
 
     def turn(self, n_runs: int) -> dict:
         with tempfile.NamedTemporaryFile(suffix=".json") as out:
-            said = run("bench", "--model", f"random:{self._model}", "--size", f"{SIDE}x{SIDE}", "--device", "cpu",
-                       "--precision", self._precision, "--engine", self._engine, "--batch", 1, "--frames", n_runs,
-                       "--picture", "640x480", "--threads", threads(), "--json", out.name, patience_secs=LONG_SECS, **environment())
+            said = run(
+                "bench",
+                "--model",
+                f"random:{self._model}",
+                "--size",
+                f"{SIDE}x{SIDE}",
+                "--device",
+                "cpu",
+                "--precision",
+                self._precision,
+                "--engine",
+                self._engine,
+                "--batch",
+                1,
+                "--frames",
+                n_runs,
+                "--picture",
+                "640x480",
+                "--threads",
+                threads(),
+                "--json",
+                out.name,
+                patience_secs=LONG_SECS,
+                **environment(),
+            )
             if said.returncode:
                 raise Failed(reason(said))
             figures = json.loads(Path(out.name).read_text())["engines"][0]
@@ -249,8 +290,25 @@ def engine(model: str, precision: str) -> Path:
     if manifest.exists() and manifest.stat().st_mtime >= BINARY.stat().st_mtime:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    said = run("build", "--model", f"random:{model}", "--size", f"{SIDE}x{SIDE}", "--batch", 1, "--precision", precision,
-               "--device", "cpu", "--out", folder, "--python", sys.executable, patience_secs=LONG_SECS, **environment())
+    said = run(
+        "build",
+        "--model",
+        f"random:{model}",
+        "--size",
+        f"{SIDE}x{SIDE}",
+        "--batch",
+        1,
+        "--precision",
+        precision,
+        "--device",
+        "cpu",
+        "--out",
+        folder,
+        "--python",
+        sys.executable,
+        patience_secs=LONG_SECS,
+        **environment(),
+    )
     if said.returncode:
         raise Failed(reason(said))
     return folder
@@ -259,7 +317,10 @@ def engine(model: str, precision: str) -> Path:
 def exported(model: str) -> Path:
     """A folder with model.onnx and int8.onnx, made once for each set of versions."""
     try:
-        versions = [importlib.metadata.version(name) for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")]
+        versions = [
+            importlib.metadata.version(name)
+            for name in ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+        ]
     except importlib.metadata.PackageNotFoundError as err:
         raise Failed(f"{err.name} is not installed") from err
     key = sha256(json.dumps([versions, MODELS[model], SIDE]).encode()).hexdigest()[:16]
@@ -318,39 +379,66 @@ def compare(model: str, n_rounds: int, n_runs: int, tell) -> tuple[dict[str, lis
 
 
 def ratio(rows: dict[str, list[dict]], name: str, key: str) -> float | None:
-    """To the better torch contender; within a round, because the machine's load changes from round to round."""
-    ratios = [statistics.median(ours[key] / theirs[key] for ours, theirs in zip(rows[name], rows[other]))
-              for other in TORCH_CONTENDERS if other in rows]
+    """To the better torch contender; within a round, because the machine's load changes from round to
+    round."""
+    ratios = [
+        statistics.median(ours[key] / theirs[key] for ours, theirs in zip(rows[name], rows[other]))
+        for other in TORCH_CONTENDERS
+        if other in rows
+    ]
     return max(ratios, default=None)
 
 
 def summary(rows: dict[str, list[dict]]) -> dict[str, dict]:
     """What is printed of each contender."""
-    return {name: {key: statistics.median(turn[key] for turn in turns) for key in ("wall_ms", "cpu_ms")}
-            | {"wall_ratio": ratio(rows, name, "wall_ms"), "cpu_ratio": ratio(rows, name, "cpu_ms")}
-            for name, turns in rows.items()}
+    return {
+        name: {key: statistics.median(turn[key] for turn in turns) for key in ("wall_ms", "cpu_ms")}
+        | {"wall_ratio": ratio(rows, name, "wall_ms"), "cpu_ratio": ratio(rows, name, "cpu_ms")}
+        for name, turns in rows.items()
+    }
 
 
 def table(model: str, rows: dict[str, list[dict]], failed: dict[str, str], n_rounds: int, n_runs: int) -> str:
-    lines = [f"forward pass of {model}, {SIDE}x{SIDE}, one frame, {threads()} threads, {n_rounds} rounds of {n_runs} passes",
-             COLUMNS.format("ms", "wall", "CPU", "wall / torch", "CPU / torch", "wall of each round")]
+    lines = [
+        (
+            f"forward pass of {model}, {SIDE}x{SIDE}, one frame, {threads()} threads, {n_rounds} rounds "
+            f"of {n_runs} passes"
+        ),
+        COLUMNS.format("ms", "wall", "CPU", "wall / torch", "CPU / torch", "wall of each round"),
+    ]
     for name, figures in sorted(summary(rows).items(), key=lambda item: ("int8" in item[0], item[0])):
-        ratios = ("-" if figures[key] is None else f"{figures[key]:.2f}" for key in ("wall_ratio", "cpu_ratio"))
+        ratios = (
+            "-" if figures[key] is None else f"{figures[key]:.2f}" for key in ("wall_ratio", "cpu_ratio")
+        )
         each = " ".join(f"{turn['wall_ms']:.1f}" for turn in rows[name])
-        lines.append(COLUMNS.format(name, f"{figures['wall_ms']:.1f}", f"{figures['cpu_ms']:.1f}", *ratios, each))
+        lines.append(
+            COLUMNS.format(name, f"{figures['wall_ms']:.1f}", f"{figures['cpu_ms']:.1f}", *ratios, each)
+        )
     lines += [f"{name:22}not measured: {why}" for name, why in failed.items()]
-    return "\n".join(lines + ["float32 but for the int8 rows; torch is the better one of " + " and ".join(TORCH_CONTENDERS)])
+    return "\n".join(
+        [
+            *lines,
+            "float32 but for the int8 rows; torch is the better one of " + " and ".join(TORCH_CONTENDERS),
+        ]
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="the tiny model, two rounds")
     parser.add_argument("--rounds", type=int, help="turns of each contender (default 5)")
-    parser.add_argument("--runs", type=int, help="measured passes of a turn (default 6, of the tiny model 60)")
+    parser.add_argument(
+        "--runs", type=int, help="measured passes of a turn (default 6, of the tiny model 60)"
+    )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     options = parser.parse_args()
     model = "tiny" if options.quick else "vitb16"
-    n_rounds, n_runs = options.rounds or (2 if options.quick else 5), options.runs or (60 if options.quick else 6)
+    n_rounds, n_runs = (
+        options.rounds or (2 if options.quick else 5),
+        options.runs or (60 if options.quick else 6),
+    )
     started = time.monotonic()
 
     def tell(text: str):
@@ -359,8 +447,18 @@ def main():
     rows, failed = compare(model, n_rounds, n_runs, tell)
     print(table(model, rows, failed, n_rounds, n_runs))
     if options.json:
-        options.json.write_text(json.dumps({"model": model, "threads": threads(), "turns": rows, "failed": failed,
-                                            "summary": summary(rows)}, indent=1))
+        options.json.write_text(
+            json.dumps(
+                {
+                    "model": model,
+                    "threads": threads(),
+                    "turns": rows,
+                    "failed": failed,
+                    "summary": summary(rows),
+                },
+                indent=1,
+            )
+        )
     sys.exit(0 if rows else 1)
 
 

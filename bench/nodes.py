@@ -1,4 +1,5 @@
-"""The two nodes of the comparison as processes that can be read: counts, CPU time in and outside the forward pass, memory."""
+"""The two nodes of the comparison as processes that can be read: counts, CPU time in and outside the forward
+pass, memory."""
 
 import json
 import os
@@ -34,8 +35,10 @@ def thread_cpu_secs(pid: int) -> dict[int, tuple[str, float]]:
     found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            found[int(task.name)] = ((task / "comm").read_text().strip(),
-                                     int((task / "schedstat").read_text().split()[0]) / 1e9)
+            found[int(task.name)] = (
+                (task / "comm").read_text().strip(),
+                int((task / "schedstat").read_text().split()[0]) / 1e9,
+            )
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
@@ -64,8 +67,13 @@ class Ours:
 
     def __init__(self, model: str, transport: str, env: dict[str, str]):
         self.image, self.features = "/bench/ours/image", "/ours/pixio_node/features"
-        self._node = Node(model=f"random:{model}", options=("--image-transport", transport, "--stats-period", "0.25"),
-                          remaps=(f"image:={self.image}",), namespace="/ours", env=env)
+        self._node = Node(
+            model=f"random:{model}",
+            options=("--image-transport", transport, "--stats-period", "0.25"),
+            remaps=(f"image:={self.image}",),
+            namespace="/ours",
+            env=env,
+        )
 
     def start(self):
         self._node.start()
@@ -76,9 +84,12 @@ class Ours:
         counts = periods[-1]["counts"] if periods else {"received": 0, "published": 0}
         threads = thread_cpu_secs(self.pid)
         model = sum(secs for name, secs in threads.values() if name == "model")
-        # Encoding and everything else that the model's thread does besides the forward pass counts as outside.
+        # Encoding and everything else that the model's thread does besides the forward pass counts as
+        # outside.
         heads = sum(p["spans"]["heads"]["n"] * p["spans"]["heads"]["p50"] for p in periods) / 1e3
-        return Reading(counts["received"], counts["published"], sum(secs for _, secs in threads.values()), model - heads)
+        return Reading(
+            counts["received"], counts["published"], sum(secs for _, secs in threads.values()), model - heads
+        )
 
     def forward_millis(self) -> float:
         """Median of the last periods in which there was one."""
@@ -100,13 +111,32 @@ class Baseline:
     def __init__(self, model: str, transport: str, env: dict[str, str]):
         self.image, self.features = "/bench/baseline/image", "/baseline_node/features"
         self._stats = Path(tempfile.mkdtemp(prefix="pixio-baseline-"), "stats.json")
-        self._arguments = [sys.executable, "-m", "bench.baseline_node", "--ros-args", "-r", f"image:={self.image}",
-                           "-p", f"model:={model}", "-p", f"image_transport:={transport}", "-p", f"stats_file:={self._stats}"]
+        self._arguments = [
+            sys.executable,
+            "-m",
+            "bench.baseline_node",
+            "--ros-args",
+            "-r",
+            f"image:={self.image}",
+            "-p",
+            f"model:={model}",
+            "-p",
+            f"image_transport:={transport}",
+            "-p",
+            f"stats_file:={self._stats}",
+        ]
         self._env = env
 
     def start(self):
-        self._process = subprocess.Popen(self._arguments, env=os.environ | self._env, cwd=ROOT, stdin=subprocess.DEVNULL,
-                                         stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
+        self._process = subprocess.Popen(
+            self._arguments,
+            env=os.environ | self._env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=end_with_parent,
+        )
         self.pid = self._process.pid
         output = Output(self._process.stderr)
         if not output.wait_for("ready:", 120, alive=lambda: self._process.poll() is None):

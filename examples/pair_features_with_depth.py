@@ -1,9 +1,10 @@
-"""Pairs the patch features of a running pixio_node with its depth by exact stamp, and prints metres per patch.
+"""Pairs the patch features of a running pixio_node with its depth by exact stamp, and prints metres per
+patch.
 
     python3 examples/pair_features_with_depth.py [--node /pixio_node] [--count N]
 
-Both topics carry the unchanged header of the camera's image, so equal stamps mean the same image. Needs rclpy, numpy and
-the message types of this package, and a node with a depth head (docs/heads.md).
+Both topics carry the unchanged header of the camera's image, so equal stamps mean the same image. Needs
+rclpy, numpy and the message types of this package, and a node with a depth head (docs/heads.md).
 """
 
 import argparse
@@ -82,7 +83,8 @@ class PairListener(Node):
         nearest, median = (known.min(), np.median(known)) if known.size else (np.nan, np.nan)
         stamp = message.header.stamp
         print(
-            f"{stamp.sec}.{stamp.nanosec:09}  {rows}x{columns} patches: middle {meters[rows // 2, columns // 2]:.2f} m, "
+            f"{stamp.sec}.{stamp.nanosec:09}  {rows}x{columns} patches: middle "
+            f"{meters[rows // 2, columns // 2]:.2f} m, "
             f"nearest {nearest:.2f} m, median {median:.2f} m",
             flush=True,
         )
@@ -90,7 +92,9 @@ class PairListener(Node):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--node", default="/pixio_node", help="name of the node (default: /pixio_node)")
     parser.add_argument("--count", type=int, help="end after this many pairs (default: with Ctrl-C)")
     options = parser.parse_args()

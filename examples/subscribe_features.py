@@ -2,8 +2,9 @@
 
     python3 examples/subscribe_features.py [--topic /pixio_node/features] [--count N]
 
-Needs rclpy, numpy and the message types of this package (docs/install.md). Each line shows the stamp of the image, the
-shape of the map of patch tokens, and the cosine of the token in the middle and the one in the first corner.
+Needs rclpy, numpy and the message types of this package (docs/install.md). Each line shows the stamp of the
+image, the shape of the map of patch tokens, and the cosine of the token in the middle and the one in the
+first corner.
 """
 
 import argparse
@@ -34,7 +35,9 @@ class FeatureListener(Node):
         super().__init__("subscribe_features")
         self.n_received = 0
         # Best effort has the lowest latency; a reliable subscription gets lost parts sent again.
-        self.subscription = self.create_subscription(PatchFeatures, topic, self.on_features, qos_profile_sensor_data)
+        self.subscription = self.create_subscription(
+            PatchFeatures, topic, self.on_features, qos_profile_sensor_data
+        )
 
     def on_features(self, message: PatchFeatures) -> None:
         features = features_from_message(message)
@@ -50,7 +53,9 @@ class FeatureListener(Node):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--topic", default="/pixio_node/features", help="(default: /pixio_node/features)")
     parser.add_argument("--count", type=int, help="end after this many messages (default: with Ctrl-C)")
     options = parser.parse_args()

@@ -34,7 +34,8 @@ class Cell:
         return width, height
 
     def floor(self) -> dict:
-        """The least time by arithmetic and by reading the weights: `2 (L (12 N D^2 + 2 N^2 D) + 768 P D)` a frame."""
+        """The least time by arithmetic and by reading the weights: `2 (L (12 N D^2 + 2 N^2 D) + 768 P D)` a
+        frame."""
         hidden, n_blocks, _ = MODELS[self.model]
         width, height = self.width_height
         n_patches = (width // PATCH) * (height // PATCH)
@@ -43,5 +44,10 @@ class Cell:
         flops = self.batch * 2 * (blocks + 3 * PATCH**2 * n_patches * hidden)
         n_weights = n_blocks * (12 * hidden**2 + 13 * hidden) + hidden * (3 * PATCH**2 + 256 + 2 * N_CLS + 3)
         times = flops / FLOPS_PER_SEC * 1e3, 2 * n_weights / BYTES_PER_SEC * 1e3
-        return {"gflop": flops / 1e9, "weights_mb": 2 * n_weights / 1e6, "flops_ms": times[0], "weights_ms": times[1],
-                "ms": max(times)}
+        return {
+            "gflop": flops / 1e9,
+            "weights_mb": 2 * n_weights / 1e6,
+            "flops_ms": times[0],
+            "weights_ms": times[1],
+            "ms": max(times),
+        }

@@ -1,4 +1,5 @@
-"""A Python contender of bench-gpu in a process of its own: told on standard input what to do, a JSON object a line."""
+"""A Python contender of bench-gpu in a process of its own: told on standard input what to do, a JSON object a
+line."""
 
 import json
 import os
@@ -18,6 +19,7 @@ def one_line(text: str) -> str:
 
 def percentiles(millis: list[float]) -> dict:
     import numpy as np
+
     p50, p95, p99 = np.percentile(millis, [50, 95, 99])
     return {"n": len(millis), "p50": p50, "p95": p95, "p99": p99}
 
@@ -25,17 +27,24 @@ def percentiles(millis: list[float]) -> dict:
 class PythonContender:
     """transformers' PixioModel with random weights, as it is or compiled."""
 
-    def load(self, model: str, size: list[int], batch: int, device: str, precision: str, mode: str | None) -> dict:
+    def load(
+        self, model: str, size: list[int], batch: int, device: str, precision: str, mode: str | None
+    ) -> dict:
         """Makes the model and has it compiled, which the first passes do."""
         import torch
         from transformers import PixioConfig, PixioModel
+
         started = time.monotonic()
         self._torch, self._device, self._cuda = torch, torch.device(device), device.startswith("cuda")
         if self._cuda:
             torch.cuda.set_device(self._device)
         self._hidden, n_blocks, n_heads = MODELS[model]
-        config = PixioConfig(hidden_size=self._hidden, num_hidden_layers=n_blocks, num_attention_heads=n_heads,
-                             attn_implementation="sdpa")
+        config = PixioConfig(
+            hidden_size=self._hidden,
+            num_hidden_layers=n_blocks,
+            num_attention_heads=n_heads,
+            attn_implementation="sdpa",
+        )
         self._dtype = getattr(torch, precision)
         torch.manual_seed(0)
         with torch.device(self._device):
@@ -104,8 +113,13 @@ class PythonContender:
             self._host_to_host()
             host.append((time.perf_counter() - started) * 1e3)
         memory = self._torch.cuda.max_memory_reserved(self._device) / 1e6 if self._cuda else None
-        return {"forward": percentiles(forward), "forward_cpu_ms": cpu_millis, "host_ms": percentiles(host),
-                "device_ms": percentiles(device) if self._cuda else None, "gpu_memory_mb": memory}
+        return {
+            "forward": percentiles(forward),
+            "forward_cpu_ms": cpu_millis,
+            "host_ms": percentiles(host),
+            "device_ms": percentiles(device) if self._cuda else None,
+            "gpu_memory_mb": memory,
+        }
 
     def _timed_pass(self) -> tuple[float, float | None]:
         """Wall time of a synchronised pass and, on CUDA, the time between two events around it."""

@@ -1,4 +1,5 @@
-"""The processes that bench-gpu starts: Python contenders and pixio_node, each ended with all that it has started."""
+"""The processes that bench-gpu starts: Python contenders and pixio_node, each ended with all that it has
+started."""
 
 import contextlib
 import ctypes
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
 
 BINARY = Path(os.environ.get("PIXIO_NODE", Path(__file__).resolve().parents[2] / "pixio_node"))
 # How pixio_node begins the line that says why it ends.
@@ -40,8 +40,15 @@ class Process:
     def __init__(self, command: list[str], log: Path):
         self._log = log
         with log.open("w") as said:
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
-                                           start_new_session=True, preexec_fn=end_with_parent)
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
 
     def end(self):
         with contextlib.suppress(ProcessLookupError):
@@ -53,7 +60,10 @@ class Worker(Process):
     """A Python contender."""
 
     def __init__(self, name: str, work: Path):
-        super().__init__([sys.executable, str(Path(__file__).with_name("contender.py"))], work / f"{name.replace(' ', '-')}.log")
+        super().__init__(
+            [sys.executable, str(Path(__file__).with_name("contender.py"))],
+            work / f"{name.replace(' ', '-')}.log",
+        )
 
     def order(self, do: str, **order):
         with contextlib.suppress(BrokenPipeError):
@@ -79,8 +89,14 @@ class Command(Process):
     def __init__(self, arguments: list[str], log: Path):
         self._log = log
         with log.open("w") as said:
-            self._child = subprocess.Popen([str(BINARY), *arguments], stdin=subprocess.DEVNULL, stdout=said,
-                                           stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
+            self._child = subprocess.Popen(
+                [str(BINARY), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
 
     def finish(self, until: float):
         try:

@@ -12,8 +12,11 @@ from cell import Cell
 from contender import one_line
 from processes import Command, StepFailed, Worker
 
-PYTHON_CONTENDERS = {"transformers eager": None, "torch.compile reduce-overhead": "reduce-overhead",
-                     "torch.compile max-autotune": "max-autotune"}
+PYTHON_CONTENDERS = {
+    "transformers eager": None,
+    "torch.compile reduce-overhead": "reduce-overhead",
+    "torch.compile max-autotune": "max-autotune",
+}
 AUTOTUNED = "torch.compile max-autotune"
 
 
@@ -21,14 +24,26 @@ class Run:
     """One cell from the build of its engine to its figures. `deadline` is on the monotonic clock."""
 
     def __init__(self, cell: Cell, options: argparse.Namespace, autotune: bool, deadline: float, tell):
-        self._cell, self._options, self._autotune, self._deadline, self._tell = cell, options, autotune, deadline, tell
+        self._cell, self._options, self._autotune, self._deadline, self._tell = (
+            cell,
+            options,
+            autotune,
+            deadline,
+            tell,
+        )
         self._work = options.work / cell.key.replace(" ", "-")
         self._work.mkdir(parents=True, exist_ok=True)
         self._engines = ["eager"]
         self._workers: dict[str, Worker] = {}
         # What the rounds, which come last, are left.
         self._ready_by = deadline - min(150, (deadline - time.monotonic()) / 3)
-        self.found = {"cell": vars(cell), "floor": cell.floor(), "complete": False, "failed": {}, "contenders": {}}
+        self.found = {
+            "cell": vars(cell),
+            "floor": cell.floor(),
+            "complete": False,
+            "failed": {},
+            "contenders": {},
+        }
 
     def run(self, save):
         """Everything, calling `save` whenever there are new figures."""
@@ -74,9 +89,26 @@ class Run:
         self._engine = self._work / "engine"
         shutil.rmtree(self._engine, ignore_errors=True)
         self._build_started = time.monotonic()
-        return Command(["build", "--model", f"random:{cell.model}", "--size", cell.size, "--batch", str(cell.batch),
-                        "--precision", cell.precision, "--device", cell.device, "--out", str(self._engine),
-                        "--python", sys.executable], self._work / "build.log")
+        return Command(
+            [
+                "build",
+                "--model",
+                f"random:{cell.model}",
+                "--size",
+                cell.size,
+                "--batch",
+                str(cell.batch),
+                "--precision",
+                cell.precision,
+                "--device",
+                cell.device,
+                "--out",
+                str(self._engine),
+                "--python",
+                sys.executable,
+            ],
+            self._work / "build.log",
+        )
 
     def _finish_build(self, build: Command):
         build.finish(self._ready_by)
@@ -89,8 +121,15 @@ class Run:
         for name in names:
             self._tell(f"{cell.key}: {name} gets ready")
             self._workers[name] = Worker(name, self._work)
-            self._workers[name].order("load", model=cell.model, size=cell.width_height, batch=cell.batch, device=cell.device,
-                                      precision=cell.precision, mode=PYTHON_CONTENDERS[name])
+            self._workers[name].order(
+                "load",
+                model=cell.model,
+                size=cell.width_height,
+                batch=cell.batch,
+                device=cell.device,
+                precision=cell.precision,
+                mode=PYTHON_CONTENDERS[name],
+            )
         for name in names:
             if said := self._attempt(name, lambda: self._workers[name].answer(self._ready_by)):
                 self.found["device_name"] = said["device_name"]
@@ -128,9 +167,30 @@ class Run:
     def _bench(self, n_runs: int) -> list[dict]:
         cell, out = self._cell, self._work / "bench.json"
         out.unlink(missing_ok=True)
-        command = Command(["bench", "--model", f"random:{cell.model}", "--size", cell.size, "--device", cell.device,
-                           "--precision", cell.precision, "--engine", ",".join(self._engines), "--batch", str(cell.batch),
-                           "--frames", str(n_runs), "--picture", "1280x720", "--json", str(out)], self._work / "bench.log")
+        command = Command(
+            [
+                "bench",
+                "--model",
+                f"random:{cell.model}",
+                "--size",
+                cell.size,
+                "--device",
+                cell.device,
+                "--precision",
+                cell.precision,
+                "--engine",
+                ",".join(self._engines),
+                "--batch",
+                str(cell.batch),
+                "--frames",
+                str(n_runs),
+                "--picture",
+                "1280x720",
+                "--json",
+                str(out),
+            ],
+            self._work / "bench.log",
+        )
         try:
             command.finish(self._deadline)
         except StepFailed:

@@ -1,7 +1,8 @@
-"""Edits of one file in RCS format, as `diff -n` prints it, and how the edits of several subjects apply together.
+"""Edits of one file in RCS format, as `diff -n` prints it, and how the edits of several subjects apply
+together.
 
-Every position is one of the original file, so that no subject depends on what another changes, and no line of the
-original is held. A first line `sha256 HEX` names the original.
+Every position is one of the original file, so that no subject depends on what another changes, and no line of
+the original is held. A first line `sha256 HEX` names the original.
 """
 
 import hashlib
@@ -49,7 +50,8 @@ Edit = Deletion | Insertion
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a patched file: `origin` is its number in the original, counted from 0, or the subject that inserts it."""
+    """A line of a patched file: `origin` is its number in the original, counted from 0, or the subject that
+    inserts it."""
 
     origin: int | str
     text: bytes
@@ -71,9 +73,11 @@ def parse(name: str, data: bytes, original: bytes) -> list[Edit]:
     edits, n_lines, at, least = [], len(lines_of(original)), 0, (0, 0)
     while at < len(rest):
         command = COMMAND.fullmatch(rest[at])
-        edit, taken = _edit(command, rest[at + 1:]) if command else (None, 0)
+        edit, taken = _edit(command, rest[at + 1 :]) if command else (None, 0)
         if edit is None or edit.order < least or n_lines < _end(edit):
-            raise Refused(f"{name}: line {at + 2} is no edit of the original in the order and format of `diff -n`")
+            raise Refused(
+                f"{name}: line {at + 2} is no edit of the original in the order and format of `diff -n`"
+            )
         edits.append(edit)
         # Behind a deletion comes what takes its place; behind an insertion, what follows the gap.
         least = (_end(edit), 0 if isinstance(edit, Deletion) else 1)
@@ -109,8 +113,16 @@ class Claims:
     def clash(self, edit: Edit) -> tuple[str, int] | None:
         """The subject that changes the same place already, and the line of the original, counted from 1."""
         if isinstance(edit, Deletion):
-            lines = ((self.deleted[line][0], line + 1) for line in range(edit.start, edit.end) if line in self.deleted)
-            gaps = ((self.inserted[gap][0], gap) for gap in range(edit.start + 1, edit.end) if gap in self.inserted)
+            lines = (
+                (self.deleted[line][0], line + 1)
+                for line in range(edit.start, edit.end)
+                if line in self.deleted
+            )
+            gaps = (
+                (self.inserted[gap][0], gap)
+                for gap in range(edit.start + 1, edit.end)
+                if gap in self.inserted
+            )
             return next(lines, None) or next(gaps, None)
         if edit.gap in self.inserted:
             return self.inserted[edit.gap][0], edit.gap
@@ -130,8 +142,11 @@ def claims(path: str, edits: dict[str, list[Edit]]) -> Claims:
     for subject, own in edits.items():
         for edit in own:
             if clash := found.clash(edit):
-                raise Refused(f"{path}: subjects {clash[0]} and {subject} both change line {clash[1]} of the published file: "
-                              "make one of them, or move one edit")
+                raise Refused(
+                    f"{path}: subjects {clash[0]} and {subject} both change line {clash[1]} of the "
+                    "published file: "
+                    "make one of them, or move one edit"
+                )
             found.add(subject, edit)
     return found
 

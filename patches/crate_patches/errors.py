@@ -1,4 +1,5 @@
-"""Errors that the user can put right. This tool runs before there is any environment, so it shares no code with python/."""
+"""Errors that the user can put right. This tool runs before there is any environment, so it shares no code
+with python/."""
 
 import sys
 from collections.abc import Callable

@@ -1,14 +1,14 @@
 """The folder with the patched crates, which keeps a copy of the patches that it was made of.
 
-By the copy it is known which edits were made in the folder since, whatever has become of patches/; and build.rs sees
-whether the folder is up to date by comparing the two.
+By the copy it is known which edits were made in the folder since, whatever has become of patches/; and
+build.rs sees whether the folder is up to date by comparing the two.
 """
 
 import shutil
 from pathlib import Path
 
-from crate_patches.patches import CRATES, PARTS, Patches, Tree, prune, published, read_tree
 from crate_patches.errors import Refused, listed
+from crate_patches.patches import CRATES, PARTS, Patches, Tree, prune, published, read_tree
 
 SOURCE = Path("patches")
 MADE = Path("made-by-scripts-setup")
@@ -48,9 +48,14 @@ def record(crate: str, subject: str) -> str:
     """Writes what was edited in the folder to the patches of a subject, and says which files they are."""
     patches, applied = Patches(SOURCE), _applied()
     if patches.subjects[crate].get(subject) != applied.subjects[crate].get(subject):
-        raise Refused(f"patches/{crate}/{subject} has changed since it was applied: record the edits under another name, "
-                      "or drop them with --discard")
-    files = applied.record(crate, subject, published(applied.folder / "Cargo.toml")[crate], read_tree(MADE / crate))
+        raise Refused(
+            f"patches/{crate}/{subject} has changed since it was applied: record the edits under "
+            "another name, "
+            "or drop them with --discard"
+        )
+    files = applied.record(
+        crate, subject, published(applied.folder / "Cargo.toml")[crate], read_tree(MADE / crate)
+    )
     if files == applied.subjects[crate].get(subject, {}):
         return f"patches/{crate}/{subject} has it all already"
     patches.write_subject(crate, subject, files)
@@ -79,7 +84,9 @@ def _unrecorded() -> list[str]:
     found = []
     for crate in CRATES:
         made, now = applied.apply(crate, originals[crate]), read_tree(MADE / crate)
-        found += [f"{crate}/{path}" for path in sorted(made.keys() | now.keys()) if made.get(path) != now.get(path)]
+        found += [
+            f"{crate}/{path}" for path in sorted(made.keys() | now.keys()) if made.get(path) != now.get(path)
+        ]
     return found
 
 

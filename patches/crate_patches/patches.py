@@ -7,8 +7,8 @@ from pathlib import Path
 
 from crate_patches import edits
 from crate_patches.edits import Claims
-from crate_patches.recording import recorded
 from crate_patches.errors import Refused, listed
+from crate_patches.recording import recorded
 
 CRATES = ("rustdds", "ros2-client")
 # What decides the patched crates. build.rs and CMakeLists.txt compare the same.
@@ -34,10 +34,16 @@ def published(manifest: Path) -> dict[str, Tree]:
     answer = subprocess.run(asked, stdout=subprocess.PIPE, check=False)
     if answer.returncode:
         raise Refused(f"cargo could not fetch what {manifest} names (its message stands above)")
-    folders = {package["name"]: Path(package["manifest_path"]).parent for package in json.loads(answer.stdout)["packages"]}
+    folders = {
+        package["name"]: Path(package["manifest_path"]).parent
+        for package in json.loads(answer.stdout)["packages"]
+    }
     trees = {crate: read_tree(folders[crate]) for crate in CRATES}
     # Cargo's note that it has unpacked the whole crate.
-    return {crate: {path: data for path, data in tree.items() if path != ".cargo-ok"} for crate, tree in trees.items()}
+    return {
+        crate: {path: data for path, data in tree.items() if path != ".cargo-ok"}
+        for crate, tree in trees.items()
+    }
 
 
 class Patches:
@@ -55,8 +61,10 @@ class Patches:
 
     def same(self, other: "Patches") -> bool:
         """Whether both make the same crates."""
-        own, others = ([(patches.folder / part).read_bytes() for part in PARTS if part not in CRATES]
-                       for patches in (self, other))
+        own, others = (
+            [(patches.folder / part).read_bytes() for part in PARTS if part not in CRATES]
+            for patches in (self, other)
+        )
         return own == others and self.subjects == other.subjects
 
     def apply(self, crate: str, original: Tree) -> Tree:
@@ -81,7 +89,9 @@ class Patches:
         base = self.with_subject(crate, subject, {})
         before = base.apply(crate, original)
         if gone := sorted(before.keys() - wanted.keys()):
-            raise Refused(f"{crate}: {listed(gone)} is missing, and a patch deletes no file: --discard brings it back")
+            raise Refused(
+                f"{crate}: {listed(gone)} is missing, and a patch deletes no file: --discard brings it back"
+            )
         claimed, found = self._claims(crate, others, original), {}
         for path, data in wanted.items():
             if path.endswith(SUFFIX):
@@ -99,7 +109,9 @@ class Patches:
                 own = recorded(f"{crate}/{path}", lines, claims, subject, data)
                 found[path + SUFFIX] = edits.text(own, original[path])
         if self.with_subject(crate, subject, found).apply(crate, original) != wanted:
-            raise Refused(f"{crate}: subject {subject} cannot be told from the others: move its edits apart from theirs")
+            raise Refused(
+                f"{crate}: subject {subject} cannot be told from the others: move its edits apart from theirs"
+            )
         return found
 
     def with_subject(self, crate: str, subject: str, files: Tree) -> "Patches":

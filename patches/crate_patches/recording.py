@@ -13,7 +13,8 @@ def recorded(path: str, base: list[Line], others: Claims, subject: str, wanted: 
     The edits are added to the claims of the others.
     """
     before, after = [line.text for line in base], lines_of(wanted)
-    # Without its guess of what is noise: the lines that Rust has most, such as a lone brace, must match as well.
+    # Without its guess of what is noise: the lines that Rust has most, such as a lone brace, must match as
+    # well.
     compared = difflib.SequenceMatcher(None, before, after, autojunk=False)
     found: list[Edit] = []
     for kind, start, end, first, last in compared.get_opcodes():
@@ -32,8 +33,10 @@ def recorded(path: str, base: list[Line], others: Claims, subject: str, wanted: 
 
 
 def _touches(path: str, line: int, subject: str, other: str) -> Refused:
-    return Refused(f"{path}: line {line + 1} changes what subject {other} has inserted, so it cannot be recorded as "
-                   f"{subject}: record it as {other}, or move the edit")
+    return Refused(
+        f"{path}: line {line + 1} changes what subject {other} has inserted, so it cannot be recorded as "
+        f"{subject}: record it as {other}, or move the edit"
+    )
 
 
 def _deletions(lines: list[int]) -> list[Deletion]:
@@ -45,9 +48,16 @@ def _deletions(lines: list[int]) -> list[Deletion]:
     return found
 
 
-def _insertion(path: str, base: list[Line], others: Claims, subject: str, replaced: tuple[int, int],
-               added: tuple[list[bytes], int, int]) -> Insertion:
-    """Lines that take the place of base[start:end], at a gap of the original that no other subject has taken."""
+def _insertion(
+    path: str,
+    base: list[Line],
+    others: Claims,
+    subject: str,
+    replaced: tuple[int, int],
+    added: tuple[list[bytes], int, int],
+) -> Insertion:
+    """Lines that take the place of base[start:end], at a gap of the original that no other subject has
+    taken."""
     after, first, last = added
     for at, lines in _alignments(base, replaced, after[first:last]):
         for gap in _gaps(base, at):
@@ -55,13 +65,15 @@ def _insertion(path: str, base: list[Line], others: Claims, subject: str, replac
             if not others.clash(insertion):
                 return insertion
     start, end = replaced
-    neighbours = [line.origin for line in base[max(start - 1, 0):end + 1] if isinstance(line.origin, str)]
+    neighbours = [line.origin for line in base[max(start - 1, 0) : end + 1] if isinstance(line.origin, str)]
     raise _touches(path, first, subject, neighbours[0] if neighbours else "another")
 
 
-def _alignments(base: list[Line], replaced: tuple[int, int],
-                lines: list[bytes]) -> Iterator[tuple[tuple[int, int], list[bytes]]]:
-    """The same change at every place where it reads the same: a block that is repeated can be the first or the second."""
+def _alignments(
+    base: list[Line], replaced: tuple[int, int], lines: list[bytes]
+) -> Iterator[tuple[tuple[int, int], list[bytes]]]:
+    """The same change at every place where it reads the same: a block that is repeated can be the first or
+    the second."""
     start, end = replaced
     yield replaced, lines
     if start < end:

@@ -1,4 +1,5 @@
-"""The program that `pixio_node build` starts, beside the package: main of `pixio_engine.build` on one PLAN.json."""
+"""The program that `pixio_node build` starts, beside the package: main of `pixio_engine.build` on one
+PLAN.json."""
 
 import sys
 

@@ -1,9 +1,10 @@
 """Depth and segmentation heads on a frozen Pixio encoder: what is trained, and the reference for src/heads.
 
-A head reads, per tapped block, the patch tokens after the final norm with the mean of the class tokens beside each: 2 D
-channels on the patch grid. It returns one map per class, or one for depth, at its own resolution; `resized` brings that to
-the size of the picture. The linear head is a batch norm and a 1x1 convolution on one tap; DPT (arXiv 2103.13413, as the
-Pixio paper uses it) is four taps at four scales, merged from coarse to fine. Parameters have the paper's names.
+A head reads, per tapped block, the patch tokens after the final norm with the mean of the class tokens beside
+each: 2 D channels on the patch grid. It returns one map per class, or one for depth, at its own resolution;
+`resized` brings that to the size of the picture. The linear head is a batch norm and a 1x1 convolution on one
+tap; DPT (arXiv 2103.13413, as the Pixio paper uses it) is four taps at four scales, merged from coarse to
+fine. Parameters have the paper's names.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Tap:
-    """Tokens of one block after the final norm: `patches` [B, D, rows, columns] and the mean class token `cls` [B, D]."""
+    """Tokens of one block after the final norm: `patches` [B, D, rows, columns] and the mean class token
+    `cls` [B, D]."""
 
     patches: Tensor
     cls: Tensor
@@ -34,7 +36,7 @@ class Tap:
 class LinearHead(nn.Module):
     """One tap to [B, n, rows, columns]."""
 
-    def __init__(self, hidden: int, n_outputs: int):
+    def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(2 * hidden)
         self.conv = nn.Conv2d(2 * hidden, n_outputs, 1)
@@ -46,7 +48,7 @@ class LinearHead(nn.Module):
 class Projection(nn.Conv2d):
     """A tap to [B, n, rows, columns]: a 1x1 convolution."""
 
-    def __init__(self, hidden: int, n_outputs: int):
+    def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__(2 * hidden, n_outputs, 1)
 
     def forward(self, tap: Tap) -> Tensor:
@@ -54,9 +56,10 @@ class Projection(nn.Conv2d):
 
 
 class FoldedProjection(nn.Module):
-    """The same, as src/heads computes it: what comes of the class token is the same for all patches of a picture."""
+    """The same, as src/heads computes it: what comes of the class token is the same for all patches of a
+    picture."""
 
-    def __init__(self, hidden: int, n_outputs: int):
+    def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__()
         self.of_patches = nn.Parameter(torch.zeros(n_outputs, hidden))
         self.of_cls = nn.Parameter(torch.zeros(n_outputs, hidden))
@@ -70,7 +73,7 @@ class FoldedProjection(nn.Module):
 class ResidualUnit(nn.Module):
     """[B, C, h, w] to the same: two convolutions, each after a ReLU, added to what came in."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
@@ -82,7 +85,7 @@ class ResidualUnit(nn.Module):
 class Fusion(nn.Module):
     """Adds a finer level to what came from the coarser ones and brings both to `size`."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.resConfUnit1 = ResidualUnit(channels)
         self.resConfUnit2 = ResidualUnit(channels)
@@ -97,28 +100,35 @@ class Fusion(nn.Module):
 class DptHead(nn.Module):
     """Four taps, shallow to deep, to [B, n, 8 rows, 8 columns]."""
 
-    def __init__(self, hidden: int, n_outputs: int, features: int, out_channels: list[int]):
+    def __init__(self, hidden: int, n_outputs: int, features: int, out_channels: list[int]) -> None:
         super().__init__()
-        one, two, three, four = out_channels
+        one, two, _, four = out_channels
         self.projects = nn.ModuleList(Projection(hidden, channels) for channels in out_channels)
-        self.resize_layers = nn.ModuleList([
-            nn.ConvTranspose2d(one, one, 4, stride=4),
-            nn.ConvTranspose2d(two, two, 2, stride=2),
-            nn.Identity(),
-            nn.Conv2d(four, four, 3, stride=2, padding=1),
-        ])
-        scratch = {f"layer{i}_rn": nn.Conv2d(channels, features, 3, padding=1, bias=False)
-                   for i, channels in enumerate(out_channels, start=1)}
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(one, one, 4, stride=4),
+                nn.ConvTranspose2d(two, two, 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(four, four, 3, stride=2, padding=1),
+            ]
+        )
+        scratch = {
+            f"layer{i}_rn": nn.Conv2d(channels, features, 3, padding=1, bias=False)
+            for i, channels in enumerate(out_channels, start=1)
+        }
         scratch |= {f"refinenet{i}": Fusion(features) for i in range(1, 5)}
-        scratch["output_conv"] = nn.Sequential(nn.Conv2d(features, features, 3, padding=1), nn.ReLU(),
-                                               nn.Conv2d(features, n_outputs, 1))
+        scratch["output_conv"] = nn.Sequential(
+            nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, n_outputs, 1)
+        )
         self.scratch = nn.ModuleDict(scratch)
         # The coarsest level has nothing coarser to be added to.
         del self.scratch["refinenet4"].resConfUnit1
 
     def forward(self, taps: list[Tap]) -> Tensor:
-        levels = [self.scratch[f"layer{i + 1}_rn"](self.resize_layers[i](self.projects[i](tap)))
-                  for i, tap in enumerate(taps)]
+        levels = [
+            self.scratch[f"layer{i + 1}_rn"](self.resize_layers[i](self.projects[i](tap)))
+            for i, tap in enumerate(taps)
+        ]
         x = None
         for i in reversed(range(4)):
             finer = levels[i - 1].shape[2:] if i else [2 * side for side in levels[0].shape[2:]]
@@ -130,7 +140,7 @@ class DptHead(nn.Module):
 class FoldedLinear(nn.Module):
     """The linear head with the batch norm folded in."""
 
-    def __init__(self, hidden: int, n_outputs: int):
+    def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__()
         self.projection = FoldedProjection(hidden, n_outputs)
 
@@ -139,18 +149,21 @@ class FoldedLinear(nn.Module):
 
 
 class OnTokens(nn.Module):
-    """Tokens of all taps [B, n_taps, n_cls + P, D] to the head's maps, with the parameters that src/heads holds.
+    """Tokens of all taps [B, n_taps, n_cls + P, D] to the head's maps, with the parameters that src/heads
+    holds.
 
     `kind` is the card's `head`; `grid` is rows and columns of patches."""
 
-    def __init__(self, kind: dict, hidden: int, n_cls: int, n_outputs: int, grid: tuple[int, int]):
+    def __init__(self, kind: dict, hidden: int, n_cls: int, n_outputs: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.n_cls, self.grid = n_cls, grid
         if kind["kind"] == "linear":
             self.head = FoldedLinear(hidden, n_outputs)
         else:
             self.head = DptHead(hidden, n_outputs, kind["features"], kind["out_channels"])
-            self.head.projects = nn.ModuleList(FoldedProjection(hidden, channels) for channels in kind["out_channels"])
+            self.head.projects = nn.ModuleList(
+                FoldedProjection(hidden, channels) for channels in kind["out_channels"]
+            )
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
         return (self.head([Tap.of(one, self.n_cls, self.grid) for one in tokens.unbind(1)]),)

@@ -1,8 +1,10 @@
-"""The Pixio encoder in a form that torch.export takes: what `pixio_node build` compiles and head training runs on.
+"""The Pixio encoder in a form that torch.export takes: what `pixio_node build` compiles and head training
+runs on.
 
-Parameters have the names and shapes of the Rust model (src/pixio), so both map one to one: query, key and value are
-one matrix, the pixels' normalisation is folded into the patch embedding, class tokens have their positions added, and
-the position embedding is the one of a fixed grid. The mathematics is that of the paper's ViT (arXiv 2512.15715).
+Parameters have the names and shapes of the Rust model (src/pixio), so both map one to one: query, key and
+value are one matrix, the pixels' normalisation is folded into the patch embedding, class tokens have their
+positions added, and the position embedding is the one of a fixed grid. The mathematics is that of the paper's
+ViT (arXiv 2512.15715).
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ class Architecture:
 class Block(nn.Module):
     """Attention and MLP, each after a norm and added to what came in: [B, N, D] to [B, N, D]."""
 
-    def __init__(self, arch: Architecture):
+    def __init__(self, arch: Architecture) -> None:
         super().__init__()
         hidden = arch.hidden_size
         self.n_heads = arch.num_attention_heads
@@ -53,10 +55,11 @@ class Block(nn.Module):
 class Pixio(nn.Module):
     """uint8 images [B, H, W, 3] (RGB) to one [B, n_cls + P, D] per tap, after the final norm.
 
-    `taps` are blocks counted from 1, ascending; nothing past the last one is computed. `height` and `width` are pixels.
+    `taps` are blocks counted from 1, ascending; nothing past the last one is computed. `height` and `width`
+    are pixels.
     """
 
-    def __init__(self, arch: Architecture, height: int, width: int, taps: list[int]):
+    def __init__(self, arch: Architecture, height: int, width: int, taps: list[int]) -> None:
         super().__init__()
         self.grid = (height // PATCH, width // PATCH)
         self.taps = tuple(taps)

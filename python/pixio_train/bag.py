@@ -1,9 +1,11 @@
-"""A ROS 2 bag: its topics, the stamps of their messages, and the messages themselves. Reads MCAP and sqlite3."""
+"""A ROS 2 bag: its topics, the stamps of their messages, and the messages themselves. Reads MCAP and
+sqlite3."""
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
@@ -27,7 +29,7 @@ class Stamped:
 class Bag:
     """Open while the `with` block lasts."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         # Files have an ending, folders may have dots.
         self.name = path.resolve().name if path.is_dir() else path.stem
@@ -46,7 +48,7 @@ class Bag:
             raise Refused(f"{self.path} cannot be read: {one_line(err)}") from None
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.reader.close()
 
     def topics(self, *types: str) -> dict[str, str]:
@@ -71,7 +73,7 @@ class Bag:
         for topic, received, raw in self.raw(*topics):
             yield topic, stamp_of(raw, received), self.deserialized(topic, raw)
 
-    def first(self, topic: str):
+    def first(self, topic: str) -> Any:
         """The first message on a topic, or nothing."""
         for _, _, raw in self.raw(topic):
             return self.deserialized(topic, raw)
@@ -95,7 +97,7 @@ class Bag:
                 raise Refused(f"{self.path} cannot be read to its end: {one_line(err)}") from None
             yield connection.topic, received, raw
 
-    def deserialized(self, topic: str, raw: bytes):
+    def deserialized(self, topic: str, raw: bytes) -> Any:
         msgtype = next(one.msgtype for one in self.reader.connections if one.topic == topic)
         return self.reader.deserialize(raw, msgtype)
 

@@ -1,10 +1,10 @@
 """A data set: a folder of pictures with a depth or a label picture for each.
 
-    rgb/NAME.png or .jpg      pictures
-    depth/NAME.png            16 bit, millimetres along the optical axis, 0 unknown
-    labels/NAME.png           8 bit, class number, 255 unlabelled
-    classes.yaml              `classes:` list of {name, color: [r, g, b]}; the first is class 0
-    camera.yaml               optional: width, height, fx, fy, cx, cy in pixels, pixel centres at whole numbers
+rgb/NAME.png or .jpg      pictures
+depth/NAME.png            16 bit, millimetres along the optical axis, 0 unknown
+labels/NAME.png           8 bit, class number, 255 unlabelled
+classes.yaml              `classes:` list of {name, color: [r, g, b]}; the first is class 0
+camera.yaml               optional: width, height, fx, fy, cx, cy in pixels, pixel centres at whole numbers
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,8 @@ class Camera:
     cy: float
 
     def focal_length(self, size: tuple[int, int] | None) -> float:
-        """Of both axes, in pixels of the picture stretched to `size` (width, height); None leaves it as it is."""
+        """Of both axes, in pixels of the picture stretched to `size` (width, height); None leaves it as it
+        is."""
         width, height = size or (self.width, self.height)
         return (self.fx * width / self.width * self.fy * height / self.height) ** 0.5
 
@@ -114,20 +115,31 @@ class Dataset:
             return
         picture, median = known[0]
         unit = "metres" if median < low else "micrometres"
-        raise Refused(f"{picture.truth}: the median depth is {median:g} m (value {median * 1000:.0f}), and no other "
-                      f"picture is within {low:g} to {high:g} m: depth must be in millimetres, {unit} were probably "
-                      "written")
+        raise Refused(
+            f"{picture.truth}: the median depth is {median:g} m (value {median * 1000:.0f}), and no other "
+            f"picture is within {low:g} to {high:g} m: depth must be in millimetres, {unit} were probably "
+            "written"
+        )
 
     def check_labels(self) -> None:
         """Refuses label pictures with a number that is no class."""
         n = len(self.classes)
         with ThreadPoolExecutor(THREADS) as threads:
             strange = threads.map(lambda picture: strange_label(picture, n), self.pictures)
-            bar = tqdm(strange, "looking at the labels", len(self.pictures), unit="picture", leave=False, disable=None)
+            bar = tqdm(
+                strange,
+                "looking at the labels",
+                len(self.pictures),
+                unit="picture",
+                leave=False,
+                disable=None,
+            )
             for picture, value in zip(self.pictures, bar):
                 if value is not None:
-                    raise Refused(f"{picture.truth}: a pixel has the value {value}, which is neither one of the {n} "
-                                  f"classes (0 to {n - 1}) nor {UNLABELLED}, unlabelled")
+                    raise Refused(
+                        f"{picture.truth}: a pixel has the value {value}, which is neither one of the {n} "
+                        f"classes (0 to {n - 1}) nor {UNLABELLED}, unlabelled"
+                    )
 
 
 def paired(folder: Path, truth: str) -> list[tuple[str, Path, Path]]:
@@ -139,11 +151,15 @@ def paired(folder: Path, truth: str) -> list[tuple[str, Path, Path]]:
         raise Refused(f"{folder / truth} has no pictures (.png)")
     alone = [rgb[name].name for name in sorted(rgb.keys() - truths.keys())]
     if alone:
-        raise Refused(f"{folder}: {len(alone)} of {len(rgb)} pictures have none of their name in {truth}/: "
-                      f"{listed(alone)}")
+        raise Refused(
+            f"{folder}: {len(alone)} of {len(rgb)} pictures have none of their name in {truth}/: "
+            f"{listed(alone)}"
+        )
     alone = [truths[name].name for name in sorted(truths.keys() - rgb.keys())]
     if alone:
-        raise Refused(f"{folder}: {len(alone)} of {len(truths)} in {truth}/ have no picture in rgb/: {listed(alone)}")
+        raise Refused(
+            f"{folder}: {len(alone)} of {len(truths)} in {truth}/ have no picture in rgb/: {listed(alone)}"
+        )
     return [(name, rgb[name], truths[name]) for name in sorted(rgb)]
 
 
@@ -154,7 +170,9 @@ def files(folder: Path, endings: set[str]) -> dict[str, Path]:
         if path.suffix.lower() not in endings:
             continue
         if path.stem in found:
-            raise Refused(f"{folder} has {found[path.stem].name} and {path.name}: names must differ before the ending")
+            raise Refused(
+                f"{folder} has {found[path.stem].name} and {path.name}: names must differ before the ending"
+            )
         found[path.stem] = path
     return found
 
@@ -165,8 +183,10 @@ def checked_picture(name: str, rgb: Path, truth: Path, task: str, camera: Camera
     with opened(truth) as image:
         truth_size, mode = image.size, image.mode
     if size != truth_size:
-        raise Refused(f"{rgb} is {size[0]}x{size[1]}, {truth} is {truth_size[0]}x{truth_size[1]}: both must be of one "
-                      "size")
+        raise Refused(
+            f"{rgb} is {size[0]}x{size[1]}, {truth} is {truth_size[0]}x{truth_size[1]}: both must be of one "
+            "size"
+        )
     if mode not in MODES[task]:
         needed = "16 bit, millimetres" if task == "depth" else "8 bit, one class number per pixel"
         raise Refused(f"{truth} is a picture of mode {mode}: {FOLDERS[task]} must be {needed}")
@@ -222,10 +242,15 @@ def read_classes(file: Path) -> list[dict]:
         raise Refused(f"{file}: `classes` must be a list of 1 to {UNLABELLED} classes")
     for number, one in enumerate(listed_classes):
         color = one.get("color") if isinstance(one, dict) else None
-        is_color = isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)
+        is_color = (
+            isinstance(color, list)
+            and len(color) == 3
+            and all(type(c) is int and 0 <= c <= 255 for c in color)
+        )
         if not is_color or not isinstance(one.get("name"), str):
-            raise Refused(f"{file}: class {number} is {one}: it needs a name and a color (three numbers from "
-                          "0 to 255)")
+            raise Refused(
+                f"{file}: class {number} is {one}: it needs a name and a color (three numbers from 0 to 255)"
+            )
     return [{"name": one["name"], "color": one["color"]} for one in listed_classes]
 
 

@@ -1,44 +1,66 @@
 """A Pixio checkpoint folder as the frozen encoder that heads are trained on.
 
-What the node does with a checkpoint (src/pixio), in Python: four spellings of the parameters' names, normalisation
-folded into the patch embedding, the position embedding brought to the grid, a revision that is the hash of the weight
-files.
+What the node does with a checkpoint (src/pixio), in Python: four spellings of the parameters' names,
+normalisation folded into the patch embedding, the position embedding brought to the grid, a revision that is
+the hash of the weight files.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pixio_engine.model import PATCH, Architecture, Pixio
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
-
-from pixio_engine.model import PATCH, Architecture, Pixio
 
 from .errors import Refused, listed
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 # Defaults of transformers' PixioConfig.
-DEFAULTS = {"model_type": "pixio", "hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16,
-            "mlp_ratio": 4, "n_cls_tokens": 8, "layer_norm_eps": 1e-6, "qkv_bias": True, "image_size": 256,
-            "patch_size": PATCH, "hidden_act": "gelu", "num_channels": 3}
+DEFAULTS = {
+    "model_type": "pixio",
+    "hidden_size": 1280,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "mlp_ratio": 4,
+    "n_cls_tokens": 8,
+    "layer_norm_eps": 1e-6,
+    "qkv_bias": True,
+    "image_size": 256,
+    "patch_size": PATCH,
+    "hidden_act": "gelu",
+    "num_channels": 3,
+}
 # What this encoder cannot be told otherwise.
 FIXED = {"model_type": "pixio", "patch_size": PATCH, "hidden_act": "gelu", "num_channels": 3}
 
-EMBEDDINGS = {"class_tokens": "embeddings.cls_token", "position": "embeddings.position_embeddings",
-              "patch": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
+EMBEDDINGS = {
+    "class_tokens": "embeddings.cls_token",
+    "position": "embeddings.position_embeddings",
+    "patch": "embeddings.patch_embeddings.projection",
+    "norm": "layernorm",
+}
 SPLIT_QKV = [f"attention.attention.{part}" for part in ("query", "key", "value")]
-HUB_BLOCK = {"norm1": ["norm1"], "qkv": SPLIT_QKV, "projection": ["attention.output.dense"], "norm2": ["norm2"],
-             "fc1": ["mlp.fc1"], "fc2": ["mlp.fc2"]}
+HUB_BLOCK = {
+    "norm1": ["norm1"],
+    "qkv": SPLIT_QKV,
+    "projection": ["attention.output.dense"],
+    "norm2": ["norm2"],
+    "fc1": ["mlp.fc1"],
+    "fc2": ["mlp.fc2"],
+}
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a checkpoint names its parameters; a block's layer may be several tensors, joined along the first axis."""
+    """How a checkpoint names its parameters; a block's layer may be several tensors, joined along the first
+    axis."""
 
     blocks: str
     block: dict[str, list[str]]
@@ -48,14 +70,36 @@ class Spelling:
 
 
 SPELLINGS = [
-    Spelling("layers", {"norm1": ["layernorm_before"], "qkv": [f"attention.{part}_proj" for part in "qkv"],
-                        "projection": ["attention.o_proj"], "norm2": ["layernorm_after"], "fc1": ["mlp.fc1"],
-                        "fc2": ["mlp.fc2"]}, EMBEDDINGS),
-    Spelling("blocks", {"norm1": ["norm1"], "qkv": ["attn.qkv"], "projection": ["attn.proj"], "norm2": ["norm2"],
-                        "fc1": ["mlp.fc1"], "fc2": ["mlp.fc2"]},
-             {"class_tokens": "cls_token", "position": "pos_embed", "patch": "patch_embed.proj", "norm": "norm"}),
-    Spelling("encoder.layer", HUB_BLOCK | {"fc1": ["intermediate.dense"], "fc2": ["output.dense"]}, EMBEDDINGS,
-             mark=".intermediate.dense."),
+    Spelling(
+        "layers",
+        {
+            "norm1": ["layernorm_before"],
+            "qkv": [f"attention.{part}_proj" for part in "qkv"],
+            "projection": ["attention.o_proj"],
+            "norm2": ["layernorm_after"],
+            "fc1": ["mlp.fc1"],
+            "fc2": ["mlp.fc2"],
+        },
+        EMBEDDINGS,
+    ),
+    Spelling(
+        "blocks",
+        {
+            "norm1": ["norm1"],
+            "qkv": ["attn.qkv"],
+            "projection": ["attn.proj"],
+            "norm2": ["norm2"],
+            "fc1": ["mlp.fc1"],
+            "fc2": ["mlp.fc2"],
+        },
+        {"class_tokens": "cls_token", "position": "pos_embed", "patch": "patch_embed.proj", "norm": "norm"},
+    ),
+    Spelling(
+        "encoder.layer",
+        HUB_BLOCK | {"fc1": ["intermediate.dense"], "fc2": ["output.dense"]},
+        EMBEDDINGS,
+        mark=".intermediate.dense.",
+    ),
     Spelling("encoder.layer", HUB_BLOCK, EMBEDDINGS, mark=".mlp.fc1."),
 ]
 
@@ -77,9 +121,15 @@ class Checkpoint:
         config = read_config(folder / "config.json")
         side, hidden = config["image_size"], config["hidden_size"]
         trained_grid = (side if isinstance(side, int) else side[0]) // PATCH
-        architecture = Architecture(hidden, config["num_hidden_layers"], config["num_attention_heads"],
-                                    int(hidden * config["mlp_ratio"]), config["n_cls_tokens"], config["layer_norm_eps"],
-                                    config["qkv_bias"])
+        architecture = Architecture(
+            hidden,
+            config["num_hidden_layers"],
+            config["num_attention_heads"],
+            int(hidden * config["mlp_ratio"]),
+            config["n_cls_tokens"],
+            config["layer_norm_eps"],
+            config["qkv_bias"],
+        )
         return Checkpoint(name, weight_files(folder), architecture, trained_grid)
 
     def revision(self) -> str:
@@ -94,14 +144,22 @@ class Checkpoint:
     def card(self) -> dict:
         """What a head's card says of its encoder."""
         arch = self.architecture
-        return {"model": self.name, "revision": self.revision(), "hidden_size": arch.hidden_size,
-                "num_hidden_layers": arch.num_hidden_layers, "n_cls_tokens": arch.n_cls_tokens}
+        return {
+            "model": self.name,
+            "revision": self.revision(),
+            "hidden_size": arch.hidden_size,
+            "num_hidden_layers": arch.num_hidden_layers,
+            "n_cls_tokens": arch.n_cls_tokens,
+        }
 
     def load(self, size: tuple[int, int], taps: list[int]) -> Pixio:
         """The encoder for pictures of `size` (width, height), in float32, frozen."""
         with torch.device("meta"):
             model = Pixio(self.architecture, size[1], size[0], taps)
-        state = {name: tensor.contiguous() for name, tensor in Reader(self).parameters(model.grid, len(model.blocks))}
+        state = {
+            name: tensor.contiguous()
+            for name, tensor in Reader(self).parameters(model.grid, len(model.blocks))
+        }
         check_shapes(self, state, model.state_dict())
         model.load_state_dict(state, assign=True)
         return model.eval().requires_grad_(False)
@@ -110,7 +168,7 @@ class Checkpoint:
 class Reader:
     """Tensors of a checkpoint by meaning."""
 
-    def __init__(self, checkpoint: Checkpoint):
+    def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.shards = {}
         for file in checkpoint.files:
@@ -118,7 +176,7 @@ class Reader:
                 shard = safe_open(file, "pt")
             except (OSError, SafetensorError) as err:
                 raise Refused(f"{file} is not a whole safetensors file: {err}") from None
-            self.shards |= {name: shard for name in shard.keys()}
+            self.shards |= dict.fromkeys(shard.keys(), shard)
         self.prefix, self.spelling = self.detect()
 
     def detect(self) -> tuple[str, Spelling]:
@@ -128,17 +186,22 @@ class Reader:
                 start = f"{prefix}{spelling.blocks}."
                 if any(name.startswith(start) and spelling.mark in name for name in self.shards):
                     return prefix, spelling
-        raise Refused(f"{self.checkpoint.files[0]}: no Pixio encoder in it: no tensor is called layers.*, "
-                      "encoder.layer.* or blocks.*")
+        raise Refused(
+            f"{self.checkpoint.files[0]}: no Pixio encoder in it: no tensor is called layers.*, "
+            "encoder.layer.* or blocks.*"
+        )
 
-    def parameters(self, grid: tuple[int, int], n_blocks: int):
+    def parameters(self, grid: tuple[int, int], n_blocks: int) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors of `Pixio` for rows and columns of patches."""
         names, n_cls = self.spelling.rest, self.checkpoint.architecture.n_cls_tokens
         # Rows, columns, channels within a patch, and bytes for normalised values.
         weight = self.tensor(f"{names['patch']}.weight").permute(0, 2, 3, 1)
         per_byte = weight / (255 * DEVIATION)
         yield "patch.weight", per_byte.flatten(1)
-        yield "patch.bias", self.tensor(f"{names['patch']}.bias") - (weight * (MEAN / DEVIATION)).sum((1, 2, 3))
+        yield (
+            "patch.bias",
+            self.tensor(f"{names['patch']}.bias") - (weight * (MEAN / DEVIATION)).sum((1, 2, 3)),
+        )
         position = self.tensor(names["position"])
         yield "class_tokens", self.tensor(names["class_tokens"]) + position[:, :n_cls]
         yield "position", interpolated(position[:, n_cls:], self.checkpoint.trained_grid, grid)
@@ -164,7 +227,9 @@ class Reader:
 def interpolated(trained: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
     """Position embedding [1, P, D] of another grid: bicubic, no antialiasing, corners not aligned."""
     if trained.shape[1] != side * side:
-        raise Refused(f"the position embedding is for {trained.shape[1]} patches, config.json says {side}x{side}")
+        raise Refused(
+            f"the position embedding is for {trained.shape[1]} patches, config.json says {side}x{side}"
+        )
     if grid == (side, side):
         return trained
     image = trained.unflatten(1, (side, side)).permute(0, 3, 1, 2)
@@ -175,8 +240,10 @@ def check_shapes(checkpoint: Checkpoint, found: dict[str, Tensor], expected: dic
     wrong = [name for name in expected if found[name].shape != expected[name].shape]
     if wrong:
         name = wrong[0]
-        raise Refused(f"{checkpoint.files[0].parent}: the weights are not of the model that config.json tells of: "
-                      f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}")
+        raise Refused(
+            f"{checkpoint.files[0].parent}: the weights are not of the model that config.json tells of: "
+            f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
+        )
 
 
 def find_folder(model: str) -> tuple[Path, str]:
@@ -188,7 +255,9 @@ def find_folder(model: str) -> tuple[Path, str]:
     try:
         folder = hub / "snapshots" / (hub / "refs/main").read_text().strip()
     except OSError:
-        raise Refused(f"{model} is neither a folder nor the id of a downloaded model (looked in {hub})") from None
+        raise Refused(
+            f"{model} is neither a folder nor the id of a downloaded model (looked in {hub})"
+        ) from None
     return folder, model
 
 
@@ -220,6 +289,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".pth", ".pt", ".bin"))
     if pickles:
-        raise Refused(f"{folder} has only pickled weights ({listed(pickles)}): turn them into a folder with "
-                      "pixio-convert-checkpoint")
+        raise Refused(
+            f"{folder} has only pickled weights ({listed(pickles)}): turn them into a folder with "
+            "pixio-convert-checkpoint"
+        )
     raise Refused(f"{folder} has neither model.safetensors nor model.safetensors.index.json")

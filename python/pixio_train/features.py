@@ -1,8 +1,8 @@
 """Tokens of the frozen encoder for a list of views: computed when asked for, or once and kept on disk.
 
-The cache is a folder per encoder, size and list of views, with one file per block: float16 tokens, view after view. An
-interrupted file is as many views long as it got. Pictures count by path, size and time of change, so that a changed one
-makes a folder of its own; folders may be deleted at any time.
+The cache is a folder per encoder, size and list of views, with one file per block: float16 tokens, view after
+view. An interrupted file is as many views long as it got. Pictures count by path, size and time of change, so
+that a changed one makes a folder of its own; folders may be deleted at any time.
 """
 
 import fcntl
@@ -10,16 +10,16 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from pixio_engine.model import Pixio
 from torch import Tensor
 from tqdm import tqdm
-
-from pixio_engine.model import Pixio
 
 from .encoder import Checkpoint
 from .errors import Refused
@@ -39,8 +39,13 @@ def default_cache() -> Path:
 class Encoder:
     """The frozen encoder on its device. `size` is width and height of its input."""
 
-    def __init__(self, checkpoint: Checkpoint, size: tuple[int, int], taps: list[int], device: torch.device):
-        if taps != sorted(set(taps)) or not 1 <= taps[0] <= taps[-1] <= checkpoint.architecture.num_hidden_layers:
+    def __init__(
+        self, checkpoint: Checkpoint, size: tuple[int, int], taps: list[int], device: torch.device
+    ) -> None:
+        if (
+            taps != sorted(set(taps))
+            or not 1 <= taps[0] <= taps[-1] <= checkpoint.architecture.num_hidden_layers
+        ):
             n_blocks = checkpoint.architecture.num_hidden_layers
             raise Refused(f"taps {taps}: blocks 1 to {n_blocks} of {checkpoint.name}, ascending")
         self.card = checkpoint.card()
@@ -63,7 +68,7 @@ class Encoder:
 class Computed:
     """Tokens of views, computed whenever they are asked for."""
 
-    def __init__(self, encoder: Encoder, views: list[View]):
+    def __init__(self, encoder: Encoder, views: list[View]) -> None:
         self.encoder, self.views = encoder, views
 
     def of(self, indices: list[int]) -> list[Tensor]:
@@ -74,12 +79,14 @@ class Computed:
 class Cached:
     """Tokens of views, read from files that are completed first."""
 
-    def __init__(self, encoder: Encoder, views: list[View], cache: Path):
+    def __init__(self, encoder: Encoder, views: list[View], cache: Path) -> None:
         self.shape = (len(views), *encoder.shape)
         folder = cache / identity(encoder, views)
         with locked(folder):
             complete(encoder, views, folder)
-        self.maps = [np.memmap(block_file(folder, tap), np.float16, "r", shape=self.shape) for tap in encoder.taps]
+        self.maps = [
+            np.memmap(block_file(folder, tap), np.float16, "r", shape=self.shape) for tap in encoder.taps
+        ]
 
     def of(self, indices: list[int]) -> list[Tensor]:
         """One [B, n_cls + P, D] per tap, float16 on the CPU."""
@@ -95,7 +102,13 @@ def identity(encoder: Encoder, views: list[View]) -> str:
     sha = hashlib.sha256(json.dumps([encoder.card, encoder.size]).encode())
     for view in views:
         about = view.picture.rgb.stat()
-        entry = [str(view.picture.rgb.resolve()), about.st_size, about.st_mtime_ns, view.box, view.is_mirrored]
+        entry = [
+            str(view.picture.rgb.resolve()),
+            about.st_size,
+            about.st_mtime_ns,
+            view.box,
+            view.is_mirrored,
+        ]
         sha.update(json.dumps(entry).encode())
     return sha.hexdigest()[:16]
 
@@ -105,14 +118,15 @@ def block_file(folder: Path, tap: int) -> Path:
 
 
 @contextmanager
-def locked(folder: Path):
+def locked(folder: Path) -> Iterator[None]:
     """One process at a time fills a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError as err:
-        raise Refused(f"the cache {folder} cannot be made: {err.strerror}; give --cache another folder, or "
-                      "--no-cache") from None
+        raise Refused(
+            f"the cache {folder} cannot be made: {err.strerror}; give --cache another folder, or --no-cache"
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,8 +149,10 @@ def complete(encoder: Encoder, views: list[View], folder: Path) -> None:
     start = min(done[tap] for tap in taps)
     needed, free = (len(views) - start) * len(taps) * n_bytes, shutil.disk_usage(folder).free
     if needed > 0.95 * free:
-        raise Refused(f"the features need {needed / GIGABYTE:.2f} GB more, {free / GIGABYTE:.2f} GB are free in "
-                      f"{folder}: give --cache another folder, or --limit, --no-flip or --no-cache")
+        raise Refused(
+            f"the features need {needed / GIGABYTE:.2f} GB more, {free / GIGABYTE:.2f} GB are free in "
+            f"{folder}: give --cache another folder, or --limit, --no-flip or --no-cache"
+        )
     files = [block_file(folder, tap).open("ab") for tap in taps]
     try:
         for file in files:
@@ -157,7 +173,9 @@ def append(encoder: Encoder, views: list[View], start: int, taps: list[int], fil
             for file, tokens in zip(files, encoder.tokens(some, taps)):
                 half = tokens.half()
                 if not half.isfinite().all():
-                    raise Refused(f"tokens of {some[0].picture.rgb} are too large for float16: use --no-cache")
+                    raise Refused(
+                        f"tokens of {some[0].picture.rgb} are too large for float16: use --no-cache"
+                    )
                 file.write(half.cpu().numpy().tobytes())
             bar.update(len(some))
 

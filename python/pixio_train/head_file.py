@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 
 import torch
+from pixio_engine.heads import DptHead, LinearHead
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-
-from pixio_engine.heads import DptHead, LinearHead
 
 from .errors import Refused
 from .tasks import of_card
@@ -41,10 +40,18 @@ def default_taps(head: str, n_blocks: int) -> list[int]:
     return [n_blocks * (i + 1) // 4 for i in range(4)]
 
 
-def card(task: dict, head: dict, backbone: dict, taps: list[int], size: tuple[int, int], **more) -> dict:
+def card(
+    task: dict, head: dict, backbone: dict, taps: list[int], size: tuple[int, int], **more: object
+) -> dict:
     """`size` is width and height; `more` is for people and tools, the node passes over it."""
-    return {"format": FORMAT, "task": task, "head": head, "backbone": backbone, "taps": taps,
-            "size": f"{size[0]}x{size[1]}"} | more
+    return {
+        "format": FORMAT,
+        "task": task,
+        "head": head,
+        "backbone": backbone,
+        "taps": taps,
+        "size": f"{size[0]}x{size[1]}",
+    } | more
 
 
 def write(file: Path, state: dict[str, Tensor], card: dict) -> None:
@@ -75,7 +82,9 @@ def read(file: Path) -> tuple[dict, nn.Module]:
 def fill(head: nn.Module, state: dict[str, Tensor], file: Path) -> None:
     """Gives `head` the tensors of `file`: all of them and no others."""
     # Batch norms count their training steps.
-    expected = {name: value for name, value in head.state_dict().items() if not name.endswith("num_batches_tracked")}
+    expected = {
+        name: value for name, value in head.state_dict().items() if not name.endswith("num_batches_tracked")
+    }
     state = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
     for name, value in expected.items():
         if name not in state:

@@ -8,7 +8,8 @@ from .truth import MIN_DEPTH, UNLABELLED
 
 
 def silog(predicted: Tensor, truth: Tensor) -> Tensor:
-    """sqrt(mean(d^2) - mean(d)^2 / 2), d = log truth - log predicted, over the known pixels (metres, else 0)."""
+    """sqrt(mean(d^2) - mean(d)^2 / 2), d = log truth - log predicted, over the known pixels (metres, else
+    0)."""
     known = truth > 0
     if not known.any():
         return predicted.sum() * 0

@@ -3,7 +3,6 @@
 import argparse
 
 import torch
-
 from pixio_engine.model import PATCH
 
 

@@ -16,7 +16,8 @@ class Pairs:
 
 
 def paired(color: list[int], depth: list[int], max_difference: float) -> Pairs:
-    """Pairs those that are each other's nearest, at most `max_difference` seconds apart. Both lists ascend."""
+    """Pairs those that are each other's nearest, at most `max_difference` seconds apart. Both lists
+    ascend."""
     pairs, n_too_far, n_without = [], 0, 0
     for stamp in color:
         partner = nearest(depth, stamp)

@@ -1,6 +1,7 @@
 """Depth of one camera as another camera beside it would see it."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +12,17 @@ MOST_RAYS = 6
 
 
 def registered(depth: np.ndarray, camera: Camera, color: Camera, color_from_depth: np.ndarray) -> np.ndarray:
-    """float32 metres [color.height, color.width], 0 unknown, from `depth` [camera.height, camera.width]. The 4x4 matrix
-    takes points in the depth camera's optical frame to the colour camera's. The nearest on a pixel stays."""
+    """float32 metres [color.height, color.width], 0 unknown, from `depth` [camera.height, camera.width]. The
+    4x4 matrix takes points in the depth camera's optical frame to the colour camera's. The nearest on a pixel
+    stays."""
     n_rays = rays_per_pixel(depth, camera, color, color_from_depth)
     x, y, z = color_from_depth[:3] @ points(depth, camera, n_rays)
     in_front = z > 0
     x, y, z = x[in_front], y[in_front], z[in_front]
-    u, v = (np.rint(f * axis / z + c).astype(int) for f, axis, c in ((color.fx, x, color.cx), (color.fy, y, color.cy)))
+    u, v = (
+        np.rint(f * axis / z + c).astype(int)
+        for f, axis, c in ((color.fx, x, color.cx), (color.fy, y, color.cy))
+    )
     inside = (u >= 0) & (u < color.width) & (v >= 0) & (v < color.height)
     u, v, z = u[inside], v[inside], z[inside]
     far_to_near = np.argsort(-z, kind="stable")
@@ -48,7 +53,8 @@ def points(depth: np.ndarray, camera: Camera, n_rays: int) -> np.ndarray:
 
 
 def transform(transforms: list, target: str, source: str) -> np.ndarray | None:
-    """The 4x4 matrix that takes points in frame `source` to frame `target`, over any chain of TransformStamped."""
+    """The 4x4 matrix that takes points in frame `source` to frame `target`, over any chain of
+    TransformStamped."""
     neighbours: dict[str, list[tuple[str, np.ndarray]]] = {}
     for one in transforms:
         parent, child = (frame.lstrip("/") for frame in (one.header.frame_id, one.child_frame_id))
@@ -67,13 +73,15 @@ def transform(transforms: list, target: str, source: str) -> np.ndarray | None:
     return None
 
 
-def matrix_of(transform) -> np.ndarray:
+def matrix_of(transform: Any) -> np.ndarray:
     """Parent from child."""
     q, t = transform.rotation, transform.translation
     x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / np.linalg.norm([q.x, q.y, q.z, q.w])
     result = np.eye(4)
-    result[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                      [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                      [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
+    result[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
     result[:3, 3] = t.x, t.y, t.z
     return result

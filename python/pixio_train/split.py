@@ -7,8 +7,11 @@ from .dataset import Dataset, Picture
 from .errors import Refused
 
 
-def split(dataset: Dataset, held_out: str, seed: int, limit: int | None = None) -> tuple[list[Picture], list[Picture]]:
-    """Pictures to train on and pictures to judge by. `held_out` is a share of the data set, or another folder."""
+def split(
+    dataset: Dataset, held_out: str, seed: int, limit: int | None = None
+) -> tuple[list[Picture], list[Picture]]:
+    """Pictures to train on and pictures to judge by. `held_out` is a share of the data set, or another
+    folder."""
     share = as_share(held_out)
     if share is not None:
         return by_scene(dataset.pictures, share, seed)
@@ -30,7 +33,8 @@ def as_share(text: str) -> float | None:
 
 
 def by_scene(pictures: list[Picture], share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-    """Whole scenes are held out: neighbours in a film are nearly the same picture. One scene is cut in two."""
+    """Whole scenes are held out: neighbours in a film are nearly the same picture. One scene is cut in
+    two."""
     if len(pictures) < 2:
         raise Refused("one picture cannot be split: give --held-out another folder")
     n_wanted = max(1, round(share * len(pictures)))
@@ -44,8 +48,10 @@ def by_scene(pictures: list[Picture], share: float, seed: int) -> tuple[list[Pic
             break
         chosen.add(name)
         n_chosen += sum(scene(picture) == name for picture in pictures)
-    return ([picture for picture in pictures if scene(picture) not in chosen],
-            [picture for picture in pictures if scene(picture) in chosen])
+    return (
+        [picture for picture in pictures if scene(picture) not in chosen],
+        [picture for picture in pictures if scene(picture) in chosen],
+    )
 
 
 def scene(picture: Picture) -> str:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from pixio_engine.heads import depth, resized
+from torch import Tensor
 
 from .losses import cross_entropy, silog
 from .metrics import DepthFigures, SegmentationFigures

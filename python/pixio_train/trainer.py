@@ -5,7 +5,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +42,13 @@ class Examples:
     # In the order of `source`.
     views: list[list[View]]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         counts = [len(some) for some in self.views]
         self.starts = np.cumsum([0, *counts[:-1]])
 
     def batches(self, size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-        """Picture and view of every example of an epoch: the same whenever asked. A last batch that is not full is left
-        out, unless it is the only one: batch norm wants company."""
+        """Picture and view of every example of an epoch: the same whenever asked. A last batch that is not
+        full is left out, unless it is the only one: batch norm wants company."""
         draw = np.random.default_rng([seed, epoch])
         order = draw.permutation(len(self.views))
         chosen = [(int(i), int(draw.integers(len(self.views[i])))) for i in order]
@@ -97,30 +97,47 @@ class State:
 class Training:
     """A head on its way. `judge` gives the figures of a head on held-out pictures."""
 
-    def __init__(self, network: nn.Module, examples: Examples, judge: Callable[[nn.Module], dict], plan: Plan,
-                 checkpoint: Path):
-        self.network, self.examples, self.judge, self.plan, self.checkpoint = network, examples, judge, plan, checkpoint
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY)
+    def __init__(
+        self,
+        network: nn.Module,
+        examples: Examples,
+        judge: Callable[[nn.Module], dict],
+        plan: Plan,
+        checkpoint: Path,
+    ) -> None:
+        self.network, self.examples, self.judge, self.plan, self.checkpoint = (
+            network,
+            examples,
+            judge,
+            plan,
+            checkpoint,
+        )
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY
+        )
         self.state = State()
         self.is_stopped = False
         self.written = self.ticked = time.monotonic()
 
     def run(self) -> State:
-        """Trains to the end. A signal ends it after the batch that it comes in, with a checkpoint; a second at once."""
+        """Trains to the end. A signal ends it after the batch that it comes in, with a checkpoint; a second
+        at once."""
         before = {which: signal.signal(which, self.stop) for which in (signal.SIGINT, signal.SIGTERM)}
         self.ticked = time.monotonic()
         while self.state.epoch < self.plan.epochs and not self.is_out_of_time():
             self.run_epoch()
             if self.is_stopped:
                 self.write_checkpoint()
-                raise Refused(f"interrupted in epoch {self.state.epoch + 1} of {self.plan.epochs}: --resume goes on "
-                              f"from {self.checkpoint}")
+                raise Refused(
+                    f"interrupted in epoch {self.state.epoch + 1} of {self.plan.epochs}: --resume goes on "
+                    f"from {self.checkpoint}"
+                )
             self.end_epoch()
         for which, handler in before.items():
             signal.signal(which, handler)
         return self.state
 
-    def stop(self, which: int, _frame) -> None:
+    def stop(self, which: int, _frame: object) -> None:
         self.is_stopped = True
         signal.signal(which, signal.default_int_handler)
 
@@ -129,14 +146,22 @@ class Training:
         state, plan = self.state, self.plan
         batches = self.examples.batches(plan.batch, plan.seed, state.epoch)
         self.network.train()
-        bar = tqdm(total=len(batches), initial=state.batch, desc=f"epoch {state.epoch + 1}/{plan.epochs}", unit="batch",
-                   leave=False, disable=None)
+        bar = tqdm(
+            total=len(batches),
+            initial=state.batch,
+            desc=f"epoch {state.epoch + 1}/{plan.epochs}",
+            unit="batch",
+            leave=False,
+            disable=None,
+        )
         with bar, ThreadPoolExecutor(THREADS) as threads:
             for tokens, truth in ahead(threads, self.examples.load, batches[state.batch :]):
                 self.set_learning_rate(len(batches))
                 loss = self.step(tokens, truth)
                 if not math.isfinite(loss):
-                    raise Refused(f"the loss is {loss} in epoch {state.epoch + 1}: try a smaller --learning-rate")
+                    raise Refused(
+                        f"the loss is {loss} in epoch {state.epoch + 1}: try a smaller --learning-rate"
+                    )
                 state.batch += 1
                 state.loss += loss
                 bar.set_postfix(loss=f"{state.loss / state.batch:.4f}", refresh=False)
@@ -172,13 +197,17 @@ class Training:
             state.best, state.best_epoch = figures, state.epoch
             weights = self.network.state_dict().items()
             state.best_weights = {name: value.detach().cpu().clone() for name, value in weights}
-        print(f"epoch {state.epoch}/{self.plan.epochs}  loss {loss:.4f}  held out: {in_words(figures)}"
-              f"{'  best' if is_best else ''}", flush=True)
+        print(
+            f"epoch {state.epoch}/{self.plan.epochs}  loss {loss:.4f}  held out: {in_words(figures)}"
+            f"{'  best' if is_best else ''}",
+            flush=True,
+        )
         self.tick()
         self.write_checkpoint()
 
     def set_learning_rate(self, n_batches: int) -> None:
-        """Linear to the full rate, and polynomial to 0 at the end, be it the last epoch's or that of the time."""
+        """Linear to the full rate, and polynomial to 0 at the end, be it the last epoch's or that of the
+        time."""
         done = (self.state.epoch * n_batches + self.state.batch + 0.5) / (self.plan.epochs * n_batches)
         if self.plan.minutes:
             done = max(done, min(1.0, self.state.seconds / 60 / self.plan.minutes))
@@ -191,8 +220,15 @@ class Training:
 
     def write_checkpoint(self) -> None:
         content = io.BytesIO()
-        torch.save({"settings": json.dumps(self.plan.settings), "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(), "state": vars(self.state)}, content)
+        torch.save(
+            {
+                "settings": json.dumps(self.plan.settings),
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "state": vars(self.state),
+            },
+            content,
+        )
         write_whole(self.checkpoint, content.getvalue())
         self.written = time.monotonic()
 
@@ -201,18 +237,22 @@ class Training:
         try:
             stored = torch.load(self.checkpoint, map_location=self.examples.encoder.device, weights_only=True)
         except Exception as err:
-            raise Refused(f"{self.checkpoint} is no checkpoint of a training: {str(err).splitlines()[0]}") from None
+            raise Refused(
+                f"{self.checkpoint} is no checkpoint of a training: {str(err).splitlines()[0]}"
+            ) from None
         theirs, ours = json.loads(stored["settings"]), json.loads(json.dumps(self.plan.settings))
         for key in theirs.keys() | ours.keys():
             if theirs.get(key) != ours.get(key):
-                raise Refused(f"{self.checkpoint} was made with {key} {theirs.get(key)}, this is {ours.get(key)}: give "
-                              "the same, or leave --resume out to start anew")
+                raise Refused(
+                    f"{self.checkpoint} was made with {key} {theirs.get(key)}, this is {ours.get(key)}: give "
+                    "the same, or leave --resume out to start anew"
+                )
         self.network.load_state_dict(stored["network"])
         self.optimizer.load_state_dict(stored["optimizer"])
         self.state = State(**stored["state"])
 
 
-def ahead(threads: ThreadPoolExecutor, load: Callable, batches: list):
+def ahead(threads: ThreadPoolExecutor, load: Callable, batches: list) -> Iterator:
     """Loaded batches in order; the next ones are loaded meanwhile."""
     waiting: list[Future] = []
     todo = iter(batches)

@@ -1,7 +1,8 @@
 """Views: what of a picture the encoder sees, and the truth in the same pixels.
 
-`stretch` shows the whole picture at the size of the input, as the node does unless told otherwise. `crop` shows windows
-of the size of the input at the picture's own scale, as the paper trains; heads made so want the node's `fit: window`.
+`stretch` shows the whole picture at the size of the input, as the node does unless told otherwise. `crop`
+shows windows of the size of the input at the picture's own scale, as the paper trains; heads made so want the
+node's `fit: window`.
 """
 
 import random
@@ -37,15 +38,18 @@ class View:
 
 
 def picked(whole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[..., height, width] in another size (width, height). Values are picked, never mixed over an edge, where a head's
-    maps are interpolated to: first and last pixel of both sizes lie on each other."""
+    """[..., height, width] in another size (width, height). Values are picked, never mixed over an edge,
+    where a head's maps are interpolated to: first and last pixel of both sizes lie on each other."""
     width, height = size
-    rows, columns = (np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(whole.shape[-2:], (height, width)))
+    rows, columns = (
+        np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(whole.shape[-2:], (height, width))
+    )
     return whole[..., rows[:, None], columns]
 
 
-def training_views(pictures: list[Picture], size: tuple[int, int], fit: str, n_crops: int, is_mirrored: bool,
-                   seed: int) -> list[list[View]]:
+def training_views(
+    pictures: list[Picture], size: tuple[int, int], fit: str, n_crops: int, is_mirrored: bool, seed: int
+) -> list[list[View]]:
     """Per picture the views of which each epoch takes one."""
     result = []
     for picture in pictures:
@@ -69,8 +73,11 @@ def covering_views(pictures: list[Picture], size: tuple[int, int], fit: str) -> 
             result.append(View(picture, whole(picture)))
             continue
         room = room_in(picture, size)
-        result += [View(picture, (left, top, left + size[0], top + size[1]))
-                   for top in spread(room[1], size[1]) for left in spread(room[0], size[0])]
+        result += [
+            View(picture, (left, top, left + size[0], top + size[1]))
+            for top in spread(room[1], size[1])
+            for left in spread(room[0], size[0])
+        ]
     return result
 
 
@@ -82,8 +89,10 @@ def room_in(picture: Picture, size: tuple[int, int]) -> tuple[int, int]:
     """How far a window can move right and down, in pixels."""
     room = picture.size[0] - size[0], picture.size[1] - size[1]
     if min(room) < 0:
-        raise Refused(f"{picture.rgb} is {picture.size[0]}x{picture.size[1]}, too small for windows of "
-                      f"{size[0]}x{size[1]}: use --fit stretch or a smaller --size")
+        raise Refused(
+            f"{picture.rgb} is {picture.size[0]}x{picture.size[1]}, too small for windows of "
+            f"{size[0]}x{size[1]}: use --fit stretch or a smaller --size"
+        )
     return room
 
 

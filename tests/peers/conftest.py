@@ -14,12 +14,12 @@ os.environ["PYTHONPATH"] = ":".join(FOLDERS)
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
 
-import messages  # noqa: E402, F401  (pixio_node.msg from here on)
-import pytest  # noqa: E402
-import vision_messages  # noqa: E402, F401  (vision_msgs.msg)
-from peer import Peer  # noqa: E402
-from rig import Rig  # noqa: E402
-from shell import Shell  # noqa: E402
+import messages  # noqa: F401  (pixio_node.msg)
+import pytest
+import vision_messages  # noqa: F401  (vision_msgs.msg)
+from peer import Peer
+from rig import Rig
+from shell import Shell
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,15 @@
 """The two ends of the comparison, each in a process of its own that takes orders (orders.py).
 
-`camera` publishes prepared pictures at a rate; `receiver` collects answers between `listen` and `finish`. Every order is
-answered with one line; both end when their input does.
+`camera` publishes prepared pictures at a rate; `receiver` collects answers between `listen` and `finish`.
+Every order is answered with one line; both end when their input does.
 """
 
 import itertools
 import sys
 import time
 
-import messages  # noqa: F401  (pixio_node.msg)
 import cameras
+import messages  # noqa: F401  (pixio_node.msg)
 import orders
 import pictures
 from peer import Peer, nanos, qos
@@ -29,8 +29,10 @@ class Camera:
         publisher = self._peer.publisher(kind, topic)
         stamp = self._peer.stamp()
         photographs = [pictures.photograph(name, *size) for name in pictures.NAMES]
-        prepared = [pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
-                    for rgb in photographs]
+        prepared = [
+            pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
+            for rgb in photographs
+        ]
         until(lambda: publisher.get_subscription_count() > 0, f"a subscription to {topic}")
         time.sleep(0.3)
         n_sent, start = 0, time.monotonic()
@@ -51,7 +53,10 @@ class Camera:
         photographs = itertools.cycle(pictures.photograph(name, *size) for name in pictures.NAMES)
         sent = [cameras.Camera(topic, picture, rate) for topic, picture in zip(topics, photographs)]
         feed = cameras.Cameras(self._peer, sent)
-        until(lambda: all(publisher.get_subscription_count() for publisher in feed.publishers), f"subscriptions to {topics}")
+        until(
+            lambda: all(publisher.get_subscription_count() for publisher in feed.publishers),
+            f"subscriptions to {topics}",
+        )
         time.sleep(0.3)
         with feed:
             time.sleep(seconds)
@@ -67,7 +72,9 @@ class Receiver:
 
     def listen(self, topic: str) -> dict:
         self._arrived = []
-        self._subscription = self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10))
+        self._subscription = self._peer.node.create_subscription(
+            PatchFeatures, topic, self._receive, qos(depth=10)
+        )
         until(lambda: self._subscription.get_publisher_count() > 0, f"a publisher of {topic}")
         time.sleep(0.3)
         return {}
@@ -77,8 +84,14 @@ class Receiver:
 
     def listen_all(self, topics: list[str]) -> dict:
         self._arrived = []
-        self._subscriptions = [self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10)) for topic in topics]
-        until(lambda: all(subscription.get_publisher_count() for subscription in self._subscriptions), f"publishers of {topics}")
+        self._subscriptions = [
+            self._peer.node.create_subscription(PatchFeatures, topic, self._receive, qos(depth=10))
+            for topic in topics
+        ]
+        until(
+            lambda: all(subscription.get_publisher_count() for subscription in self._subscriptions),
+            f"publishers of {topics}",
+        )
         return {}
 
     def forget(self) -> dict:
@@ -95,7 +108,10 @@ class Receiver:
         return self._latencies()
 
     def _latencies(self) -> dict:
-        return {"millis": [(at - stamp) / 1e6 for stamp, at in self._arrived], "at": [at for _, at in self._arrived]}
+        return {
+            "millis": [(at - stamp) / 1e6 for stamp, at in self._arrived],
+            "at": [at for _, at in self._arrived],
+        }
 
 
 def main():

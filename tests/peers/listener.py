@@ -1,4 +1,5 @@
-"""A subscriber in a process of its own, which can be frozen: says each message's stamp, and when it came, on a line."""
+"""A subscriber in a process of its own, which can be frozen: says each message's stamp, and when it came, on
+a line."""
 
 import re
 import signal
@@ -17,7 +18,14 @@ class Listener:
 
     def __init__(self, topic: str, message: str, reliable: bool, before: tuple[str, ...] = ()):
         """`before` comes before the command, such as that of another network namespace."""
-        self._arguments = [*before, sys.executable, str(Path(__file__).resolve()), topic, message, "reliable" if reliable else "best_effort"]
+        self._arguments = [
+            *before,
+            sys.executable,
+            str(Path(__file__).resolve()),
+            topic,
+            message,
+            "reliable" if reliable else "best_effort",
+        ]
 
     def __enter__(self) -> "Listener":
         self.process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, text=True)
@@ -30,7 +38,8 @@ class Listener:
         self._output.drain()
 
     def heard(self) -> list[tuple[int, int, int]]:
-        """Of each message its stamp and when it came, in nanoseconds since the epoch, and its bytes of data."""
+        """Of each message its stamp and when it came, in nanoseconds since the epoch, and its bytes of
+        data."""
         found = (LINE.match(line) for line in list(self._output.lines))
         return [tuple(map(int, match.groups())) for match in found if match]
 
@@ -38,7 +47,10 @@ class Listener:
         return [stamp for stamp, _, _ in self.heard()]
 
     def wait_until_matched(self):
-        until(lambda: "matched" in self._output.lines or self.process.poll() is not None, "a publisher for the listener")
+        until(
+            lambda: "matched" in self._output.lines or self.process.poll() is not None,
+            "a publisher for the listener",
+        )
         assert self.process.poll() is None, "the listener has ended"
 
     def freeze(self):
@@ -65,12 +77,14 @@ def main():
 
     def say(message):
         print(nanos(message.header.stamp), time.time_ns(), len(message.data), flush=True)
+
     subscription = node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
 
     def look():
         if subscription.get_publisher_count():
             print("matched", flush=True)
             looking.cancel()
+
     looking = node.create_timer(0.05, look)
     rclpy.spin(node)
 

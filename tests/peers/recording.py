@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
-from sensor_msgs.msg import CameraInfo, Image
-
 from pixio_train.dataset import Camera, read_camera, read_classes
 from pixio_train.metrics import DepthFigures, SegmentationFigures
+from sensor_msgs.msg import CameraInfo, Image
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Pictures in the order of their names, all of one size; depth, labels and calibration where the folder has them."""
+    """Pictures in the order of their names, all of one size; depth, labels and calibration where the folder
+    has them."""
 
     folder: Path
     names: list[str]
@@ -24,7 +24,9 @@ class Recording:
     def open(folder: Path) -> "Recording":
         """`folder` holds rgb/ and perhaps more, or the pictures themselves."""
         pictures = folder / "rgb" if (folder / "rgb").is_dir() else folder
-        files = sorted(file for file in pictures.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        files = sorted(
+            file for file in pictures.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")
+        )
         if not files:
             raise FileNotFoundError(f"{folder} has no JPEG or PNG pictures")
         return Recording(folder, [file.stem for file in files], files)
@@ -60,7 +62,9 @@ class Recording:
         if self.camera is None:
             return None
         camera = self.camera
-        message = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob", d=[0.0] * 5)
+        message = CameraInfo(
+            width=camera.width, height=camera.height, distortion_model="plumb_bob", d=[0.0] * 5
+        )
         message.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
         message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
         message.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, 0.0, 0.0, 0.0, 1.0, 0.0]

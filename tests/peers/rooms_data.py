@@ -12,19 +12,28 @@ from waiting import LONG_SECS
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "models" / "pixio-tiny"
 # Options that give a node both heads of it.
-HEADS = ("--depth-head", str(TINY / "depth.safetensors"), "--segmentation-head", str(TINY / "segmentation.safetensors"))
+HEADS = (
+    "--depth-head",
+    str(TINY / "depth.safetensors"),
+    "--segmentation-head",
+    str(TINY / "segmentation.safetensors"),
+)
 ROOM_WALK = ROOT / "data" / "room-walk"
 
 
 def render(out: Path, *options) -> Path:
     """Runs the program as a user does."""
-    subprocess.run(command("render_rooms", out, *options), check=True, stdout=subprocess.DEVNULL, timeout=LONG_SECS)
+    subprocess.run(
+        command("render_rooms", out, *options), check=True, stdout=subprocess.DEVNULL, timeout=LONG_SECS
+    )
     return out
 
 
 def evaluated(task: str, folder: Path, out: Path) -> dict:
     """What pixio-evaluate-head finds of models/pixio-tiny; `out` is a file to write."""
-    evaluate = command("evaluate_head", TINY / f"{task}.safetensors", TINY, folder, "--json", out, "--device", "cpu")
+    evaluate = command(
+        "evaluate_head", TINY / f"{task}.safetensors", TINY, folder, "--json", out, "--device", "cpu"
+    )
     done = subprocess.run(evaluate, capture_output=True, text=True, timeout=LONG_SECS)
     assert done.returncode == 0, done.stderr
     return json.loads(out.read_text())
@@ -40,4 +49,7 @@ def rays(camera) -> np.ndarray:
 @cache
 def held_out() -> Path:
     """The pictures that the card of models/pixio-tiny tells figures of; rendered once, kept under target/."""
-    return render(ROOT / "target" / "peers" / "held-out", *"--scenes 50 --frames 8 --seed 2 --split held-out".split())
+    return render(
+        ROOT / "target" / "peers" / "held-out",
+        *["--scenes", "50", "--frames", "8", "--seed", "2", "--split", "held-out"],
+    )

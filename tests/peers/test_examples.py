@@ -18,8 +18,8 @@ from recording import Recording
 from waiting import PATIENCE_SECS, repeat
 
 sys.path.append(str(ROOT / "examples"))
-from pair_features_with_depth import meters_per_patch  # noqa: E402
-from subscribe_features import cosine, features_from_message  # noqa: E402
+from pair_features_with_depth import meters_per_patch
+from subscribe_features import cosine, features_from_message
 
 CPP = ROOT / "examples" / "subscribe_features_cpp"
 
@@ -30,7 +30,8 @@ def recording() -> Recording:
 
 
 def lines_of(example: str, arguments: tuple[str, ...], rig, recording: Recording) -> list[str]:
-    """What an example prints by itself while the camera shows the walk; it ends after the number of messages asked for."""
+    """What an example prints by itself while the camera shows the walk; it ends after the number of messages
+    asked for."""
     command = [sys.executable, ROOT / "examples" / example, *arguments, "--count", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
     try:
@@ -56,7 +57,9 @@ def test_a_subscriber_prints_stamp_shape_and_cosine(rig, recording):
     lines = lines_of("subscribe_features.py", ("--topic", "/example/pixio_node/features"), started, recording)
     assert len(lines) == 2
     for line in lines:
-        shown = re.fullmatch(r"\d+\.\d{9}  16x16 patches of 192 float16, cosine of middle and corner (-?\d\.\d{3})", line)
+        shown = re.fullmatch(
+            r"\d+\.\d{9}  16x16 patches of 192 float16, cosine of middle and corner (-?\d\.\d{3})", line
+        )
         assert shown and abs(float(shown[1])) <= 1, line
 
 
@@ -99,14 +102,24 @@ class Decoded(ctypes.Structure):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> ctypes.CDLL:
-    """The decoding part of the C++ example, compiled against the generated header and the wheels' type support."""
+    """The decoding part of the C++ example, compiled against the generated header and the wheels' type
+    support."""
     venv, out = Path(sys.prefix), tmp_path_factory.mktemp("cpp") / "patch_grid.so"
-    system = [folder for folder in (*(venv / "include").iterdir(), PREFIX / "include" / "pixio_node") if folder.is_dir()]
+    system = [
+        folder
+        for folder in (*(venv / "include").iterdir(), PREFIX / "include" / "pixio_node")
+        if folder.is_dir()
+    ]
     command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared"]
     command += [word for folder in system for word in ("-isystem", str(folder))]
     command += ["-I", str(CPP / "include"), str(Path(__file__).with_name("patch_grid.cpp")), "-o", str(out)]
     command += ["-L", str(PREFIX / "lib"), "-L", str(venv / "lib")]
-    command += ["-lpixio_node__rosidl_typesupport_cpp", "-lrosidl_typesupport_cpp", "-lrmw", "-lrmw_fastrtps_cpp"]
+    command += [
+        "-lpixio_node__rosidl_typesupport_cpp",
+        "-lrosidl_typesupport_cpp",
+        "-lrmw",
+        "-lrmw_fastrtps_cpp",
+    ]
     built = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert built.returncode == 0, built.stderr
     return ctypes.CDLL(str(out))

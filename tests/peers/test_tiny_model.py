@@ -1,4 +1,5 @@
-"""models/pixio-tiny through the running node: what the topics say of rooms that it has never seen, against the truth."""
+"""models/pixio-tiny through the running node: what the topics say of rooms that it has never seen, against
+the truth."""
 
 import numpy as np
 import pytest
@@ -44,13 +45,19 @@ def answers(peer, recording) -> dict[str, dict]:
 
 
 def test_depth_from_the_topic_is_as_good_as_the_tools_say(recording, answers, tmp_path):
-    found, told = recording.depth_figures(answers["depth/image"]), rooms_data.evaluated("depth", recording.folder, tmp_path / "figures.json")
+    found, told = (
+        recording.depth_figures(answers["depth/image"]),
+        rooms_data.evaluated("depth", recording.folder, tmp_path / "figures.json"),
+    )
     assert found["pixels"] == told["pixels"] > 2_000_000
     assert [found["abs_rel"], found["delta1"]] == pytest.approx([told["abs_rel"], told["delta1"]], rel=0.02)
 
 
 def test_labels_from_the_topic_are_as_good_as_the_tools_say(recording, answers, tmp_path):
-    found, told = recording.label_figures(answers["segmentation/image"]), rooms_data.evaluated("segmentation", recording.folder, tmp_path / "figures.json")
+    found, told = (
+        recording.label_figures(answers["segmentation/image"]),
+        rooms_data.evaluated("segmentation", recording.folder, tmp_path / "figures.json"),
+    )
     assert found["pixels"] == told["pixels"] > 2_000_000
     assert found["miou"] == pytest.approx(told["miou"], rel=0.02)
 
@@ -63,10 +70,15 @@ def test_points_lie_on_the_surfaces_of_the_scene(recording, answers):
         found = np.stack([cloud["x"], cloud["y"], cloud["z"]], -1).reshape(-1, 3)
         assert np.isfinite(found).all()
         surface = (rays * recording.depth(i)[..., None])[::2, ::2].reshape(-1, 3)
-        nearest = torch.cdist(torch.from_numpy(found).double(), torch.from_numpy(surface)).min(1).values.numpy()
+        nearest = (
+            torch.cdist(torch.from_numpy(found).double(), torch.from_numpy(surface)).min(1).values.numpy()
+        )
         away.append(nearest)
         range_m.append(found[:, 2])
     away, range_m = np.concatenate(away), np.concatenate(range_m)
     # As far off as the depth is wrong, and no farther: wrong rays would add to it.
     relative = away / range_m
-    assert np.median(relative) < 0.08 and np.percentile(relative, 90) < 0.3, (np.median(relative), np.percentile(relative, 90))
+    assert np.median(relative) < 0.08 and np.percentile(relative, 90) < 0.3, (
+        np.median(relative),
+        np.percentile(relative, 90),
+    )

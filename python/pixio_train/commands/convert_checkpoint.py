@@ -24,10 +24,14 @@ BLOCK = re.compile(r"^(?:pixio\.|encoder\.)?(?:layers|encoder\.layer|blocks)\.(\
 
 @program
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path, help="the .pth or .bin file")
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--heads", type=int, help="attention heads (default: those of the published model of this width)")
+    parser.add_argument(
+        "--heads", type=int, help="attention heads (default: those of the published model of this width)"
+    )
     args = parser.parse_args()
 
     tensors = read(args.checkpoint)
@@ -53,20 +57,26 @@ def read(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(loaded, dict):
         sys.exit(f"{file} holds a {type(loaded).__name__}, not tensors by name")
     # Cloned: safetensors refuses tensors that share memory.
-    tensors = {key: value.detach().clone().contiguous() for key, value in loaded.items() if torch.is_tensor(value)}
+    tensors = {
+        key: value.detach().clone().contiguous() for key, value in loaded.items() if torch.is_tensor(value)
+    }
     if not any(BLOCK.match(key) for key in tensors):
         sys.exit(f"{file} holds no Pixio encoder: no tensor is called blocks.*, layers.* or encoder.layer.*")
     return tensors
 
 
 def find_config(checkpoint: Path, out: Path) -> Path | None:
-    return next((path for path in (out / "config.json", checkpoint.parent / "config.json") if path.is_file()), None)
+    return next(
+        (path for path in (out / "config.json", checkpoint.parent / "config.json") if path.is_file()), None
+    )
 
 
 def derive_config(tensors: dict[str, torch.Tensor], heads: int | None) -> dict:
     def shape(pattern: str) -> list[int]:
         found = next((list(value.shape) for key, value in tensors.items() if re.search(pattern, key)), None)
-        return found or sys.exit(f"no tensor is called {pattern}: config.json cannot be derived, put one beside the checkpoint")
+        return found or sys.exit(
+            f"no tensor is called {pattern}: config.json cannot be derived, put one beside the checkpoint"
+        )
 
     _, n_cls, hidden = shape(r"(^|\.)cls_token$")
     _, n_positions, _ = shape(r"(^|\.)(pos_embed|position_embeddings)$")

@@ -1,18 +1,20 @@
-"""Makes a data set for pixio-train-head --task depth from a ROS 2 bag (MCAP or sqlite3) with a colour and a depth topic.
+"""Makes a data set for pixio-train-head --task depth from a ROS 2 bag (MCAP or sqlite3) with a colour and a
+depth topic.
 
 OUT gets rgb/BAG_STAMP.png (or the bag's own JPEG), depth/BAG_STAMP.png (16 bit, millimetres, 0 unknown) and
 camera.yaml. Several bags of one camera may go into one OUT, each a scene of its own. Topics may be Image or
 CompressedImage. Each colour picture is paired with the depth picture nearest in time.
 
-Depth of the colour picture's size and frame is taken to lie on it, pixel on pixel, as drivers publish "aligned" or
-"registered" depth. Other depth is projected into the colour camera: this needs the CameraInfo of both, and /tf_static
-where their frames differ. Lens distortion is not corrected: record rectified pictures if the lens has much. Needs
-scripts/requirements/training.txt.
+Depth of the colour picture's size and frame is taken to lie on it, pixel on pixel, as drivers publish
+"aligned" or "registered" depth. Other depth is projected into the colour camera: this needs the CameraInfo of
+both, and /tf_static where their frames differ. Lens distortion is not corrected: record rectified pictures if
+the lens has much. Needs scripts/requirements/training.txt.
 """
 
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -39,11 +41,16 @@ def convert(bag: Bag, args: argparse.Namespace) -> None:
         bag.check(topic, IMAGE, COMPRESSED)
     color_frames, depth_frames = (frames(bag, topic) for topic in (args.color, args.depth))
     found = paired(list(color_frames), list(depth_frames), args.max_difference)
-    print(f"{len(color_frames)} colour and {len(depth_frames)} depth pictures: {len(found.pairs)} pairs; of the colour "
-          f"pictures {found.n_without_partner} are without partner, {found.n_too_far} too far apart from any")
+    print(
+        f"{len(color_frames)} colour and {len(depth_frames)} depth pictures: {len(found.pairs)} "
+        "pairs; of the colour "
+        f"pictures {found.n_without_partner} are without partner, {found.n_too_far} too far apart from any"
+    )
     if not found.pairs:
-        raise Refused(f"no picture on {args.color} has depth on {args.depth} within {args.max_difference:g} s: are "
-                      "both stamped by one clock? --max-difference allows more")
+        raise Refused(
+            f"no picture on {args.color} has depth on {args.depth} within {args.max_difference:g} s: are "
+            "both stamped by one clock? --max-difference allows more"
+        )
     pairs = every(found.pairs, args.every)
     color_stamp, depth_stamp = pairs[0]
     cameras = Cameras(bag, args, color_frames[color_stamp], depth_frames[depth_stamp])
@@ -65,7 +72,7 @@ def frames(bag: Bag, topic: str) -> dict[int, str]:
 class Cameras:
     """How depth gets into the colour camera's pixels."""
 
-    def __init__(self, bag: Bag, args: argparse.Namespace, color_frame: str, depth_frame: str):
+    def __init__(self, bag: Bag, args: argparse.Namespace, color_frame: str, depth_frame: str) -> None:
         self.color = camera(bag, args.color, args.camera_info)
         self.depth = camera(bag, args.depth, args.depth_info)
         self.topics = args.color, args.depth
@@ -74,23 +81,31 @@ class Cameras:
         sizes = [size(bag_images.color(messages[0])), size(bag_images.depth(messages[1]))]
         for topic, one, has in zip(self.topics, (self.color, self.depth), sizes):
             if one and (one.width, one.height) != has:
-                raise Refused(f"pictures on {topic} are {has[0]}x{has[1]}, their CameraInfo is for "
-                              f"{one.width}x{one.height}")
+                raise Refused(
+                    f"pictures on {topic} are {has[0]}x{has[1]}, their CameraInfo is for "
+                    f"{one.width}x{one.height}"
+                )
         is_one_camera = self.color is None or self.depth is None or self.color.is_nearly(self.depth)
         self.is_aligned = color_frame == depth_frame and sizes[0] == sizes[1] and is_one_camera
         if self.is_aligned:
             return
-        for topic, one, option in zip(self.topics, (self.color, self.depth), ("--camera-info", "--depth-info")):
+        for topic, one, option in zip(
+            self.topics, (self.color, self.depth), ("--camera-info", "--depth-info")
+        ):
             if one is None:
                 known = ", ".join(sorted(bag.topics(CAMERA_INFO))) or "none"
-                raise Refused(f"depth does not lie on the colour pictures ({sizes[1][0]}x{sizes[1][1]} in "
-                              f"{depth_frame}, {sizes[0][0]}x{sizes[0][1]} in {color_frame}) and {topic} has no "
-                              f"CameraInfo beside it: give {option} (in the bag: {known})")
+                raise Refused(
+                    f"depth does not lie on the colour pictures ({sizes[1][0]}x{sizes[1][1]} in "
+                    f"{depth_frame}, {sizes[0][0]}x{sizes[0][1]} in {color_frame}) and {topic} has no "
+                    f"CameraInfo beside it: give {option} (in the bag: {known})"
+                )
         transforms = [one for message in bag.all(TF_STATIC) for one in message.transforms]
         self.color_from_depth = transform(transforms, color_frame, depth_frame)
         if self.color_from_depth is None:
-            raise Refused(f"depth is in frame {depth_frame}, colour in {color_frame}, and {TF_STATIC} does not connect "
-                          "them")
+            raise Refused(
+                f"depth is in frame {depth_frame}, colour in {color_frame}, and {TF_STATIC} does not connect "
+                "them"
+            )
         print(f"depth is projected from {depth_frame} into {color_frame}", flush=True)
 
     def on_color(self, depth: np.ndarray) -> np.ndarray:
@@ -109,11 +124,15 @@ def camera(bag: Bag, topic: str, info_topic: str | None) -> Camera | None:
         return None
     # Rectified pictures are those of the projection matrix.
     is_rectified = "rect" in topic and message.p[0] > 0
-    fx, cx, fy, cy = (message.p[i] for i in (0, 2, 5, 6)) if is_rectified else (message.k[i] for i in (0, 2, 4, 5))
+    fx, cx, fy, cy = (
+        (message.p[i] for i in (0, 2, 5, 6)) if is_rectified else (message.k[i] for i in (0, 2, 4, 5))
+    )
     if min(fx, fy) <= 0:
         raise Refused(f"the CameraInfo on {info_topic} has no focal length: the camera is not calibrated")
     if not is_rectified and np.abs(message.d).max(initial=0) > 0.01:
-        print(f"note: {topic} has lens distortion ({np.round(message.d, 3).tolist()}), which is not corrected")
+        print(
+            f"note: {topic} has lens distortion ({np.round(message.d, 3).tolist()}), which is not corrected"
+        )
     return Camera(message.width, message.height, *(float(value) for value in (fx, fy, cx, cy)))
 
 
@@ -122,7 +141,9 @@ def write(bag: Bag, args: argparse.Namespace, pairs: list[tuple[int, int]], came
     write_camera(args.out, cameras.color)
     for part in ("rgb", "depth"):
         (args.out / part).mkdir(parents=True, exist_ok=True)
-    wanted = {(topic, pair[side]): pair for pair in pairs for side, topic in enumerate((args.color, args.depth))}
+    wanted = {
+        (topic, pair[side]): pair for pair in pairs for side, topic in enumerate((args.color, args.depth))
+    }
     waiting: dict[tuple[int, int], dict] = {}
     n_written = 0
     with tqdm(total=len(pairs), unit="picture", disable=None) as bar:
@@ -133,19 +154,23 @@ def write(bag: Bag, args: argparse.Namespace, pairs: list[tuple[int, int]], came
             waiting.setdefault(pair, {})[topic] = message
             if len(waiting[pair]) == 2:
                 both = waiting.pop(pair)
-                n_written += write_pair(args.out, f"{bag.name}_{pair[0]}", both[args.color], both[args.depth], cameras)
+                n_written += write_pair(
+                    args.out, f"{bag.name}_{pair[0]}", both[args.color], both[args.depth], cameras
+                )
                 bar.update()
     return n_written
 
 
-def write_pair(out: Path, name: str, color, depth, cameras: Cameras) -> bool:
+def write_pair(out: Path, name: str, color: Any, depth: Any, cameras: Cameras) -> bool:
     metres = cameras.on_color(bag_images.depth(depth))
     if not metres.any():
         return False
     rgb = bag_images.color(color)
     if size(rgb) != size(metres):
-        raise Refused(f"picture {name} is {rgb.shape[1]}x{rgb.shape[0]}, its depth {metres.shape[1]}x{metres.shape[0]}"
-                      ": the size changes within the bag")
+        raise Refused(
+            f"picture {name} is {rgb.shape[1]}x{rgb.shape[0]}, its depth {metres.shape[1]}x{metres.shape[0]}"
+            ": the size changes within the bag"
+        )
     Image.fromarray(np.rint(metres * 1000).astype(np.uint16)).save(out / f"depth/{name}.png")
     if file := bag_images.jpeg(color):
         (out / f"rgb/{name}.jpg").write_bytes(file)
@@ -159,7 +184,9 @@ def write_camera(out: Path, camera: Camera | None) -> None:
     file, has_pictures = out / "camera.yaml", any(out.glob("rgb/*"))
     there = read_camera(file)
     if has_pictures and there != camera:
-        raise Refused(f"{out} has pictures of another camera ({there}, this bag's is {camera}): give another folder")
+        raise Refused(
+            f"{out} has pictures of another camera ({there}, this bag's is {camera}): give another folder"
+        )
     if camera:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -174,21 +201,47 @@ def size(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bag", metavar="BAG", type=Path, help="folder or file of the bag")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder of the data set")
-    parser.add_argument("--color", metavar="TOPIC", required=True,
-                        help="pictures: rgb8, bgr8, mono8, rgba8, bgra8, JPEG or PNG")
-    parser.add_argument("--depth", metavar="TOPIC", required=True,
-                        help="depth: 16UC1 (millimetres) or 32FC1 (metres), raw, PNG or compressedDepth")
-    parser.add_argument("--camera-info", metavar="TOPIC",
-                        help="CameraInfo of the colour camera (default: camera_info beside --color)")
-    parser.add_argument("--depth-info", metavar="TOPIC",
-                        help="CameraInfo of the depth camera (default: camera_info beside --depth)")
-    parser.add_argument("--every", metavar="SECONDS", type=float, default=0.0,
-                        help="leave at least this between two pictures (0)")
-    parser.add_argument("--max-difference", metavar="SECONDS", type=options.positive, default=0.02,
-                        help="between the stamps of a pair (0.02)")
+    parser.add_argument(
+        "--color",
+        metavar="TOPIC",
+        required=True,
+        help="pictures: rgb8, bgr8, mono8, rgba8, bgra8, JPEG or PNG",
+    )
+    parser.add_argument(
+        "--depth",
+        metavar="TOPIC",
+        required=True,
+        help="depth: 16UC1 (millimetres) or 32FC1 (metres), raw, PNG or compressedDepth",
+    )
+    parser.add_argument(
+        "--camera-info",
+        metavar="TOPIC",
+        help="CameraInfo of the colour camera (default: camera_info beside --color)",
+    )
+    parser.add_argument(
+        "--depth-info",
+        metavar="TOPIC",
+        help="CameraInfo of the depth camera (default: camera_info beside --depth)",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="SECONDS",
+        type=float,
+        default=0.0,
+        help="leave at least this between two pictures (0)",
+    )
+    parser.add_argument(
+        "--max-difference",
+        metavar="SECONDS",
+        type=options.positive,
+        default=0.02,
+        help="between the stamps of a pair (0.02)",
+    )
     return parser.parse_args()
 
 

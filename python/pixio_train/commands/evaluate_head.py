@@ -1,4 +1,5 @@
-"""Measures a head file on a data set: AbsRel, RMSE and delta1, or mIoU and IoU per class, over all known pixels.
+"""Measures a head file on a data set: AbsRel, RMSE and delta1, or mIoU and IoU per class, over all known
+pixels.
 
 DATA is a folder as pixio-train-head reads. Figures are taken at the size of the truth.
 """
@@ -49,20 +50,29 @@ def main() -> None:
 
 
 def in_words(backbone: dict) -> str:
-    return "{model} ({num_hidden_layers} blocks of {hidden_size} with {n_cls_tokens} class tokens)".format(**backbone)
+    return "{model} ({num_hidden_layers} blocks of {hidden_size} with {n_cls_tokens} class tokens)".format(
+        **backbone
+    )
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("head", metavar="HEAD", type=Path, help="head file")
     parser.add_argument("model", metavar="MODEL", help="checkpoint folder, or the id of a downloaded model")
     parser.add_argument("data", metavar="DATA", type=Path, help="folder of the data set")
     parser.add_argument("--size", type=options.size, metavar="WxH", help="model input (the head's)")
     parser.add_argument("--fit", choices=("stretch", "crop"), help="(as the head was trained)")
-    parser.add_argument("--held-out", type=float,
-                        help="only the share of DATA that pixio-train-head with this --held-out keeps out")
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        help="only the share of DATA that pixio-train-head with this --held-out keeps out",
+    )
     parser.add_argument("--seed", type=int, default=0, help="pixio-train-head's, for --held-out")
-    parser.add_argument("--limit", type=options.count, help="take this many pictures, spread over the data set")
+    parser.add_argument(
+        "--limit", type=options.count, help="take this many pictures, spread over the data set"
+    )
     parser.add_argument("--device", type=options.device, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args()

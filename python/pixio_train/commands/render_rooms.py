@@ -2,10 +2,11 @@
 
     pixio-render-rooms OUT --scenes N --frames M --seed S [--split train|held-out] [--path scattered|smooth]
 
-OUT gets rgb/, depth/ (16 bit, millimetres along the optical axis), labels/ (8 bit, class numbers), classes.yaml and
-camera.yaml; pictures are called sceneSSSS_frameFFFF. Rooms of the two splits share no pattern of texture, no construction
-of furniture and no length of it (pixio_train/rooms/draw.py). The same arguments give the same bytes, however many workers
-there are; an interrupted run goes on where it stopped. Needs mujoco and OSMesa; no GPU.
+OUT gets rgb/, depth/ (16 bit, millimetres along the optical axis), labels/ (8 bit, class numbers),
+classes.yaml and camera.yaml; pictures are called sceneSSSS_frameFFFF. Rooms of the two splits share no
+pattern of texture, no construction of furniture and no length of it (pixio_train/rooms/draw.py). The same
+arguments give the same bytes, however many workers there are; an interrupted run goes on where it stopped.
+Needs mujoco and OSMesa; no GPU.
 """
 
 import argparse
@@ -20,16 +21,16 @@ from pathlib import Path
 os.environ["MUJOCO_GL"] = "osmesa"
 # The workers render by themselves: the threads that Mesa would start gain nothing beside them.
 os.environ["LP_NUM_THREADS"] = "0"
-import mujoco  # noqa: E402
-import numpy as np  # noqa: E402
-import yaml  # noqa: E402
-from PIL import Image  # noqa: E402
-from tqdm import tqdm  # noqa: E402
+import mujoco
+import numpy as np
+import yaml
+from PIL import Image
+from tqdm import tqdm
 
-from pixio_train.errors import program  # noqa: E402
-from pixio_train.rooms import path  # noqa: E402
-from pixio_train.rooms.draw import SPLITS, Draw  # noqa: E402
-from pixio_train.rooms.scene import CAMERA, CLASSES, Room, class_numbers, furnished, model  # noqa: E402
+from pixio_train.errors import program
+from pixio_train.rooms import path
+from pixio_train.rooms.draw import SPLITS, Draw
+from pixio_train.rooms.scene import CAMERA, CLASSES, Room, class_numbers, furnished, model
 
 # Degrees, from the top to the bottom of the picture.
 FOVY = 55.0
@@ -53,14 +54,23 @@ class Job:
 
 @program
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--scenes", type=int, required=True, help="number of rooms")
     parser.add_argument("--frames", type=int, required=True, help="pictures of each room")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=size, default=(320, 240), help="width x height of the pictures (default: 320x240)")
+    parser.add_argument(
+        "--size", type=size, default=(320, 240), help="width x height of the pictures (default: 320x240)"
+    )
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--path", choices=("scattered", "smooth"), default="scattered", help="views apart, or a walk (default: scattered)")
+    parser.add_argument(
+        "--path",
+        choices=("scattered", "smooth"),
+        default="scattered",
+        help="views apart, or a walk (default: scattered)",
+    )
     parser.add_argument("--quality", type=int, default=92, help="of the JPEG pictures (default: 92)")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
@@ -83,10 +93,19 @@ def size(text: str) -> tuple[int, int]:
 def write_about(job: Job) -> None:
     width, height = job.size
     focal = height / 2 / math.tan(math.radians(FOVY) / 2)
-    camera = {"width": width, "height": height, "fx": focal, "fy": focal, "cx": (width - 1) / 2, "cy": (height - 1) / 2}
+    camera = {
+        "width": width,
+        "height": height,
+        "fx": focal,
+        "fy": focal,
+        "cx": (width - 1) / 2,
+        "cy": (height - 1) / 2,
+    }
     classes = [{"name": name, "color": color} for name, color in CLASSES.items()]
     (job.out / "camera.yaml").write_text(yaml.safe_dump(camera, sort_keys=False))
-    (job.out / "classes.yaml").write_text(yaml.safe_dump({"classes": classes}, sort_keys=False, default_flow_style=None))
+    (job.out / "classes.yaml").write_text(
+        yaml.safe_dump({"classes": classes}, sort_keys=False, default_flow_style=None)
+    )
 
 
 def render_scene(job: Job, scene: int) -> None:
@@ -98,7 +117,11 @@ def render_scene(job: Job, scene: int) -> None:
     for _ in range(ATTEMPTS):
         room = furnished(draw)
         camera = Camera(model(draw, room, job.size, FOVY), job.size)
-        poses = walk(draw, room, camera, job.n_frames) if job.path == "smooth" else views(draw, room, camera, job.n_frames)
+        poses = (
+            walk(draw, room, camera, job.n_frames)
+            if job.path == "smooth"
+            else views(draw, room, camera, job.n_frames)
+        )
         if poses:
             for name, pose in zip(names, poses):
                 write(job, name, *camera.pictures(pose))
@@ -130,7 +153,7 @@ def walk(draw: Draw, room: Room, camera: "Camera", n: int) -> list[path.Pose] | 
 class Camera:
     """Pictures of one room."""
 
-    def __init__(self, model: mujoco.MjModel, size: tuple[int, int]):
+    def __init__(self, model: mujoco.MjModel, size: tuple[int, int]) -> None:
         self.model, self.state = model, mujoco.MjData(model)
         self.renderer = mujoco.Renderer(model, size[1], size[0])
         self.classes = class_numbers(model)

@@ -1,12 +1,13 @@
-"""Trains a small Pixio with a depth and a segmentation head, all together and from nothing, on rendered rooms.
+"""Trains a small Pixio with a depth and a segmentation head, all together and from nothing, on rendered
+rooms.
 
     pixio-train-tiny TRAIN HELD_OUT OUT --minutes 60 --work target/tiny
 
-TRAIN and HELD_OUT are folders of pixio-render-rooms. OUT gets config.json, model.safetensors, depth.safetensors and
-segmentation.safetensors in float16. Small pictures come first, as most is learned on them at a fifth of the cost; the
-last ones have the size of the model's input. The weights that are written are a running mean. A checkpoint is kept in the
-work folder every five minutes, and a run that finds one goes on from it. Figures are of held-out pictures at the size of
-their truth. Needs torch; no GPU.
+TRAIN and HELD_OUT are folders of pixio-render-rooms. OUT gets config.json, model.safetensors,
+depth.safetensors and segmentation.safetensors in float16. Small pictures come first, as most is learned on
+them at a fifth of the cost; the last ones have the size of the model's input. The weights that are written
+are a running mean. A checkpoint is kept in the work folder every five minutes, and a run that finds one goes
+on from it. Figures are of held-out pictures at the size of their truth. Needs torch; no GPU.
 """
 
 import argparse
@@ -17,21 +18,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixio_train.dataset import read_camera, read_classes
 import numpy as np
 import torch
+from pixio_engine import heads
+from pixio_engine.heads import resized
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from pixio_engine import heads
-from pixio_engine.heads import resized
-from pixio_train.rooms import network
-from pixio_train.rooms.frames import Frames, names_in, stretched, truth
-from pixio_train.rooms.network import SIDE, Tiny
+from pixio_train.dataset import read_camera, read_classes
 from pixio_train.errors import program
 from pixio_train.losses import silog
 from pixio_train.metrics import DepthFigures, SegmentationFigures, in_words, table
+from pixio_train.rooms import network
+from pixio_train.rooms.frames import Frames, names_in, stretched, truth
+from pixio_train.rooms.network import SIDE, Tiny
 
 MAX_DEPTH = 10.0
 # Share of the training up to which pictures have this side, and how many make a step.
@@ -46,7 +47,9 @@ N_JUDGED = 100
 
 @program
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("train", type=Path)
     parser.add_argument("held_out", type=Path)
     parser.add_argument("out", type=Path, help="folder to write, e.g. models/pixio-tiny")
@@ -55,7 +58,12 @@ def main() -> None:
     length.add_argument("--steps", type=int, help="train this many steps instead, however long they take")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--work", type=Path, default=Path("target/tiny"), help="where the checkpoint is (default: target/tiny)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("target/tiny"),
+        help="where the checkpoint is (default: target/tiny)",
+    )
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -74,8 +82,10 @@ def main() -> None:
     training.mean.half().float()
     final = figures(training.mean, args.held_out, classes)
     camera = read_camera(args.train / "camera.yaml")
-    tasks = {"depth": {"kind": "depth", "max_depth": MAX_DEPTH, "focal_length": camera.focal_length((SIDE, SIDE))},
-             "segmentation": {"kind": "segmentation", "classes": classes}}
+    tasks = {
+        "depth": {"kind": "depth", "max_depth": MAX_DEPTH, "focal_length": camera.focal_length((SIDE, SIDE))},
+        "segmentation": {"kind": "segmentation", "classes": classes},
+    }
     network.write(training.mean, args.out, tasks, {"fit": "stretch"})
     print("\n".join(table(one) for one in final))
 
@@ -96,7 +106,7 @@ class Length:
 class Training:
     """Steps until the training is over."""
 
-    def __init__(self, frames: Frames, n_classes: int, length: Length, seed: int):
+    def __init__(self, frames: Frames, n_classes: int, length: Length, seed: int) -> None:
         self.frames, self.length, self.seed = frames, length, seed
         self.network = Tiny(n_classes)
         self.network.whiten(frames.rgb[:1500])
@@ -144,7 +154,9 @@ class Training:
         images, depth, labels = self.frames.batch(rng.integers(len(self.frames.rgb), size=n), side, rng)
         with torch.autocast("cpu", torch.bfloat16):
             raw_depth, scores = self.network(images)
-        loss = self.depth_loss(raw_depth.float(), depth) + F.cross_entropy(scores.float(), labels, self.weights, ignore_index=255)
+        loss = self.depth_loss(raw_depth.float(), depth) + F.cross_entropy(
+            scores.float(), labels, self.weights, ignore_index=255
+        )
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -166,8 +178,13 @@ class Training:
         return silog(predicted, depth) + (predicted[known].log() - depth[known].log()).abs().mean()
 
     def state(self) -> dict:
-        return {"network": self.network.state_dict(), "mean": self.mean.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers], "elapsed": self.elapsed, "step": self.step}
+        return {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "elapsed": self.elapsed,
+            "step": self.step,
+        }
 
     def resume(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
@@ -193,8 +210,10 @@ def figures(model: Tiny, folder: Path, classes: list[dict], n: int | None = None
 
 
 def report(training: Training, found: tuple[dict, dict]) -> None:
-    tqdm.write(f"{training.elapsed / 60:5.1f} min  step {training.step}  loss {training.loss:.3f}  "
-               + "  ".join(in_words(one) for one in found))
+    tqdm.write(
+        f"{training.elapsed / 60:5.1f} min  step {training.step}  loss {training.loss:.3f}  "
+        + "  ".join(in_words(one) for one in found)
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Random choices of which the two splits never make the same.
 
-A range is cut into eight bands: held-out rooms take lengths from the third and the sixth, training rooms from the others.
-Textures and constructions are listed per split where they are defined.
+A range is cut into eight bands: held-out rooms take lengths from the third and the sixth, training rooms from
+the others. Textures and constructions are listed per split where they are defined.
 """
 
 import colorsys
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 SPLITS = ("train", "held-out")
 BANDS = {"train": (0, 1, 3, 4, 6, 7), "held-out": (2, 5)}
@@ -15,7 +19,7 @@ BANDS = {"train": (0, 1, 3, 4, 6, 7), "held-out": (2, 5)}
 class Draw:
     """Choices for one scene: the same seed, split and scene give the same ones."""
 
-    def __init__(self, seed: int, split: str, scene: int):
+    def __init__(self, seed: int, split: str, scene: int) -> None:
         self.split = split
         self.rng = np.random.default_rng([seed, SPLITS.index(split), scene])
 
@@ -34,9 +38,13 @@ class Draw:
     def happens(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
-    def one_of(self, options: list | tuple):
+    def one_of(self, options: Sequence[T]) -> T:
         return options[int(self.rng.integers(len(options)))]
 
-    def color(self, saturation: tuple[float, float], value: tuple[float, float], hue: tuple[float, float] = (0, 1)) -> np.ndarray:
+    def color(
+        self, saturation: tuple[float, float], value: tuple[float, float], hue: tuple[float, float] = (0, 1)
+    ) -> np.ndarray:
         """Red, green and blue from 0 to 1."""
-        return np.array(colorsys.hsv_to_rgb(self.between(*hue), self.between(*saturation), self.between(*value)))
+        return np.array(
+            colorsys.hsv_to_rgb(self.between(*hue), self.between(*saturation), self.between(*value))
+        )

@@ -18,7 +18,8 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Frames:
-    """`rgb` uint8 [N, side, side, 3], `depth` uint16 millimetres [N, side, side], `labels` uint8 [N, side, side].
+    """`rgb` uint8 [N, side, side, 3], `depth` uint16 millimetres [N, side, side], `labels` uint8 [N, side,
+    side].
 
     Truth is picked where the heads answer: first and last pixel of both sizes lie on each other."""
 
@@ -29,8 +30,11 @@ class Frames:
     @staticmethod
     def load(folder: Path, side: int) -> "Frames":
         names = names_in(folder)
-        frames = Frames(np.empty((len(names), side, side, 3), np.uint8), np.empty((len(names), side, side), np.uint16),
-                        np.empty((len(names), side, side), np.uint8))
+        frames = Frames(
+            np.empty((len(names), side, side, 3), np.uint8),
+            np.empty((len(names), side, side), np.uint16),
+            np.empty((len(names), side, side), np.uint8),
+        )
 
         def read(i: int) -> None:
             frames.rgb[i] = stretched(folder, names[i], side)
@@ -38,20 +42,31 @@ class Frames:
             frames.depth[i], frames.labels[i] = picked(depth, (side, side)), picked(labels, (side, side))
 
         with ThreadPoolExecutor(THREADS) as threads:
-            for _ in tqdm(threads.map(read, range(len(names))), f"reading {folder.name}", len(names), unit="picture", disable=None):
+            for _ in tqdm(
+                threads.map(read, range(len(names))),
+                f"reading {folder.name}",
+                len(names),
+                unit="picture",
+                disable=None,
+            ):
                 pass
         return frames
 
     def batch(self, chosen: np.ndarray, side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Augmented pictures [B, side, side, 3] from 0 to 1; depth [B, side / 2, side / 2] in metres and classes of the same."""
+        """Augmented pictures [B, side, side, 3] from 0 to 1; depth [B, side / 2, side / 2] in metres and
+        classes of the same."""
         rgb = torch.from_numpy(self.rgb[chosen]).float() / 255
         if side != rgb.shape[1]:
-            rgb = F.interpolate(rgb.permute(0, 3, 1, 2), (side, side), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+            rgb = F.interpolate(
+                rgb.permute(0, 3, 1, 2), (side, side), mode="bilinear", antialias=True
+            ).permute(0, 2, 3, 1)
         half = (side // 2, side // 2)
         depth = torch.from_numpy(picked(self.depth[chosen], half) / np.float32(1000))
         labels = torch.from_numpy(picked(self.labels[chosen], half)).long()
         mirrored = torch.from_numpy(rng.random(len(chosen)) < 0.5)
-        rgb, depth, labels = (torch.where(mirrored.view(-1, *[1] * (x.ndim - 1)), x.flip(2), x) for x in (rgb, depth, labels))
+        rgb, depth, labels = (
+            torch.where(mirrored.view(-1, *[1] * (x.ndim - 1)), x.flip(2), x) for x in (rgb, depth, labels)
+        )
         return recolored(rgb, rng), depth, labels
 
 
@@ -67,7 +82,10 @@ def stretched(folder: Path, name: str, side: int) -> np.ndarray:
 
 def truth(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Millimetres and class numbers, [height, width] of the picture."""
-    with Image.open(folder / "depth" / f"{name}.png") as depth, Image.open(folder / "labels" / f"{name}.png") as labels:
+    with (
+        Image.open(folder / "depth" / f"{name}.png") as depth,
+        Image.open(folder / "labels" / f"{name}.png") as labels,
+    ):
         return np.array(depth, np.uint16), np.array(labels, np.uint8)
 
 

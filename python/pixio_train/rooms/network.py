@@ -5,19 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pixio_engine.heads import DptHead, Tap
+from pixio_engine.model import PATCH, Architecture, Pixio
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pixio_train.commands.convert_checkpoint import derive_config
-from pixio_engine.heads import DptHead, Tap
-from pixio_engine.model import PATCH, Architecture, Pixio
 from pixio_train import head_file
+from pixio_train.commands.convert_checkpoint import derive_config
 from pixio_train.encoder import DEVIATION, MEAN, Checkpoint
 
-ARCHITECTURE = Architecture(hidden_size=192, num_hidden_layers=8, num_attention_heads=3, mlp_hidden=768, n_cls_tokens=8,
-                            layer_norm_eps=1e-6, qkv_bias=True)
+ARCHITECTURE = Architecture(
+    hidden_size=192,
+    num_hidden_layers=8,
+    num_attention_heads=3,
+    mlp_hidden=768,
+    n_cls_tokens=8,
+    layer_norm_eps=1e-6,
+    qkv_bias=True,
+)
 TAPS = [2, 4, 6, 8]
 HEAD = {"kind": "dpt", "features": 32, "out_channels": [32, 48, 96, 96]}
 # Pixels of the input, both ways.
@@ -25,14 +32,19 @@ SIDE = 256
 
 
 class Tiny(nn.Module):
-    """Pictures [B, side, side, 3] from 0 to 1 to raw maps of depth [B, 1, side / 2, side / 2] and classes [B, n, ...]."""
+    """Pictures [B, side, side, 3] from 0 to 1 to raw maps of depth [B, 1, side / 2, side / 2] and classes [B,
+    n, ...]."""
 
-    def __init__(self, n_classes: int):
+    def __init__(self, n_classes: int) -> None:
         super().__init__()
         self.encoder = Pixio(ARCHITECTURE, SIDE, SIDE, TAPS)
         heads = {"depth": 1, "segmentation": n_classes}
-        self.heads = nn.ModuleDict({name: DptHead(ARCHITECTURE.hidden_size, n, HEAD["features"], HEAD["out_channels"])
-                                    for name, n in heads.items()})
+        self.heads = nn.ModuleDict(
+            {
+                name: DptHead(ARCHITECTURE.hidden_size, n, HEAD["features"], HEAD["out_channels"])
+                for name, n in heads.items()
+            }
+        )
         self.initialize()
 
     @torch.no_grad()
@@ -46,10 +58,12 @@ class Tiny(nn.Module):
 
     @torch.no_grad()
     def whiten(self, pictures: np.ndarray) -> None:
-        """Makes the patch embedding of `pictures`, uint8 [N, side, side, 3], uncorrelated: edges then weigh as much as the
-        brightness, which would hide them for long."""
+        """Makes the patch embedding of `pictures`, uint8 [N, side, side, 3], uncorrelated: edges then weigh
+        as much as the brightness, which would hide them for long."""
         n = pictures.shape[1] // PATCH // 2
-        small = F.interpolate(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area")
+        small = F.interpolate(
+            torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area"
+        )
         pixels = ((small.permute(0, 2, 3, 1) - MEAN) / DEVIATION).view(-1, n, PATCH, n, PATCH, 3)
         patches = pixels.transpose(2, 3).reshape(-1, 3 * PATCH * PATCH)
         middle = patches.mean(0)
@@ -63,7 +77,9 @@ class Tiny(nn.Module):
         self.encoder.patch.bias.copy_(-weight @ middle)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        taps = [Tap.of(tokens, ARCHITECTURE.n_cls_tokens, self.encoder.grid) for tokens in self.tokens(images)]
+        taps = [
+            Tap.of(tokens, ARCHITECTURE.n_cls_tokens, self.encoder.grid) for tokens in self.tokens(images)
+        ]
         return self.heads["depth"](taps), self.heads["segmentation"](taps)
 
     def tokens(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -105,16 +121,24 @@ def hub_tensors(encoder: Pixio) -> dict[str, Tensor]:
     # Class tokens have their positions added already.
     position = torch.cat([torch.zeros(1, n_cls, hidden), encoder.position], dim=1)
     kernel = encoder.patch.weight.view(hidden, PATCH, PATCH, 3).permute(0, 3, 1, 2)
-    tensors = {"embeddings.cls_token": encoder.class_tokens, "embeddings.position_embeddings": position,
-               "embeddings.patch_embeddings.projection.weight": kernel,
-               "embeddings.patch_embeddings.projection.bias": encoder.patch.bias}
+    tensors = {
+        "embeddings.cls_token": encoder.class_tokens,
+        "embeddings.position_embeddings": position,
+        "embeddings.patch_embeddings.projection.weight": kernel,
+        "embeddings.patch_embeddings.projection.bias": encoder.patch.bias,
+    }
     for kind in ("weight", "bias"):
         tensors[f"layernorm.{kind}"] = getattr(encoder.norm, kind)
         for i, block in enumerate(encoder.blocks):
             for part, value in zip("qkv", getattr(block.qkv, kind).chunk(3)):
                 tensors[f"layers.{i}.attention.{part}_proj.{kind}"] = value
-            for theirs, ours in (("attention.o_proj", block.projection), ("layernorm_before", block.norm1),
-                                 ("layernorm_after", block.norm2), ("mlp.fc1", block.fc1), ("mlp.fc2", block.fc2)):
+            for theirs, ours in (
+                ("attention.o_proj", block.projection),
+                ("layernorm_before", block.norm1),
+                ("layernorm_after", block.norm2),
+                ("mlp.fc1", block.fc1),
+                ("mlp.fc2", block.fc2),
+            ):
                 tensors[f"layers.{i}.{theirs}.{kind}"] = getattr(ours, kind)
     return tensors
 

@@ -26,7 +26,13 @@ class Pose:
 
     def axes(self) -> np.ndarray:
         """Right, up and backwards as columns."""
-        forward = np.array([math.cos(self.yaw) * math.cos(self.pitch), math.sin(self.yaw) * math.cos(self.pitch), -math.sin(self.pitch)])
+        forward = np.array(
+            [
+                math.cos(self.yaw) * math.cos(self.pitch),
+                math.sin(self.yaw) * math.cos(self.pitch),
+                -math.sin(self.pitch),
+            ]
+        )
         right = np.array([math.sin(self.yaw), -math.cos(self.yaw), 0])
         up = np.cross(right, forward)
         sine, cosine = math.sin(self.roll), math.cos(self.roll)
@@ -64,7 +70,9 @@ def smooth(draw: Draw, room: Room, n: int) -> list[Pose] | None:
         x, y = (a + (b - a) * eased for a, b in zip(*ends))
         if not room.is_free(x, y, MARGIN):
             return None
-        poses.append(Pose((x, y, z + height_change * eased), yaw + sweep * eased, 0.2 + 0.08 * math.sin(5 * share), 0))
+        poses.append(
+            Pose((x, y, z + height_change * eased), yaw + sweep * eased, 0.2 + 0.08 * math.sin(5 * share), 0)
+        )
     return poses
 
 

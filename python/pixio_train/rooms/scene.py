@@ -7,25 +7,40 @@ import mujoco
 import numpy as np
 
 from .draw import Draw
-from .furniture import KINDS, Furniture, Part, cabinet, chair, sofa, small_thing, table, thing
+from .furniture import KINDS, Furniture, Part, cabinet, chair, small_thing, sofa, table, thing
 from .textures import SIDE, picture, texture
 
 CLASSES = {
-    "floor": [120, 90, 60], "wall": [200, 200, 180], "ceiling": [235, 235, 245], "table": [230, 140, 30],
-    "chair": [40, 110, 220], "sofa": [170, 60, 160], "cabinet": [40, 150, 90], "object": [220, 50, 50],
+    "floor": [120, 90, 60],
+    "wall": [200, 200, 180],
+    "ceiling": [235, 235, 245],
+    "table": [230, 140, 30],
+    "chair": [40, 110, 220],
+    "sofa": [170, 60, 160],
+    "cabinet": [40, 150, 90],
+    "object": [220, 50, 50],
 }
 # Usual colours: ranges of saturation, value and hue, one of which is drawn.
-WOOD, DARK_WOOD, PALE = ((0.35, 0.75), (0.4, 0.8), (0.05, 0.11)), ((0.3, 0.7), (0.15, 0.4), (0.03, 0.09)), ((0, 0.15), (0.75, 1), (0, 1))
+WOOD, DARK_WOOD, PALE = (
+    ((0.35, 0.75), (0.4, 0.8), (0.05, 0.11)),
+    ((0.3, 0.7), (0.15, 0.4), (0.03, 0.09)),
+    ((0, 0.15), (0.75, 1), (0, 1)),
+)
 LOOKS = {
     "floor": (((0.2, 0.6), (0.25, 0.65), (0.04, 0.12)), ((0, 0.15), (0.2, 0.6), (0, 1))),
-    "wall": (PALE,), "ceiling": (((0, 0.06), (0.88, 1), (0, 1)),),
-    "table": (WOOD, WOOD, PALE), "cabinet": (PALE, DARK_WOOD, WOOD),
+    "wall": (PALE,),
+    "ceiling": (((0, 0.06), (0.88, 1), (0, 1)),),
+    "table": (WOOD, WOOD, PALE),
+    "cabinet": (PALE, DARK_WOOD, WOOD),
     "chair": (((0, 0.3), (0.05, 0.3), (0, 1)), ((0.5, 0.9), (0.3, 0.8), (0, 1)), WOOD),
     "sofa": (((0.15, 0.6), (0.2, 0.75), (0, 1)),),
     "object": (((0.5, 1), (0.4, 1), (0, 1)),),
 }
 CAMERA = "eye"
-SHAPES = {name: getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}") for name in ("box", "sphere", "cylinder", "capsule", "ellipsoid")}
+SHAPES = {
+    name: getattr(mujoco.mjtGeom, f"mjGEOM_{name.upper()}")
+    for name in ("box", "sphere", "cylinder", "capsule", "ellipsoid")
+}
 Box = tuple[float, float, float, float]
 
 
@@ -65,7 +80,10 @@ def furnished(draw: Draw) -> Room:
     # Tables first: chairs look for one.
     for kind in sorted(kinds[:n], key=lambda kind: kind is not table):
         furniture = kind(draw)
-        place = next((place for place in (somewhere(draw, room, furniture) for _ in range(25)) if fits(room, place)), None)
+        place = next(
+            (place for place in (somewhere(draw, room, furniture) for _ in range(25)) if fits(room, place)),
+            None,
+        )
         if place:
             room.placed.append(place)
     return room
@@ -92,12 +110,16 @@ def somewhere(draw: Draw, room: Room, furniture: Furniture) -> Placed:
     along, across = (room.width, room.depth) if side % 2 == 0 else (room.depth, room.width)
     x, y = draw.between(-0.5, 0.5) * along, off - across / 2
     angle = side * math.pi / 2
-    return Placed(furniture, x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle), angle)
+    return Placed(
+        furniture, x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle), angle
+    )
 
 
 def fits(room: Room, place: Placed) -> bool:
     left, low, right, high = place.box()
-    inside = left > -room.width / 2 and right < room.width / 2 and low > -room.depth / 2 and high < room.depth / 2
+    inside = (
+        left > -room.width / 2 and right < room.width / 2 and low > -room.depth / 2 and high < room.depth / 2
+    )
     return inside and not any(overlap(one.box(), (left, low, right, high)) for one in room.placed)
 
 
@@ -111,7 +133,7 @@ def model(draw: Draw, room: Room, size: tuple[int, int], fovy: float) -> mujoco.
 
 
 class Builder:
-    def __init__(self, draw: Draw, size: tuple[int, int], fovy: float):
+    def __init__(self, draw: Draw, size: tuple[int, int], fovy: float) -> None:
         self.draw = draw
         self.spec = spec = mujoco.MjSpec()
         spec.visual.global_.offwidth, spec.visual.global_.offheight = size
@@ -150,7 +172,9 @@ class Builder:
                 self.hung(centre + inward * 0.01 * (1 + layer), axes, half, z)
         if draw.happens(0.3):
             side = draw.length(0.1, 0.25)
-            place = Placed(Furniture("wall", (side, side), z), draw.between(-x, x) * 0.8, draw.between(-y, y) * 0.8, 0)
+            place = Placed(
+                Furniture("wall", (side, side), z), draw.between(-x, x) * 0.8, draw.between(-y, y) * 0.8, 0
+            )
             if fits(room, place):
                 place.furniture.box((-side, side), (-side, side), (0, z))
                 room.placed.append(place)
@@ -175,9 +199,14 @@ class Builder:
     def furniture(self, placed: Placed) -> None:
         draw, furniture = self.draw, placed.furniture
         main = usual_color(draw, furniture.label)
-        surfaces = [self.surface(main), self.surface(draw.color((0, 0.6), (0.05, 0.9)), share_plain=0.7),
-                    self.surface(np.clip(main * draw.between(0.6, 1.3), 0, 1)), self.surface(draw.color((0.2, 1), (0.3, 1))),
-                    self.surface(draw.color((0.4, 0.9), (0.2, 0.7), (0.2, 0.45))), self.surface(draw.color((0, 1), (0.05, 1)))]
+        surfaces = [
+            self.surface(main),
+            self.surface(draw.color((0, 0.6), (0.05, 0.9)), share_plain=0.7),
+            self.surface(np.clip(main * draw.between(0.6, 1.3), 0, 1)),
+            self.surface(draw.color((0.2, 1), (0.3, 1))),
+            self.surface(draw.color((0.4, 0.9), (0.2, 0.7), (0.2, 0.45))),
+            self.surface(draw.color((0, 1), (0.05, 1))),
+        ]
         self.parts(placed, furniture.label, furniture.parts, surfaces)
         if furniture.label == "table":
             for _ in range(draw.whole(0, 3)):
@@ -192,18 +221,32 @@ class Builder:
             mujoco.mju_axisAngle2Quat(yaw, np.array([0.0, 0, 1]), placed.yaw)
             mujoco.mju_mulQuat(quaternion, yaw, turned)
             at = (placed.x + x * cosine - y * sine, placed.y + x * sine + y * cosine, z)
-            self.geom(label, SHAPES[part.shape], (*part.size, 0, 0)[:3], at, quaternion, surfaces[part.surface])
+            self.geom(
+                label, SHAPES[part.shape], (*part.size, 0, 0)[:3], at, quaternion, surfaces[part.surface]
+            )
 
     def lights(self, room: Room) -> None:
         draw = self.draw
         n = draw.whole(1, 3)
         for i in range(n):
-            color = draw.color((0, 0.25), (0.6, 1), draw.one_of(((0.07, 0.15), (0.55, 0.62)))) * draw.between(0.7, 1.2) / n**0.5
+            color = (
+                draw.color((0, 0.25), (0.6, 1), draw.one_of(((0.07, 0.15), (0.55, 0.62))))
+                * draw.between(0.7, 1.2)
+                / n**0.5
+            )
             at = draw.between(-0.4, 0.4) * room.width, draw.between(-0.4, 0.4) * room.depth, room.height - 0.1
             self.spec.worldbody.add_light(
-                pos=at, dir=[draw.between(-0.4, 0.4), draw.between(-0.4, 0.4), -1], type=mujoco.mjtLightType.mjLIGHT_SPOT,
-                castshadow=i == 0 or draw.happens(0.5), cutoff=80, exponent=draw.between(0, 2), diffuse=color,
-                specular=0.3 * color, ambient=0.1 * color, attenuation=[1, 0, draw.between(0, 0.05)])
+                pos=at,
+                dir=[draw.between(-0.4, 0.4), draw.between(-0.4, 0.4), -1],
+                type=mujoco.mjtLightType.mjLIGHT_SPOT,
+                castshadow=i == 0 or draw.happens(0.5),
+                cutoff=80,
+                exponent=draw.between(0, 2),
+                diffuse=color,
+                specular=0.3 * color,
+                ambient=0.1 * color,
+                attenuation=[1, 0, draw.between(0, 0.05)],
+            )
 
     def surface(self, color: np.ndarray, share_plain: float = 0.4, is_flat: bool = False) -> str:
         """Plain or with a pattern of two colours."""
@@ -214,29 +257,55 @@ class Builder:
         repeat = draw.between(0.5, 1.5)
         return self.material(texture(draw, color, other), (repeat, repeat), is_flat)
 
-    def material(self, look: np.ndarray, repeat: tuple[float, float] = (1, 1), is_flat: bool = False,
-                 emission: float = 0) -> str:
-        """`look` is a colour or a texture. Flat ones are for planes, `repeat` per metre; others show once on every face."""
+    def material(
+        self,
+        look: np.ndarray,
+        repeat: tuple[float, float] = (1, 1),
+        is_flat: bool = False,
+        emission: float = 0,
+    ) -> str:
+        """`look` is a colour or a texture. Flat ones are for planes, `repeat` per metre; others show once on
+        every face."""
         name = f"m{len(self.spec.materials)}"
-        material = self.spec.add_material(name=name, texrepeat=repeat, texuniform=is_flat, emission=emission,
-                                          specular=self.draw.between(0, 0.3), shininess=self.draw.between(0.1, 0.6))
+        material = self.spec.add_material(
+            name=name,
+            texrepeat=repeat,
+            texuniform=is_flat,
+            emission=emission,
+            specular=self.draw.between(0, 0.3),
+            shininess=self.draw.between(0.1, 0.6),
+        )
         if look.ndim == 1:
             material.rgba = [*look, 1]
             return name
-        kind, n_faces = (mujoco.mjtTexture.mjTEXTURE_2D, 1) if is_flat else (mujoco.mjtTexture.mjTEXTURE_CUBE, 6)
+        kind, n_faces = (
+            (mujoco.mjtTexture.mjTEXTURE_2D, 1) if is_flat else (mujoco.mjtTexture.mjTEXTURE_CUBE, 6)
+        )
         image = self.spec.add_texture(name=name, type=kind, width=SIDE, height=SIDE * n_faces, nchannel=3)
         image.data = np.tile(look, (n_faces, 1, 1)).tobytes()
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
         return name
 
-    def plane(self, label: str, half: tuple[float, float], at: tuple, axes: np.ndarray, material: str) -> None:
+    def plane(
+        self, label: str, half: tuple[float, float], at: tuple, axes: np.ndarray, material: str
+    ) -> None:
         quaternion = np.zeros(4)
         mujoco.mju_mat2Quat(quaternion, axes.astype(float).flatten())
         self.geom(label, mujoco.mjtGeom.mjGEOM_PLANE, (*half, 1), at, quaternion, material)
 
-    def geom(self, label: str, shape: int, size: tuple, at: tuple, quaternion: np.ndarray, material: str) -> None:
-        self.spec.worldbody.add_geom(name=f"{label}:{len(self.spec.geoms)}", type=shape, size=size, pos=at, quat=quaternion,
-                                     material=material, contype=0, conaffinity=0)
+    def geom(
+        self, label: str, shape: int, size: tuple, at: tuple, quaternion: np.ndarray, material: str
+    ) -> None:
+        self.spec.worldbody.add_geom(
+            name=f"{label}:{len(self.spec.geoms)}",
+            type=shape,
+            size=size,
+            pos=at,
+            quat=quaternion,
+            material=material,
+            contype=0,
+            conaffinity=0,
+        )
 
 
 def class_numbers(model: mujoco.MjModel) -> np.ndarray:

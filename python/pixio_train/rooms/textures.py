@@ -1,4 +1,5 @@
-"""Procedural textures: uint8 [SIDE, SIDE, 3] from two colours (0 to 1). Each split has patterns of its own."""
+"""Procedural textures: uint8 [SIDE, SIDE, 3] from two colours (0 to 1). Each split has patterns of its
+own."""
 
 import numpy as np
 from PIL import Image
@@ -78,7 +79,10 @@ def speckles(draw: Draw) -> np.ndarray:
     return grain(draw, draw.one_of((32, 48, 64))) > draw.between(0.4, 0.8)
 
 
-PATTERNS = {"train": (blobs, checker, planks, bricks, dots), "held-out": (clouds, diamonds, plaid, herringbone, speckles)}
+PATTERNS = {
+    "train": (blobs, checker, planks, bricks, dots),
+    "held-out": (clouds, diamonds, plaid, herringbone, speckles),
+}
 
 
 def grain(draw: Draw, n: int) -> np.ndarray:
