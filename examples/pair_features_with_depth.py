@@ -40,23 +40,20 @@ class ExactPairs:
         return None
 
 
-def depth_from_message(message: Image) -> np.ndarray:
-    """[height, width] metres of a 32FC1 message; NaN where depth is unknown."""
-    return np.frombuffer(message.data, "<f4").reshape(message.height, message.width)
-
-
 def meters_per_patch(features: PatchFeatures, depth: Image) -> np.ndarray:
-    """[grid_height, grid_width] metres: the depth at the centre of each patch."""
-    meters = depth_from_message(depth)
-    rows, columns = np.mgrid[: features.grid_height, : features.grid_width]
-    # Pixels of the camera's image; the depth image shows the same view, perhaps smaller.
-    grid = np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
-    x, y = np.asarray(features.image_from_grid).reshape(2, 3) @ grid
-    x = (x + 0.5) * depth.width / features.image_width - 0.5
-    y = (y + 0.5) * depth.height / features.image_height - 0.5
-    x = np.clip(np.rint(x), 0, depth.width - 1).astype(int)
-    y = np.clip(np.rint(y), 0, depth.height - 1).astype(int)
-    return meters[y, x].reshape(rows.shape)
+    """[grid_height, grid_width] metres: the mean of each patch's pixels with known depth; NaN where there is
+    none.
+
+    The depth image (32FC1) has the size of the model input, so a patch is a block of it. Its pixels are NaN
+    outside the camera's image and infinite beyond the range that the node was given.
+    """
+    rows, columns = features.grid_height, features.grid_width
+    side = depth.height // rows
+    pixels = np.frombuffer(depth.data, "<f4").reshape(rows, side, columns, side)
+    is_known = np.isfinite(pixels)
+    n_known = is_known.sum(axis=(1, 3))
+    total = np.where(is_known, pixels, 0).sum(axis=(1, 3))
+    return np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)
 
 
 class PairListener(Node):

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from node_process import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*/README.md")])
+FOLDERS = ("models", "examples")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    + [page for folder in FOLDERS for page in (ROOT / folder).rglob("README.md")]
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # What parts simple commands, and words of the shell that stand before one.

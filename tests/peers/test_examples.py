@@ -15,10 +15,11 @@ from peer import nanos, qos
 from pixio_node.msg import PatchFeatures
 from rclpy.serialization import deserialize_message, serialize_message
 from recording import Recording
+from sensor_msgs.msg import Image
 from waiting import PATIENCE_SECS, repeat
 
 sys.path.append(str(ROOT / "examples"))
-from pair_features_with_depth import meters_per_patch
+from pair_features_with_depth import MOST_WAITING, ExactPairs, meters_per_patch
 from subscribe_features import cosine, features_from_message
 
 CPP = ROOT / "examples" / "subscribe_features_cpp"
@@ -74,17 +75,39 @@ def test_features_and_depth_are_paired(rig, recording):
         assert shown and 0 < float(shown[2]) <= float(shown[3]) < 10, line
 
 
-def test_metres_of_a_patch_are_the_depth_at_its_pixel(rig, recording):
-    started = rig(model=str(rooms_data.TINY), listen=("features", "depth/image"), options=rooms_data.HEADS)
-    found = started.answers(recording.rgb[0])
-    features, depth = found["features"], found["depth/image"]
-    meters = meters_per_patch(features, depth)
-    pixels = np.frombuffer(depth.data, "<f4").reshape(depth.height, depth.width)
-    scale = np.array([depth.width / features.image_width, depth.height / features.image_height])
-    for row, column in ((0, 0), (3, 12), (15, 15)):
-        x, y = (np.asarray(features.image_from_grid).reshape(2, 3) @ (column, row, 1) + 0.5) * scale - 0.5
-        around = pixels[max(0, int(y) - 1) : int(y) + 3, max(0, int(x) - 1) : int(x) + 3]
-        assert around.min() <= meters[row, column] <= around.max(), (row, column)
+NOTHING = np.float32(np.nan)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "metres"),
+    [
+        ([[1, 3], [1, 3]], 2),
+        ([[1, NOTHING], [np.inf, 2]], 1.5),
+        ([[NOTHING, -np.inf], [np.inf, NOTHING]], NOTHING),
+    ],
+)
+def test_metres_of_a_patch_are_the_mean_of_its_known_pixels(pixels, metres):
+    beside = np.full((2, 2), 7, np.float32)
+    data = np.hstack([np.array(pixels, np.float32), beside]).tobytes()
+    features = PatchFeatures(grid_height=1, grid_width=2)
+    depth = Image(height=2, width=4, encoding="32FC1", data=data)
+    np.testing.assert_array_equal(meters_per_patch(features, depth), [[metres, 7]])
+
+
+def stamped(sec: int) -> PatchFeatures:
+    message = PatchFeatures()
+    message.header.stamp.sec = sec
+    return message
+
+
+def test_only_equal_stamps_are_a_pair_and_the_lost_ones_are_forgotten():
+    pairs = ExactPairs()
+    assert pairs.add("a", stamped(1)) is None and pairs.add("b", stamped(2)) is None
+    assert set(pairs.add("b", stamped(1))) == {"a", "b"}
+    for sec in range(3, 30):
+        assert pairs.add("a", stamped(sec)) is None
+    assert len(pairs.waiting) == MOST_WAITING
+    assert pairs.add("a", stamped(2)) is None
 
 
 class Decoded(ctypes.Structure):

@@ -17,7 +17,7 @@ from waiting import PATIENCE_SECS
 
 TOPICS = ROOT / "docs" / "topics.md"
 # Programs of other projects.
-FOREIGN = {".", "cargo", "cd", "colcon", "export", "git", "hf", "ros2", "rosdep", "sudo"}
+FOREIGN = {".", "cargo", "cd", "colcon", "cp", "export", "git", "hf", "ros2", "rosdep", "sudo"}
 SUBCOMMANDS = ("run", "infer", "build", "check", "bench")
 # Folders of this repository: inline code that begins so is the path of something in it.
 FOLDERS = (
@@ -88,6 +88,8 @@ def check_ros2(command: Command):
     match command.words[1:]:
         case ("launch", "pixio_node", file, *_):
             check_launch(file, command)
+        case ("run", package, _, *_) if (ROOT / "examples" / package / "package.xml").is_file():
+            pass
         case ("run", "pixio_node", program, *rest):
             assert program == "pixio_node"
             check_parameters(tuple(rest))
@@ -106,7 +108,7 @@ def check_command(command: Command):
             )
             check_options(own, usage(subcommand))
             check_parameters(command.words)
-        case "python", [script, *_] if program == ".venv/bin/python":
+        case _, [script, *_] if program in (".venv/bin/python", "python3"):
             assert (ROOT / script).is_file(), script
             check_options(command, (ROOT / script).read_text() + "--help")
         case name, _ if program == f".venv/bin/{name}":
