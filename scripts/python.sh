@@ -116,7 +116,7 @@ wheels() {
     # Libtorch and torch are used without most of what their wheels ask for.
     node) lists=(node.txt) options=(--no-deps) ;;
     engines) lists=(torch.txt) options=(--no-deps); ! has_gpu || lists+=(cuda.txt) ;;
-    demo | training | peers) lists=("$2.txt") options=(-c scripts/requirements/constraints.txt) ;;
+    demo | training | peers | lint) lists=("$2.txt") options=(-c scripts/requirements/constraints.txt) ;;
   esac
   # This repository's own programs come with what they need.
   [ "$2" != training ] || own=(python/pyproject.toml)

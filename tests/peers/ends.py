@@ -14,7 +14,7 @@ import orders
 import pictures
 from peer import Peer, nanos, qos
 from pixio_node.msg import PatchFeatures
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from waiting import until
 
 
@@ -22,11 +22,21 @@ class Camera:
     def __init__(self):
         self._peer = Peer("bench_camera")
 
-    def shoot(self, topic: str, transport: str, size: list[int], rate: float, seconds: float) -> dict:
-        """Publishes at a fixed rate; a tick that could not be kept is left out rather than caught up."""
+    def shoot(
+        self,
+        topic: str,
+        transport: str,
+        size: list[int],
+        rate: float,
+        seconds: float,
+        camera_info: str | None = None,
+    ) -> dict:
+        """Publishes at a fixed rate; a tick that could not be kept is left out rather than caught up.
+        `camera_info` is the topic of the calibration, which then comes before each image."""
         compressed = transport == "compressed"
         kind, topic = (CompressedImage, f"{topic}/compressed") if compressed else (Image, topic)
         publisher = self._peer.publisher(kind, topic)
+        calibrations = self._peer.publisher(CameraInfo, camera_info) if camera_info else None
         stamp = self._peer.stamp()
         photographs = [pictures.photograph(name, *size) for name in pictures.NAMES]
         prepared = [
@@ -39,6 +49,8 @@ class Camera:
         while (now := time.monotonic()) < start + seconds:
             message = prepared[n_sent % len(prepared)]
             message.header.stamp = self._peer.stamp()
+            if calibrations:
+                calibrations.publish(pictures.calibration(*size, message.header.stamp))
             publisher.publish(message)
             n_sent += 1
             ticks = int((now - start) * rate) + 1

@@ -1,5 +1,8 @@
-"""A subscriber in a process of its own, which can be frozen: says each message's stamp, and when it came, on
-a line."""
+"""Subscribers in a process of their own, which can be frozen.
+
+The process prints a line for each message: the topic's number, the stamp, the time of arrival and the bytes
+of data.
+"""
 
 import re
 import signal
@@ -10,22 +13,19 @@ from pathlib import Path
 from node_process import Output
 from waiting import PATIENCE_SECS, until
 
-LINE = re.compile(r"^(\d+) (\d+) (\d+)$")
+LINE = re.compile(r"^(\d+) (\d+) (\d+) (\d+)$")
 
 
 class Listener:
-    """Subscribes to one topic with default settings; a context manager."""
+    """Subscribes with default settings; a context manager."""
 
-    def __init__(self, topic: str, message: str, reliable: bool, before: tuple[str, ...] = ()):
-        """`before` comes before the command, such as that of another network namespace."""
-        self._arguments = [
-            *before,
-            sys.executable,
-            str(Path(__file__).resolve()),
-            topic,
-            message,
-            "reliable" if reliable else "best_effort",
-        ]
+    def __init__(self, topics: dict[str, str], reliable: bool, before: tuple[str, ...] = ()):
+        """`topics` maps names to types. `before` comes before the command, such as that of another network
+        namespace."""
+        self.topics = list(topics)
+        named = [f"{topic}:{message}" for topic, message in topics.items()]
+        reliability = "reliable" if reliable else "best_effort"
+        self._arguments = [*before, sys.executable, str(Path(__file__).resolve()), reliability, *named]
 
     def __enter__(self) -> "Listener":
         self.process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, text=True)
@@ -37,11 +37,13 @@ class Listener:
         self.process.wait(PATIENCE_SECS)
         self._output.drain()
 
-    def heard(self) -> list[tuple[int, int, int]]:
-        """Of each message its stamp and when it came, in nanoseconds since the epoch, and its bytes of
-        data."""
-        found = (LINE.match(line) for line in list(self._output.lines))
-        return [tuple(map(int, match.groups())) for match in found if match]
+    def heard(self, topic: str | None = None) -> list[tuple[int, int, int]]:
+        """Of each message of a topic, the first by default, its stamp and its arrival, in nanoseconds since
+        the epoch, and its bytes of data."""
+        number = self.topics.index(topic) if topic else 0
+        lines = (LINE.match(line) for line in list(self._output.lines))
+        heard = [tuple(map(int, match.groups())) for match in lines if match]
+        return [message[1:] for message in heard if message[0] == number]
 
     def stamps(self) -> list[int]:
         return [stamp for stamp, _, _ in self.heard()]
@@ -69,19 +71,24 @@ def main():
     import rclpy
     from peer import nanos, qos
 
-    topic, message, reliability = sys.argv[1:]
-    package, _, name = message.split("/")
-    message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+    reliability, *named = sys.argv[1:]
     rclpy.init()
     node = rclpy.create_node("listener_" + str(time.time_ns()))
 
-    def say(message):
-        print(nanos(message.header.stamp), time.time_ns(), len(message.data), flush=True)
+    def subscribe(number: int, topic: str, message: str):
+        package, _, name = message.split("/")
 
-    subscription = node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
+        def say(message):
+            n_bytes = len(message.data) if hasattr(message, "data") else 0
+            print(number, nanos(message.header.stamp), time.time_ns(), n_bytes, flush=True)
+
+        message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+        return node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
+
+    subscriptions = [subscribe(number, *topic.split(":")) for number, topic in enumerate(named)]
 
     def look():
-        if subscription.get_publisher_count():
+        if all(subscription.get_publisher_count() for subscription in subscriptions):
             print("matched", flush=True)
             looking.cancel()
 

@@ -158,9 +158,9 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
     node = rig(listen=(), namespace="/frozen", params=pace(140_000, 50_000_000), **LARGE)
     topic = f"{node.node.name}/features"
     with (
-        Listener(topic, FEATURES, True) as first,
-        Listener(topic, FEATURES, True) as second,
-        Listener(topic, FEATURES, True) as frozen,
+        Listener({topic: FEATURES}, True) as first,
+        Listener({topic: FEATURES}, True) as second,
+        Listener({topic: FEATURES}, True) as frozen,
     ):
         listeners = (first, second, frozen)
         for listener in listeners:
@@ -210,7 +210,7 @@ def test_what_a_receiver_loses_is_sent_again(rig):
 def test_a_receiver_that_loses_what_is_replaced_before_it_was_repaired_hears_on(rig, peer):
     node = rig(listen=(), namespace="/stormy", params=pace(140_000, 0), **LARGE)
     topic = f"{node.node.name}/features"
-    with Listener(topic, FEATURES, True) as listener:
+    with Listener({topic: FEATURES}, True) as listener:
         listener.wait_until_matched()
         camera = Camera("/camera/image_raw", PHOTOGRAPH, 60)
         for _ in range(5):
@@ -272,7 +272,7 @@ def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet, monkeyp
     )
     try:
         with (
-            Listener("/own_address/pixio_node/features", FEATURES, False) as listener,
+            Listener({"/own_address/pixio_node/features": FEATURES}, False) as listener,
             Sniffer() as sniffer,
             node,
         ):

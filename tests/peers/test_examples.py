@@ -1,6 +1,7 @@
 """The examples on the running node: what they print, and what the C++ one decodes."""
 
 import ctypes
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,11 @@ def lines_of(example: str, arguments: tuple[str, ...], rig, recording: Recording
     """What an example prints by itself while the camera shows the walk; it ends after the number of messages
     asked for."""
     command = [sys.executable, ROOT / "examples" / example, *arguments, "--count", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
+    # As in a shell that has sourced a workspace with the message types.
+    env = os.environ | {"PYTHONPATH": str(next(PREFIX.glob("lib/python3*/site-packages")))}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=env, preexec_fn=end_with_parent
+    )
     try:
         output = Output(process.stdout)
         i = iter(range(10**6))
