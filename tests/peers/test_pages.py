@@ -12,6 +12,7 @@ import pytest
 import yaml
 from node_process import BINARY, ROOT, environment
 from pages import PAGES, Command, anchors, blocks, commands, inline_code, links, shell_scripts
+from programs import command as own_command
 from rig import OUTPUTS
 from waiting import PATIENCE_SECS
 
@@ -47,9 +48,15 @@ def parameters() -> set[str]:
 
 @cache
 def own_programs() -> dict[str, str]:
-    """The file of every program that python/pyproject.toml declares, in python/."""
+    """The module in pixio_train.commands of every program that python/pyproject.toml declares."""
     declared = tomllib.loads((ROOT / "python" / "pyproject.toml").read_text())["project"]["scripts"]
-    return {name: f"{entry.partition(':')[0].replace('.', '/')}.py" for name, entry in declared.items()}
+    return {name: entry.partition(":")[0].split(".")[-1] for name, entry in declared.items()}
+
+
+@cache
+def own_help(name: str) -> str:
+    asked = own_command(own_programs()[name], "--help")
+    return subprocess.run(asked, check=True, capture_output=True, text=True, timeout=PATIENCE_SECS).stdout
 
 
 @cache
@@ -113,7 +120,7 @@ def check_command(command: Command):
             check_options(command, (ROOT / script).read_text() + "--help")
         case name, _ if program == f".venv/bin/{name}":
             assert name in own_programs(), f"{name} is no program of python/pyproject.toml"
-            check_options(command, text_of(f"python/{own_programs()[name]}") + "--help")
+            check_options(command, own_help(name))
         case "bench-gpu", _:
             check_options(command, text_of("scripts/bench-gpu", "bench/gpu/*.py"))
         case _ if program.startswith(("scripts/", "pixio_node/scripts/", ".ci/")):

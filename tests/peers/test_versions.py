@@ -127,7 +127,7 @@ def test_the_demo_loads_nothing_beyond_its_own_tier():
         "std_srvs",
         "vision_msgs",
     ]
-    code = f"import sys; sys.modules |= dict.fromkeys({beyond}); import demo"
+    code = f"import sys; sys.modules |= dict.fromkeys({beyond}); sys.path[:0] = ['examples']; import demo"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS
     )

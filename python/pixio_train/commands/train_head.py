@@ -1,17 +1,17 @@
-"""Trains a depth or segmentation head on a frozen Pixio encoder, and writes a head file that pixio_node
-reads.
+"""Trains a depth or segmentation head on a frozen Pixio encoder, and writes a head file for pixio_node.
 
 DATA is a folder:
-  rgb/NAME.png or .jpg   pictures depth/NAME.png         16 bit, millimetres, 0 unknown (for --task depth)
-  labels/NAME.png        8 bit, class number, 255 unlabelled (for --task segmentation) classes.yaml
-  classes: [{name: floor, color: [128, 64, 0]}, ...] (for --task segmentation) camera.yaml            width,
-  height, fx, fy, cx, cy in pixels (optional; lets the node correct for other cameras)
+  rgb/NAME.png or .jpg   pictures
+  depth/NAME.png         16 bit, millimetres, 0 unknown (for --task depth)
+  labels/NAME.png        8 bit, class number, 255 unlabelled (for --task segmentation)
+  classes.yaml           classes: [{name: floor, color: [128, 64, 0]}, ...] (for --task segmentation)
+  camera.yaml            width, height, fx, fy, cx, cy in pixels (optional; lets the node correct for others)
 
 The encoder does not change, so its tokens are computed once and kept (--cache); the head is then trained on
 them. --fit stretch, the default, shows it whole pictures stretched to --size, as the node does by default.
---fit crop shows it windows at the pictures' own scale, as in the paper: use such a head with the node's `fit:
-window`. Losses and schedules are the paper's (arXiv 2512.15715). The epoch with the best delta1 or mIoU on
-the held-out pictures is what OUT gets. Needs scripts/requirements/training.txt beside torch.
+--fit crop shows it windows at the pictures' own scale, as in the paper: use such a head with the node's
+`fit: window`. Losses and schedules are the paper's (arXiv 2512.15715). The epoch with the best delta1 or mIoU
+on the held-out pictures is what OUT gets. Needs scripts/requirements/training.txt beside torch.
 """
 
 import argparse
