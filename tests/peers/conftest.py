@@ -10,6 +10,11 @@ HERE = Path(__file__).resolve().parent
 FOLDERS = [str(HERE), str(HERE.parents[1] / "python")]
 sys.path[:0] = FOLDERS
 os.environ["PYTHONPATH"] = ":".join(FOLDERS)
+from networks import enter_own
+
+# Workers run files side by side: each has a network and a domain of its own, from before rclpy is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    enter_own()
 # Before rclpy is loaded: a domain of this run's own.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
