@@ -9,7 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-#[path = "tools/crate_patches/is_applied.rs"]
+#[path = "patches/crate_patches/is_applied.rs"]
 mod crate_patches;
 
 const SOURCES: &str = "src/ffi";

@@ -1,7 +1,7 @@
-"""Several cameras through one pixio_node: ros2 launch pixio_node multi_camera.launch.py cameras:=front,left model:=DIR"""
+"""Several cameras through one pixio_node: ros2 launch pixio_node multi_camera.launch.py cameras:=front,left
+model:=DIR"""
 
 from pathlib import Path
-from typing import List
 
 from launch.launch_description_sources import load_python_launch_file_as_module
 from launch_ros.parameter_descriptions import ParameterValue
@@ -10,8 +10,12 @@ pixio = load_python_launch_file_as_module(str(Path(__file__).with_name("pixio.la
 
 ARGUMENTS = (
     ("cameras", None, "Names of the cameras, with commas between", None),
-    ("image_topic", "/{camera}/image_raw", "Pictures of each camera, without the transport's suffix; {camera} is its name",
-     None),
+    (
+        "image_topic",
+        "/{camera}/image_raw",
+        "Pictures of each camera, without the transport's suffix; {camera} is its name",
+        None,
+    ),
     ("camera_info_topic", "", "Their calibration, likewise; empty is camera_info beside the pictures", None),
     *pixio.PARAMETERS,
     *pixio.PROCESS,
@@ -30,7 +34,9 @@ def start(given):
     for argument, topic in (("image_topic", "image"), ("camera_info_topic", "camera_info")):
         pattern = given[argument]
         if pattern and "{camera}" not in pattern:
-            raise RuntimeError(f"{argument}: {pattern} lacks {{camera}}: every camera would read the same topic")
+            raise RuntimeError(
+                f"{argument}: {pattern} lacks {{camera}}: every camera would read the same topic"
+            )
         if pattern:
             remappings += [(f"{camera}/{topic}", pattern.replace("{camera}", camera)) for camera in cameras]
-    return [pixio.node(given, {"cameras": ParameterValue(cameras, value_type=List[str])}, remappings)]
+    return [pixio.node(given, {"cameras": ParameterValue(cameras, value_type=list[str])}, remappings)]

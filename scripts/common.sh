@@ -26,6 +26,9 @@ options() {
   done
 }
 
+# Lets the programs that follow import the Python of this repository; it comes before an installed copy.
+own_python() { export PYTHONPATH=$PWD/python:$PWD/tests/peers${PYTHONPATH:+:$PYTHONPATH}; }
+
 # Whether a GPU's driver is installed.
 has_gpu() {
   [ -e /dev/nvidiactl ] || [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null || true) == *libcuda.so.1* ]]

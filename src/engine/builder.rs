@@ -1,5 +1,4 @@
-//! Makes engine folders: has `tools/build_engine.py` compile the packages, proves each and writes the
-//! manifest.
+//! Makes engine folders: has `python/pixio_engine` compile the packages, proves each and writes the manifest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,14 +26,17 @@ use crate::heads::Head;
 use crate::runtime::child;
 use crate::runtime::lock::lock;
 
-/// The Python that compiles, in the binary: the tools and the model in Rust belong together.
-const TOOLS: [(&str, &str); 3] = [
-    ("build_engine.py", include_str!("../../tools/build_engine.py")),
-    ("pixio_model.py", include_str!("../../tools/pixio_model.py")),
-    ("pixio_heads.py", include_str!("../../tools/pixio_heads.py")),
+/// What compiles, in Python: a program and the package `pixio_engine` beside it. They are part of the binary because they
+/// and the model in Rust belong together.
+const COMPILER: [(&str, &str); 5] = [
+    ("build_engine.py", include_str!("../../python/pixio_engine/__main__.py")),
+    ("pixio_engine/__init__.py", include_str!("../../python/pixio_engine/__init__.py")),
+    ("pixio_engine/build.py", include_str!("../../python/pixio_engine/build.py")),
+    ("pixio_engine/heads.py", include_str!("../../python/pixio_engine/heads.py")),
+    ("pixio_engine/model.py", include_str!("../../python/pixio_engine/model.py")),
 ];
 
-/// Folder of the tools and their caches in a draft; gone when it is finished.
+/// Folder of the compiler and its caches in a draft; gone when it is finished.
 const WORK: &str = "work";
 
 /// What to build.
@@ -190,7 +192,7 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
     let draft = Draft::begin(&plan.out)?;
     let made = compile(plan, &draft, stop, progress)?;
     let io = |what: &str, reason| BuildError::Io { what: what.into(), reason };
-    fs::remove_dir_all(draft.path().join(WORK)).map_err(|err| io("cannot remove the tools", err))?;
+    fs::remove_dir_all(draft.path().join(WORK)).map_err(|err| io("cannot remove the compiler", err))?;
     let mut packages = Vec::new();
     for CompiledPackage { part, file, size, batch, constants } in made {
         let sha256 = folder::hash(&draft.path().join(&file)).map_err(|err| io(&file, err))?;
@@ -259,7 +261,7 @@ fn start(python: &Path, work: &Path) -> std::io::Result<Box<dyn ChildWrapper>> {
     // default ones in /tmp could be anybody's.
     let mut command = Command::new(python);
     command
-        .arg(work.join(TOOLS[0].0))
+        .arg(work.join(COMPILER[0].0))
         .arg(work.join("plan.json"))
         .env("TORCHINDUCTOR_CACHE_DIR", work.join("inductor"))
         .env("TRITON_CACHE_DIR", work.join("triton"))
@@ -294,8 +296,8 @@ fn listen(
 }
 
 fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> {
-    fs::create_dir(work)?;
-    for (name, text) in TOOLS {
+    fs::create_dir_all(work.join("pixio_engine"))?;
+    for (name, text) in COMPILER {
         fs::write(work.join(name), text)?;
     }
     let EngineJob { pixio, device, arithmetic, taps, sizes, .. } = &plan.job;
@@ -345,4 +347,23 @@ fn last_line(file: &Path) -> Option<String> {
     let mut text = String::new();
     fs::File::open(file).ok()?.read_to_string(&mut text).ok()?;
     text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_python_package_is_carried() {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/pixio_engine");
+        let names =
+            fs::read_dir(package).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let files: BTreeSet<_> = names
+            .filter(|name| name.ends_with(".py") && name != "__main__.py")
+            .map(|name| format!("pixio_engine/{name}"))
+            .collect();
+        assert_eq!(COMPILER[1..].iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>(), files);
+    }
 }

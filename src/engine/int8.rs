@@ -1,6 +1,6 @@
 //! The weights of int8 engines, made from the model's own when an engine is loaded: 8-bit integers with one
 //! scale per output channel. What multiplies them, and finds one scale per token as it runs, is `quantize` in
-//! `tools/build_engine.py`.
+//! `python/pixio_engine/build.py`.
 
 use std::fmt;
 

@@ -30,8 +30,9 @@ impl HeadTensors {
             |err: safetensors::SafeTensorError| failed(format!("not a whole safetensors file: {err}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_whole)?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD)).cloned();
-        let card = card
-            .ok_or_else(|| failed("it has no card in its metadata: it was not made by train_head".into()))?;
+        let card = card.ok_or_else(|| {
+            failed("it has no card in its metadata: it was not made by pixio-train-head".into())
+        })?;
         let mut unread = HashMap::new();
         for (name, view) in SafeTensors::deserialize(bytes).map_err(not_whole)?.tensors() {
             // Batch norms count their training steps.

@@ -6,7 +6,7 @@
 //! ```
 //! A head reads, per tap, the patch tokens after the final norm with the mean of the class tokens beside
 //! each. That half is the same for the whole picture, so it is folded into a bias per picture.
-//! `tools/pixio_heads.py` is the reference.
+//! `python/pixio_engine/heads.py` is the reference.
 
 mod card;
 mod dpt;
@@ -101,7 +101,7 @@ impl Head {
         &self.card
     }
 
-    /// Every parameter under the name that it has in `tools/pixio_heads.py`'s `OnTokens`, where a compiled
+    /// Every parameter under the name that it has in `python/pixio_engine/heads.py`'s `OnTokens`, where a compiled
     /// network looks for it. They share the head's memory.
     pub fn constants(&self) -> Vec<(String, Tensor)> {
         let mut constants = Vec::new();

@@ -47,8 +47,8 @@ pub enum ModelError {
         folder: PathBuf,
     },
     /// Only pickled weights in a folder; those can run code when read.
-    #[error("{} is a pickle, and only safetensors are read: convert it with `.venv/bin/python \
-             tools/convert_checkpoint.py {} {}`", file.display(), file.display(), out.display())]
+    #[error("{} is a pickle, and only safetensors are read: convert it with \
+             `.venv/bin/pixio-convert-checkpoint {} {}`", file.display(), file.display(), out.display())]
     Pickle {
         /// The pickle that was found.
         file: PathBuf,

@@ -153,7 +153,7 @@ impl Pixio {
     }
 
     /// Every parameter that uint8 images of `grid` (rows and columns of patches) meet, under the names of
-    /// `tools/pixio_model.py`, contiguous; the position embedding is that of `grid`.
+    /// `python/pixio_engine/model.py`, contiguous; the position embedding is that of `grid`.
     ///
     /// # Errors
     /// libtorch's own.

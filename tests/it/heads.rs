@@ -1,4 +1,4 @@
-//! Heads against tools/pixio_heads.py, on what `tests/peers/make_heads.py` wrote into $PIXIO_HEADS.
+//! Heads against python/pixio_engine/heads.py, on what `tests/peers/make_heads.py` wrote into $PIXIO_HEADS.
 
 use std::collections::HashMap;
 use std::fs;

@@ -78,10 +78,7 @@ fn files_that_are_missing_or_broken_are_named() {
     check(remove("model.safetensors"), &["has neither model.safetensors nor model.safetensors.index.json"]);
     let pickle =
         |folder: &Path| fs::rename(folder.join("model.safetensors"), folder.join("pixio.pth")).unwrap();
-    check(
-        pickle,
-        &["pixio.pth is a pickle", "`.venv/bin/python tools/convert_checkpoint.py /", "/pixio.pth /"],
-    );
+    check(pickle, &["pixio.pth is a pickle", "`.venv/bin/pixio-convert-checkpoint /", "/pixio.pth /"]);
     let cut = |length: u64| {
         move |folder: &Path| {
             let file = fs::File::options().write(true).open(folder.join("model.safetensors")).unwrap();

@@ -26,13 +26,23 @@ class Camera:
 
 
 class Cameras:
-    """Sends the pictures of all `cameras` on one thread, each at its rate or as fast as it can; a context manager."""
+    """Sends the pictures of all `cameras` on one thread, each at its rate or as fast as it can; a context
+    manager."""
 
     def __init__(self, peer: Peer, cameras: list[Camera]):
         self._peer = peer
         self.cameras = cameras
-        self.publishers = [peer.publisher(*((CompressedImage, f"{camera.topic}/compressed") if isinstance(camera.picture, bytes)
-                                            else (Image, camera.topic)), camera.reliable) for camera in cameras]
+        self.publishers = [
+            peer.publisher(
+                *(
+                    (CompressedImage, f"{camera.topic}/compressed")
+                    if isinstance(camera.picture, bytes)
+                    else (Image, camera.topic)
+                ),
+                camera.reliable,
+            )
+            for camera in cameras
+        ]
         self._stopped = threading.Event()
         self._sending, self._silent = threading.Lock(), set()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -79,7 +89,8 @@ class Cameras:
 
 
 def answered(inbox: Inbox, since_nanos: int = 0) -> list[tuple[int, int]]:
-    """Stamp of each frame stamped from `since_nanos` on that was answered, and when its answer came, in nanoseconds."""
+    """Stamp of each frame stamped from `since_nanos` on that was answered, and when its answer came, in
+    nanoseconds."""
     stamps = [nanos(message.header.stamp) for message in list(inbox.messages)]
     return [(stamp, at) for stamp, at in zip(stamps, inbox.received_nanos) if stamp >= since_nanos]
 
@@ -87,7 +98,8 @@ def answered(inbox: Inbox, since_nanos: int = 0) -> list[tuple[int, int]]:
 def no_faster(frames: list[tuple[int, int]], rate_hz: float) -> bool:
     """Whether the node can have admitted these `answered` frames at `rate_hz` at most.
 
-    Each came to it between its stamp and our receipt of the answer, and the limit admits a frame an eighth of a period early.
+    Each came to it between its stamp and our receipt of the answer, and the limit admits a frame an eighth of
+    a period early.
     """
     window_secs = (frames[-1][1] - frames[0][0]) / 1e9
     return (len(frames) - 1 - 1 / 8) / rate_hz <= window_secs
@@ -104,10 +116,21 @@ class Diagnostics:
         return any(status.hardware_id == self._node for status in message.status)
 
     def messages(self) -> list[tuple[int, dict[str, DiagnosticStatus]]]:
-        """When each message came, in nanoseconds, and its statuses by what they are about, such as `camera front`."""
+        """When each message came, in nanoseconds, and its statuses by what they are about, such as `camera
+        front`."""
         pairs = zip(list(self.inbox.received_nanos), list(self.inbox.messages))
-        return [(at, {status.name.removeprefix(f"{self._node}: "): status for status in message.status
-                      if status.hardware_id == self._node}) for at, message in pairs if self.is_own(message)]
+        return [
+            (
+                at,
+                {
+                    status.name.removeprefix(f"{self._node}: "): status
+                    for status in message.status
+                    if status.hardware_id == self._node
+                },
+            )
+            for at, message in pairs
+            if self.is_own(message)
+        ]
 
     def last(self) -> dict[str, DiagnosticStatus]:
         """The newest statuses, or none."""
@@ -125,7 +148,11 @@ class Diagnostics:
 
 
 def fits(status: DiagnosticStatus | None, level: int, texts: tuple[str, ...]) -> DiagnosticStatus | None:
-    return status if status and status.level[0] == level and all(text in status.message for text in texts) else None
+    return (
+        status
+        if status and status.level[0] == level and all(text in status.message for text in texts)
+        else None
+    )
 
 
 def values(status: DiagnosticStatus) -> dict[str, str]:

@@ -33,6 +33,7 @@ def without_config(path: Path) -> Path:
 def with_a_wrong_shape(path: Path) -> Path:
     def spoil(tensors):
         tensors["layernorm.weight"] = torch.ones(65)
+
     return folder(path, spoil)
 
 
@@ -43,6 +44,7 @@ def with_a_tensor_missing(path: Path) -> Path:
 def with_nan(path: Path) -> Path:
     def spoil(tensors):
         tensors["layernorm.weight"][3] = float("nan")
+
     return folder(path, spoil)
 
 

@@ -6,8 +6,11 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from networks import enter_own  # noqa: E402
+# Here and in the programs that tests start, the repository's own Python comes before an installed copy of it.
+FOLDERS = [str(HERE), str(HERE.parents[1] / "python")]
+sys.path[:0] = FOLDERS
+os.environ["PYTHONPATH"] = ":".join(FOLDERS)
+from networks import enter_own
 
 # Workers run files side by side: each has a network and a domain of its own, from before rclpy is loaded.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -16,12 +19,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
 
-import messages  # noqa: E402, F401  (pixio_node.msg from here on)
-import pytest  # noqa: E402
-import vision_messages  # noqa: E402, F401  (vision_msgs.msg)
-from peer import Peer  # noqa: E402
-from rig import Rig  # noqa: E402
-from shell import Shell  # noqa: E402
+import messages  # noqa: F401  (pixio_node.msg)
+import pytest
+import vision_messages  # noqa: F401  (vision_msgs.msg)
+from peer import Peer
+from rig import Rig
+from shell import Shell
 
 
 @pytest.fixture(scope="module")

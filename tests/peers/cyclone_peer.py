@@ -16,12 +16,17 @@ from cyclonedds.sub import DataReader
 from cyclonedds.topic import Topic
 from cyclonedds.util import duration
 
-SERVICE_QOS = Qos(Policy.Reliability.Reliable(duration(seconds=1)), Policy.Durability.Volatile, Policy.History.KeepLast(10))
+SERVICE_QOS = Qos(
+    Policy.Reliability.Reliable(duration(seconds=1)), Policy.Durability.Volatile, Policy.History.KeepLast(10)
+)
 
 
 def qos(reliable: bool = False, latched: bool = False) -> Qos:
-    return Qos(Policy.Reliability.Reliable(duration(seconds=1)) if reliable else Policy.Reliability.BestEffort,
-               Policy.Durability.TransientLocal if latched else Policy.Durability.Volatile, Policy.History.KeepLast(5))
+    return Qos(
+        Policy.Reliability.Reliable(duration(seconds=1)) if reliable else Policy.Reliability.BestEffort,
+        Policy.Durability.TransientLocal if latched else Policy.Durability.Volatile,
+        Policy.History.KeepLast(5),
+    )
 
 
 def plain(value):
@@ -44,10 +49,14 @@ class Peer:
         self._n_calls = 0
 
     def advertise(self, topic: str, type_name: str, **options):
-        self._writers[topic] = DataWriter(self._participant, self._topic(topic, type_name), qos=qos(**options))
+        self._writers[topic] = DataWriter(
+            self._participant, self._topic(topic, type_name), qos=qos(**options)
+        )
 
     def subscribe(self, topic: str, type_name: str, **options):
-        self._readers[topic] = DataReader(self._participant, self._topic(topic, type_name), qos=qos(**options))
+        self._readers[topic] = DataReader(
+            self._participant, self._topic(topic, type_name), qos=qos(**options)
+        )
 
     def matched(self, topic: str) -> int:
         """How many other ends of a topic there are; answers to a reader's requests count."""
@@ -58,11 +67,22 @@ class Peer:
     def show(self, topic: str, sec: int, width: int, height: int, pixels: str):
         """Publishes one rgb8 image."""
         header = types.Header(stamp=types.Time(sec=sec, nanosec=5), frame_id="cyclone")
-        self._writers[topic].write(types.Image(header=header, height=height, width=width, encoding="rgb8", is_bigendian=0,
-                                               step=3 * width, data=list(bytes.fromhex(pixels))))
+        self._writers[topic].write(
+            types.Image(
+                header=header,
+                height=height,
+                width=width,
+                encoding="rgb8",
+                is_bigendian=0,
+                step=3 * width,
+                data=list(bytes.fromhex(pixels)),
+            )
+        )
 
     def take(self, topic: str) -> list:
-        return [plain(sample) for sample in self._readers[topic].take(N=20) if dataclasses.is_dataclass(sample)]
+        return [
+            plain(sample) for sample in self._readers[topic].take(N=20) if dataclasses.is_dataclass(sample)
+        ]
 
     def client(self, service: str, package: str, name: str):
         """A client of the ROS service."""
@@ -80,14 +100,20 @@ class Peer:
         """What the service answers to this client, or None when that does not come in `secs`."""
         writer, reader, request = self._clients[service]
         self._n_calls += 1
-        parameters = [types.Parameter(name, types.ParameterValue(**value)) for name, value in fields.pop("set", {}).items()]
+        parameters = [
+            types.Parameter(name, types.ParameterValue(**value))
+            for name, value in fields.pop("set", {}).items()
+        ]
         if parameters:
             fields["parameters"] = parameters
         writer.write(request(client=client, number=self._n_calls, **fields))
         deadline = time.monotonic() + secs
         while time.monotonic() < deadline:
             for sample in reader.take(N=20):
-                if dataclasses.is_dataclass(sample) and (sample.client, sample.number) == (client, self._n_calls):
+                if dataclasses.is_dataclass(sample) and (sample.client, sample.number) == (
+                    client,
+                    self._n_calls,
+                ):
                     return plain(sample)
             time.sleep(0.01)
         return None
@@ -95,7 +121,9 @@ class Peer:
     def request(self, service: str, type_name: str, n: int, **fields):
         """Sends `n` equal requests of a type that need not be the service's."""
         kind = getattr(types, type_name)
-        writer = DataWriter(self._participant, Topic(self._participant, f"rq{service}Request", kind), qos=SERVICE_QOS)
+        writer = DataWriter(
+            self._participant, Topic(self._participant, f"rq{service}Request", kind), qos=SERVICE_QOS
+        )
         while not writer.get_matched_subscriptions():
             time.sleep(0.01)
         for _ in range(n):

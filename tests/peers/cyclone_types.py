@@ -1,12 +1,24 @@
 """ROS messages as Cyclone DDS has them: the types that its own ROS nodes announce, with their names.
 
-Services are as rmw_cyclonedds maps them: a request and its response begin with the client and a sequence number.
+Services are as rmw_cyclonedds maps them: a request and its response begin with the client and a sequence
+number.
 """
 
 from dataclasses import dataclass, field
 
 from cyclonedds.idl import IdlStruct
-from cyclonedds.idl.types import array, float32, float64, int32, int64, sequence, uint8, uint16, uint32, uint64
+from cyclonedds.idl.types import (
+    array,
+    float32,
+    float64,
+    int32,
+    int64,
+    sequence,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 
 
 def dds_type(package: str, name: str, kind: str = "msg") -> str:

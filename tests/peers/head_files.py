@@ -5,12 +5,25 @@ from pathlib import Path
 
 import make_heads
 import torch
-from pixio_heads import DptHead, LinearHead, Tap
+from pixio_engine.heads import DptHead, LinearHead, Tap
 from safetensors.torch import save_file
 
-TINY = {"model": "random:tiny", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4, "n_cls_tokens": 8}
-CLASSES = [{"name": name, "color": color} for name, color in
-           [("floor", [90, 60, 30]), ("wall", [200, 200, 180]), ("chair", [30, 90, 200]), ("robot", [240, 40, 40])]]
+TINY = {
+    "model": "random:tiny",
+    "revision": "0123456789ab",
+    "hidden_size": 192,
+    "num_hidden_layers": 4,
+    "n_cls_tokens": 8,
+}
+CLASSES = [
+    {"name": name, "color": color}
+    for name, color in [
+        ("floor", [90, 60, 30]),
+        ("wall", [200, 200, 180]),
+        ("chair", [30, 90, 200]),
+        ("robot", [240, 40, 40]),
+    ]
+]
 TASKS = {
     "depth": {"kind": "depth", "max_depth": 8.0, "focal_length": 200.0},
     "segmentation": {"kind": "segmentation", "classes": CLASSES},
@@ -32,7 +45,14 @@ def write(file: Path, task: str, head: str = "dpt", **card) -> Path:
     last = network.scratch["output_conv"][2] if head == "dpt" else network.conv
     tokens = [Tap.of(torch.randn(1, 264, 192), 8, (16, 16)) for _ in taps]
     last.weight /= network(tokens).std()
-    about = {"format": 1, "task": TASKS[task], "head": kind, "taps": taps, "size": "256x256", "backbone": TINY} | card
+    about = {
+        "format": 1,
+        "task": TASKS[task],
+        "head": kind,
+        "taps": taps,
+        "size": "256x256",
+        "backbone": TINY,
+    } | card
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(tensors, file, metadata={"card": json.dumps(about)})
     return file

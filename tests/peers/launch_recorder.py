@@ -1,4 +1,5 @@
-"""Stands in for launch and launch_ros, of which no wheel exists: remembers what a launch file declares and starts.
+"""Stands in for launch and launch_ros, of which no wheel exists: remembers what a launch file declares and
+starts.
 
 It holds a file's own logic. What ROS makes of the actions is not in it.
 """
@@ -65,7 +66,11 @@ def load(path: str) -> ModuleType:
 
 MODULES = {
     "launch": {"LaunchDescription": LaunchDescription},
-    "launch.actions": {"DeclareLaunchArgument": DeclareLaunchArgument, "LogInfo": LogInfo, "OpaqueFunction": OpaqueFunction},
+    "launch.actions": {
+        "DeclareLaunchArgument": DeclareLaunchArgument,
+        "LogInfo": LogInfo,
+        "OpaqueFunction": OpaqueFunction,
+    },
     "launch.launch_description_sources": {"load_python_launch_file_as_module": load},
     "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
     "launch_ros": {},
@@ -93,8 +98,10 @@ class Recorded:
 
     def table(self) -> dict[str, tuple]:
         """Default, description and choices of each argument."""
-        return {name: (argument.default_value, argument.description, argument.choices)
-                for name, argument in self.arguments.items()}
+        return {
+            name: (argument.default_value, argument.description, argument.choices)
+            for name, argument in self.arguments.items()
+        }
 
     def start(self, **given: str) -> list[Action]:
         """What is started when these arguments are given."""
@@ -111,4 +118,7 @@ class Recorded:
 
 def plain(parameters: dict) -> dict:
     """Parameters with the values as they reach the node."""
-    return {name: value.value if isinstance(value, ParameterValue) else value for name, value in parameters.items()}
+    return {
+        name: value.value if isinstance(value, ParameterValue) else value
+        for name, value in parameters.items()
+    }

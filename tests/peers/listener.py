@@ -1,6 +1,7 @@
 """Subscribers in a process of their own, which can be frozen.
 
-The process prints a line for each message: the topic's number, the stamp, the time of arrival and the bytes of data.
+The process prints a line for each message: the topic's number, the stamp, the time of arrival and the bytes
+of data.
 """
 
 import re
@@ -19,7 +20,8 @@ class Listener:
     """Subscribes with default settings; a context manager."""
 
     def __init__(self, topics: dict[str, str], reliable: bool, before: tuple[str, ...] = ()):
-        """`topics` maps names to types. `before` comes before the command, such as that of another network namespace."""
+        """`topics` maps names to types. `before` comes before the command, such as that of another network
+        namespace."""
         self.topics = list(topics)
         named = [f"{topic}:{message}" for topic, message in topics.items()]
         reliability = "reliable" if reliable else "best_effort"
@@ -36,8 +38,8 @@ class Listener:
         self._output.drain()
 
     def heard(self, topic: str | None = None) -> list[tuple[int, int, int]]:
-        """Of each message of a topic, the first by default, its stamp and its arrival, in nanoseconds since the epoch, and
-        its bytes of data."""
+        """Of each message of a topic, the first by default, its stamp and its arrival, in nanoseconds since
+        the epoch, and its bytes of data."""
         number = self.topics.index(topic) if topic else 0
         lines = (LINE.match(line) for line in list(self._output.lines))
         heard = [tuple(map(int, match.groups())) for match in lines if match]
@@ -47,7 +49,10 @@ class Listener:
         return [stamp for stamp, _, _ in self.heard()]
 
     def wait_until_matched(self):
-        until(lambda: "matched" in self._output.lines or self.process.poll() is not None, "a publisher for the listener")
+        until(
+            lambda: "matched" in self._output.lines or self.process.poll() is not None,
+            "a publisher for the listener",
+        )
         assert self.process.poll() is None, "the listener has ended"
 
     def freeze(self):
@@ -76,14 +81,17 @@ def main():
         def say(message):
             n_bytes = len(message.data) if hasattr(message, "data") else 0
             print(number, nanos(message.header.stamp), time.time_ns(), n_bytes, flush=True)
+
         message_type = getattr(importlib.import_module(f"{package}.msg"), name)
         return node.create_subscription(message_type, topic, say, qos(reliability == "reliable"))
+
     subscriptions = [subscribe(number, *topic.split(":")) for number, topic in enumerate(named)]
 
     def look():
         if all(subscription.get_publisher_count() for subscription in subscriptions):
             print("matched", flush=True)
             looking.cancel()
+
     looking = node.create_timer(0.05, look)
     rclpy.spin(node)
 

@@ -1,4 +1,4 @@
-"""Writes random head files and what tools/pixio_heads.py computes with them: make_heads.py OUT
+"""Writes random head files and what python/pixio_engine/heads.py computes with them: make_heads.py OUT
 
 OUT/NAME.safetensors is a head file, OUT/NAME.golden.safetensors holds the tokens of its taps and the results;
 tests/it/heads.rs reads them (env PIXIO_HEADS=OUT).
@@ -9,17 +9,18 @@ import sys
 from pathlib import Path
 
 import torch
+from pixio_engine.heads import DptHead, LinearHead, Tap, depth, resized
 from safetensors.torch import save_file
 from torch import nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-from pixio_heads import DptHead, LinearHead, Tap, depth, resized  # noqa: E402
 
 HIDDEN, N_BLOCKS, N_CLS = 48, 8, 8
 GRID, SIZE = (6, 9), (96, 144)
 # Two by two windows cover it.
 PICTURE = (200, 300)
-CLASSES = [{"name": name, "color": [10 * i, 20, 30]} for i, name in enumerate(["floor", "wall", "table", "robot", "other"])]
+CLASSES = [
+    {"name": name, "color": [10 * i, 20, 30]}
+    for i, name in enumerate(["floor", "wall", "table", "robot", "other"])
+]
 TASKS = {
     "depth": {"kind": "depth", "max_depth": 10.0, "focal_length": 240.0},
     "segmentation": {"kind": "segmentation", "classes": CLASSES},
@@ -47,9 +48,20 @@ def write(out: Path, name: str, task: dict, head: dict) -> None:
     else:
         network = DptHead(HIDDEN, n_outputs, head["features"], head["out_channels"])
     randomize(network.eval())
-    card = {"format": 1, "task": task, "head": head, "taps": taps, "size": f"{SIZE[1]}x{SIZE[0]}",
-            "backbone": {"model": "random", "revision": "0123456789ab", "hidden_size": HIDDEN, "num_hidden_layers": N_BLOCKS,
-                         "n_cls_tokens": N_CLS}}
+    card = {
+        "format": 1,
+        "task": task,
+        "head": head,
+        "taps": taps,
+        "size": f"{SIZE[1]}x{SIZE[0]}",
+        "backbone": {
+            "model": "random",
+            "revision": "0123456789ab",
+            "hidden_size": HIDDEN,
+            "num_hidden_layers": N_BLOCKS,
+            "n_cls_tokens": N_CLS,
+        },
+    }
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     save_file(tensors, out / f"{name}.safetensors", metadata={"card": json.dumps(card)})
 
@@ -70,7 +82,11 @@ def over_windows(raw: torch.Tensor, task: dict) -> dict[str, torch.Tensor]:
     """The paper's sliding window, pixel by pixel: what each window says of a pixel is summed."""
     height, width = PICTURE
     is_depth = task["kind"] == "depth"
-    said = depth(raw, (256, 256), task["max_depth"])[:, None] if is_depth else resized(raw, (256, 256)).softmax(1)
+    said = (
+        depth(raw, (256, 256), task["max_depth"])[:, None]
+        if is_depth
+        else resized(raw, (256, 256)).softmax(1)
+    )
     total, n_seen = torch.zeros(said.shape[1], height, width), torch.zeros(height, width)
     corners = [(row, column) for row in range(0, height, 170) for column in range(0, width, 170)]
     for window, (top, left) in zip(said, corners, strict=True):

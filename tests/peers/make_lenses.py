@@ -20,21 +20,27 @@ COUNTS = (4, 5, 8, 12, 14)
 N_LENSES, N_RAYS = 60, 60
 
 # Plausible numbers in the shapes that drivers send.
+# fmt: off
 REAL = {
     "plumb_bob.realsense": [0.0] * 5,
     "plumb_bob.usb_cam": [-0.338, 0.121, 0.00052, -0.00081, -0.019],
     "plumb_bob.four": [-0.281, 0.069, 0.0007, -0.0003],
     "plumb_bob.zed": [-0.0412, 0.0118, 0.0001, -0.0002, -0.0051, 0.0, 0.0, 0.0],
     "rational_polynomial.azure_kinect": [0.511, -2.612, 0.00048, -0.00021, 1.472, 0.391, -2.437, 1.402],
-    "rational_polynomial.zed": [1.92, -0.41, 0.00007, -0.0001, 0.012, 2.01, -0.22, -0.031, 0.0, 0.0, 0.0, 0.0],
+    "rational_polynomial.zed": [1.92, -0.41, 0.00007, -0.0001, 0.012, 2.01, -0.22, -0.031, 0.0, 0.0, 0.0,
+        0.0],
     "rational_polynomial.five": [-0.174, 0.0283, 0.0002, 0.0001, -0.0021],
-    "rational_polynomial.oak_d": [9.23, -4.81, 0.0004, -0.0007, 21.7, 9.11, -5.02, 22.4, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-    "rational_polynomial.oak_d_wide": [2.41, 1.02, 0.0001, 0.0002, 0.038, 2.78, 1.83, 0.211, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-    "rational_polynomial.tilted": [-0.31, 0.11, 0.0003, 0.0002, -0.016, 0.01, 0.002, 0.0, 0.001, 0.0, -0.002, 0.0, 0.03, -0.05],
+    "rational_polynomial.oak_d": [9.23, -4.81, 0.0004, -0.0007, 21.7, 9.11, -5.02, 22.4, 0.0, 0.0, 0.0,
+        0.0, 0.0, 0.0],
+    "rational_polynomial.oak_d_wide": [2.41, 1.02, 0.0001, 0.0002, 0.038, 2.78, 1.83, 0.211, 0.0, 0.0, 0.0,
+        0.0, 0.0, 0.0],
+    "rational_polynomial.tilted": [-0.31, 0.11, 0.0003, 0.0002, -0.016, 0.01, 0.002, 0.0, 0.001, 0.0,
+        -0.002, 0.0, 0.03, -0.05],
     "equidistant.fisheye": [-0.0081, 0.0421, -0.0393, 0.0071],
     "equidistant.padded": [0.0342, -0.0061, 0.0021, -0.0004, 0.0, 0.0, 0.0, 0.0],
     "equidistant.ideal": [0.0] * 4,
 }
+# fmt: on
 
 
 def project(model: str, k, d, rays) -> np.ndarray:
@@ -51,13 +57,15 @@ def project(model: str, k, d, rays) -> np.ndarray:
 
 
 def kinds(model: str, d, rays) -> np.ndarray:
-    """1 where there is no fold on the way from the axis, 0 where there is one, 2 where it is a matter of rounding or no
-    image reaches so far."""
+    """1 where there is no fold on the way from the axis, 0 where there is one, 2 where it is a matter of
+    rounding or no image reaches so far."""
     way = np.linspace(0.0025, 1, 400)
     points = (way[:, None, None] * rays).reshape(-1, 2)
     step, unit = 1e-5, (1.0, 1.0, 0.0, 0.0)
-    x, y = ((project(model, unit, d, points + side) - project(model, unit, d, points - side)) / (2 * step)
-            for side in (np.array([step, 0]), np.array([0, step])))
+    x, y = (
+        (project(model, unit, d, points + side) - project(model, unit, d, points - side)) / (2 * step)
+        for side in (np.array([step, 0]), np.array([0, step]))
+    )
     along = (len(way), len(rays))
     least = (x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]).reshape(along).min(axis=0)
     # Without tilt, which only moves what the lens shows.
@@ -79,14 +87,22 @@ def lenses(random):
             model = ("plumb_bob", "rational_polynomial")[index % 2]
             zeros = [0.0] * int(random.integers(0, 15 - n))
             yield f"{model}.{n}_{index}", random_lens(random, n, strength) + zeros
-        yield f"equidistant.{index}", (strength * np.array([0.06, 0.02, 0.01, 0.003]) * random.normal(size=4)).tolist()
+        yield (
+            f"equidistant.{index}",
+            (strength * np.array([0.06, 0.02, 0.01, 0.003]) * random.normal(size=4)).tolist(),
+        )
 
 
 def main():
     random, tensors, n_beyond = np.random.default_rng(1), {}, 0
     for name, d in lenses(random):
         model = name.split(".")[0]
-        k = [random.uniform(200, 1500), random.uniform(200, 1500), random.uniform(100, 900), random.uniform(100, 700)]
+        k = [
+            random.uniform(200, 1500),
+            random.uniform(200, 1500),
+            random.uniform(100, 900),
+            random.uniform(100, 700),
+        ]
         angles = np.deg2rad(random.uniform(0, 88 if model == "equidistant" else 70, N_RAYS))
         turns = random.uniform(0, 2 * np.pi, N_RAYS)
         rays = np.tan(angles)[:, None] * np.stack([np.cos(turns), np.sin(turns)], -1)
@@ -94,7 +110,9 @@ def main():
         rays, found = rays[found != 2], found[found != 2]
         n_beyond += int((found == 0).sum())
         parts = {"d": np.array(d), "k": np.array(k), "rays": rays, "pixels": project(model, k, d, rays)}
-        tensors |= {f"lens/{name}/{part}": np.ascontiguousarray(value, np.float64) for part, value in parts.items()}
+        tensors |= {
+            f"lens/{name}/{part}": np.ascontiguousarray(value, np.float64) for part, value in parts.items()
+        }
         tensors[f"lens/{name}/kinds"] = found
     n = sum(len(value) for name, value in tensors.items() if name.endswith("/kinds"))
     assert n_beyond > n / 20 and n - n_beyond > n / 2, (n, n_beyond)

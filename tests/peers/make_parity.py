@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
+from programs import command
 from safetensors.torch import load_file, save_file
 from transformers import PixioBackbone, PixioConfig, PixioModel
 from transformers.utils import logging
 
-CONVERT = Path(__file__).parents[2] / "tools/convert_checkpoint.py"
 MEAN = torch.tensor([0.485, 0.456, 0.406])
 DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 # Height and width; one portrait, one landscape, one as trained.
@@ -66,7 +66,9 @@ def main(out: Path) -> None:
         # Its own norm, trained: the top-level norm of the checkpoint.
         cases.append(backbone_case(out, f"backbone-{name}", backbone, backbone, images))
     # A model's checkpoint in a backbone: transformers starts the norm afresh, the right one is the model's.
-    fresh, copied = (PixioBackbone(PixioConfig(**CASES["tiny"], out_features=["stage1", "stage4"])).eval() for _ in "ab")
+    fresh, copied = (
+        PixioBackbone(PixioConfig(**CASES["tiny"], out_features=["stage1", "stage4"])).eval() for _ in "ab"
+    )
     randomize(fresh.pixio)
     copied.pixio.load_state_dict(fresh.pixio.state_dict())
     copied.layernorm.load_state_dict(fresh.pixio.layernorm.state_dict())
@@ -88,14 +90,24 @@ def backbone_case(out: Path, name: str, saved: PixioBackbone, right: PixioBackbo
 
 def write_case(out: Path, name: str, kind: str, folders: list[Path], golden: dict) -> dict:
     save_file(golden, out / f"{name}.safetensors")
-    return dict(name=name, kind=kind, folders=[str(f.relative_to(out)) for f in folders], sizes=[f"{h}x{w}" for h, w in SIZES])
+    return dict(
+        name=name,
+        kind=kind,
+        folders=[str(f.relative_to(out)) for f in folders],
+        sizes=[f"{h}x{w}" for h, w in SIZES],
+    )
 
 
 def run_model(model: PixioModel, image: torch.Tensor) -> dict:
     values = normalized(image)
     with torch.no_grad():
         got = model(values, output_hidden_states=True)
-    golden = dict(images=image, pixel_values=values, last_hidden_state=got.last_hidden_state, pooler_output=got.pooler_output)
+    golden = dict(
+        images=image,
+        pixel_values=values,
+        last_hidden_state=got.last_hidden_state,
+        pooler_output=got.pooler_output,
+    )
     return golden | {f"hidden_states.{i}": state for i, state in enumerate(got.hidden_states)}
 
 
@@ -142,8 +154,8 @@ def save_hub(case: Path) -> Path:
     """The published conversion: as saved, but for the MLP."""
     tensors = {}
     for key, value in load_file(case / "saved/model.safetensors").items():
-        key = key.replace(".intermediate.dense", ".mlp.fc1")
-        tensors[key if ".attention." in key else key.replace(".output.dense", ".mlp.fc2")] = value
+        name = key.replace(".intermediate.dense", ".mlp.fc1")
+        tensors[name if ".attention." in name else name.replace(".output.dense", ".mlp.fc2")] = value
     return save(PixioConfig.from_pretrained(case / "saved"), tensors, case / "hub")
 
 
@@ -173,12 +185,12 @@ def save_original(model: PixioModel, folder: Path) -> Path:
 
 
 def save_converted(case: Path) -> Path:
-    """The original .pth as tools/convert_checkpoint.py turns it into a folder."""
+    """The original .pth as pixio-convert-checkpoint turns it into a folder."""
     tensors = load_file(case / "original/model.safetensors")
     pickle = case / "pickle/pixio.pth"
     pickle.parent.mkdir(exist_ok=True)
     torch.save({"model": tensors, "epoch": 3}, pickle)
-    subprocess.run([sys.executable, CONVERT, pickle, case / "converted", "--heads", "3"], check=True)
+    subprocess.run(command("convert_checkpoint", pickle, case / "converted", "--heads", "3"), check=True)
     return case / "converted"
 
 

@@ -63,7 +63,9 @@ def hugging_face():
         processor = AutoImageProcessor.from_pretrained(folder)
 
     def resized(rgb):
-        pixels = processor(Image.fromarray(rgb), do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+        pixels = processor(
+            Image.fromarray(rgb), do_rescale=False, do_normalize=False, return_tensors="pt"
+        ).pixel_values
         return pixels[0].permute(1, 2, 0).numpy().astype(np.uint8)
 
     return resized
@@ -73,7 +75,9 @@ def pillow(picture, box):
     """Columns before rows, as torchvision and older Pillows do. Pillow 13 begins with the rows of a
     picture that stands upright, and then differs from both by up to six levels on hard edges."""
     left, top, right, bottom = box
-    strip = picture.resize((256, picture.height), Image.Resampling.BICUBIC, box=(left, 0, right, picture.height))
+    strip = picture.resize(
+        (256, picture.height), Image.Resampling.BICUBIC, box=(left, 0, right, picture.height)
+    )
     return np.asarray(strip.resize((256, 256), Image.Resampling.BICUBIC, box=(0, top, 256, bottom)))
 
 

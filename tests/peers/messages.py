@@ -16,8 +16,9 @@ def install(package: Path) -> Path:
     prefix = Path(built.stdout.strip())
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     sys.path.insert(0, str(prefix / "lib" / python / "site-packages"))
-    # rcutils searches this at the moment it loads a type support, the dynamic linker only what it saw at its own start:
-    # hence the libraries are loaded by hand too, each one as soon as those that it needs are there.
+    # rcutils searches this at the moment it loads a type support, the dynamic linker only what it saw at its
+    # own start: hence the libraries are loaded by hand too, each one as soon as those that it needs are
+    # there.
     os.environ["LD_LIBRARY_PATH"] = f"{prefix / 'lib'}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     waiting = sorted(prefix.glob("lib/lib*__*.so"))
     for _ in range(len(waiting)):

@@ -15,7 +15,7 @@ CLONE_NEWNET = 0x40000000
 
 
 def enter_own():
-    """Moves this thread, and what it starts, to a network namespace of its own with its loopback up, if it may."""
+    """Moves this thread, and what it starts, to a network namespace of its own with its loopback up."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
@@ -24,8 +24,13 @@ class Host:
     """A network namespace with its loopback up, which lasts until `close`."""
 
     def __init__(self):
-        self._holder = subprocess.Popen(["unshare", "-n", "sh", "-c", "ip link set lo up && echo made && exec sleep infinity"],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=end_with_parent)
+        self._holder = subprocess.Popen(
+            ["unshare", "-n", "sh", "-c", "ip link set lo up && echo made && exec sleep infinity"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=end_with_parent,
+        )
         if self._holder.stdout.readline() != "made\n":
             pytest.skip("no network namespace can be made here")
         self.pid = self._holder.pid
@@ -63,6 +68,7 @@ class Host:
                     raise OSError(ctypes.get_errno(), "setns")
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             made[0].bind((address, port))
+
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join(PATIENCE_SECS)

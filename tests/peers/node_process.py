@@ -28,21 +28,27 @@ class NodeError(Exception):
 
 
 def environment(**extra: str | None) -> dict[str, str]:
-    """This process's environment without what the ROS wheels added to it: a user's shell has none of that.
+    """This process's environment without what the ROS wheels and these tests added to it: a user's shell has
+    none of that.
 
     `extra` is put on top; None takes a variable away.
     """
-    env = {name: text for name, text in os.environ.items() if not name.startswith("_ROS_WHEELS")}
+    env = {
+        name: text for name, text in os.environ.items() if not name.startswith(("_ROS_WHEELS", "PYTHONPATH"))
+    }
     added = tuple(os.path.realpath(path) for path in (sys.prefix, ROOT / "target" / "ros-messages"))
-    paths = [path for path in env.pop("LD_LIBRARY_PATH", "").split(":")
-             if path and not os.path.realpath(path).startswith(added)]
+    paths = [
+        path
+        for path in env.pop("LD_LIBRARY_PATH", "").split(":")
+        if path and not os.path.realpath(path).startswith(added)
+    ]
     env |= ({"LD_LIBRARY_PATH": ":".join(paths)} if paths else {}) | extra
     return {name: text for name, text in env.items() if text is not None}
 
 
 def end_with_parent():
-    """Between fork and exec: however this process ends, the child ends too. It heeds SIGINT, which the background jobs of
-    a shell ignore."""
+    """Between fork and exec: however this process ends, the child ends too. It heeds SIGINT, which the
+    background jobs of a shell ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
@@ -63,7 +69,8 @@ class Output:
                 self._grown.notify_all()
 
     def wait_for(self, pattern: str, start: int, alive, patience_secs: float) -> str | None:
-        """The first line from number `start` on that matches, or None when patience or the process has ended."""
+        """The first line from number `start` on that matches, or None when patience or the process has
+        ended."""
         wanted = re.compile(pattern)
         deadline = time.monotonic() + patience_secs
         with self._grown:
@@ -87,8 +94,19 @@ def logged_at(line: str) -> float:
 class Node:
     """One pixio_node process. Use it as a context manager; `stop` says how it ended."""
 
-    def __init__(self, model="random:tiny", size="256x256", options=(), remaps=("image:=/camera/image_raw",),
-                 namespace="/cam", params=(), files=(), ros_args=(), env=None, cache=None):
+    def __init__(
+        self,
+        model="random:tiny",
+        size="256x256",
+        options=(),
+        remaps=("image:=/camera/image_raw",),
+        namespace="/cam",
+        params=(),
+        files=(),
+        ros_args=(),
+        env=None,
+        cache=None,
+    ):
         self._own_cache = None if cache else tempfile.TemporaryDirectory(prefix="pixio-cache-")
         cache = cache or self._own_cache.name
         self.stats_file = Path(tempfile.mkdtemp(prefix="pixio-stats-")) / "stats.jsonl"
@@ -97,9 +115,24 @@ class Node:
         ros = [argument for remap in remaps for argument in ("-r", remap)] + ["-r", f"__ns:={namespace}"]
         ros += [argument for param in params for argument in ("-p", param)]
         ros += [argument for file in files for argument in ("--params-file", str(file))]
-        self.arguments = [str(BINARY), "run", "--model", str(model), "--size", size, "--device", "cpu",
-                          "--stats-period", "0.2", "--stats-file", str(self.stats_file), *options,
-                          "--ros-args", *ros, *ros_args]
+        self.arguments = [
+            str(BINARY),
+            "run",
+            "--model",
+            str(model),
+            "--size",
+            size,
+            "--device",
+            "cpu",
+            "--stats-period",
+            "0.2",
+            "--stats-file",
+            str(self.stats_file),
+            *options,
+            "--ros-args",
+            *ros,
+            *ros_args,
+        ]
         self._env = environment(XDG_CACHE_HOME=str(cache), NO_COLOR="1", **(env or {}))
 
     @property
@@ -118,9 +151,16 @@ class Node:
 
     def spawn(self) -> "Node":
         """Starts the process and waits for nothing."""
-        self.process = subprocess.Popen(self.arguments, env=self._env, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-                                        preexec_fn=end_with_parent)
+        self.process = subprocess.Popen(
+            self.arguments,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=end_with_parent,
+        )
         self.output = Output(self.process.stderr)
         return self
 
@@ -143,7 +183,9 @@ class Node:
     def tail(self, n_lines: int = 30) -> str:
         return "\n".join(self.output.lines[-n_lines:])
 
-    def wait_for_line(self, pattern: str, *, start: int = 0, patience_secs: float = PATIENCE_SECS) -> str | None:
+    def wait_for_line(
+        self, pattern: str, *, start: int = 0, patience_secs: float = PATIENCE_SECS
+    ) -> str | None:
         """The first line of the node's log from number `start` on that matches, or None when none comes."""
         return self.output.wait_for(pattern, start, self.alive, patience_secs)
 
@@ -177,19 +219,26 @@ class Node:
         return counts | {"reasons": {reason: int(n) for reason, n in pairs}}
 
     def stats(self) -> list[dict]:
-        """What the node wrote to its statistics file so far, one object a period; `counts` and `spans` are the first camera's."""
+        """What the node wrote to its statistics file so far, one object a period; `counts` and `spans` are
+        the first camera's."""
         if self.stats_file.exists():
             with self.stats_file.open("rb") as file:
                 file.seek(self._n_read)
                 lines = file.read().rpartition(b"\n")[0].splitlines(keepends=True)
             self._n_read += sum(map(len, lines)) + bool(lines)
-            self._periods += [period | {key: period["cameras"][0][key] for key in ("counts", "spans")} for period in map(json.loads, lines)]
+            self._periods += [
+                period | {key: period["cameras"][0][key] for key in ("counts", "spans")}
+                for period in map(json.loads, lines)
+            ]
         return list(self._periods)
 
     def report(self) -> dict:
         """A report of the node that was begun after this call."""
         n = len(self.stats()) + 2
-        return until(lambda: len(self.stats()) >= n, "the node's next reports", log=self.tail) and self.stats()[-1]
+        return (
+            until(lambda: len(self.stats()) >= n, "the node's next reports", log=self.tail)
+            and self.stats()[-1]
+        )
 
     def memory_bytes(self, key: str = "VmRSS") -> int:
         """A line of /proc/PID/status in bytes: VmRSS now, VmHWM at most."""
@@ -201,7 +250,16 @@ class Node:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
-def run(*arguments, patience_secs: float = PATIENCE_SECS, binary: Path = BINARY, **env: str | None) -> subprocess.CompletedProcess:
+def run(
+    *arguments, patience_secs: float = PATIENCE_SECS, binary: Path = BINARY, **env: str | None
+) -> subprocess.CompletedProcess:
     """Runs the binary to its end."""
-    return subprocess.run([str(binary), *map(str, arguments)], env=environment(**({"NO_COLOR": "1"} | env)),
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=patience_secs)
+    return subprocess.run(
+        [str(binary), *map(str, arguments)],
+        env=environment(**({"NO_COLOR": "1"} | env)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=patience_secs,
+    )

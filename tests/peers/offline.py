@@ -10,13 +10,27 @@ from safetensors.numpy import load_file
 
 
 def infer(picture, *options: str, model: str = "random:tiny", size: str = "256x256") -> dict[str, np.ndarray]:
-    """Everything that `infer` writes for one picture: an RGB array (as PNG) or the bytes of a picture file."""
+    """Everything that `infer` writes for one picture: an RGB array (as PNG) or the bytes of a picture
+    file."""
     data = picture if isinstance(picture, bytes) else pictures.file_bytes(picture, "PNG")
     suffix = "jpg" if data[:2] == b"\xff\xd8" else "png"
     with tempfile.TemporaryDirectory(prefix="pixio-infer-") as folder:
         file = Path(folder, f"picture.{suffix}")
         file.write_bytes(data)
-        done = run("infer", "--model", model, "--size", size, "--device", "cpu", "--image", file, "--out", folder, *options)
+        done = run(
+            "infer",
+            "--model",
+            model,
+            "--size",
+            size,
+            "--device",
+            "cpu",
+            "--image",
+            file,
+            "--out",
+            folder,
+            *options,
+        )
         assert done.returncode == 0, done.stderr
         return load_file(Path(folder, "picture.safetensors"))
 
@@ -34,5 +48,6 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def labels_agree(found: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether two label images are one but for the few pixels where two classes tie within float32's rounding."""
+    """Whether two label images are one but for the few pixels where two classes tie within float32's
+    rounding."""
     return found.shape == expected.shape and (found == expected).mean() > 0.999

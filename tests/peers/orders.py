@@ -1,4 +1,5 @@
-"""Orders to a process of its own: a JSON object a line on its standard input, an answer a line on its standard output."""
+"""Orders to a process of its own: a JSON object a line on its standard input, an answer a line on its
+standard output."""
 
 import json
 import subprocess

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from node_process import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*/README.md")])
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+FOLDERS = ("models", "examples")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    + [page for folder in FOLDERS for page in (ROOT / folder).rglob("README.md")]
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # What parts simple commands, and words of the shell that stand before one.
 SEPARATORS = {"&&", "||", "|", ";", "&"}
@@ -31,7 +35,7 @@ def links(page: Path) -> list[str]:
 
 def anchors(page: Path) -> list[str]:
     """The anchor of every heading, as GitHub names it."""
-    headings = re.findall(r"^#+ (.*)$", prose(page), re.M)
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", LINK.sub("", heading).lower()).replace(" ", "-") for heading in headings]
 
 
@@ -43,7 +47,7 @@ def shell_scripts(page: Path) -> list[str]:
     """The blocks in bash, and the commands at the head of sample outputs."""
     typed = []
     for output in blocks(page, ""):
-        typed += re.findall(r"^\$ ((?:.*\\\n)*.*)$", output, re.M)
+        typed += re.findall(r"^\$ ((?:.*\\\n)*.*)$", output, re.MULTILINE)
     return blocks(page, "bash") + typed
 
 

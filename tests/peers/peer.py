@@ -1,5 +1,6 @@
 """An ordinary ROS 2 peer in rclpy: cameras to publish with, inboxes to wait on, the graph to look at."""
 
+import contextlib
 import threading
 import time
 
@@ -13,8 +14,12 @@ from waiting import PATIENCE_SECS, repeat, until
 def qos(reliable: bool = False, depth: int = 10) -> QoSProfile:
     """Volatile, newest `depth` messages."""
     reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability,
-                      durability=DurabilityPolicy.VOLATILE)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=reliability,
+        durability=DurabilityPolicy.VOLATILE,
+    )
 
 
 def nanos(stamp) -> int:
@@ -69,10 +74,8 @@ class Peer:
         self._thread.start()
 
     def _spin(self):
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def close(self):
         try_shutdown(context=self.context)
@@ -86,6 +89,7 @@ class Peer:
     def inbox(self, message_type, topic: str, reliable: bool = False, depth: int = 10) -> Inbox:
         def subscription_of(callback):
             return self.node.create_subscription(message_type, topic, callback, qos(reliable, depth))
+
         return Inbox(topic, subscription_of)
 
     def drop(self, inbox: Inbox):
@@ -93,18 +97,25 @@ class Peer:
 
     def node_names(self) -> set[str]:
         """Fully qualified names of the nodes in the graph."""
-        return {f"{namespace.rstrip('/')}/{name}" for name, namespace in self.node.get_node_names_and_namespaces()}
+        return {
+            f"{namespace.rstrip('/')}/{name}" for name, namespace in self.node.get_node_names_and_namespaces()
+        }
 
     def meet(self, is_ready):
-        """Waits for the services of a client. A call right after the match may get lost, and then costs `ask` a repetition."""
+        """Waits for the services of a client. A call right after the match may get lost, and then costs `ask`
+        a repetition."""
         until(is_ready, "the services")
         time.sleep(0.3)
 
     def ask(self, call, *arguments):
         """The answer to a service call, which is repeated until one is answered."""
         futures = []
-        answered = repeat(lambda: futures.append(call(*arguments)), lambda: next((one for one in futures if one.done()), None),
-                          "an answer of the service", every_secs=3)
+        answered = repeat(
+            lambda: futures.append(call(*arguments)),
+            lambda: next((one for one in futures if one.done()), None),
+            "an answer of the service",
+            every_secs=3,
+        )
         return answered.result()
 
     def stamp(self):

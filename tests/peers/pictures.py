@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image as Pillow
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-# Astronaut and rocket are NASA's (public domain); coffee and chelsea are CC0. scikit-image's wheel holds all four.
+# Astronaut and rocket are NASA's (public domain); coffee and chelsea are CC0. scikit-image's wheel holds all
+# four.
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
 
@@ -47,7 +48,9 @@ def file_bytes(rgb: np.ndarray, kind: str = "JPEG", quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
-def compressed(picture_file: bytes, stamp, kind: str = "jpeg", frame_id: str = "camera_optical") -> CompressedImage:
+def compressed(
+    picture_file: bytes, stamp, kind: str = "jpeg", frame_id: str = "camera_optical"
+) -> CompressedImage:
     """sensor_msgs/CompressedImage of a picture file."""
     message = CompressedImage(format=kind, data=picture_file)
     message.header.stamp = stamp
@@ -58,7 +61,9 @@ def compressed(picture_file: bytes, stamp, kind: str = "jpeg", frame_id: str = "
 def calibration(width: int, height: int, stamp, frame_id: str = "camera_optical") -> CameraInfo:
     """A pinhole camera whose axes differ, so that a mixed-up one shows."""
     fx, fy, cx, cy = 600.0, 580.0, width / 2 - 13.0, height / 2 + 7.0
-    message = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.1, -0.2, 0.001, 0.002, 0.05])
+    message = CameraInfo(
+        width=width, height=height, distortion_model="plumb_bob", d=[0.1, -0.2, 0.001, 0.002, 0.05]
+    )
     message.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     message.p = [fx, 0.0, cx, -60.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]

@@ -38,16 +38,31 @@ ANSWERED_AT_ONCE = ("features", "embedding", "depth/image", "segmentation/image"
 class Rig:
     """A camera at `/camera/image_raw`, the node behind it, and the outputs named in `listen`."""
 
-    def __init__(self, peer: Peer, listen=("features",), transport: str = "raw", camera: str = "/camera/image_raw",
-                 reliable_inboxes: bool = False, options=(), extra_remaps=(), **node_options):
+    def __init__(
+        self,
+        peer: Peer,
+        listen=("features",),
+        transport: str = "raw",
+        camera: str = "/camera/image_raw",
+        reliable_inboxes: bool = False,
+        options=(),
+        extra_remaps=(),
+        **node_options,
+    ):
         self.peer = peer
         self._reliable = reliable_inboxes
         self._compressed = transport == "compressed"
-        self.camera = (peer.publisher(CompressedImage, f"{camera}/compressed") if self._compressed
-                       else peer.publisher(Image, camera))
+        self.camera = (
+            peer.publisher(CompressedImage, f"{camera}/compressed")
+            if self._compressed
+            else peer.publisher(Image, camera)
+        )
         self.camera_info = peer.publisher(CameraInfo, f"{camera.rsplit('/', 1)[0]}/camera_info")
-        self.node = Node(options=(*options, "--image-transport", transport),
-                         remaps=(f"image:={camera}", *extra_remaps), **node_options)
+        self.node = Node(
+            options=(*options, "--image-transport", transport),
+            remaps=(f"image:={camera}", *extra_remaps),
+            **node_options,
+        )
         self.inboxes: dict[str, Inbox] = {name: self.listen(name) for name in listen}
         try:
             self.node.start()
@@ -74,14 +89,23 @@ class Rig:
     def wait_until_matched(self):
         """Until frames arrive and, when somebody listens, answers come back. What this has cost is in `base`.
 
-        Each side finds the other in its own time, and only the node's counts and answers show when it has: endpoints of a
-        node that has gone may still be in the graph.
+        Each side finds the other in its own time, and only the node's counts and answers show when it has:
+        endpoints of a node that has gone may still be in the graph.
         """
-        until(lambda: all(inbox.matched() for inbox in self.inboxes.values()), "the node's publishers", log=self.node.tail)
+        until(
+            lambda: all(inbox.matched() for inbox in self.inboxes.values()),
+            "the node's publishers",
+            log=self.node.tail,
+        )
         listened = [inbox for name, inbox in self.inboxes.items() if name in ANSWERED_AT_ONCE]
         start = self.counts()["received"]
-        repeat(self._probe, lambda: all(map(len, listened)) and self.counts()["received"] > start,
-               "an answer to the first frames", every_secs=0.1, log=self.node.tail)
+        repeat(
+            self._probe,
+            lambda: all(map(len, listened)) and self.counts()["received"] > start,
+            "an answer to the first frames",
+            every_secs=0.1,
+            log=self.node.tail,
+        )
         self.base = self.settled()
         for inbox in self.inboxes.values():
             inbox.clear()
@@ -96,13 +120,15 @@ class Rig:
         return in_books(self.node.stats()[-1:])
 
     def settled(self) -> dict:
-        """The node's books once nothing is under way: two reports from now on agree, and no frame is in flight."""
+        """The node's books once nothing is under way: two reports from now on agree, and no frame is in
+        flight."""
         n_before = len(self.node.stats())
 
         def agreed() -> dict | None:
             last = self.node.stats()[n_before:][-2:]
             before, now = in_books(last[:1]), in_books(last[1:])
             return now if len(last) == 2 and before == now and not now["in_flight"] else None
+
         return until(agreed, "books without a frame in flight", log=self.node.tail)
 
     def send(self, picture, **fields):
@@ -114,8 +140,11 @@ class Rig:
             self.camera.publish(pictures.image(picture, stamp, **fields))
         return stamp
 
-    def answers(self, picture, *outputs: str, camera_info: CameraInfo | None = None, every_secs: float = 1, **fields) -> dict:
-        """Shows a picture until all `outputs`, or all that are listened to, have answered one of its frames: by output.
+    def answers(
+        self, picture, *outputs: str, camera_info: CameraInfo | None = None, every_secs: float = 1, **fields
+    ) -> dict:
+        """Shows a picture until all `outputs`, or all that are listened to, have answered one of its frames:
+        by output.
 
         It is shown again and again because both ways are best effort; `camera_info` goes before each frame.
         """
@@ -134,15 +163,38 @@ class Rig:
                 if all(message is not None for message in found.values()):
                     return found
             return None
-        return repeat(show, answered, f"{' and '.join(outputs)} for a picture", every_secs=every_secs, log=self.node.tail)
+
+        return repeat(
+            show,
+            answered,
+            f"{' and '.join(outputs)} for a picture",
+            every_secs=every_secs,
+            log=self.node.tail,
+        )
 
     def ask(self, picture, output: str = "features", **fields):
         """Shows one picture and returns the node's answer to it."""
         return self.answers(picture, output, **fields)[output]
 
-    def feed(self, picture, condition, what: str, *, every_secs: float = 0.05, patience_secs: float = PATIENCE_SECS, **fields):
+    def feed(
+        self,
+        picture,
+        condition,
+        what: str,
+        *,
+        every_secs: float = 0.05,
+        patience_secs: float = PATIENCE_SECS,
+        **fields,
+    ):
         """Shows a picture again and again until `condition()` is truthy, and returns that."""
-        return repeat(lambda: self.send(picture, **fields), condition, what, every_secs=every_secs, patience_secs=patience_secs, log=self.node.tail)
+        return repeat(
+            lambda: self.send(picture, **fields),
+            condition,
+            what,
+            every_secs=every_secs,
+            patience_secs=patience_secs,
+            log=self.node.tail,
+        )
 
 
 def in_books(periods: list[dict]) -> dict:

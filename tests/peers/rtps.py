@@ -1,6 +1,5 @@
 """RTPS packets by hand, byte by byte: right ones, and ones that claim what is not so."""
 
-import os
 import socket
 import struct
 from pathlib import Path
@@ -35,7 +34,9 @@ def submessage(kind: int, body: bytes, flags: int = 1, length: int | None = None
 
 def number(value: int) -> bytes:
     """A sequence number, whatever its sign."""
-    return struct.pack("<iI", value >> 32 if value >> 32 < 1 << 31 else (value >> 32) - (1 << 32), value & 0xFFFFFFFF)
+    return struct.pack(
+        "<iI", value >> 32 if value >> 32 < 1 << 31 else (value >> 32) - (1 << 32), value & 0xFFFFFFFF
+    )
 
 
 def number_set(base: int, n_bits: int, words: bytes = b"") -> bytes:
@@ -43,30 +44,52 @@ def number_set(base: int, n_bits: int, words: bytes = b"") -> bytes:
 
 
 def heartbeat(reader: bytes, writer: bytes, first: int, last: int, count: int = 1, flags: int = 1) -> bytes:
-    return submessage(HEARTBEAT, reader + writer + number(first) + number(last) + struct.pack("<i", count), flags)
+    return submessage(
+        HEARTBEAT, reader + writer + number(first) + number(last) + struct.pack("<i", count), flags
+    )
 
 
 def gap(reader: bytes, writer: bytes, start: int, base: int, n_bits: int = 0, words: bytes = b"") -> bytes:
     return submessage(GAP, reader + writer + number(start) + number_set(base, n_bits, words))
 
 
-def acknack(reader: bytes, writer: bytes, base: int, n_bits: int = 0, words: bytes = b"", count: int = 1) -> bytes:
+def acknack(
+    reader: bytes, writer: bytes, base: int, n_bits: int = 0, words: bytes = b"", count: int = 1
+) -> bytes:
     return submessage(ACKNACK, reader + writer + number_set(base, n_bits, words) + struct.pack("<i", count))
 
 
-def nack_frag(reader: bytes, writer: bytes, sn: int, base: int, n_bits: int, words: bytes, count: int = 1) -> bytes:
+def nack_frag(
+    reader: bytes, writer: bytes, sn: int, base: int, n_bits: int, words: bytes, count: int = 1
+) -> bytes:
     body = reader + writer + number(sn) + struct.pack("<II", base, n_bits) + words + struct.pack("<i", count)
     return submessage(NACK_FRAG, body)
 
 
-def data(reader: bytes, writer: bytes, sn: int, payload: bytes, flags: int = 5, inline_qos: bytes = b"",
-         to_qos: int = 16) -> bytes:
+def data(
+    reader: bytes,
+    writer: bytes,
+    sn: int,
+    payload: bytes,
+    flags: int = 5,
+    inline_qos: bytes = b"",
+    to_qos: int = 16,
+) -> bytes:
     body = struct.pack("<HH", 0, to_qos) + reader + writer + number(sn) + inline_qos + payload
     return submessage(DATA, body, flags)
 
 
-def data_frag(reader: bytes, writer: bytes, sn: int, start: int, n: int, fragment_size: int, sample_size: int,
-              payload: bytes, flags: int = 1) -> bytes:
+def data_frag(
+    reader: bytes,
+    writer: bytes,
+    sn: int,
+    start: int,
+    n: int,
+    fragment_size: int,
+    sample_size: int,
+    payload: bytes,
+    flags: int = 1,
+) -> bytes:
     body = struct.pack("<HH", 0, 28) + reader + writer + number(sn)
     body += struct.pack("<IHHI", start & 0xFFFFFFFF, n, fragment_size, sample_size) + payload
     return submessage(DATA_FRAG, body, flags)
@@ -92,17 +115,28 @@ def text(value: str) -> bytes:
 
 def participant(prefix: bytes, lease_secs: int = 100, at: tuple[str, int] = NOWHERE, *more: bytes) -> bytes:
     """The announcement of a participant, as a message."""
-    parameters = (parameter(0x15, b"\2\3"), parameter(0x16, b"\1\x0f"), parameter(0x50, prefix + PARTICIPANT),
-                  parameter(0x32, locator(*at)), parameter(0x31, locator(*at)),
-                  parameter(0x02, struct.pack("<iI", lease_secs, 0)), parameter(0x58, struct.pack("<I", ALL_ENDPOINTS)))
+    parameters = (
+        parameter(0x15, b"\2\3"),
+        parameter(0x16, b"\1\x0f"),
+        parameter(0x50, prefix + PARTICIPANT),
+        parameter(0x32, locator(*at)),
+        parameter(0x31, locator(*at)),
+        parameter(0x02, struct.pack("<iI", lease_secs, 0)),
+        parameter(0x58, struct.pack("<I", ALL_ENDPOINTS)),
+    )
     payload = PL_CDR_LE + b"".join((*parameters, *more)) + SENTINEL
     return packet(prefix, data(UNKNOWN, SPDP_WRITER, 1, payload))
 
 
 def endpoint(guid: bytes, topic: str, dds_type: str, *more: bytes) -> bytes:
     """What a participant says of a reader or writer of its own, as a payload."""
-    parameters = (parameter(0x50, guid[:12] + PARTICIPANT), parameter(0x5A, guid), parameter(0x05, text(topic)),
-                  parameter(0x07, text(dds_type)), parameter(0x2F, locator(*NOWHERE)))
+    parameters = (
+        parameter(0x50, guid[:12] + PARTICIPANT),
+        parameter(0x5A, guid),
+        parameter(0x05, text(topic)),
+        parameter(0x07, text(dds_type)),
+        parameter(0x2F, locator(*NOWHERE)),
+    )
     return PL_CDR_LE + b"".join((*parameters, *more)) + SENTINEL
 
 
@@ -116,7 +150,7 @@ class Ports:
 
     def __init__(self, pid: int, domain: int):
         self._table = Path(f"/proc/{pid}/net/udp")
-        links = (os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
+        links = (str(descriptor.readlink()) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
         self._inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
         start = 7400 + 250 * domain
         known = [port - start for port in self._queues() if start <= port < start + 250]
@@ -132,5 +166,8 @@ class Ports:
     def _queues(self) -> dict[int, int]:
         """Bytes that wait in each UDP socket of the process, by its port."""
         rows = [line.split() for line in self._table.read_text().splitlines()[1:]]
-        return {int(row[1].rpartition(":")[2], 16): int(row[4].rpartition(":")[2], 16)
-                for row in rows if row[9] in self._inodes}
+        return {
+            int(row[1].rpartition(":")[2], 16): int(row[4].rpartition(":")[2], 16)
+            for row in rows
+            if row[9] in self._inodes
+        }

@@ -9,8 +9,35 @@ from node_process import ROOT
 from waiting import LONG_SECS
 
 SOURCES = ("common.sh", "python.sh", "packages.sh")
-TOOLS = ("bash", "sh", "env", "cat", "chmod", "cp", "cut", "df", "dirname", "grep", "head", "ln", "ls", "mkdir", "mktemp",
-         "mv", "readlink", "realpath", "rm", "sed", "sha256sum", "sort", "tail", "tee", "touch", "tr", "wc")
+TOOLS = (
+    "bash",
+    "sh",
+    "env",
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "df",
+    "dirname",
+    "grep",
+    "head",
+    "ln",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "readlink",
+    "realpath",
+    "rm",
+    "sed",
+    "sha256sum",
+    "sort",
+    "tail",
+    "tee",
+    "touch",
+    "tr",
+    "wc",
+)
 REAL = Path(sys._base_executable).resolve()
 
 
@@ -35,9 +62,12 @@ class Shell:
         return file
 
     def python(self, name: str, disguise: str = "", version: str = "") -> Path:
-        """This test's Python, after it has run the statements of `disguise`; `python -m venv DIR` makes a DIR of the same."""
+        """This test's Python, after it has run the statements of `disguise`; `python -m venv DIR` makes a DIR
+        of the same."""
         said = f'echo "Python {version}"' if version else f'exec "{REAL}" --version'
-        return self.program(name, f"""
+        return self.program(
+            name,
+            f"""
 [ "$1" != --version ] || {{ {said}; exit; }}
 if [ "$1 $2" = "-m venv" ]; then
   mkdir -p "$3/bin" "$3/lib"
@@ -49,11 +79,18 @@ fi
 shift 2
 exec "{REAL}" -I -c "import sys
 {disguise}
-$1\"""")
+$1\"""",
+        )
 
     def run(self, code: str, **environment: str) -> subprocess.CompletedProcess:
         sources = "; ".join(f". scripts/{name}" for name in SOURCES)
         env = {"PATH": str(self.bin), "HOME": str(self.folder), "OLDPWD": str(self.folder)} | environment
-        return subprocess.run([self.bin / "bash", "-c", f"set -euo pipefail; {sources}\n{code}"], cwd=self.folder, env=env,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONG_SECS)
-
+        return subprocess.run(
+            [self.bin / "bash", "-c", f"set -euo pipefail; {sources}\n{code}"],
+            cwd=self.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONG_SECS,
+        )

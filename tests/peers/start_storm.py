@@ -1,7 +1,7 @@
 """Starts the tiny model again and again, with SIGINT and SIGTERM at random moments: start_storm.py N [SEED].
 
-Every start ends with exit code 0, or by the signal before `main` has said anything. A second signal more than a second
-after the first ends the node at once, with 128 and its number, and says so.
+Every start ends with exit code 0, or by the signal before `main` has said anything. A second signal more than
+a second after the first ends the node at once, with 128 and its number, and says so.
 """
 
 import collections
@@ -16,20 +16,40 @@ import time
 from node_process import BINARY, end_with_parent, environment
 from waiting import PATIENCE_SECS
 
-COMMAND = [str(BINARY), "run", "--model", "random:tiny", "--size", "256x256", "--device", "cpu", "--engine", "eager",
-           "--ros-args", "-r", "__ns:=/storm"]
+COMMAND = [
+    str(BINARY),
+    "run",
+    "--model",
+    "random:tiny",
+    "--size",
+    "256x256",
+    "--device",
+    "cpu",
+    "--engine",
+    "eager",
+    "--ros-args",
+    "-r",
+    "__ns:=/storm",
+]
 HANGS_SECS = PATIENCE_SECS
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def start(log, cache: str) -> subprocess.Popen:
     env = environment(NO_COLOR="1", XDG_CACHE_HOME=cache)
-    return subprocess.Popen(COMMAND, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                            preexec_fn=end_with_parent)
+    return subprocess.Popen(
+        COMMAND,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        preexec_fn=end_with_parent,
+    )
 
 
 def time_until_ready(cache: str) -> float:
-    """What a start takes on this machine as it is now: the moments are drawn from one and a half times that."""
+    """What a start takes on this machine as it is now: the moments are drawn from one and a half times
+    that."""
     with tempfile.TemporaryFile("w+") as log:
         process, started = start(log, cache), time.monotonic()
         while "ready:" not in said(log):

@@ -1,5 +1,6 @@
 """What bad frames get: counted by reason, one warning, and the next good frame is served."""
 
+import itertools
 import struct
 import zlib
 
@@ -24,7 +25,7 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
     """A JPEG whose frame header holds other sizes than its data."""
     file = bytearray(jpeg())
     at = file.index(b"\xff\xc0") + 5
-    file[at:at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    file[at : at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
     return bytes(file)
 
 
@@ -36,13 +37,16 @@ def png_that_claims(width: int, height: int) -> bytes:
     return bytes(file)
 
 
-def png(width: int, height: int, depth: int, color: int, samples: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+def png(
+    width: int, height: int, depth: int, color: int, samples: bytes, *chunks: tuple[bytes, bytes]
+) -> bytes:
     """A PNG of packed `samples`, with `chunks` before them."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", samples), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in parts)
+        for name, content in parts
+    )
 
 
 def zeros(n_bytes: int) -> bytes:
@@ -88,6 +92,7 @@ def compressed_node(peer):
 def shared(peer, transport):
     """A node for all rows; when they are through, its books must show each one."""
     from rig import Rig
+
     # Apart from the nodes of other tests, which come and go while this one stays.
     node = Rig(peer, transport=transport, namespace=f"/{transport}", camera=f"/{transport}_camera/image_raw")
     try:
@@ -98,15 +103,21 @@ def shared(peer, transport):
         grown = node.node.memory_bytes() - memory
         assert node.node.stop() == 0, node.node.tail()
         counts = node.node.counts()
-        assert (counts["refused"], sum(counts["reasons"].values())) == (node.n_refused, node.n_refused), counts
-        assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+        assert (counts["refused"], sum(counts["reasons"].values())) == (node.n_refused, node.n_refused), (
+            counts
+        )
+        assert (
+            counts["received"]
+            == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+        )
         assert grown < 60e6, f"{grown / 1e6:.0f} MB for frames that were refused"
     finally:
         node.close()
 
 
 def refuse_then_serve(node, bad, good):
-    """Sends the bad frame until the node has refused one, which no newer one has displaced, and then a good one."""
+    """Sends the bad frame until the node has refused one, which no newer one has displaced, and then a good
+    one."""
     before = node.settled()["refused"]
     assert before == node.n_refused
 
@@ -114,6 +125,7 @@ def refuse_then_serve(node, bad, good):
         bad.header.stamp = node.peer.stamp()
         bad.header.frame_id = "bad"
         node.camera.publish(bad)
+
     repeat(send, lambda: node.counts()["refused"] > before, "the refusal in the books", log=node.node.tail)
     node.ask(good)
     # Mostly one; more where a frame, or the node, was late.
@@ -160,7 +172,7 @@ def test_bad_frames_are_told_once_with_topic_and_reason(rig):
     node.ask(GOOD)
     warned = [logged_at(line) for line in node.node.output.lines if "WARN" in line and "jpeg2000" in line]
     assert warned
-    assert all(after - before > 4.9 for before, after in zip(warned, warned[1:])), warned
+    assert all(after - before > 4.9 for before, after in itertools.pairwise(warned)), warned
 
 
 def test_a_burst_of_a_thousand_frames_is_accounted_for_and_costs_no_memory(rig):
@@ -177,4 +189,7 @@ def test_a_burst_of_a_thousand_frames_is_accounted_for_and_costs_no_memory(rig):
     # Best effort, newest first: what DDS passed over was never received.
     assert counts["received"] > node.base["received"], counts
     assert counts["in_flight"] == 0, counts
-    assert counts["received"] == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+    assert (
+        counts["received"]
+        == counts["published"] + counts["displaced"] + counts["refused"] + counts["unwanted"]
+    )

@@ -1,5 +1,6 @@
 """The commands beside the node: what check, bench and infer print and write, and their exit codes."""
 
+import itertools
 import json
 import os
 import re
@@ -19,9 +20,20 @@ SPANS = {"fit", "wait", "forward", "heads", "publish", "total", "age"}
 
 
 def check(tmp_path, topic: str, *options, model: str = "random:tiny"):
-    """`check` behind the camera `topic`: its exit code, its rows as {what: (verdict, detail)}, and all that it said."""
-    done = run("check", "--model", model, "--device", "cpu", *options, "--ros-args", "-r", f"image:={topic}",
-               XDG_CACHE_HOME=str(tmp_path))
+    """`check` behind the camera `topic`: its exit code, its rows as {what: (verdict, detail)}, and all that
+    it said."""
+    done = run(
+        "check",
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        *options,
+        "--ros-args",
+        "-r",
+        f"image:={topic}",
+        XDG_CACHE_HOME=str(tmp_path),
+    )
     rows = {line[6:24].strip(): (line[:5].strip(), line[25:]) for line in done.stdout.splitlines()}
     return done.returncode, rows, done.stdout + done.stderr
 
@@ -34,16 +46,20 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     # The machine's own setting decides.
     rows.pop("receive buffers")
     assert {what: verdict for what, (verdict, _) in rows.items()} == dict.fromkeys(
-        ["model", "engine", "PCA basis", "frame path", "network", "transport", "node"], "ok"), said
+        ["model", "engine", "PCA basis", "frame path", "network", "transport", "node"], "ok"
+    ), said
     assert "pixio_node build --model random:tiny" in rows["engine"][1], said
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
 
 
 def check_hears(tmp_path, topic: str, *options, verdict: str):
-    """`check` as above, again until it gives this verdict of the camera: the two may meet later than it listens."""
+    """`check` as above, again until it gives this verdict of the camera: the two may meet later than it
+    listens."""
+
     def checked():
         code, rows, said = check(tmp_path, topic, *options)
         return rows["camera"][0] == verdict and (code, rows["camera"][1], said)
+
     return until(checked, f"a check that finds the camera {verdict}")
 
 
@@ -60,7 +76,9 @@ def test_check_tells_the_rate_of_the_camera(peer, tmp_path):
 
 def test_check_names_the_cure_for_a_camera_that_offers_less(peer, tmp_path):
     with Cameras(peer, [Camera("/lossy/image_raw", PHOTOGRAPH, RATE_HZ, reliable=False)]):
-        code, detail, said = check_hears(tmp_path, "/lossy/image_raw", "--image-reliability", "reliable", verdict="FAIL")
+        code, detail, said = check_hears(
+            tmp_path, "/lossy/image_raw", "--image-reliability", "reliable", verdict="FAIL"
+        )
     assert code == 1, said
     assert "/lossy/image_raw" in detail and "image_reliability:=best_effort" in detail, said
 
@@ -77,8 +95,20 @@ def test_check_fails_over_a_statistics_file_that_cannot_be_written(tmp_path):
 
 def test_bench_measures_every_span_and_the_rate(tmp_path):
     file = tmp_path / "figures.json"
-    done = run("bench", "--model", "random:tiny", "--device", "cpu", "--frames", "5", "--picture", "320x240", "--json", file,
-               XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "bench",
+        "--model",
+        "random:tiny",
+        "--device",
+        "cpu",
+        "--frames",
+        "5",
+        "--picture",
+        "320x240",
+        "--json",
+        file,
+        XDG_CACHE_HOME=str(tmp_path),
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
     assert (figures["frames"], figures["picture"], figures["size"]) == (5, [320, 240], [256, 256])
@@ -94,8 +124,19 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
 
 def infer(tmp_path, images, *options):
     """`infer` into the folder `out`."""
-    return run("infer", "--model", "random:tiny", "--device", "cpu", "--image", *images, "--out", tmp_path / "out", *options,
-               XDG_CACHE_HOME=str(tmp_path / "cache"))
+    return run(
+        "infer",
+        "--model",
+        "random:tiny",
+        "--device",
+        "cpu",
+        "--image",
+        *images,
+        "--out",
+        tmp_path / "out",
+        *options,
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
 
 
 def written(tmp_path) -> set[str]:
@@ -121,7 +162,10 @@ def test_infer_writes_tokens_and_colours(tmp_path, two_pictures):
     for name in names:
         tensors = load_file(tmp_path / "out" / f"{name}.safetensors")
         assert {key: tensor.shape for key, tensor in tensors.items()} == {
-            "patch_tokens": (16, 16, 192), "class_tokens": (8, 192), "pooled": (192,)}
+            "patch_tokens": (16, 16, 192),
+            "class_tokens": (8, 192),
+            "pooled": (192,),
+        }
         with Pillow.open(tmp_path / "out" / f"{name}.pca.png") as picture:
             assert (picture.size, picture.mode) == ((128, 128), "RGB")
             colours.append(np.asarray(picture))
@@ -136,12 +180,13 @@ def test_infer_writes_the_hidden_states_before_the_final_norm(tmp_path, two_pict
     states = [tensors.pop(f"hidden_states.{k}") for k in range(5)]
     assert set(tensors) == {"patch_tokens", "class_tokens", "pooled"}
     assert all(state.shape == (8 + 256, 192) for state in states)
-    assert all(np.abs(before - after).max() > 0.01 for before, after in zip(states, states[1:]))
+    assert all(np.abs(before - after).max() > 0.01 for before, after in itertools.pairwise(states))
 
     tokens = np.concatenate([tensors["class_tokens"], tensors["patch_tokens"].reshape(256, 192)])
     last = states[-1].astype(np.float64)
     assert np.abs(last - tokens).max() > 0.1
-    # The norm's scale and shift are not written: they are what remains of each channel, the same for all tokens.
+    # The norm's scale and shift are not written: they are what remains of each channel, the same for all
+    # tokens.
     even = (last - last.mean(axis=1, keepdims=True)) / last.std(axis=1, keepdims=True)
     for channel in range(192):
         scale, shift = np.polyfit(even[:, channel], tokens[:, channel], 1)

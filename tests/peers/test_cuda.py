@@ -11,7 +11,8 @@ MODEL = ("--model", "random:tiny", "--size", "64x64")
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory) -> dict[str, str]:
-    """The environment of a machine with a driver that finds no GPU: a library of the driver's name, with nothing in it."""
+    """The environment of a machine with a driver that finds no GPU: a library of the driver's name, with
+    nothing in it."""
     compiler = shutil.which("g++") or pytest.skip("there is no compiler")
     folder = tmp_path_factory.mktemp("driver")
     command = [compiler, "-shared", "-o", folder / "libcuda.so.1", "-x", "c++", "/dev/null"]
@@ -20,13 +21,23 @@ def driver(tmp_path_factory) -> dict[str, str]:
 
 
 def infer(tmp_path, picture, *options, **env):
-    return run("infer", *MODEL, "--image", picture, "--out", tmp_path / "out", *options,
-               XDG_CACHE_HOME=str(tmp_path / "cache"), **env)
+    return run(
+        "infer",
+        *MODEL,
+        "--image",
+        picture,
+        "--out",
+        tmp_path / "out",
+        *options,
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        **env,
+    )
 
 
 @pytest.fixture
 def picture(tmp_path):
     import pictures
+
     file = tmp_path / "coffee.png"
     file.write_bytes(pictures.file_bytes(pictures.photograph("coffee", 64, 64), "PNG"))
     return file
@@ -43,7 +54,9 @@ def test_without_a_driver_auto_is_the_cpu_and_says_nothing(tmp_path, picture):
 
 def test_without_a_driver_cuda_is_refused(tmp_path, picture):
     done = infer(tmp_path, picture, "--device", "cuda:0")
-    assert done.returncode == 2 and "cuda:0 was asked for, but there is no NVIDIA driver" in done.stderr, done.stderr
+    assert done.returncode == 2 and "cuda:0 was asked for, but there is no NVIDIA driver" in done.stderr, (
+        done.stderr
+    )
     assert "use cpu or auto" in done.stderr
 
 

@@ -17,8 +17,8 @@ from waiting import PATIENCE_SECS, repeat, until
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 CAMERA = "/cyclone_camera/image_raw"
 # Where nothing has multicast, the loopback: known peers instead.
-CONFIG = """<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="lo"/></Interfaces></General><Discovery>
-<ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>60</MaxAutoParticipantIndex>
+CONFIG = """<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="lo"/></Interfaces></General>
+<Discovery><ParticipantIndex>auto</ParticipantIndex><MaxAutoParticipantIndex>60</MaxAutoParticipantIndex>
 <Peers><Peer address="127.0.0.1"/></Peers></Discovery></Domain></CycloneDDS>"""
 
 
@@ -28,8 +28,14 @@ class Cyclone:
     def __init__(self):
         script = Path(__file__).with_name("cyclone_peer.py")
         env = environment(CYCLONEDDS_URI=CONFIG)
-        self._process = subprocess.Popen([sys.executable, str(script), os.environ["ROS_DOMAIN_ID"]], env=env, stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), os.environ["ROS_DOMAIN_ID"]],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=end_with_parent,
+        )
 
     def close(self):
         self._process.stdin.close()
@@ -38,12 +44,21 @@ class Cyclone:
     def __getattr__(self, command: str):
         def ask(*names, **fields):
             return orders.give(self._process, command, **dict(zip(ARGUMENTS[command], names)) | fields)
+
         return ask
 
 
-ARGUMENTS = {"advertise": ("topic", "type_name"), "subscribe": ("topic", "type_name"), "matched": ("topic",), "take": ("topic",),
-             "show": ("topic", "sec", "width", "height", "pixels"), "client": ("service", "package", "name"), "met": ("service",),
-             "request": ("service", "type_name", "n"), "call": ("service", "client", "secs")}
+ARGUMENTS = {
+    "advertise": ("topic", "type_name"),
+    "subscribe": ("topic", "type_name"),
+    "matched": ("topic",),
+    "take": ("topic",),
+    "show": ("topic", "sec", "width", "height", "pixels"),
+    "client": ("service", "package", "name"),
+    "met": ("service",),
+    "request": ("service", "type_name", "n"),
+    "call": ("service", "client", "secs"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +71,18 @@ def cyclone():
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     head = head_files.write(tmp_path_factory.mktemp("heads") / "segmentation.safetensors", "segmentation")
-    with Node(namespace="/other_vendor", remaps=(f"image:={CAMERA}",), options=("--segmentation-head", str(head))) as made:
+    with Node(
+        namespace="/other_vendor", remaps=(f"image:={CAMERA}",), options=("--segmentation-head", str(head))
+    ) as made:
         yield made
 
 
 def answers(cyclone, node, topics: dict[str, int]) -> dict[str, dict]:
-    """One answer on each topic to one image from a Cyclone camera. Every topic has one more reader that serves no one."""
-    until(lambda: all(cyclone.matched(topic) for topic in (CAMERA, *topics)), "the node's ends", log=node.tail)
+    """One answer on each topic to one image from a Cyclone camera. Every topic has one more reader that
+    serves no one."""
+    until(
+        lambda: all(cyclone.matched(topic) for topic in (CAMERA, *topics)), "the node's ends", log=node.tail
+    )
     pixels, secs, found = PHOTOGRAPH.tobytes().hex(), [], {topic: {} for topic in topics}
 
     def show():
@@ -73,6 +93,7 @@ def answers(cyclone, node, topics: dict[str, int]) -> dict[str, dict]:
         for topic in topics:
             found[topic] |= {message["header"]["stamp"]["sec"]: message for message in cyclone.take(topic)}
         return set.intersection(*(set(messages) for messages in found.values()))
+
     sec = min(repeat(show, common, f"{' and '.join(topics)} of an image", every_secs=1, log=node.tail))
     return {topic: messages[sec] for topic, messages in found.items()}
 
@@ -94,8 +115,10 @@ def test_images_go_in_and_features_come_out(cyclone, node, reliable):
 def test_a_late_reader_hears_what_was_said_once(cyclone, node):
     topic = f"{node.name}/segmentation/label_info"
     cyclone.subscribe(topic, "LabelInfo", reliable=True, latched=True)
-    info, = until(lambda: cyclone.take(topic), "the names of the classes", log=node.tail)
-    assert [one["class_id"] for one in info["class_map"]] == list(range(len(info["class_map"]))) and len(info["class_map"]) > 1
+    (info,) = until(lambda: cyclone.take(topic), "the names of the classes", log=node.tail)
+    assert [one["class_id"] for one in info["class_map"]] == list(range(len(info["class_map"]))) and len(
+        info["class_map"]
+    ) > 1
 
 
 def test_diagnostics_arrive(cyclone, node):
@@ -105,11 +128,12 @@ def test_diagnostics_arrive(cyclone, node):
     def camera():
         heard.extend(status for message in cyclone.take("/diagnostics") for status in message["status"])
         return next((status for status in heard if status["name"] == f"{node.name[1:]}: camera"), None)
+
     assert until(camera, "the camera's status", log=lambda: str(heard[-3:]))["values"]
 
 
-# A request begins with the client's own number, whose bytes stand where Fast DDS has the request itself: both values of a
-# boolean, what is none, and what looks like the length of a list.
+# A request begins with the client's own number, whose bytes stand where Fast DDS has the request itself: both
+# values of a boolean, what is none, and what looks like the length of a list.
 CLIENTS = [0, 1, 0x0102030405060707, 0xFFFFFFFFFFFFFFFF, 0x0000000100000001]
 
 
@@ -123,20 +147,40 @@ def client_of(cyclone, node, service: str, package: str, name: str) -> str:
 
 def call(cyclone, node, service: str, client: int, **fields) -> dict:
     """An answer. The first request after a match may be lost."""
-    return until(lambda: cyclone.call(service, client, 3, **fields), f"an answer of {service} to {fields}", log=node.tail)
+    return until(
+        lambda: cyclone.call(service, client, 3, **fields),
+        f"an answer of {service} to {fields}",
+        log=node.tail,
+    )
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=hex)
 def test_a_client_sets_what_it_says(cyclone, node, client):
     service = client_of(cyclone, node, "set_enabled", "std_srvs", "SetBool")
-    for data, message in ((False, "not enabled"), (True, "enabled"), (True, "enabled"), (False, "not enabled"), (True, "enabled")):
+    for data, message in (
+        (False, "not enabled"),
+        (True, "enabled"),
+        (True, "enabled"),
+        (False, "not enabled"),
+        (True, "enabled"),
+    ):
         answer = call(cyclone, node, service, client, data=data)
-        assert answer["success"] and message in answer["message"] and ("not" in answer["message"]) == ("not" in message), answer
+        assert (
+            answer["success"]
+            and message in answer["message"]
+            and ("not" in answer["message"]) == ("not" in message)
+        ), answer
 
 
 # What is sent, and why it is no request.
-SPOILT = [("SetBoolRequestWithoutHeader", {"data": False}, "end of input|too short|unexpected"),
-          ("SetBoolRequestOfMore", {"client": 1, "number": 1, "data": False, "more": 1}, "only 1 of them belong to its type")]
+SPOILT = [
+    ("SetBoolRequestWithoutHeader", {"data": False}, "end of input|too short|unexpected"),
+    (
+        "SetBoolRequestOfMore",
+        {"client": 1, "number": 1, "data": False, "more": 1},
+        "only 1 of them belong to its type",
+    ),
+]
 
 
 @pytest.mark.parametrize(("type_name", "fields", "why"), SPOILT, ids=[row[0] for row in SPOILT])
@@ -162,12 +206,16 @@ def test_a_client_gets_and_sets_parameters(cyclone, node, client):
     get = client_of(cyclone, node, "get_parameters", "rcl_interfaces", "GetParameters")
     change = client_of(cyclone, node, "set_parameters", "rcl_interfaces", "SetParameters")
     rate = float(CLIENTS.index(client) + 20)
-    result, = call(cyclone, node, change, client, set={"max_rate": {"type": 3, "double_value": rate}})["results"]
+    (result,) = call(cyclone, node, change, client, set={"max_rate": {"type": 3, "double_value": rate}})[
+        "results"
+    ]
     assert result["successful"], result
     found, model = call(cyclone, node, get, client, names=["max_rate", "model"])["values"]
     assert (found["type"], found["double_value"]) == (3, rate)
     assert (model["type"], model["string_value"]) == (4, "random:tiny")
-    result, = call(cyclone, node, change, client, set={"model": {"type": 4, "string_value": "random:vitb16"}})["results"]
+    (result,) = call(
+        cyclone, node, change, client, set={"model": {"type": 4, "string_value": "random:vitb16"}}
+    )["results"]
     assert not result["successful"] and "read at start" in result["reason"], result
 
 

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from pixio_train.dataset import Camera, Dataset
+from pixio_train.registration import registered
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from training_data import tool
-
-from training.dataset import Camera, Dataset  # noqa: I001
-from training.registration import registered
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
@@ -36,8 +35,14 @@ def image(pixels: np.ndarray, encoding: str, seconds: float = 1, frame_id: str =
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(pixels.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
     return TYPES["sensor_msgs/msg/Image"](
-        header=header(seconds, frame_id), height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
-        is_bigendian=int(pixels.dtype.byteorder == ">"), step=rows.shape[1], data=rows.flatten())
+        header=header(seconds, frame_id),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=int(pixels.dtype.byteorder == ">"),
+        step=rows.shape[1],
+        data=rows.flatten(),
+    )
 
 
 def compressed(data: bytes, form: str, seconds: float = 1, frame_id: str = FRAME):
@@ -48,16 +53,32 @@ def compressed(data: bytes, form: str, seconds: float = 1, frame_id: str = FRAME
 def info(camera: Camera, frame_id: str = FRAME):
     k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], float)
     p = np.array([2 * camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0], float)
-    roi = TYPES["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    roi = TYPES["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
     return TYPES["sensor_msgs/msg/CameraInfo"](
-        header=header(1, frame_id), height=camera.height, width=camera.width, distortion_model="plumb_bob",
-        d=np.zeros(5), k=k, r=np.eye(3).flatten(), p=p, binning_x=0, binning_y=0, roi=roi)
+        header=header(1, frame_id),
+        height=camera.height,
+        width=camera.width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=k,
+        r=np.eye(3).flatten(),
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
 
 
 def tf(parent: str, child: str, translation, rotation=(0.0, 0.0, 0.0, 1.0)):
-    moved = TYPES["geometry_msgs/msg/Transform"](TYPES["geometry_msgs/msg/Vector3"](*map(float, translation)),
-                                                 TYPES["geometry_msgs/msg/Quaternion"](*map(float, rotation)))
-    one = TYPES["geometry_msgs/msg/TransformStamped"](header=header(0, parent), child_frame_id=child, transform=moved)
+    moved = TYPES["geometry_msgs/msg/Transform"](
+        TYPES["geometry_msgs/msg/Vector3"](*map(float, translation)),
+        TYPES["geometry_msgs/msg/Quaternion"](*map(float, rotation)),
+    )
+    one = TYPES["geometry_msgs/msg/TransformStamped"](
+        header=header(0, parent), child_frame_id=child, transform=moved
+    )
     return TYPES["tf2_msgs/msg/TFMessage"](transforms=[one])
 
 
@@ -68,7 +89,9 @@ def bag(path, messages: list, storage: str = "mcap"):
         for i, (topic, message) in enumerate(messages):
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
-            writer.write(connections[topic], 10**9 + i * 10**6, STORE.serialize_cdr(message, message.__msgtype__))
+            writer.write(
+                connections[topic], 10**9 + i * 10**6, STORE.serialize_cdr(message, message.__msgtype__)
+            )
     return path
 
 
@@ -108,8 +131,10 @@ DEPTHS = {
     "32FC1": (image(UNKNOWN, "32FC1"), 0),
     "png": (compressed(file(MILLIMETRES), "16UC1; png compressed "), 0),
     "compressedDepth 16UC1": (compressed(bytes(12) + file(MILLIMETRES), "16UC1; compressedDepth png"), 0),
-    "compressedDepth 32FC1": (compressed(struct.pack("<iff", 1, A, B) + file(QUANTIZED), "32FC1; compressedDepth png"),
-                              2),
+    "compressedDepth 32FC1": (
+        compressed(struct.pack("<iff", 1, A, B) + file(QUANTIZED), "32FC1; compressedDepth png"),
+        2,
+    ),
 }
 
 
@@ -120,7 +145,9 @@ def test_color_pictures_keep_their_pixels(tmp_path, encoding, storage):
     path = bag(tmp_path / "drive", [(COLOR, message), (DEPTH, DEPTHS["16UC1"][0])], storage)
     [picture] = convert(path, tmp_path / "out")
     assert (np.asarray(picture.pixels()) == pixels).all()
-    assert picture.name == "drive_1000000000" and picture.rgb.suffix == (".jpg" if encoding == "jpeg" else ".png")
+    assert picture.name == "drive_1000000000" and picture.rgb.suffix == (
+        ".jpg" if encoding == "jpeg" else ".png"
+    )
 
 
 @pytest.mark.parametrize("storage", FORMATS)
@@ -141,13 +168,17 @@ def test_pictures_are_paired_by_stamp_and_counted(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "6 colour and 4 depth pictures: 3 pairs" in said, said
     assert "of the colour pictures 1 are without partner, 2 too far apart from any" in said, said
-    assert [picture.name for picture in pictures] == ["drive_1000000000", "drive_1100000000", "drive_1210000000"]
+    assert [picture.name for picture in pictures] == [
+        "drive_1000000000",
+        "drive_1100000000",
+        "drive_1210000000",
+    ]
     for picture, (i, j) in zip(pictures, [(0, 0), (1, 1), (3, 2)]):
         assert (np.asarray(picture.pixels()) == RGB + i).all()
         assert np.allclose(picture.depth(), (MILLIMETRES + 100 * j) / 1000)
     assert len(convert(path, tmp_path / "wide", "--max-difference", "0.05")) == 4
     assert len(convert(path, tmp_path / "rare", "--every", "0.2")) == 2
-    with pytest.raises(SystemExit, match="within 0.0005 s: are both stamped by one clock"):
+    with pytest.raises(SystemExit, match=r"within 0\.0005 s: are both stamped by one clock"):
         convert(path, tmp_path / "none", "--max-difference", "0.0005")
 
 
@@ -163,10 +194,20 @@ OTHER = Camera(6, 4, fx=4.0, fy=4.0, cx=2.5, cy=1.5)
 
 
 def test_the_camera_comes_along(tmp_path):
-    messages = [("/camera/color/camera_info", info(CAMERA)), (COLOR, COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0])]
+    messages = [
+        ("/camera/color/camera_info", info(CAMERA)),
+        (COLOR, COLORS["rgb8"][0]),
+        (DEPTH, DEPTHS["16UC1"][0]),
+    ]
     convert(bag(tmp_path / "drive", messages), tmp_path / "out")
     assert yaml.safe_load((tmp_path / "out/camera.yaml").read_text()) == {
-        "width": 12, "height": 8, "fx": 10.0, "fy": 9.0, "cx": 5.5, "cy": 3.5}
+        "width": 12,
+        "height": 8,
+        "fx": 10.0,
+        "fy": 9.0,
+        "cx": 5.5,
+        "cy": 3.5,
+    }
     # A second bag of the camera goes beside it, one of another does not.
     again = bag(tmp_path / "second", messages)
     assert len(convert(again, tmp_path / "out")) == 2
@@ -178,22 +219,44 @@ def test_the_camera_comes_along(tmp_path):
 
 def test_rectified_pictures_are_those_of_the_projection_matrix(tmp_path):
     color = "/camera/color/image_rect"
-    messages = [("/camera/color/camera_info", info(CAMERA)), (color, COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0])]
-    tool("dataset_from_bag", bag(tmp_path / "drive", messages), tmp_path / "out", "--color", color, "--depth", DEPTH)
+    messages = [
+        ("/camera/color/camera_info", info(CAMERA)),
+        (color, COLORS["rgb8"][0]),
+        (DEPTH, DEPTHS["16UC1"][0]),
+    ]
+    tool(
+        "dataset_from_bag",
+        bag(tmp_path / "drive", messages),
+        tmp_path / "out",
+        "--color",
+        color,
+        "--depth",
+        DEPTH,
+    )
     assert yaml.safe_load((tmp_path / "out/camera.yaml").read_text())["fx"] == 20.0
 
 
 def two_cameras(depth: np.ndarray, *more) -> list:
     """Color and a depth camera of another size in another frame."""
-    return [("/camera/color/camera_info", info(CAMERA)), ("/camera/depth/camera_info", info(OTHER, "depth_optical")),
-            *more, (COLOR, COLORS["rgb8"][0]), (DEPTH, image(depth, "32FC1", 1, "depth_optical"))]
+    return [
+        ("/camera/color/camera_info", info(CAMERA)),
+        ("/camera/depth/camera_info", info(OTHER, "depth_optical")),
+        *more,
+        (COLOR, COLORS["rgb8"][0]),
+        (DEPTH, image(depth, "32FC1", 1, "depth_optical")),
+    ]
 
 
 def test_depth_of_a_second_camera_is_projected(tmp_path):
-    """A wall 2 m before the depth camera is 1.5 m before a colour camera that stands half a metre in front of it."""
-    static = [("/tf_static", tf("base", "depth_optical", (1, 2, 3))),
-              ("/tf_static", tf("base", "color_optical", (1, 2, 3.5)))]
-    [picture] = convert(bag(tmp_path / "drive", two_cameras(np.full((4, 6), 2, np.float32), *static)), tmp_path / "out")
+    """A wall 2 m before the depth camera is 1.5 m before a colour camera that stands half a metre in front of
+    it."""
+    static = [
+        ("/tf_static", tf("base", "depth_optical", (1, 2, 3))),
+        ("/tf_static", tf("base", "color_optical", (1, 2, 3.5))),
+    ]
+    [picture] = convert(
+        bag(tmp_path / "drive", two_cameras(np.full((4, 6), 2, np.float32), *static)), tmp_path / "out"
+    )
     depth = picture.depth()
     assert (depth[depth > 0] == 1.5).all() and (depth > 0).all()
 
@@ -230,23 +293,55 @@ def test_one_frame_with_another_lens_needs_no_transform(tmp_path):
 SMALL = np.full((4, 6), 2, np.float32)
 # messages, options, what the one line must name
 REFUSED = {
-    "no color": ([("/other/image", COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0])], [],
-                 [COLOR, "/other/image", DEPTH]),
+    "no color": (
+        [("/other/image", COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0])],
+        [],
+        [COLOR, "/other/image", DEPTH],
+    ),
     "no depth": ([(COLOR, COLORS["rgb8"][0])], [], [f"no images on {DEPTH}", COLOR]),
     "no images": ([("/info", info(CAMERA))], [], [COLOR, "none"]),
-    "no such info": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0]), ("/info", info(CAMERA))],
-                     ["--camera-info", "/nfo"], ["/nfo", "/info"]),
-    "no info": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, image(SMALL, "32FC1"))], [], ["6x4", "12x8", "--camera-info"]),
+    "no such info": (
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0]), ("/info", info(CAMERA))],
+        ["--camera-info", "/nfo"],
+        ["/nfo", "/info"],
+    ),
+    "no info": (
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, image(SMALL, "32FC1"))],
+        [],
+        ["6x4", "12x8", "--camera-info"],
+    ),
     "no transform": (two_cameras(SMALL), [], ["depth_optical", "color_optical", "/tf_static"]),
-    "wrong info": ([("/camera/color/camera_info", info(OTHER)), (COLOR, COLORS["rgb8"][0]),
-                    (DEPTH, DEPTHS["16UC1"][0])], [], ["12x8", "6x4"]),
+    "wrong info": (
+        [("/camera/color/camera_info", info(OTHER)), (COLOR, COLORS["rgb8"][0]), (DEPTH, DEPTHS["16UC1"][0])],
+        [],
+        ["12x8", "6x4"],
+    ),
     "color as depth": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, COLORS["rgb8"][0])], [], ["rgb8", "16UC1"]),
-    "bayer": ([(COLOR, image(GRAY, "bayer_rggb8")), (DEPTH, DEPTHS["16UC1"][0])], [], ["bayer_rggb8", "rgb8"]),
-    "rvl": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, compressed(bytes(40), "16UC1; compressedDepth rvl"))], [],
-            ["rvl", "PNG"]),
-    "8-bit depth": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, compressed(file(GRAY), "8UC1; png"))], [], ["16 bit"]),
-    "half a jpeg": ([(COLOR, compressed(JPEG[:99], "jpeg")), (DEPTH, DEPTHS["16UC1"][0])], [], ["cannot be decoded"]),
-    "all unknown": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, image(0 * MILLIMETRES, "16UC1"))], [], ["known depth"]),
+    "bayer": (
+        [(COLOR, image(GRAY, "bayer_rggb8")), (DEPTH, DEPTHS["16UC1"][0])],
+        [],
+        ["bayer_rggb8", "rgb8"],
+    ),
+    "rvl": (
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, compressed(bytes(40), "16UC1; compressedDepth rvl"))],
+        [],
+        ["rvl", "PNG"],
+    ),
+    "8-bit depth": (
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, compressed(file(GRAY), "8UC1; png"))],
+        [],
+        ["16 bit"],
+    ),
+    "half a jpeg": (
+        [(COLOR, compressed(JPEG[:99], "jpeg")), (DEPTH, DEPTHS["16UC1"][0])],
+        [],
+        ["cannot be decoded"],
+    ),
+    "all unknown": (
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, image(0 * MILLIMETRES, "16UC1"))],
+        [],
+        ["known depth"],
+    ),
 }
 
 

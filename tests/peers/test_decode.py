@@ -1,4 +1,5 @@
-"""The lines of numpy that docs/features.md shows are the ones that the tests use, and the message types are stable."""
+"""The lines of numpy that docs/features.md shows are the ones that the tests use, and the message types are
+stable."""
 
 import inspect
 import json
@@ -21,8 +22,14 @@ def test_the_page_shows_the_function_that_is_tested(function):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_decode_returns_rows_columns_channels(dtype):
     tokens = np.arange(2 * 3 * 4, dtype=dtype).reshape(2, 3, 4)
-    message = PatchFeatures(grid_height=2, grid_width=3, channels=4, dtype=dtype, data=tokens.tobytes(),
-                            image_from_grid=[40.0, 0.0, 19.5, 0.0, 30.0, 14.5])
+    message = PatchFeatures(
+        grid_height=2,
+        grid_width=3,
+        channels=4,
+        dtype=dtype,
+        data=tokens.tobytes(),
+        image_from_grid=[40.0, 0.0, 19.5, 0.0, 30.0, 14.5],
+    )
     assert np.array_equal(decode.features_from_message(message), tokens)
     assert list(decode.pixel_from_patch(message, row=1, column=2)) == [99.5, 44.5]
 

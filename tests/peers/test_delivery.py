@@ -1,4 +1,5 @@
-"""How messages leave: at a rate, the newest first, and sent again to whom they were lost, whoever else stands still."""
+"""How messages leave: at a rate, the newest first, and sent again to whom they were lost, whoever else stands
+still."""
 
 import json
 import socket
@@ -34,7 +35,8 @@ def pace(burst: int, rate: int) -> tuple[str, str]:
 
 
 class Sniffer:
-    """Datagrams of the node that leave over one interface: when by the kernel's clock, where to, and how many bytes."""
+    """Datagrams of the node that leave over one interface: when by the kernel's clock, where to, and how many
+    bytes."""
 
     def __init__(self, interface: str = "lo"):
         try:
@@ -81,7 +83,8 @@ class Sniffer:
 
 
 def excess_bytes(datagrams: list[tuple[int, int]], rate: int) -> float:
-    """The most bytes in any interval beyond what `rate` brings in it: the burst that a receiver has to hold."""
+    """The most bytes in any interval beyond what `rate` brings in it: the burst that a receiver has to
+    hold."""
     most, level, last = 0.0, 0.0, None
     for at, length in datagrams:
         level = max(0.0, level - (at - (last or at)) * rate / 1e9) + length
@@ -104,10 +107,18 @@ def test_large_messages_of_all_topics_leave_at_one_rate_and_small_ones_overtake(
     with Sniffer() as sniffer:
         camera = Camera("/camera/image_raw", PHOTOGRAPH, 5)
         with Cameras(peer, [camera]):
-            # What is told of each frame comes at once, while its features wait for the last ones or are replaced.
-            until(lambda: len(features) >= 3 and len(times) > len(features) + 3, "features and times", log=node.node.tail)
-            until(lambda: "transport" in diagnostics.last() and delivered(diagnostics, features.topic)[1],
-                  "what was replaced", log=node.node.tail)
+            # What is told of each frame comes at once, while its features wait for the last ones or are
+            # replaced.
+            until(
+                lambda: len(features) >= 3 and len(times) > len(features) + 3,
+                "features and times",
+                log=node.node.tail,
+            )
+            until(
+                lambda: "transport" in diagnostics.last() and delivered(diagnostics, features.topic)[1],
+                "what was replaced",
+                log=node.node.tail,
+            )
     flows = [flow for flow in sniffer.large().values() if sum(length for _, length in flow) > FEATURES_BYTES]
     assert flows, sniffer.datagrams[-5:]
     for flow in flows:
@@ -120,8 +131,12 @@ def test_large_messages_of_all_topics_leave_at_one_rate_and_small_ones_overtake(
 
 
 def test_default_receivers_get_every_message_whatever_they_ask_for(rig, peer):
-    node = rig(listen=("features", "features/pca", "features/reduced", "embedding"), namespace="/all",
-               params=pace(70_000, 20_000_000), **LARGE)
+    node = rig(
+        listen=("features", "features/pca", "features/reduced", "embedding"),
+        namespace="/all",
+        params=pace(70_000, 20_000_000),
+        **LARGE,
+    )
     reliable = peer.inbox(PatchFeatures, f"{node.node.name}/features", reliable=True)
     picture = peer.inbox(Image, f"{node.node.name}/features/pca", reliable=True)
     until(lambda: reliable.matched() and picture.matched(), "the reliable subscriptions")
@@ -133,6 +148,7 @@ def test_default_receivers_get_every_message_whatever_they_ask_for(rig, peer):
 
         def heard(stamp=stamp) -> bool:
             return all(inbox.find(stamp) for inbox in (reliable, picture, *node.inboxes.values()))
+
         until(heard, f"all answers to frame {n}", log=node.node.tail)
     peer.drop(reliable)
     peer.drop(picture)
@@ -141,7 +157,11 @@ def test_default_receivers_get_every_message_whatever_they_ask_for(rig, peer):
 def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(rig, peer):
     node = rig(listen=(), namespace="/frozen", params=pace(140_000, 50_000_000), **LARGE)
     topic = f"{node.node.name}/features"
-    with Listener({topic: FEATURES}, True) as first, Listener({topic: FEATURES}, True) as second, Listener({topic: FEATURES}, True) as frozen:
+    with (
+        Listener({topic: FEATURES}, True) as first,
+        Listener({topic: FEATURES}, True) as second,
+        Listener({topic: FEATURES}, True) as frozen,
+    ):
         listeners = (first, second, frozen)
         for listener in listeners:
             listener.wait_until_matched()
@@ -152,8 +172,15 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
 
             def show():
                 stamps.append(nanos(node.send(PHOTOGRAPH)))
-            repeat(show, lambda: all(set(stamps) & set(listener.stamps()) for listener in by), "an answer for each",
-                   every_secs=1, log=node.node.tail)
+
+            repeat(
+                show,
+                lambda: all(set(stamps) & set(listener.stamps()) for listener in by),
+                "an answer for each",
+                every_secs=1,
+                log=node.node.tail,
+            )
+
         for _ in range(5):
             answered(listeners)
         n_bytes, n_before = node.node.memory_bytes(), len(frozen.stamps())
@@ -173,7 +200,9 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
 
 def test_what_a_receiver_loses_is_sent_again(rig):
     # Without a limit a message comes in one burst, of which a default receiver's socket holds half.
-    node = rig(listen=("features",), reliable_inboxes=True, namespace="/lossy", params=pace(140_000, 0), **LARGE)
+    node = rig(
+        listen=("features",), reliable_inboxes=True, namespace="/lossy", params=pace(140_000, 0), **LARGE
+    )
     for _ in range(20):
         assert len(node.ask(PHOTOGRAPH).data) == FEATURES_BYTES
 
@@ -193,31 +222,60 @@ def test_a_receiver_that_loses_what_is_replaced_before_it_was_repaired_hears_on(
                     listener.thaw()
                     time.sleep(0.05)
             n_heard = len(listener.heard())
-            node.feed(PHOTOGRAPH, lambda n_heard=n_heard: len(listener.heard()) > n_heard + 2, "more features", every_secs=0.2)
+            node.feed(
+                PHOTOGRAPH,
+                lambda n_heard=n_heard: len(listener.heard()) > n_heard + 2,
+                "more features",
+                every_secs=0.2,
+            )
     assert all(n_bytes == FEATURES_BYTES for _, _, n_bytes in listener.heard())
 
 
 @pytest.fixture
 def ethernet():
     """An interface with the MTU of Ethernet and an address of its own."""
+
     def ip(*arguments: str) -> bool:
         return subprocess.run(["ip", *arguments], capture_output=True).returncode == 0
-    if not (ip("link", "add", "eth1500", "type", "veth", "peer", "name", "eth1500b") and ip("addr", "add", "10.99.1.1/24", "dev", "eth1500")
-            and ip("link", "set", "eth1500", "up") and ip("link", "set", "eth1500b", "up")):
+
+    if not (
+        ip("link", "add", "eth1500", "type", "veth", "peer", "name", "eth1500b")
+        and ip("addr", "add", "10.99.1.1/24", "dev", "eth1500")
+        and ip("link", "set", "eth1500", "up")
+        and ip("link", "set", "eth1500b", "up")
+    ):
         pytest.skip("no interface can be made here: ip link add fails")
     yield "10.99.1.1"
     ip("link", "del", "eth1500")
 
 
 def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet, monkeypatch):
-    # Peers in processes of their own, which know the interface, and in a domain of their own: those of the other tests know
-    # only loopback, and meet the node there.
+    # Peers in processes of their own, which know the interface, and in a domain of their own: those of the
+    # other tests know only loopback, and meet the node there.
     monkeypatch.setenv("ROS_DOMAIN_ID", "77")
-    node = Node(namespace="/own_address", params=(f"network_interface:={ethernet}",), remaps=("image:=/own/image_raw",), **LARGE)
-    shoot = {"do": "shoot", "topic": "/own/image_raw", "transport": "raw", "size": [320, 240], "rate": 5, "seconds": 3600}
-    camera = subprocess.Popen([sys.executable, str(Path(__file__).with_name("bench_peer.py")), "camera"], stdin=subprocess.PIPE, text=True)
+    node = Node(
+        namespace="/own_address",
+        params=(f"network_interface:={ethernet}",),
+        remaps=("image:=/own/image_raw",),
+        **LARGE,
+    )
+    shoot = {
+        "do": "shoot",
+        "topic": "/own/image_raw",
+        "transport": "raw",
+        "size": [320, 240],
+        "rate": 5,
+        "seconds": 3600,
+    }
+    camera = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("ends.py")), "camera"], stdin=subprocess.PIPE, text=True
+    )
     try:
-        with Listener({"/own_address/pixio_node/features": FEATURES}, False) as listener, Sniffer() as sniffer, node:
+        with (
+            Listener({"/own_address/pixio_node/features": FEATURES}, False) as listener,
+            Sniffer() as sniffer,
+            node,
+        ):
             camera.stdin.write(json.dumps(shoot) + "\n")
             camera.stdin.flush()
             until(lambda: len(listener.heard()) >= 3, "features", log=node.tail)

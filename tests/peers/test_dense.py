@@ -9,7 +9,7 @@ import pictures
 import pytest
 from decode import features_from_message
 from geometry_msgs.msg import PointStamped
-from node_process import logged_at, run
+from node_process import run
 from offline import infer, labels_agree, largest_difference
 from peer import nanos
 from PIL import Image as Pillow
@@ -18,9 +18,20 @@ from vision_msgs.msg import LabelInfo
 from waiting import repeat, until
 
 PHOTOGRAPH = pictures.photograph("coffee")
-DEPTH = ("depth/image", "depth/image/compressedDepth", "depth/camera_info", "depth/color/compressed", "points")
-LABELS = ("segmentation/image", "segmentation/image/compressed", "segmentation/confidence", "segmentation/camera_info",
-          "segmentation/overlay/compressed")
+DEPTH = (
+    "depth/image",
+    "depth/image/compressedDepth",
+    "depth/camera_info",
+    "depth/color/compressed",
+    "points",
+)
+LABELS = (
+    "segmentation/image",
+    "segmentation/image/compressed",
+    "segmentation/confidence",
+    "segmentation/camera_info",
+    "segmentation/overlay/compressed",
+)
 FLOAT32, UINT32 = 7, 6
 
 
@@ -28,8 +39,12 @@ FLOAT32, UINT32 = 7, 6
 def heads(tmp_path_factory) -> tuple[str, ...]:
     """Options that give the node both heads."""
     folder = tmp_path_factory.mktemp("heads")
-    return ("--depth-head", str(head_files.write(folder / "depth.safetensors", "depth")),
-            "--segmentation-head", str(head_files.write(folder / "segmentation.safetensors", "segmentation")))
+    return (
+        "--depth-head",
+        str(head_files.write(folder / "depth.safetensors", "depth")),
+        "--segmentation-head",
+        str(head_files.write(folder / "segmentation.safetensors", "segmentation")),
+    )
 
 
 def pixels(message, dtype=np.uint8) -> np.ndarray:
@@ -46,9 +61,14 @@ def calibrated(node, picture=PHOTOGRAPH):
 def points(message) -> np.ndarray:
     """A structured array [height, width]."""
     types = {FLOAT32: "<f4", UINT32: "<u4"}
-    dtype = np.dtype({"names": [field.name for field in message.fields],
-                      "formats": [types[field.datatype] for field in message.fields],
-                      "offsets": [field.offset for field in message.fields], "itemsize": message.point_step})
+    dtype = np.dtype(
+        {
+            "names": [field.name for field in message.fields],
+            "formats": [types[field.datatype] for field in message.fields],
+            "offsets": [field.offset for field in message.fields],
+            "itemsize": message.point_step,
+        }
+    )
     assert message.row_step == message.point_step * message.width and not message.is_bigendian
     return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
 
@@ -109,7 +129,9 @@ def test_all_of_one_frame_fit_together(rig, heads):
     labels = pixels(found["segmentation/image"])
     assert found["segmentation/image"].encoding == "mono8" and labels_agree(labels, expected["labels"])
     assert len(np.unique(labels)) > 1 and labels.max() < 4
-    assert np.array_equal(np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/image/compressed"].data)))), labels)
+    assert np.array_equal(
+        np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/image/compressed"].data)))), labels
+    )
     assert np.array_equal(cloud["label"], labels[rows, columns])
     confidence = pixels(found["segmentation/confidence"])
     # The likeliest of four classes.
@@ -117,7 +139,9 @@ def test_all_of_one_frame_fit_together(rig, heads):
 
     # What is for eyes decodes, and shows what it should.
     colour = np.asarray(Pillow.open(io.BytesIO(bytes(found["depth/color/compressed"].data))))
-    overlay = np.asarray(Pillow.open(io.BytesIO(bytes(found["segmentation/overlay/compressed"].data)))).astype(int)
+    overlay = np.asarray(
+        Pillow.open(io.BytesIO(bytes(found["segmentation/overlay/compressed"].data)))
+    ).astype(int)
     assert colour.shape == overlay.shape == (256, 256, 3)
     painted = np.array([entry["color"] for entry in head_files.CLASSES])[labels]
     small = np.asarray(Pillow.fromarray(PHOTOGRAPH).resize((256, 256), Pillow.Resampling.BICUBIC)).astype(int)
@@ -128,8 +152,11 @@ def test_all_of_one_frame_fit_together(rig, heads):
 
 
 def test_depth_at_the_cameras_resolution(rig, heads):
-    node = rig(listen=("depth/image/compressedDepth", "depth/camera_info", "points"),
-               options=(*heads, "--depth-resolution", "camera"), namespace="/at_camera")
+    node = rig(
+        listen=("depth/image/compressedDepth", "depth/camera_info", "points"),
+        options=(*heads, "--depth-resolution", "camera"),
+        namespace="/at_camera",
+    )
     found = calibrated(node)
     info = found["depth/camera_info"]
     assert (info.width, info.height) == (640, 480) and np.allclose([info.k[0], info.k[4]], [600, 580])
@@ -141,7 +168,9 @@ def test_depth_at_the_cameras_resolution(rig, heads):
     # As Pillow brings infer's depth to the camera's pixels: both pass between pixel centres.
     scale = np.sqrt(600 * 256 / 640 * 580 * 256 / 480) / 200
     small = infer(PHOTOGRAPH, *heads)["depth"] * scale
-    expected = np.asarray(Pillow.fromarray(small).resize((640, 480), Pillow.Resampling.BILINEAR)).astype(np.float64)
+    expected = np.asarray(Pillow.fromarray(small).resize((640, 480), Pillow.Resampling.BILINEAR)).astype(
+        np.float64
+    )
     fits = expected > 0.2
     error = np.abs(a / (inverse - b) - expected)[fits]
     assert fits.mean() > 0.2 and error.max() < 1e-3 + (expected[fits] ** 2 / a).max()
@@ -169,6 +198,7 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
     def asked_and_sent():
         ask(215, 100)
         node.send(PHOTOGRAPH)
+
     repeat(asked_and_sent, lambda: len(node.inboxes["similarity"]), "similarity", log=node.node.tail)
     assert nanos(node.inboxes["similarity"].messages[0].header.stamp) > nanos(before.header.stamp)
     features, similarity = node.answers(PHOTOGRAPH).values()
@@ -176,15 +206,22 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
     # 40 x 30 pixels of the camera are a patch.
     reference = features_from_message(features)[3, 5].astype(np.float64)
     found = pixels(similarity, np.dtype("<f4"))
-    assert np.abs(found - cosines(features, reference)).max() < 1e-5 and found[3, 5] == pytest.approx(1, abs=1e-6)
+    assert np.abs(found - cosines(features, reference)).max() < 1e-5 and found[3, 5] == pytest.approx(
+        1, abs=1e-6
+    )
     assert similarity.header == features.header
 
     # What was pointed at stays, also in another picture and after a point outside.
     def asked_outside():
         ask(-5, 100)
         node.send(PHOTOGRAPH)
-    repeat(asked_outside, lambda: any("the model sees nothing at (-5, 100)" in line for line in node.node.output.lines),
-           "the warning", log=node.node.tail)
+
+    repeat(
+        asked_outside,
+        lambda: any("the model sees nothing at (-5, 100)" in line for line in node.node.output.lines),
+        "the warning",
+        log=node.node.tail,
+    )
     features, similarity = node.answers(PHOTOGRAPH[:, ::-1]).values()
     assert np.abs(pixels(similarity, np.dtype("<f4")) - cosines(features, reference)).max() < 1e-5
 
@@ -192,8 +229,12 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
 def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):
     node = rig(listen=("segmentation/image",), options=heads)
     heard = []
-    latched = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    latched = QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=1,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
     topic = f"{node.node.name}/segmentation/label_info"
     subscription = node.peer.node.create_subscription(LabelInfo, topic, heard.append, latched)
     until(lambda: heard, "label_info", log=node.node.tail)
@@ -206,16 +247,26 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     node = rig(listen=("depth/image", "points"), options=heads)
     depth = node.ask(PHOTOGRAPH, "depth/image")
     assert largest_difference(pixels(depth, np.dtype("<f4")), infer(PHOTOGRAPH, *heads)["depth"]) < 1e-4
-    zero, small = pictures.calibration(640, 480, node.peer.stamp()), pictures.calibration(320, 240, node.peer.stamp())
+    zero, small = (
+        pictures.calibration(640, 480, node.peer.stamp()),
+        pictures.calibration(320, 240, node.peer.stamp()),
+    )
     zero.k = [0.0] * 9
     for message in (zero, small):
         last = node.answers(PHOTOGRAPH, "depth/image", camera_info=message)["depth/image"]
     warnings = [line for line in node.node.output.lines if "no points" in line]
     assert len(warnings) == 3 and all("depth is not scaled" in warning for warning in warnings), warnings
-    causes = ("no CameraInfo has come", "K is all zeros", "the CameraInfo is for 320x240, the images are 640x480")
+    causes = (
+        "no CameraInfo has come",
+        "K is all zeros",
+        "the CameraInfo is for 320x240, the images are 640x480",
+    )
     assert all(cause in warning for cause, warning in zip(causes, warnings)), warnings
     # The first points are those of a frame that came after a calibration that does.
-    first = min(nanos(message.header.stamp) for message in (calibrated(node)["points"], *node.inboxes["points"].messages))
+    first = min(
+        nanos(message.header.stamp)
+        for message in (calibrated(node)["points"], *node.inboxes["points"].messages)
+    )
     assert first > nanos(last.header.stamp)
 
 
@@ -244,7 +295,18 @@ def test_windows_cover_the_camera_picture_at_its_own_size(rig, heads):
 def refused(tmp_path, *options: str) -> str:
     file = tmp_path / "picture.png"
     file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
-    done = run("infer", "--model", "random:tiny", "--device", "cpu", "--image", file, "--out", tmp_path / "out", *options)
+    done = run(
+        "infer",
+        "--model",
+        "random:tiny",
+        "--device",
+        "cpu",
+        "--image",
+        file,
+        "--out",
+        tmp_path / "out",
+        *options,
+    )
     errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
     assert done.returncode == 2 and len(errors) == 1 and "panicked" not in done.stderr, done.stderr
     return errors[0]
@@ -261,7 +323,9 @@ def test_a_head_that_does_not_fit_is_refused_by_name(tmp_path):
     check("segmentation", ["it is for segmentation, depth was asked for"])
     check("depth", ["it is for depth, segmentation was asked for"], option="--segmentation-head")
     check("depth", ["4 are needed"], taps=[1, 2, 3])
-    check("depth", ["12 blocks of 192", "4 blocks of 192"], backbone=head_files.TINY | {"num_hidden_layers": 12})
+    check(
+        "depth", ["12 blocks of 192", "4 blocks of 192"], backbone=head_files.TINY | {"num_hidden_layers": 12}
+    )
     missing = refused(tmp_path, "--depth-head", str(tmp_path / "nothing.safetensors"))
     assert "nothing.safetensors" in missing and "depth_head" in missing
     assert "depth_head or segmentation_head" in refused(tmp_path, "--fit", "window")
@@ -269,4 +333,6 @@ def test_a_head_that_does_not_fit_is_refused_by_name(tmp_path):
 
 def test_a_head_of_another_revision_serves_with_a_warning(rig, heads):
     node = rig(listen=("depth/image",), options=heads)
-    assert any("trained on revision 0123456789ab" in line for line in node.node.output.lines), node.node.tail()
+    assert any("trained on revision 0123456789ab" in line for line in node.node.output.lines), (
+        node.node.tail()
+    )

@@ -29,27 +29,38 @@ def is_allowed(licence: str, allowed: set[str]) -> bool:
     return eval(words, {"__builtins__": {}})  # Words of True, False, and, or and parentheses only.
 
 
-@pytest.mark.parametrize(("licence", "expect"), [
-    ("MIT", True),
-    ("GPL-3.0-only", False),
-    ("MIT/Apache-2.0", True),
-    ("GPL-3.0-only OR MIT", True),
-    ("(MIT OR Apache-2.0) AND Unicode-3.0", False),
-    ("Apache-2.0 WITH LLVM-exception OR GPL-2.0-only", False),
-])
+@pytest.mark.parametrize(
+    ("licence", "expect"),
+    [
+        ("MIT", True),
+        ("GPL-3.0-only", False),
+        ("MIT/Apache-2.0", True),
+        ("GPL-3.0-only OR MIT", True),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", False),
+        ("Apache-2.0 WITH LLVM-exception OR GPL-2.0-only", False),
+    ],
+)
 def test_an_expression_needs_what_it_says(licence, expect):
     assert is_allowed(licence, {"MIT", "Apache-2.0"}) == expect
 
 
 def test_every_licence_is_allowed(packages):
     allowed = set(RULES["licenses"]["allow"])
-    refused = {package["name"]: package["license"] for package in packages if not is_allowed(package["license"] or "none", allowed)}
+    refused = {
+        package["name"]: package["license"]
+        for package in packages
+        if not is_allowed(package["license"] or "none", allowed)
+    }
     assert len(packages) > 200 and not refused
 
 
 def test_every_crate_is_of_the_registry_or_of_this_project(packages):
     registries = RULES["sources"]["allow-registry"]
-    others = {package["name"] for package in packages if package["source"] and package["source"].removeprefix("registry+") not in registries}
+    others = {
+        package["name"]
+        for package in packages
+        if package["source"] and package["source"].removeprefix("registry+") not in registries
+    }
     own = {package["name"] for package in packages if not package["source"]}
     assert not others and own == {"pixio_node", "ros2-client", "rustdds"}
 

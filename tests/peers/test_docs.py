@@ -1,5 +1,7 @@
-"""The code and the parameters in the pages: every block is read, and what can be run is run on messages of the running node."""
+"""The code and the parameters in the pages: every block is read, and what can be run is run on messages of
+the running node."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -7,16 +9,24 @@ import numpy as np
 import pytest
 import rooms_data
 import yaml
-from clip import Clip
 from geometry_msgs.msg import Transform
 from node_process import ROOT
 from pages import PAGES, blocks
 from pixio_node.msg import PatchFeatures
+from recording import Recording
 from rig import OUTPUTS, Rig
 from vision_msgs.msg import LabelInfo, VisionClass
 from waiting import repeat
 
-TOPICS = ("features", "features/reduced", "features/camera_info", "embedding", "depth/image", "points", "segmentation/image")
+TOPICS = (
+    "features",
+    "features/reduced",
+    "features/camera_info",
+    "embedding",
+    "depth/image",
+    "points",
+    "segmentation/image",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +42,28 @@ def names() -> dict:
 
 
 def answers(peer, tmp_path_factory, stride: str) -> tuple[dict, Path]:
-    """All topics of one picture of the clip, and the file of the basis."""
-    cache, clip = tmp_path_factory.mktemp("cache"), Clip.open(ROOT / "models" / "clip")
-    node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=(*rooms_data.HEADS, "--points-stride", stride), namespace="/documented", cache=cache)
+    """All topics of one picture of the recording, and the file of the basis."""
+    cache, recording = tmp_path_factory.mktemp("cache"), Recording.open(ROOT / "data" / "room-walk")
+    node = Rig(
+        peer,
+        model=str(rooms_data.TINY),
+        listen=TOPICS,
+        options=(*rooms_data.HEADS, "--points-stride", stride),
+        namespace="/documented",
+        cache=cache,
+    )
     try:
-        def shown(i=[0]):
-            i[0] += 1
-            node.send(clip.rgb[i[0] % len(clip)])
-        # The basis of the principal components is that of the clip.
-        repeat(shown, lambda: len(node.inboxes["features/reduced"]), "features/reduced", every_secs=0.1, log=node.node.tail)
-        found = node.answers(clip.rgb[1], camera_info=clip.camera_info(peer.stamp()))
+        images = itertools.cycle(recording.rgb)
+
+        # The basis of the principal components is that of the recording.
+        repeat(
+            lambda: node.send(next(images)),
+            lambda: len(node.inboxes["features/reduced"]),
+            "features/reduced",
+            every_secs=0.1,
+            log=node.node.tail,
+        )
+        found = node.answers(recording.rgb[1], camera_info=recording.camera_info(peer.stamp()))
         return found, next((cache / "pixio_node" / "pca").iterdir())
     finally:
         node.close()
@@ -58,7 +80,9 @@ def by_patch(peer, tmp_path_factory) -> tuple[dict, Path]:
 
 
 def test_yaml_can_be_read_and_names_parameters_that_exist():
-    known = set(yaml.safe_load((ROOT / "config" / "pixio.yaml").read_text())["/**"]["ros__parameters"]) | {"model"}
+    known = set(yaml.safe_load((ROOT / "config" / "pixio.yaml").read_text())["/**"]["ros__parameters"]) | {
+        "model"
+    }
     n_own = 0
     for page in PAGES:
         for block in blocks(page, "yaml"):
@@ -70,8 +94,19 @@ def test_yaml_can_be_read_and_names_parameters_that_exist():
 
 
 def test_topics_are_those_of_the_node():
-    known = {f"/pixio_node/{name}" for name in (*OUTPUTS, "segmentation/label_info", "query", "pipeline_latency_ms", "processing_time_ms",
-                                                "set_enabled", "save_pca_basis", "reset_pca_basis")}
+    known = {
+        f"/pixio_node/{name}"
+        for name in (
+            *OUTPUTS,
+            "segmentation/label_info",
+            "query",
+            "pipeline_latency_ms",
+            "processing_time_ms",
+            "set_enabled",
+            "save_pca_basis",
+            "reset_pca_basis",
+        )
+    }
     for page in PAGES:
         # What has something before it is a path of files.
         named = set(re.findall(r"(?<![\w.~])/pixio_node/(?!front|left)[\w/]+[\w]", page.read_text()))
@@ -85,15 +120,26 @@ def test_the_subscription_is_one_to_the_features(names, peer):
 
 
 def test_masks_and_clouds_for_nav2(names, as_usual):
-    cloud, labels = as_usual["points"], np.frombuffer(as_usual["segmentation/image"].data, np.uint8).reshape(256, 256)
+    cloud, labels = (
+        as_usual["points"],
+        np.frombuffer(as_usual["segmentation/image"].data, np.uint8).reshape(256, 256),
+    )
     mask = names["mask_from_cloud"](cloud)
-    assert (np.frombuffer(mask.data, np.uint8).reshape(64, 64) == labels[2::4, 2::4]).all() and mask.header == cloud.header
-    wall = LabelInfo(class_map=[VisionClass(class_id=0, class_name="floor"), VisionClass(class_id=1, class_name="wall")])
+    assert (
+        np.frombuffer(mask.data, np.uint8).reshape(64, 64) == labels[2::4, 2::4]
+    ).all() and mask.header == cloud.header
+    wall = LabelInfo(
+        class_map=[VisionClass(class_id=0, class_name="floor"), VisionClass(class_id=1, class_name="wall")]
+    )
     ids = names["ids_of"](wall, ["wall"])
     assert ids == {1}
     kept, before = names["points_of"](names["without_classes"](cloud, ids)), names["points_of"](cloud)
     gone = before["label"] == 1
-    assert gone.any() and np.isnan(kept["z"][gone]).all() and np.array_equal(kept["z"][~gone], before["z"][~gone], equal_nan=True)
+    assert (
+        gone.any()
+        and np.isnan(kept["z"][gone]).all()
+        and np.array_equal(kept["z"][~gone], before["z"][~gone], equal_nan=True)
+    )
 
 
 def test_feature_points_for_a_mapper(names, by_patch):
@@ -101,11 +147,15 @@ def test_feature_points_for_a_mapper(names, by_patch):
     reduced = np.frombuffer(found["features/reduced"].data, np.float32).reshape(16, 16, 16)
     assert abs(names["reduced_features"](found["features"], str(basis)) - reduced).max() < 0.02
     by_cloud = names["feature_points"](found["points"], found["features/reduced"])
-    by_depth = names["feature_points_from_depth"](found["depth/image"], found["features/reduced"], found["features/camera_info"])
+    by_depth = names["feature_points_from_depth"](
+        found["depth/image"], found["features/reduced"], found["features/camera_info"]
+    )
     assert by_cloud.shape[1] == by_depth.shape[1] == 3 + 16 and len(by_cloud) > 200 and len(by_depth) > 100
     # The same patches, by their features, lie in the same places.
     place = {tuple(point[3:]): point[:3] for point in by_cloud}
-    apart = [np.linalg.norm(place[tuple(point[3:])] - point[:3]) for point in by_depth if tuple(point[3:]) in place]
+    apart = [
+        np.linalg.norm(place[tuple(point[3:])] - point[:3]) for point in by_depth if tuple(point[3:]) in place
+    ]
     assert len(apart) > 100 and np.median(apart) < 0.15, np.median(apart)
     turn = Transform()
     turn.translation.x, turn.rotation.z, turn.rotation.w = 1.0, np.sin(np.pi / 4), np.cos(np.pi / 4)

@@ -77,6 +77,7 @@ ENCODINGS = [
 @pytest.fixture(scope="module")
 def node(peer):
     from rig import Rig
+
     made = Rig(peer, options=("--features-dtype", "float32"))
     yield made
     made.close()
@@ -92,20 +93,28 @@ def send(node, encoding, pixels, padding: int = 0):
         rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
         message.data = np.pad(rows, ((0, 0), (0, padding)), constant_values=200).tobytes()
         message.step += padding
-    answer = repeat(lambda: node.camera.publish(message), lambda: node.inboxes["features"].find(message.header.stamp),
-                    f"an answer to {encoding}", log=node.node.tail)
+    answer = repeat(
+        lambda: node.camera.publish(message),
+        lambda: node.inboxes["features"].find(message.header.stamp),
+        f"an answer to {encoding}",
+        log=node.node.tail,
+    )
     return features_from_message(answer)
 
 
 @pytest.fixture(scope="module")
 def likeness(node):
-    """Cosine of what two pictures add to the features of an even one: tokens of different pictures have much in common."""
+    """Cosine of what two pictures add to the features of an even one: tokens of different pictures have much
+    in common."""
     even = send(node, "rgb8", np.full_like(COLOUR, 118))
     return lambda a, b: cosine(a - even, b - even)
 
 
-@pytest.mark.parametrize(("encoding", "pixels", "seen", "least"), ENCODINGS,
-                         ids=[f"{row[0]}{'-big-endian' * (row[1].dtype.byteorder == '>')}" for row in ENCODINGS])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "seen", "least"),
+    ENCODINGS,
+    ids=[f"{row[0]}{'-big-endian' * (row[1].dtype.byteorder == '>')}" for row in ENCODINGS],
+)
 def test_an_encoding_shows_the_model_the_same_picture(node, likeness, encoding, pixels, seen, least):
     expected = send(node, "rgb8", seen)
     assert likeness(send(node, encoding, pixels), expected) > least

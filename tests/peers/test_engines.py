@@ -4,27 +4,15 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import head_files
-import numpy as np
 import offline
-import pictures
 import pytest
-from node_process import BINARY, Node, environment, run
+from engine_runs import MODEL, SIZE, build, infer
+from node_process import run
 from safetensors.numpy import load_file
-from waiting import LONG_SECS, PATIENCE_SECS, until
-
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
-SIZE = "64x64"
-MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
-
-
-def build(*options: str, **env):
-    return run("build", *MODEL, *options, patience_secs=LONG_SECS, **env)
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +26,13 @@ def engine(tmp_path_factory) -> Path:
     return folder
 
 
-def infer(tmp_path, *options: str):
-    """`infer` on a photograph: how it ended, and the patch tokens if there are any."""
-    file = tmp_path / "coffee.png"
-    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
-    done = run("infer", *MODEL, "--image", file, "--out", tmp_path / "out", *options,
-               XDG_CACHE_HOME=str(tmp_path / "cache"))
-    written = tmp_path / "out" / "coffee.safetensors"
-    return done, load_file(written)["patch_tokens"] if written.exists() else None
-
-
 def test_infer_gives_the_same_with_an_engine_and_without(tmp_path, engine):
     tokens = {}
-    for name, options in (("eager", ("--engine", "eager")), ("folder", ("--engine", engine)),
-                          ("auto", ("--engine-cache", engine.parents[1]))):
+    for name, options in (
+        ("eager", ("--engine", "eager")),
+        ("folder", ("--engine", engine)),
+        ("auto", ("--engine-cache", engine.parents[1])),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         done, tokens[name] = infer(folder, *options)
@@ -65,8 +46,12 @@ def test_infer_gives_the_same_with_an_engine_and_without(tmp_path, engine):
 def heads(tmp_path_factory) -> tuple:
     """Options that give the node both heads."""
     folder = tmp_path_factory.mktemp("heads")
-    return ("--depth-head", head_files.write(folder / "depth.safetensors", "depth"),
-            "--segmentation-head", head_files.write(folder / "segmentation.safetensors", "segmentation", head="linear"))
+    return (
+        "--depth-head",
+        head_files.write(folder / "depth.safetensors", "depth"),
+        "--segmentation-head",
+        head_files.write(folder / "segmentation.safetensors", "segmentation", head="linear"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +59,10 @@ def engine_with_heads(tmp_path_factory, heads) -> Path:
     out = tmp_path_factory.mktemp("engine") / "with-heads"
     done = build(*heads, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert all(re.search(rf"^{part}-64x64\.pt2 +1 +(1\.0|0\.9999)", done.stdout, re.M) for part in ("depth", "segmentation")), done.stdout
+    assert all(
+        re.search(rf"^{part}-64x64\.pt2 +1 +(1\.0|0\.9999)", done.stdout, re.MULTILINE)
+        for part in ("depth", "segmentation")
+    ), done.stdout
     return out
 
 
@@ -86,9 +74,10 @@ def written(tmp_path, *options: str) -> tuple[str, dict]:
     return done.stderr, load_file(tmp_path / "out" / "coffee.safetensors")
 
 
-# Its work on an image is that of the eager model and of eight products of 1024 x 1024 matrices: hundreds of times as much.
+# Its work on an image is that of the eager model and of eight products of 1024 x 1024 matrices: hundreds of
+# times as much.
 SLOW = """#!/bin/sh
-cat >> "$(dirname "$1")/pixio_model.py" <<'END'
+cat >> "$(dirname "$1")/pixio_engine/model.py" <<'END'
 
 
 quickly = Pixio.forward
@@ -106,7 +95,10 @@ Pixio.forward = forward
 END
 exec {python} "$@"
 """
-FIGURES = r"slower than eager execution on this machine: compiled [\d.]+ m?s, eager [\d.]+ m?s for one image of 64x64"
+FIGURES = (
+    r"slower than eager execution on this machine: compiled [\d.]+ m?s, "
+    r"eager [\d.]+ m?s for one image of 64x64"
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +113,15 @@ def slow_engine(tmp_path_factory) -> Path:
     # The build says it at once.
     assert re.search(FIGURES, done.stderr), done.stderr
     assert "batch of 1: proving it against the eager model" in done.stdout, done.stdout
-    assert re.search(r"^backbone-64x64\.pt2, batch of 1: compiled [\d.]+ m?s, eager [\d.]+ m?s$", done.stdout, re.M), done.stdout
+    assert re.search(
+        r"^backbone-64x64\.pt2, batch of 1: compiled [\d.]+ m?s, eager [\d.]+ m?s$", done.stdout, re.MULTILINE
+    ), done.stdout
     [folder] = (cache / "engines").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     [times] = manifest["packages"][0]["times"]
-    assert manifest["machine"]["name"] and 2 < times["ratio"] and 0 < times["eager_ms"] < times["engine_ms"], manifest
+    assert (
+        manifest["machine"]["name"] and 2 < times["ratio"] and 0 < times["eager_ms"] < times["engine_ms"]
+    ), manifest
     return folder
 
 
@@ -143,14 +139,20 @@ def test_an_engine_that_is_slower_than_the_eager_model_does_not_serve_under_auto
 def test_a_slow_engine_serves_who_names_it_and_says_so(tmp_path, slow_engine):
     done, tokens = infer(tmp_path, "--engine", slow_engine)
     assert done.returncode == 0 and tokens is not None, done.stderr
-    warned = [line for line in done.stderr.splitlines() if "WARN" in line and "because `engine` names it" in line]
+    warned = [
+        line for line in done.stderr.splitlines() if "WARN" in line and "because `engine` names it" in line
+    ]
     assert len(warned) == 1 and re.search(FIGURES, warned[0]), done.stderr
 
 
 def test_an_int8_engine_is_named_after_the_kernel_that_was_measured(tmp_path):
     done = build("--precision", "int8", "--batch", "1", "--engine-cache", tmp_path)
     assert done.returncode == 0, done.stderr
-    said = re.search(r"^int8 kernel for 24 tokens, CPU time of a block's products: (\w+) (over )?[\d.]+ ms", done.stdout, re.M)
+    said = re.search(
+        r"^int8 kernel for 24 tokens, CPU time of a block's products: (\w+) (over )?[\d.]+ ms",
+        done.stdout,
+        re.MULTILINE,
+    )
     [folder] = (tmp_path / "engines").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert said and manifest["int8_kernel"] == said[1] and f"-int8-{said[1]}-cpu-" in folder.name, done.stdout
@@ -160,7 +162,9 @@ def test_an_int8_engine_is_named_after_the_kernel_that_was_measured(tmp_path):
 
 def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engine_with_heads, heads):
     said, compiled = written(tmp_path / "compiled", "--engine", engine_with_heads, *heads)
-    assert all(f"{task} compiled, from {engine_with_heads}" in said for task in ("depth", "segmentation")), said
+    assert all(f"{task} compiled, from {engine_with_heads}" in said for task in ("depth", "segmentation")), (
+        said
+    )
     said, eager = written(tmp_path / "eager", "--engine", "eager", *heads)
     assert "compiled" not in said, said
     assert offline.largest_difference(compiled["depth"], eager["depth"]) < 1e-4
@@ -169,11 +173,25 @@ def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engi
 
 def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_heads, heads):
     file = tmp_path / "figures.json"
-    done = run("bench", *MODEL, *heads, "--engine", f"eager,{engine_with_heads}", "--frames", "3", "--picture", "320x240", "--json", file,
-               XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "bench",
+        *MODEL,
+        *heads,
+        "--engine",
+        f"eager,{engine_with_heads}",
+        "--frames",
+        "3",
+        "--picture",
+        "320x240",
+        "--json",
+        file,
+        XDG_CACHE_HOME=str(tmp_path),
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(f"compiled, from {engine_with_heads}") == 2, done.stderr
-    assert [[head["name"] for head in one["heads"]] for one in json.loads(file.read_text())["engines"]] == 2 * [["depth", "segmentation"]]
+    assert [
+        [head["name"] for head in one["heads"]] for one in json.loads(file.read_text())["engines"]
+    ] == 2 * [["depth", "segmentation"]]
 
 
 def test_an_engine_without_the_head_runs_it_eagerly_and_says_so(tmp_path, engine_with_heads, heads):
@@ -186,11 +204,13 @@ def test_a_spoilt_package_of_a_head_is_refused_and_auto_runs_it_eagerly(tmp_path
     cache = tmp_path / "cache"
     folder = cache / "engines" / "spoilt"
     shutil.copytree(engine_with_heads, folder)
-    with open(folder / "depth-64x64.pt2", "ab") as file:
+    with (folder / "depth-64x64.pt2").open("ab") as file:
         file.write(b"!")
     done, tokens = infer(tmp_path, "--engine", folder, *heads)
     errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
-    assert done.returncode == 2 and tokens is None and len(errors) == 1 and "depth-64x64.pt2" in errors[0], done.stderr
+    assert done.returncode == 2 and tokens is None and len(errors) == 1 and "depth-64x64.pt2" in errors[0], (
+        done.stderr
+    )
     done, tokens = infer(tmp_path, "--engine-cache", cache, *heads)
     assert done.returncode == 0 and tokens is not None, done.stderr
     assert "depth runs eagerly: " in done.stderr and "segmentation compiled" in done.stderr, done.stderr
@@ -198,22 +218,53 @@ def test_a_spoilt_package_of_a_head_is_refused_and_auto_runs_it_eagerly(tmp_path
 
 def test_bench_puts_engines_side_by_side(tmp_path, engine):
     file = tmp_path / "figures.json"
-    done = run("bench", *MODEL, "--engine", f"eager,{engine}", "--frames", "5", "--batch", "2", "--picture", "320x240",
-               "--json", file, XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "bench",
+        *MODEL,
+        "--engine",
+        f"eager,{engine}",
+        "--frames",
+        "5",
+        "--batch",
+        "2",
+        "--picture",
+        "320x240",
+        "--json",
+        file,
+        XDG_CACHE_HOME=str(tmp_path),
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
-    assert [(one["engine"], one["kind"]) for one in figures["engines"]] == [("eager", "eager"), (str(engine), "compiled")]
+    assert [(one["engine"], one["kind"]) for one in figures["engines"]] == [
+        ("eager", "eager"),
+        (str(engine), "compiled"),
+    ]
     assert figures["batch"] == 2
     for one in figures["engines"]:
-        assert one["forward"]["n"] == 5 and "spans_ms" not in one and one["device_ms"] is one["gpu_memory_mb"] is None
+        assert (
+            one["forward"]["n"] == 5
+            and "spans_ms" not in one
+            and one["device_ms"] is one["gpu_memory_mb"] is None
+        )
         assert 0 < one["forward"]["p50"] and 0 < one["host_ms"]["p95"] and 0 < one["forward_cpu_ms"]
-        assert re.search(rf"^{one['kind']} +\d", done.stdout, re.M), done.stdout
+        assert re.search(rf"^{one['kind']} +\d", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_bench_measures_what_it_can(tmp_path, engine):
     file = tmp_path / "figures.json"
-    done = run("bench", *MODEL, "--engine", f"eager,{tmp_path / 'none'}", "--frames", "2", "--picture", "320x240", "--json", file,
-               XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "bench",
+        *MODEL,
+        "--engine",
+        f"eager,{tmp_path / 'none'}",
+        "--frames",
+        "2",
+        "--picture",
+        "320x240",
+        "--json",
+        file,
+        XDG_CACHE_HOME=str(tmp_path),
+    )
     assert done.returncode == 1 and f"engine {tmp_path / 'none'}: " in done.stderr, done.stderr
     measured, missing = json.loads(file.read_text())["engines"]
     assert measured["kind"] == "eager" and "No such file" in missing["error"]
@@ -246,9 +297,14 @@ SPOILT = {
     "newer": (lambda folder: rewrite(folder, '"format": 2', '"format": 7'), ["format 7", "newer"]),
     "older": (lambda folder: rewrite(folder, '"format": 2', '"format": 1'), ["format 1", "older"]),
     "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
-    "another architecture": (lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'), ["384", "192"]),
-    "another GPU": (lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "capability": "9.0"'),
-                    ["compute capability 9.0", "CPU"]),
+    "another architecture": (
+        lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'),
+        ["384", "192"],
+    ),
+    "another GPU": (
+        lambda folder: rewrite(folder, '"kind": "cpu"', '"kind": "cuda", "capability": "9.0"'),
+        ["compute capability 9.0", "CPU"],
+    ),
     "open to others": (lambda folder: folder.chmod(0o777), ["written by others", "chmod go-w"]),
     "missing": (shutil.rmtree, ["No such file", "pixio_node build"]),
 }
@@ -272,110 +328,3 @@ def test_a_folder_that_belongs_to_somebody_else_is_refused(tmp_path, engine):
     folder = spoil(engine, tmp_path, lambda folder: os.chown(folder, 12345, 12345))
     done, _ = infer(tmp_path, "--engine", folder)
     assert done.returncode == 2 and "belongs to user 12345" in done.stderr, done.stderr
-
-
-# options, environment, what the error must name
-UNBUILDABLE = {
-    "no Python": (["--python", "/nowhere/python3"], {}, ["/nowhere/python3", "scripts/setup --engines", "--python"]),
-    "no torch": (["--python", shutil.which("python3", path="/usr/bin:/usr/local/bin") or "/bin/sh"], {}, ["scripts/setup --engines"]),
-    "no compiler": ([], {"CXX": "/nowhere/g++"}, ["C++ compiler", "install g++"]),
-    "a kernel for another precision": (["--int8-kernel", "avx2"], {}, ["--int8-kernel", "--precision int8", "float32"]),
-    "no such layer": (["--layers", "9"], {}, ["--layers", "1 to 4"]),
-    "a size that cannot be": (["--size", "250x256"], {}, ["size", "250", "16"]),
-    "a folder with other things": (["--out", str(Path(__file__).parent)], {}, ["other things"]),
-    "a cache that cannot be made": (["--engine-cache", "/proc/engines"], {}, ["/proc/engines", "cannot be made"]),
-}
-
-
-@pytest.mark.parametrize("why", UNBUILDABLE)
-def test_a_build_that_cannot_be_says_why_and_leaves_nothing(tmp_path, why):
-    options, env, names = UNBUILDABLE[why]
-    cache = () if {"--out", "--engine-cache"} & set(options) else ("--engine-cache", tmp_path)
-    done = build(*options, *cache, **env)
-    said = done.stderr
-    assert done.returncode in (1, 2) and all(name in said for name in names), said
-    assert "Traceback" not in said and "panicked" not in said, said
-    assert not list(tmp_path.glob("engines/*")) and not list(tmp_path.glob("engines/.*")), list(tmp_path.glob("engines/.*"))
-
-
-def test_a_disk_that_is_full_ends_the_build_and_says_so(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode != 0:
-        pytest.skip("only root can mount a small disk")
-    try:
-        done = build("--engine-cache", disk)
-        assert done.returncode == 1 and "no space" in done.stderr.lower(), done.stderr
-        assert not list(disk.glob("engines/*"))
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-def compiling(folder: Path) -> subprocess.Popen:
-    """A build that has begun to compile into `folder`."""
-    command = [BINARY, "build", *MODEL, "--engine-cache", folder]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    for line in process.stdout:
-        if "compiling" in line:
-            return process
-    raise AssertionError("the build has ended")
-
-
-def tools_of(folder: Path) -> list[str]:
-    """Processes that work in `folder`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if str(folder) in command and "build_engine" in command:
-            found.append(command)
-    return found
-
-
-def test_a_build_that_is_killed_leaves_no_engine_and_no_process(tmp_path):
-    process = compiling(tmp_path)
-    until(lambda: tools_of(tmp_path), "the compiler", patience_secs=LONG_SECS)
-    process.send_signal(signal.SIGKILL)
-    process.wait(PATIENCE_SECS)
-    until(lambda: not tools_of(tmp_path), "the compiler's end")
-    done, tokens = infer(tmp_path, "--engine-cache", tmp_path)
-    assert done.returncode == 0 and tokens is not None and "engine eager" in done.stderr, done.stderr
-    left = list((tmp_path / "engines").iterdir())
-    assert len(left) == 1 and left[0].name.startswith("."), left
-    # The next build removes it.
-    done = build("--engine-cache", tmp_path)
-    assert done.returncode == 0, done.stderr
-    [folder] = (tmp_path / "engines").iterdir()
-    assert (folder / "manifest.json").exists()
-
-
-def test_an_engine_is_built_in_the_background_and_takes_over_between_two_frames(rig, tmp_path):
-    node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"))
-    before = node.ask(PHOTOGRAPH)
-    node.feed(PHOTOGRAPH, lambda: any("takes over" in line for line in node.node.output.lines), "an engine that takes over",
-              patience_secs=LONG_SECS)
-    after = node.ask(PHOTOGRAPH)
-    tokens = [np.frombuffer(message.data, np.float16).astype(np.float32) for message in (before, after)]
-    assert offline.cosine(*tokens) > 0.99999
-    assert node.node.stop() == 0, node.node.tail()
-    final = node.node.stats()[-1]["counts"]
-    assert final["received"] == final["published"] + final["unwanted"] + final["displaced"], final
-    assert final["refused"] == 0, final
-
-
-def test_a_node_whose_build_fails_goes_on(rig, tmp_path):
-    node = rig(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}"), env={"CXX": "/nowhere/g++"})
-    assert node.node.wait_for_line("no engine was built, the eager model goes on: .*install g[+][+]", patience_secs=LONG_SECS), node.node.tail()
-    assert node.ask(PHOTOGRAPH).grid_width == 4
-    assert node.node.stop() == 0, node.node.tail()
-
-
-def test_a_node_that_builds_stops_without_waiting_for_it(tmp_path):
-    with Node(size=SIZE, params=("engine_build:=background", f"engine_cache:={tmp_path}")) as node:
-        assert node.wait_for_line("compiling", patience_secs=LONG_SECS), node.tail()
-        assert node.stop(signal.SIGINT) == 0, node.tail()
-    until(lambda: not tools_of(tmp_path), "the compiler's end")
-    # Whoever had waited would find an engine.
-    assert not list(tmp_path.glob("engines/*"))

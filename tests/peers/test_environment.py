@@ -24,7 +24,8 @@ POLICIES = [
 
 @pytest.mark.parametrize(("given", "expected"), POLICIES, ids=[str(row[0]) for row in POLICIES])
 def test_idle_threads_sleep_unless_the_user_said_otherwise(given, expected):
-    # Threads spin or sleep as the environment said when the program was loaded: the node starts itself again, in place.
+    # Threads spin or sleep as the environment said when the program was loaded: the node starts itself again,
+    # in place.
     with Node(env=dict.fromkeys(WAITING) | given) as node:
         pairs = (entry.partition("=") for entry in Path(f"/proc/{node.pid}/environ").read_text().split("\0"))
         found = {name: text for name, _, text in pairs if name in WAITING}
@@ -41,8 +42,11 @@ def default_route():
     if os.environ.get("PIXIO_IN_NETNS") != "1":
         yield None
         return
-    made = "ip link add pixio0 type veth peer name pixio1 && ip link set pixio1 up && ip address add 10.99.0.1/24 dev pixio0" \
-           " && ip link set pixio0 up && ip route add default dev pixio0"
+    made = (
+        "ip link add pixio0 type veth peer name pixio1 && ip link set pixio1 up && ip address add "
+        "10.99.0.1/24 dev pixio0"
+        " && ip link set pixio0 up && ip route add default dev pixio0"
+    )
     works = subprocess.run(["sh", "-c", made], capture_output=True, timeout=PATIENCE_SECS).returncode == 0
     yield "10.99.0.1" if works else None
     subprocess.run(["ip", "link", "delete", "pixio0"], capture_output=True, timeout=PATIENCE_SECS)
@@ -62,8 +66,11 @@ def test_the_default_route_decides_when_nothing_is_set(default_route):
         assert address(node) == default_route
 
 
-@pytest.mark.parametrize("variable", [("ROS_LOCALHOST_ONLY", "1"), ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")],
-                         ids=lambda pair: "=".join(pair))
+@pytest.mark.parametrize(
+    "variable",
+    [("ROS_LOCALHOST_ONLY", "1"), ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")],
+    ids="=".join,
+)
 def test_a_node_kept_to_localhost_serves_peers_there(monkeypatch, default_route, variable):
     monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
     monkeypatch.setenv(*variable)
@@ -78,8 +85,13 @@ def test_a_node_kept_to_localhost_serves_peers_there(monkeypatch, default_route,
 
 
 # What other nodes heed and this one does not.
-IN_VAIN = {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", "ROS_DISCOVERY_SERVER": "10.0.0.1:11811", "ROS_SECURITY_ENABLE": "true",
-           "ROS_DISTRO": "humble", "ROS_STATIC_PEERS": "10.0.0.1"}
+IN_VAIN = {
+    "RMW_IMPLEMENTATION": "rmw_zenoh_cpp",
+    "ROS_DISCOVERY_SERVER": "10.0.0.1:11811",
+    "ROS_SECURITY_ENABLE": "true",
+    "ROS_DISTRO": "humble",
+    "ROS_STATIC_PEERS": "10.0.0.1",
+}
 # rcl does not use peers either then.
 LOCALHOST = {"ROS_LOCALHOST_ONLY": "1", "ROS_AUTOMATIC_DISCOVERY_RANGE": None}
 
@@ -95,14 +107,22 @@ def test_what_the_environment_asks_for_in_vain_is_one_warning_each():
     # The library's advice is about builds of the library.
     assert not any("--features" in line or "[ERROR]" in line for line in node.output.lines), node.tail()
 
-    rows = [line for line in run("check", "--model", "random:tiny", **IN_VAIN, **LOCALHOST).stdout.splitlines() if " environment " in line]
+    rows = [
+        line
+        for line in run("check", "--model", "random:tiny", **IN_VAIN, **LOCALHOST).stdout.splitlines()
+        if " environment " in line
+    ]
     texts = [line.split("pixio_node]: ")[1] for line in warnings]
-    assert [row.split(maxsplit=2)[2] for row in rows] == texts and all(row.startswith("WARN") for row in rows), rows
+    assert [row.split(maxsplit=2)[2] for row in rows] == texts and all(
+        row.startswith("WARN") for row in rows
+    ), rows
 
 
 @pytest.mark.parametrize(("command", "code"), [("run", 2), ("check", 1)])
 def test_enforced_security_stops_the_start(command, code):
-    ended = run(command, "--model", "random:tiny", ROS_SECURITY_ENABLE="true", ROS_SECURITY_STRATEGY="Enforce")
+    ended = run(
+        command, "--model", "random:tiny", ROS_SECURITY_ENABLE="true", ROS_SECURITY_STRATEGY="Enforce"
+    )
     assert ended.returncode == code, ended
     assert "ROS_SECURITY_STRATEGY=Enforce asks for DDS security" in ended.stdout + ended.stderr, ended
     assert "joined" not in ended.stdout + ended.stderr

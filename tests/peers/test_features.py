@@ -29,7 +29,9 @@ def test_compressed_pictures_equal_infer_on_the_same_file(rig, kind):
     file = pictures.file_bytes(pictures.photograph("coffee"), kind)
     message = node.ask(file, kind=kind.lower())
     assert (message.image_width, message.image_height) == (640, 480)
-    assert largest_difference(features_from_message(message), infer(file)["patch_tokens"]) < TOLERANCE["float32"]
+    assert (
+        largest_difference(features_from_message(message), infer(file)["patch_tokens"]) < TOLERANCE["float32"]
+    )
 
 
 def test_a_layer_before_the_last_equals_the_normalised_hidden_state(rig):
@@ -40,8 +42,11 @@ def test_a_layer_before_the_last_equals_the_normalised_hidden_state(rig):
     tokens = features_from_message(message)
     last = infer(photograph)["patch_tokens"]
     assert largest_difference(tokens, last) > 0.1
-    # random:tiny has a learned scale and shift in its final norm, so the check undoes neither: it asks `infer` for the same layer.
-    assert largest_difference(tokens, infer(photograph, "--layer", "2")["patch_tokens"]) < TOLERANCE["float32"]
+    # random:tiny has a learned scale and shift in its final norm, so the check undoes neither: it asks
+    # `infer` for the same layer.
+    assert (
+        largest_difference(tokens, infer(photograph, "--layer", "2")["patch_tokens"]) < TOLERANCE["float32"]
+    )
 
 
 def test_stamp_and_frame_id_come_back_unchanged(rig):
@@ -64,7 +69,9 @@ GRIDS = [
 @pytest.mark.parametrize(("fit", "size", "grid", "transform"), GRIDS)
 def test_the_grid_knows_its_place_in_the_picture(rig, fit, size, grid, transform):
     node = rig(size=size, options=("--fit", fit), listen=("features", "features/camera_info"))
-    found = node.answers(pictures.photograph("astronaut"), camera_info=pictures.calibration(640, 480, node.peer.stamp()))
+    found = node.answers(
+        pictures.photograph("astronaut"), camera_info=pictures.calibration(640, 480, node.peer.stamp())
+    )
     message, info = found["features"], found["features/camera_info"]
     assert (message.grid_width, message.grid_height) == grid
     assert (message.image_width, message.image_height) == (640, 480)
@@ -97,7 +104,9 @@ def test_without_a_calibration_of_the_pictures_size_there_is_no_camera_info(rig)
     node = rig(listen=("features", "features/camera_info"))
     picture = pictures.photograph("astronaut")
     for _ in range(3):
-        last = node.answers(picture, "features", camera_info=pictures.calibration(320, 240, node.peer.stamp()))["features"]
+        last = node.answers(
+            picture, "features", camera_info=pictures.calibration(320, 240, node.peer.stamp())
+        )["features"]
     # The first that comes is that of the first calibration that does.
     node.answers(picture, camera_info=pictures.calibration(640, 480, node.peer.stamp()))
     stamps = [nanos(message.header.stamp) for message in node.inboxes["features/camera_info"].messages]

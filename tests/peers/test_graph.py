@@ -4,14 +4,13 @@ import time
 
 import pictures
 import pytest
+from builtin_interfaces.msg import Time
 from node_process import Node
 from peer import nanos
-from pixio_node.msg import PatchFeatures
 from rcl_interfaces.msg import ParameterEvent
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from rosgraph_msgs.msg import Clock
-from builtin_interfaces.msg import Time
 from waiting import repeat, until
 
 PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
@@ -42,7 +41,10 @@ def test_simulated_time_is_one_subscription_of_the_type_that_all_use(rig, peer):
     assert len(peer.node.get_subscriptions_info_by_topic("/clock")) == 1
 
     # What the node says of its parameters has that time too.
-    clock, events = peer.publisher(Clock, "/clock"), peer.inbox(ParameterEvent, "/parameter_events", reliable=True)
+    clock, events = (
+        peer.publisher(Clock, "/clock"),
+        peer.inbox(ParameterEvent, "/parameter_events", reliable=True),
+    )
     until(lambda: clock.get_subscription_count() and events.matched(), "the node's ends")
     client = AsyncParameterClient(peer.node, node.node.name)
     peer.meet(client.services_are_ready)
@@ -50,8 +52,15 @@ def test_simulated_time_is_one_subscription_of_the_type_that_all_use(rig, peer):
     def set_at_noon():
         clock.publish(Clock(clock=Time(sec=43200)))
         client.set_parameters([Parameter("max_rate", value=30.0)])
-    repeat(set_at_noon, lambda: any(nanos(event.stamp) == 43200 * 10**9 for event in events.messages if event.node == node.node.name),
-           "an event of simulated time", log=lambda: str(events.messages[-3:]))
+
+    repeat(
+        set_at_noon,
+        lambda: any(
+            nanos(event.stamp) == 43200 * 10**9 for event in events.messages if event.node == node.node.name
+        ),
+        "an event of simulated time",
+        log=lambda: str(events.messages[-3:]),
+    )
     peer.drop(events)
     peer.node.destroy_publisher(clock)
 
@@ -70,15 +79,26 @@ def test_the_ends_of_a_stopped_node_are_forgotten_at_once(rig, peer):
     node = rig(namespace="/gone", camera=camera)
     node.ask(PHOTOGRAPH)
     with Node(namespace="/crashed", remaps=(f"image:={camera}",)) as crashed:
-        counts = (lambda: peer.node.count_publishers(topic), lambda: peer.node.count_subscribers(camera),
-                  lambda: len(peer.node.get_publishers_info_by_topic(topic)),
-                  lambda: peer.node.count_publishers("/crashed/pixio_node/features"))
-        until(lambda: [count() for count in counts] == [1, 2, 1, 1], "the ends of both", log=lambda: str([count() for count in counts]))
+        counts = (
+            lambda: peer.node.count_publishers(topic),
+            lambda: peer.node.count_subscribers(camera),
+            lambda: len(peer.node.get_publishers_info_by_topic(topic)),
+            lambda: peer.node.count_publishers("/crashed/pixio_node/features"),
+        )
+        until(
+            lambda: [count() for count in counts] == [1, 2, 1, 1],
+            "the ends of both",
+            log=lambda: str([count() for count in counts]),
+        )
         # Its ends stay until its lease ends. The other one's would stay longer, for its lease is younger.
         crashed.process.kill()
         assert node.node.stop() == 0, node.node.tail()
         stopped = time.monotonic()
-        until(lambda: [count() for count in counts] == [0, 1, 0, 1], "the end of one", log=lambda: str([count() for count in counts]))
+        until(
+            lambda: [count() for count in counts] == [0, 1, 0, 1],
+            "the end of one",
+            log=lambda: str([count() for count in counts]),
+        )
         print(f"forgotten {1e3 * (time.monotonic() - stopped):.0f} ms after the end of the process")
     inbox = node.inboxes["features"]
     assert not inbox.matched()
@@ -99,19 +119,34 @@ def described(peer):
 
 
 def test_every_parameter_is_described(described):
-    assert all(len(found.description) > 10 and "missing" not in found.description for found in described.values())
+    assert all(
+        len(found.description) > 10 and "missing" not in found.description for found in described.values()
+    )
     assert not any(found.dynamic_typing for found in described.values())
     assert {name for name, found in described.items() if not found.read_only} == {
-        "front.max_rate", "rear.max_rate", "max_age", "min_depth", "max_depth", "overlay_opacity", "log_level", "publish_features",
-        "publish_embedding", "publish_depth", "publish_segmentation"}
+        "front.max_rate",
+        "rear.max_rate",
+        "max_age",
+        "min_depth",
+        "max_depth",
+        "overlay_opacity",
+        "log_level",
+        "publish_features",
+        "publish_embedding",
+        "publish_depth",
+        "publish_segmentation",
+    }
 
 
 def test_numbers_have_a_range_and_all_else_a_sentence(described):
-    rate, = described["front.max_rate"].floating_point_range
+    (rate,) = described["front.max_rate"].floating_point_range
     assert (rate.from_value, rate.to_value, rate.step) == (0.0, 1000.0, 0.0)
-    batch, = described["batch_max"].integer_range
+    (batch,) = described["batch_max"].integer_range
     assert (batch.from_value, batch.to_value, batch.step) == (1, 64, 1)
-    assert "Unit: Hz" in described["front.max_rate"].description and "front" in described["front.max_rate"].description
+    assert (
+        "Unit: Hz" in described["front.max_rate"].description
+        and "front" in described["front.max_rate"].description
+    )
     assert described["log_level"].additional_constraints == "valid is debug, info, warn or error"
     for name, found in described.items():
         ranges = len(found.floating_point_range) + len(found.integer_range)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from pixio_engine.heads import DptHead, LinearHead, Tap
+from pixio_train import head_file
 from training_data import model_folder, read_card, tool, write_classes
-
-from pixio_heads import DptHead, LinearHead, Tap  # noqa: I001
-from training import head_file
 
 HIDDEN = 64
 
@@ -47,8 +46,11 @@ WRAPPED = {
     "bare": lambda state: state,
     "head.": lambda state: {f"head.{name}": value for name, value in state.items()},
     "module.": lambda state: {f"module.head.{name}": value for name, value in state.items()},
-    "whole": lambda state: {"model": {f"head.{name}": value for name, value in state.items()} | {
-        "backbone.blocks.0.norm1.weight": torch.ones(64), "backbone.0.running_mean": torch.ones(3)}, "epoch": 7},
+    "whole": lambda state: {
+        "model": {f"head.{name}": value for name, value in state.items()}
+        | {"backbone.blocks.0.norm1.weight": torch.ones(64), "backbone.0.running_mean": torch.ones(3)},
+        "epoch": 7,
+    },
 }
 
 
@@ -56,13 +58,17 @@ WRAPPED = {
 @pytest.mark.parametrize("made", [dpt, linear])
 def test_an_imported_head_answers_as_it_did(tmp_path, model, made, wrapped):
     network = made()
-    card, ours = imported(WRAPPED[wrapped](as_in_the_paper(network)), model, tmp_path, *DEPTH, "--focal-length", "519")
+    card, ours = imported(
+        WRAPPED[wrapped](as_in_the_paper(network)), model, tmp_path, *DEPTH, "--focal-length", "519"
+    )
     n_taps = len(card["taps"])
     taps = [Tap(torch.randn(2, HIDDEN, 4, 5), torch.randn(2, HIDDEN)) for _ in range(n_taps)]
     with torch.no_grad():
         assert torch.equal(ours(taps), network(taps))
     assert card["task"] == {"kind": "depth", "max_depth": 80.0, "focal_length": 519.0}
-    assert card["taps"] == ([1, 2, 3, 4] if made is dpt else [4]) and card["backbone"]["hidden_size"] == HIDDEN
+    assert (
+        card["taps"] == ([1, 2, 3, 4] if made is dpt else [4]) and card["backbone"]["hidden_size"] == HIDDEN
+    )
     if made is dpt:
         assert card["head"] == {"kind": "dpt", "features": 12, "out_channels": [8, 16, 24, 32]}
 
@@ -70,9 +76,19 @@ def test_an_imported_head_answers_as_it_did(tmp_path, model, made, wrapped):
 def test_our_own_names_are_read_too(tmp_path, model):
     write_classes(tmp_path / "classes.yaml")
     network = linear(3)
-    imported(network.state_dict(), model, tmp_path, "--task", "segmentation", "--classes", tmp_path / "classes.yaml")
+    imported(
+        network.state_dict(),
+        model,
+        tmp_path,
+        "--task",
+        "segmentation",
+        "--classes",
+        tmp_path / "classes.yaml",
+    )
     card = read_card(tmp_path / "head.safetensors")
-    assert [one["name"] for one in card["task"]["classes"]] == ["floor", "red", "blue"] and card["fit"] == "crop"
+    assert [one["name"] for one in card["task"]["classes"]] == ["floor", "red", "blue"] and card[
+        "fit"
+    ] == "crop"
 
 
 def without(state: dict, name: str) -> dict:
@@ -82,19 +98,48 @@ def without(state: dict, name: str) -> dict:
 SEGMENTATION = ("--task", "segmentation", "--classes", "{folder}/classes.yaml")
 # state_dict, options, what the one line must name
 REFUSED = {
-    "another width": (lambda: dpt(hidden=48).state_dict(), DEPTH, ["reads 96 channels", "small are 128 (twice 64)"]),
+    "another width": (
+        lambda: dpt(hidden=48).state_dict(),
+        DEPTH,
+        ["reads 96 channels", "small are 128 (twice 64)"],
+    ),
     "classes": (lambda: dpt(4).state_dict(), SEGMENTATION, ["returns 4 maps", "has 3 classes"]),
     "no depth": (lambda: dpt(4).state_dict(), DEPTH, ["returns 4 maps", "depth is one"]),
-    "missing": (lambda: without(dpt().state_dict(), "scratch.layer2_rn.weight"), DEPTH,
-                ["scratch.layer2_rn.weight is missing"]),
-    "half a level": (lambda: without(dpt().state_dict(), "projects.3.weight"), DEPTH, ["projects.3.weight is missing"]),
-    "half a norm": (lambda: without(linear().state_dict(), "norm.running_var"), DEPTH, ["norm.running_var is missing"]),
-    "a shape": (lambda: dpt().state_dict() | {"scratch.layer2_rn.weight": torch.zeros(12, 17, 3, 3)}, DEPTH,
-                ["scratch.layer2_rn.weight is [12, 17, 3, 3], expected [12, 16, 3, 3]"]),
-    "nan": (lambda: dpt().state_dict() | {"projects.0.bias": torch.full((8,), torch.nan)}, DEPTH,
-            ["projects.0.bias", "finite"]),
-    "no head": (lambda: {"blocks.0.norm1.weight": torch.ones(2)}, DEPTH, ["holds no head", "blocks.0.norm1.weight"]),
-    "taps": (lambda: dpt().state_dict(), (*DEPTH, "--taps", "1,2,3,9"), ["--taps [1, 2, 3, 9]", "blocks 1 to 4"]),
+    "missing": (
+        lambda: without(dpt().state_dict(), "scratch.layer2_rn.weight"),
+        DEPTH,
+        ["scratch.layer2_rn.weight is missing"],
+    ),
+    "half a level": (
+        lambda: without(dpt().state_dict(), "projects.3.weight"),
+        DEPTH,
+        ["projects.3.weight is missing"],
+    ),
+    "half a norm": (
+        lambda: without(linear().state_dict(), "norm.running_var"),
+        DEPTH,
+        ["norm.running_var is missing"],
+    ),
+    "a shape": (
+        lambda: dpt().state_dict() | {"scratch.layer2_rn.weight": torch.zeros(12, 17, 3, 3)},
+        DEPTH,
+        ["scratch.layer2_rn.weight is [12, 17, 3, 3], expected [12, 16, 3, 3]"],
+    ),
+    "nan": (
+        lambda: dpt().state_dict() | {"projects.0.bias": torch.full((8,), torch.nan)},
+        DEPTH,
+        ["projects.0.bias", "finite"],
+    ),
+    "no head": (
+        lambda: {"blocks.0.norm1.weight": torch.ones(2)},
+        DEPTH,
+        ["holds no head", "blocks.0.norm1.weight"],
+    ),
+    "taps": (
+        lambda: dpt().state_dict(),
+        (*DEPTH, "--taps", "1,2,3,9"),
+        ["--taps [1, 2, 3, 9]", "blocks 1 to 4"],
+    ),
 }
 
 

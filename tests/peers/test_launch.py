@@ -38,8 +38,14 @@ def valid_words() -> dict[str, list[str]]:
 
 
 def test_the_xml_declares_what_the_python_declares(launch, xml):
-    table = {argument.get("name"): (argument.get("default"), argument.get("description"),
-                                    [choice.get("value") for choice in argument] or None) for argument in xml.findall("arg")}
+    table = {
+        argument.get("name"): (
+            argument.get("default"),
+            argument.get("description"),
+            [choice.get("value") for choice in argument] or None,
+        )
+        for argument in xml.findall("arg")
+    }
     assert table == launch("pixio.launch.py").table()
     assert list(table) == list(launch("pixio.launch.py").table())
 
@@ -49,24 +55,34 @@ def test_the_xml_sets_what_is_given_and_nothing_else(launch, xml):
     given = "$(not-equals x$(var {0}) x)".format
     parameters = [name for name, *_ in launch("pixio.launch.py").module.PARAMETERS]
     assert [action.attrib for action in group.findall("set_parameter")] == [
-        {"name": name, "value": f"$(var {name})", "if": given(name)} for name in parameters]
+        {"name": name, "value": f"$(var {name})", "if": given(name)} for name in parameters
+    ]
     assert [action.attrib for action in group.findall("set_remap")] == [
         {"from": "image", "to": "$(var image_topic)"},
-        {"from": "camera_info", "to": "$(var camera_info_topic)", "if": given("camera_info_topic")}]
+        {"from": "camera_info", "to": "$(var camera_info_topic)", "if": given("camera_info_topic")},
+    ]
     # Before the parameters, which therefore outweigh it.
     assert [action.tag for action in group][:3] == ["let", "set_parameters_from_file", "set_parameter"]
     node = group.find("node").attrib
-    assert (node["name"], node["namespace"], node["respawn"]) == ("$(var name)", "$(var namespace)", "$(var respawn)")
+    assert (node["name"], node["namespace"], node["respawn"]) == (
+        "$(var name)",
+        "$(var namespace)",
+        "$(var respawn)",
+    )
 
 
 def test_package_and_executable_are_those_that_are_installed(launch, xml):
     package = ElementTree.parse(ROOT / "package.xml").findtext("name")
-    binary = re.search(r"release/(\w+)\" DESTINATION lib/\$\{PROJECT_NAME\}\)", (ROOT / "CMakeLists.txt").read_text())[1]
+    binary = re.search(
+        r"release/(\w+)\" DESTINATION lib/\$\{PROJECT_NAME\}\)", (ROOT / "CMakeLists.txt").read_text()
+    )[1]
     node = xml.find("group/node")
     assert (node.get("pkg"), node.get("exec")) == (package, binary)
     for file in FILES:
         module = launch(file).module
-        made = getattr(module, "pixio", module).node(dict.fromkeys(launch("pixio.launch.py").arguments, ""), {}, [])
+        made = getattr(module, "pixio", module).node(
+            dict.fromkeys(launch("pixio.launch.py").arguments, ""), {}, []
+        )
         assert (made.package, made.executable) == (package, binary)
 
 
@@ -88,8 +104,14 @@ def test_what_is_given_outweighs_the_file_and_the_rest_is_left_to_it(launch, tmp
     assert bare.parameters == [{}] and bare.remappings == [("image", "image")] and bare.respawn is False
     assert (bare.name, bare.namespace) == ("pixio_node", "")
     node = launch("pixio.launch.py").node(
-        params_file=str(file), model="2024", use_sim_time="True", respawn="true", name="eye",
-        image_topic="/front/image_raw", camera_info_topic="/calibration")
+        params_file=str(file),
+        model="2024",
+        use_sim_time="True",
+        respawn="true",
+        name="eye",
+        image_topic="/front/image_raw",
+        camera_info_topic="/calibration",
+    )
     first, then = node.parameters
     assert first == str(file) and plain(then) == {"model": "2024", "use_sim_time": True}
     assert node.remappings == [("image", "/front/image_raw"), ("camera_info", "/calibration")]
@@ -101,24 +123,33 @@ def test_a_missing_params_file_is_named(launch):
         loaded = launch(file)
         if file == "webcam.launch.py":
             loaded.module.installed = lambda package: True
-        with pytest.raises(RuntimeError, match="params_file: there is no file /nowhere.yaml"):
+        with pytest.raises(RuntimeError, match=r"params_file: there is no file /nowhere\.yaml"):
             loaded.start(params_file="/nowhere.yaml", **given)
 
 
 def test_every_camera_gets_its_own_topics(launch):
-    node = launch("multi_camera.launch.py").node(cameras="front, left", model="m", camera_info_topic="{camera}/calibration")
+    node = launch("multi_camera.launch.py").node(
+        cameras="front, left", model="m", camera_info_topic="{camera}/calibration"
+    )
     parameters = plain(node.parameters[0])
     assert parameters == {"model": "m", "cameras": ["front", "left"]}
     assert parameters.keys() <= valid_words().keys()
-    assert node.remappings == [("front/image", "/front/image_raw"), ("left/image", "/left/image_raw"),
-                               ("front/camera_info", "front/calibration"), ("left/camera_info", "left/calibration")]
+    assert node.remappings == [
+        ("front/image", "/front/image_raw"),
+        ("left/image", "/left/image_raw"),
+        ("front/camera_info", "front/calibration"),
+        ("left/camera_info", "left/calibration"),
+    ]
 
 
-@pytest.mark.parametrize("given, told", [
-    ({"cameras": "front,,left"}, "cameras: 'front,,left' is no list of different names"),
-    ({"cameras": "front,front"}, "cameras: 'front,front' is no list of different names"),
-    ({"cameras": "front,left", "image_topic": "/image"}, "image_topic: /image lacks {camera}"),
-])
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"cameras": "front,,left"}, "cameras: 'front,,left' is no list of different names"),
+        ({"cameras": "front,front"}, "cameras: 'front,front' is no list of different names"),
+        ({"cameras": "front,left", "image_topic": "/image"}, "image_topic: /image lacks {camera}"),
+    ],
+)
 def test_cameras_that_cannot_be_told_apart_are_refused(launch, given, told):
     with pytest.raises(RuntimeError, match=re.escape(told)):
         launch("multi_camera.launch.py").start(**given)
@@ -141,14 +172,21 @@ def test_a_webcam_shows_the_small_model_with_its_heads(launch):
         assert driver.package == package and driver.namespace == "camera"
         assert driver.parameters == [{"video_device": "/dev/video2", frame: "camera_optical_frame"}]
         assert node.remappings == [("image", "/camera/image_raw")]
-        assert plain(node.parameters[0]) == {"model": str(TINY), "depth_head": str(TINY / "depth.safetensors"),
-                                             "segmentation_head": str(TINY / "segmentation.safetensors")}
-    assert plain(webcam(launch, "usb_cam").node(model="random:tiny").parameters[0]) == {"model": "random:tiny"}
+        assert plain(node.parameters[0]) == {
+            "model": str(TINY),
+            "depth_head": str(TINY / "depth.safetensors"),
+            "segmentation_head": str(TINY / "segmentation.safetensors"),
+        }
+    assert plain(webcam(launch, "usb_cam").node(model="random:tiny").parameters[0]) == {
+        "model": "random:tiny"
+    }
     assert plain(webcam(launch, "usb_cam").node(depth_head="none").parameters[0])["depth_head"] == "none"
 
 
 def test_without_a_driver_the_webcam_says_what_to_install(launch):
-    with pytest.raises(RuntimeError, match="no driver of webcams is installed: apt install ros-.ROS_DISTRO-usb-cam or "):
+    with pytest.raises(
+        RuntimeError, match=r"no driver of webcams is installed: apt install ros-.ROS_DISTRO-usb-cam or "
+    ):
         webcam(launch).start()
 
 
@@ -158,7 +196,9 @@ def test_viewers_start_where_they_are_installed_and_are_named_where_not(launch):
     assert started.keys() == {"usb_cam", "pixio_node", "tf2_ros", "rviz2"}
     layout = ROOT / "config" / "pixio.rviz"
     assert started["rviz2"].arguments == ["-d", str(layout)]
-    told, = (action.msg for action in with_rviz if isinstance(action, LogInfo))
-    assert told.startswith("foxglove: not started, for foxglove_bridge is not installed: apt install ros-$ROS_DISTRO-foxglove")
+    (told,) = (action.msg for action in with_rviz if isinstance(action, LogInfo))
+    assert told.startswith(
+        "foxglove: not started, for foxglove_bridge is not installed: apt install ros-$ROS_DISTRO-foxglove"
+    )
     fixed_frame = yaml.safe_load(layout.read_text())["Visualization Manager"]["Global Options"]["Fixed Frame"]
     assert fixed_frame in started["tf2_ros"].arguments

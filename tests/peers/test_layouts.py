@@ -17,7 +17,8 @@ STATUSES = {"diagnostic_msgs/msg/DiagnosticArray"}
 
 @pytest.fixture(scope="module")
 def topics(peer):
-    """The topics in the graph, with their types, while the node runs under its default name with both heads."""
+    """The topics in the graph, with their types, while the node runs under its default name with both
+    heads."""
     with Node(model=rooms_data.TINY, namespace="/", options=rooms_data.HEADS).start() as node:
         yield lambda: {name: set(types) for name, types in peer.node.get_topic_names_and_types()}
         assert node.stop() == 0, node.tail()
@@ -25,7 +26,9 @@ def topics(peer):
 
 def rviz() -> list[tuple[str, set[str]]]:
     """Topic and types of each display."""
-    displays = yaml.safe_load((ROOT / "config" / "pixio.rviz").read_text())["Visualization Manager"]["Displays"]
+    displays = yaml.safe_load((ROOT / "config" / "pixio.rviz").read_text())["Visualization Manager"][
+        "Displays"
+    ]
     shows = {"rviz_default_plugins/Image": PICTURES, "rviz_default_plugins/PointCloud2": POINTS}
     shown = [display for display in displays if "Topic" in display]
     # It receives from every publisher, and pictures above 96 KB are offered no other way.
@@ -40,6 +43,7 @@ def foxglove() -> list[tuple[str, set[str]]]:
 
     def placed(tree):
         return {tree} if isinstance(tree, str) else placed(tree["first"]) | placed(tree["second"])
+
     assert placed(layout["layout"]) == panels.keys()
     found = []
     for name, panel in panels.items():
@@ -61,5 +65,10 @@ def test_every_topic_is_one_of_the_node_and_of_the_panels_type(topics, layout):
     shown = layout()
     for topic, types in shown:
         until(lambda: topics().get(topic, set()) & types, f"{topic} with one of {types}")
-    assert {CAMERA, "/pixio_node/features/pca", "/pixio_node/depth/color/compressed", "/pixio_node/points",
-            "/pixio_node/segmentation/overlay/compressed"} <= {topic for topic, _ in shown}
+    assert {
+        CAMERA,
+        "/pixio_node/features/pca",
+        "/pixio_node/depth/color/compressed",
+        "/pixio_node/points",
+        "/pixio_node/segmentation/overlay/compressed",
+    } <= {topic for topic, _ in shown}

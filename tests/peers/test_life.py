@@ -1,5 +1,6 @@
 """The node among others: its log, two of it at once, and how it leaves."""
 
+import itertools
 import re
 import signal
 import time
@@ -28,8 +29,13 @@ def test_the_log_goes_to_rosout(rig, peer):
     node = rig()
     node.ask(PHOTOGRAPH)
     # A warning made after everybody has met, and made again because one may be missed.
-    entry = node.feed(PHOTOGRAPH, lambda: next((m for m in log.messages if "jpeg2000" in m.msg), None), "the warning on /rosout",
-                      encoding="jpeg2000", every_secs=1)
+    entry = node.feed(
+        PHOTOGRAPH,
+        lambda: next((m for m in log.messages if "jpeg2000" in m.msg), None),
+        "the warning on /rosout",
+        encoding="jpeg2000",
+        every_secs=1,
+    )
     assert entry.level == Log.WARN
     assert "pixio_node" in entry.name and entry.file and entry.line > 0
     assert started <= entry.stamp.sec <= time.time()
@@ -42,11 +48,17 @@ def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
     for _ in range(5):
         node.ask(PHOTOGRAPH)
     with Node(namespace="/killed", remaps=()) as killed:
-        until(lambda: {"/leaving/pixio_node", "/killed/pixio_node"} <= peer.node_names(), "both nodes in the graph")
+        until(
+            lambda: {"/leaving/pixio_node", "/killed/pixio_node"} <= peer.node_names(),
+            "both nodes in the graph",
+        )
         # Its ghost stays until its lease ends. The other one's would stay longer, for its lease is younger.
         killed.process.kill()
         assert node.node.stop(how) == 0, node.node.tail()
-    left = until(lambda: "/leaving/pixio_node" not in (names := peer.node_names()) and names, "the node gone from the graph")
+    left = until(
+        lambda: "/leaving/pixio_node" not in (names := peer.node_names()) and names,
+        "the node gone from the graph",
+    )
     assert "/killed/pixio_node" in left, left
     counts = node.node.counts()
     assert counts["published"] - node.base["published"] >= 5 and closed(counts), counts
@@ -56,8 +68,10 @@ def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
 
 def test_a_signal_that_is_said_twice_is_one_signal(rig):
     """A terminal tells the whole process group, and launch tells its processes once more."""
+
     def told_twice() -> bool:
-        """Tells a node, and whether the second signal came within the half of a second that makes it the same."""
+        """Tells a node, and whether the second signal came within the half of a second that makes it the
+        same."""
         node = rig(namespace="/told_twice")
         first = time.monotonic()
         node.node.process.send_signal(signal.SIGINT)
@@ -67,6 +81,7 @@ def test_a_signal_that_is_said_twice_is_one_signal(rig):
             return False
         assert node.node.ended() == 0, node.node.tail()
         return True
+
     until(told_twice, "two signals at once")
 
 
@@ -97,6 +112,7 @@ def test_two_nodes_in_two_namespaces_serve_their_own_camera(rig, peer):
 
 def test_a_remapped_output_goes_where_it_was_sent(rig, peer):
     from pixio_node.msg import PatchFeatures
+
     node = rig(listen=(), extra_remaps=("~/features:=/elsewhere/tokens",))
     inbox = node.inboxes["features"] = peer.inbox(PatchFeatures, "/elsewhere/tokens")
     node.wait_until_matched()
@@ -105,8 +121,10 @@ def test_a_remapped_output_goes_where_it_was_sent(rig, peer):
 
 
 # As printed: rates, the books, and the times of the frames since the line before, if there were any.
-LINE = re.compile(r"INFO.*/camera/image_raw: (?P<rate_in>[\d.]+) Hz in, (?P<rate_out>[\d.]+) Hz out; received \d+ = .*; "
-                  r"(?P<times>no frame|ms p50/p95/p99: .*)$")
+LINE = re.compile(
+    r"INFO.*/camera/image_raw: (?P<rate_in>[\d.]+) Hz in, (?P<rate_out>[\d.]+) Hz out; received \d+ = .*; "
+    r"(?P<times>no frame|ms p50/p95/p99: .*)$"
+)
 
 
 PERIOD_SECS = 0.2
@@ -120,17 +138,22 @@ def test_a_statistics_line_is_printed_every_period_and_says_what_the_file_says(r
         return [line for line in node.node.output.lines[start:] if "Hz in" in line]
 
     def are_regular() -> bool:
-        """Whether the last four lines came a period apart by the log's own stamps: now and then a machine is late."""
+        """Whether the last four lines came a period apart by the log's own stamps: now and then a machine is
+        late."""
         stamps = [logged_at(line) for line in lines()[-4:]]
-        return len(stamps) == 4 and all(0.99 * PERIOD_SECS < after - before < 1.5 * PERIOD_SECS for before, after in zip(stamps, stamps[1:]))
+        return len(stamps) == 4 and all(
+            0.99 * PERIOD_SECS < after - before < 1.5 * PERIOD_SECS
+            for before, after in itertools.pairwise(stamps)
+        )
+
     node.feed(PHOTOGRAPH, lambda: len(lines()) >= 10 and are_regular(), "a line every period", every_secs=0.1)
     assert node.node.stop() == 0, node.node.tail()
     # Line and object of a period are written together; the last object has no line.
     *periods, final = node.node.stats()
     assert final["final"] and not any(period["final"] for period in periods)
     printed = lines()
-    of_file = periods[-len(printed):]
-    before = [period["counts"] for period in periods[-len(printed) - 1:-1]]
+    of_file = periods[-len(printed) :]
+    before = [period["counts"] for period in periods[-len(printed) - 1 : -1]]
     assert len(of_file) == len(before) == len(printed)
     n_busy = 0
     for line, period, earlier in zip(printed, of_file, before):
@@ -155,6 +178,7 @@ def test_the_statistics_file_gets_every_period_too(rig):
         node.settled()
         found = (period["spans"] for period in node.node.stats()[n:])
         return next((spans for spans in found if all(span["n"] == 1 for span in spans.values())), None)
+
     spans = until(of_one_frame, "a period with one frame")
     assert set(spans) == set(SPANS)
     for span in spans.values():

@@ -1,4 +1,5 @@
-"""The network under a node: what comes from excluded ones is not heard, and one that goes or comes up ends the node with 1."""
+"""The network under a node: what comes from excluded ones is not heard, and one that goes or comes up ends
+the node with 1."""
 
 import pytest
 import rtps
@@ -110,7 +111,9 @@ def test_hosts_that_are_named_are_announced_to(hosts):
     own.link(other, "one", "10.88.0.1", "10.88.0.2")
     own.do(DEFAULT_ROUTE)
     # What is for everybody does not come here: the sockets are bound to the address of their host.
-    first, last = (other.socket("10.88.0.2", rtps.discovery_port(domain(), participant)) for participant in (0, 31))
+    first, last = (
+        other.socket("10.88.0.2", rtps.discovery_port(domain(), participant)) for participant in (0, 31)
+    )
     with own.node(remaps=(), env=NETWORK) as node:
         node.report()
         assert heard(first) == heard(last) == 0

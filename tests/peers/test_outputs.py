@@ -25,6 +25,7 @@ def settled(node, output: str, channels: int, dtype) -> list[np.ndarray]:
     def is_settled() -> bool:
         rounds.append([array(node.ask(photograph, output), channels, dtype) for photograph in PHOTOGRAPHS])
         return len(rounds) > 1 and all(np.array_equal(a, b) for a, b in zip(*rounds[-2:]))
+
     until(is_settled, f"{output} that settles", log=node.node.tail)
     return rounds[-1]
 
@@ -112,7 +113,12 @@ def test_nothing_is_computed_for_nobody(rig):
 
     def passed_over(n: int):
         before = node.counts()["unwanted"]
-        node.feed(PHOTOGRAPHS[0], lambda: node.counts()["unwanted"] >= before + n, f"{n} frames that are unwanted again")
+        node.feed(
+            PHOTOGRAPHS[0],
+            lambda: node.counts()["unwanted"] >= before + n,
+            f"{n} frames that are unwanted again",
+        )
+
     passed_over(1)
     node.settled()
     n_forwards = forwards(node)

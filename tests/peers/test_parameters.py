@@ -18,7 +18,13 @@ PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
 @pytest.fixture(scope="module")
 def node(peer):
     from rig import Rig
-    made = Rig(peer, namespace="/tuned", camera="/tuned_camera/image_raw", params=("max_rate:=50.0", "reduced_channels:=8"))
+
+    made = Rig(
+        peer,
+        namespace="/tuned",
+        camera="/tuned_camera/image_raw",
+        params=("max_rate:=50.0", "reduced_channels:=8"),
+    )
     yield made
     made.close()
 
@@ -37,7 +43,8 @@ def values(node, client, *names):
 
 def test_get_tells_what_was_given_and_the_defaults(node, client):
     (rate_type, rate), (channels_type, channels), (model_type, model), (fit_type, fit) = values(
-        node, client, "max_rate", "reduced_channels", "model", "fit")
+        node, client, "max_rate", "reduced_channels", "model", "fit"
+    )
     assert (rate_type, rate.double_value) == (ParameterType.PARAMETER_DOUBLE, 50.0)
     assert (channels_type, channels.integer_value) == (ParameterType.PARAMETER_INTEGER, 8)
     assert (model_type, model.string_value) == (ParameterType.PARAMETER_STRING, "random:tiny")
@@ -46,8 +53,25 @@ def test_get_tells_what_was_given_and_the_defaults(node, client):
 
 def test_list_holds_every_parameter(node, client):
     names = set(node.peer.ask(client.list_parameters).result.names)
-    expected = {"model", "device", "precision", "size", "fit", "resize_filter", "layer", "image_transport", "image_reliability",
-                "output_reliability", "network_interface", "send_burst", "send_rate", "max_rate", "features_dtype", "reduced_channels", "pca_basis"}
+    expected = {
+        "model",
+        "device",
+        "precision",
+        "size",
+        "fit",
+        "resize_filter",
+        "layer",
+        "image_transport",
+        "image_reliability",
+        "output_reliability",
+        "network_interface",
+        "send_burst",
+        "send_rate",
+        "max_rate",
+        "features_dtype",
+        "reduced_channels",
+        "pca_basis",
+    }
     assert expected <= names
 
 
@@ -59,6 +83,7 @@ def test_max_rate_changes_while_the_node_runs(node, client):
     def served() -> list | None:
         found = answered(node.inboxes["features"], since)
         return found if len(found) >= 8 else None
+
     assert no_faster(node.feed(PHOTOGRAPH, served, "eight answers"), 2)
     assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
     node.ask(PHOTOGRAPH)
@@ -101,10 +126,27 @@ def dense(peer, tmp_path_factory):
     """A node with both heads and a client of its parameters."""
     import head_files
     from rig import Rig
+
     folder = tmp_path_factory.mktemp("heads")
-    options = [text for task in ("depth", "segmentation") for text in (f"--{task}-head", str(head_files.write(folder / f"{task}.safetensors", task)))]
-    made = Rig(peer, namespace="/dense", camera="/dense_camera/image_raw", options=options,
-               listen=("features", "embedding", "depth/image", "points", "segmentation/image", "segmentation/overlay/compressed"))
+    options = [
+        text
+        for task in ("depth", "segmentation")
+        for text in (f"--{task}-head", str(head_files.write(folder / f"{task}.safetensors", task)))
+    ]
+    made = Rig(
+        peer,
+        namespace="/dense",
+        camera="/dense_camera/image_raw",
+        options=options,
+        listen=(
+            "features",
+            "embedding",
+            "depth/image",
+            "points",
+            "segmentation/image",
+            "segmentation/overlay/compressed",
+        ),
+    )
     client = AsyncParameterClient(peer.node, made.node.name)
     peer.meet(client.services_are_ready)
     yield made, client
@@ -116,12 +158,22 @@ def set_to(node, client, name: str, value):
     assert result.successful, result
 
 
-@pytest.mark.parametrize(("name", "outputs"), [("publish_features", ("features",)), ("publish_embedding", ("embedding",)),
-                                               ("publish_depth", ("depth/image",)),
-                                               ("publish_segmentation", ("segmentation/image", "segmentation/overlay/compressed"))])
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("publish_features", ("features",)),
+        ("publish_embedding", ("embedding",)),
+        ("publish_depth", ("depth/image",)),
+        ("publish_segmentation", ("segmentation/image", "segmentation/overlay/compressed")),
+    ],
+)
 def test_outputs_go_off_and_on(dense, name, outputs):
     node, client = dense
-    others = [other for other in ("features", "embedding", "depth/image", "segmentation/image") if other not in outputs]
+    others = [
+        other
+        for other in ("features", "embedding", "depth/image", "segmentation/image")
+        if other not in outputs
+    ]
     set_to(node, client, name, False)
     last = node.answers(PHOTOGRAPH, *others)[others[0]]
     set_to(node, client, name, True)
@@ -138,7 +190,13 @@ def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
     height, width = PHOTOGRAPH.shape[:2]
 
     def answers():
-        return node.answers(PHOTOGRAPH, "depth/image", "points", camera_info=pictures.calibration(width, height, node.peer.stamp())).values()
+        return node.answers(
+            PHOTOGRAPH,
+            "depth/image",
+            "points",
+            camera_info=pictures.calibration(width, height, node.peer.stamp()),
+        ).values()
+
     depth = np.frombuffer(next(iter(answers())).data, np.float32)
     low, high = (float(value) for value in np.quantile(depth, (0.25, 0.75)))
     set_to(node, client, "max_depth", high)
@@ -147,7 +205,9 @@ def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
     limited = np.frombuffer(image.data, np.float32)
     inside = (np.float32(low) <= depth) & (depth <= np.float32(high))
     assert (limited[inside] == depth[inside]).all() and 0.4 < inside.mean() < 0.6
-    assert (limited[depth < np.float32(low)] == -np.inf).all() and (limited[depth > np.float32(high)] == np.inf).all()
+    assert (limited[depth < np.float32(low)] == -np.inf).all() and (
+        limited[depth > np.float32(high)] == np.inf
+    ).all()
     z = np.frombuffer(cloud.data, np.float32).reshape(-1, cloud.point_step // 4)[:, 2]
     assert np.isnan(z).any() and low <= np.nanmin(z) and np.nanmax(z) <= high
     result = node.peer.ask(client.set_parameters, [Parameter("max_depth", value=low)]).results[0]
@@ -162,6 +222,7 @@ def test_the_overlay_fades(dense):
     def overlay() -> np.ndarray:
         message = node.ask(PHOTOGRAPH, "segmentation/overlay/compressed")
         return np.asarray(Pillow.open(io.BytesIO(bytes(message.data))), np.int16)
+
     half = overlay()
     set_to(node, client, "overlay_opacity", 0.0)
     picture = overlay()
@@ -178,6 +239,7 @@ def test_the_log_level_changes_while_the_node_runs(dense):
 
     def lines(encoding: str) -> list[str]:
         return [line for line in node.node.output.lines if "WARN" in line and encoding in line]
+
     set_to(node, client, "log_level", "error")
     before = node.counts()["refused"]
     node.feed(PHOTOGRAPH, lambda: node.counts()["refused"] > before, "a refusal", encoding="nonsense1")

@@ -1,80 +1,19 @@
-"""scripts/patch-crates: patches of published crates apply whatever their order, are recorded without loss, and no edit is lost."""
+"""scripts/patch-crates: patches of published crates apply whatever their order, are recorded without loss,
+and no edit is lost."""
 
-import json
 import os
 import random
 import subprocess
 import sys
-from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from node_process import ROOT
 from waiting import LONG_SECS, PATIENCE_SECS
 
-sys.path.append(str(ROOT / "tools"))
-from crate_patches.patches import CRATES, PARTS, Patches  # noqa: E402
-from training.errors import Refused  # noqa: E402
-
-MADE = "made-by-scripts-setup"
-LINES = [f"line {number}" for number in range(1, 13)]
-LIB = "\n".join(LINES).encode() + b"\n"
-
-
-def edits(*commands: str, of: bytes = LIB) -> bytes:
-    return "\n".join([f"sha256 {sha256(of).hexdigest()}", *commands, ""]).encode()
-
-
-class Project:
-    """A folder with patches/ of two small crates. Its lock is what its cargo answers, so each has its own published crates."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder / "project"
-        self.crates = folder / "registry"
-        (self.folder / "patches").mkdir(parents=True)
-        (self.folder / "patches" / "Cargo.toml").write_text("[package]\n")
-        self.publish("1", {"src/lib.rs": LIB, "src/other.rs": b"other\n", ".cargo-ok": b"ok"})
-        cargo = folder / "bin" / "cargo"
-        cargo.parent.mkdir()
-        cargo.write_text('#!/bin/sh\nexec cat "$(dirname "$6")/Cargo.lock"\n')
-        cargo.chmod(0o755)
-        self.env = os.environ | {"PATH": f"{cargo.parent}:{os.environ['PATH']}"}
-
-    def publish(self, version: str, files: dict[str, bytes]):
-        packages = []
-        for crate in CRATES:
-            for path, data in files.items():
-                file = self.crates / f"{crate}-{version}" / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
-            packages.append({"name": crate, "manifest_path": str(self.crates / f"{crate}-{version}" / "Cargo.toml")})
-        (self.folder / "patches" / "Cargo.lock").write_text(json.dumps({"packages": packages}))
-
-    def patch(self, subject: str, data: bytes, path: str = "src/lib.rs.edits", crate: str = "rustdds"):
-        file = self.folder / "patches" / crate / subject / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-
-    def made(self, path: str = "src/lib.rs", crate: str = "rustdds") -> Path:
-        return self.folder / MADE / crate / path
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, ROOT / "tools" / "patch_crates.py", *arguments], cwd=self.folder, env=self.env,
-                              capture_output=True, text=True, timeout=PATIENCE_SECS)
-
-    def do(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def refused(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done
-        return done.stderr
-
-    def tree(self) -> dict[str, bytes]:
-        below = self.folder / MADE
-        return {str(file.relative_to(below)): file.read_bytes() for file in below.rglob("*") if file.is_file()}
+sys.path.append(str(ROOT / "patches"))
+from crate_patches.errors import Refused
+from crate_patches.patches import CRATES, PARTS, Patches
+from patch_project import LIB, LINES, MADE, Project, edits
 
 
 @pytest.fixture
@@ -105,7 +44,11 @@ def test_a_file_whose_content_stays_keeps_its_time(project):
     project.patch("two", edits("d12 1"))
     project.do()
     assert project.made().stat().st_mtime_ns != 10**9
-    assert project.made("src/other.rs").stat().st_mtime_ns == project.made(crate="ros2-client").stat().st_mtime_ns == 10**9
+    assert (
+        project.made("src/other.rs").stat().st_mtime_ns
+        == project.made(crate="ros2-client").stat().st_mtime_ns
+        == 10**9
+    )
     project.do("--discard")
     assert project.made("src/other.rs").stat().st_mtime_ns == 10**9
 
@@ -126,7 +69,11 @@ def test_subjects_that_change_one_place_are_refused_by_name(project, case):
         project.patch(names[0], edits(*one))
         project.patch(names[1], edits(*other))
         told = project.refused()
-        assert "rustdds/src/lib.rs" in told and "subjects one and other both change line" in told and f"line {line} of" in told
+        assert (
+            "rustdds/src/lib.rs" in told
+            and "subjects one and other both change line" in told
+            and f"line {line} of" in told
+        )
         assert not (project.folder / MADE).exists()
 
 
@@ -134,12 +81,23 @@ def test_subjects_may_change_neighbouring_lines(project):
     project.patch("one", edits("a2 1", "before", "d4 1", "a4 1", "four"))
     project.patch("other", edits("d3 1", "a3 1", "three", "d5 1"))
     project.do()
-    assert project.made().read_text().splitlines()[:6] == ["line 1", "line 2", "before", "three", "four", "line 6"]
+    assert project.made().read_text().splitlines()[:6] == [
+        "line 1",
+        "line 2",
+        "before",
+        "three",
+        "four",
+        "line 6",
+    ]
 
 
 # a file of a subject, its content, what is said
 FAULTS = {
-    "another version": ("src/lib.rs.edits", edits("d1 1", of=b"older"), "another version of the published file"),
+    "another version": (
+        "src/lib.rs.edits",
+        edits("d1 1", of=b"older"),
+        "another version of the published file",
+    ),
     "no checksum": ("src/lib.rs.edits", b"d1 1\n", "the first line is not `sha256`"),
     "nothing": ("src/lib.rs.edits", b"", "the first line is not `sha256`"),
     "no command": ("src/lib.rs.edits", edits("d1 1", "text"), "line 3 is no edit"),
@@ -183,7 +141,8 @@ def test_what_is_recorded_applies_to_the_same(project):
     project.do("--record", "rustdds", "mine")
     assert project.do("--check") == ""
     assert (project.folder / "patches/rustdds/mine/src/lib.rs.edits").read_bytes() == edits(
-        "d3 2", "a4 2", "mine", "and mine", "a12 1", "last")[:-1]
+        "d3 2", "a4 2", "mine", "and mine", "a12 1", "last"
+    )[:-1]
     before = project.tree()
     (project.folder / MADE).rename(project.folder / "before")
     project.do()
@@ -203,9 +162,18 @@ def test_what_is_taken_back_leaves_the_patches(project):
 
 # what a developer does to the folder of which another subject has a share, what is said
 UNRECORDABLE = {
-    "a line of theirs": (lambda lib: lib.replace(b"theirs 2", b"mine"), "line 5 changes what subject other has inserted"),
-    "between theirs": (lambda lib: lib.replace(b"theirs 2", b"mine\ntheirs 2"), "line 5 changes what subject other has"),
-    "at theirs": (lambda lib: lib.replace(b"line 4\n", b"mine\nline 4\n"), "line 6 changes what subject other has inserted"),
+    "a line of theirs": (
+        lambda lib: lib.replace(b"theirs 2", b"mine"),
+        "line 5 changes what subject other has inserted",
+    ),
+    "between theirs": (
+        lambda lib: lib.replace(b"theirs 2", b"mine\ntheirs 2"),
+        "line 5 changes what subject other has",
+    ),
+    "at theirs": (
+        lambda lib: lib.replace(b"line 4\n", b"mine\nline 4\n"),
+        "line 6 changes what subject other has inserted",
+    ),
 }
 
 
@@ -246,7 +214,9 @@ def test_random_edits_of_three_subjects_are_recorded_without_loss_or_refused(tmp
         before = patches.apply("rustdds", original)
         lines = before["a.rs"].splitlines(keepends=True)
         at = draw.randrange(len(lines) + 1)
-        lines[at:at + draw.randrange(3)] = [draw.choice([b"{\n", b"}\n", b"mine\n"]) for _ in range(draw.randrange(3))]
+        lines[at : at + draw.randrange(3)] = [
+            draw.choice([b"{\n", b"}\n", b"mine\n"]) for _ in range(draw.randrange(3))
+        ]
         wanted = {"a.rs": b"".join(lines)}
         try:
             found = patches.record("rustdds", subject, original, wanted)
@@ -270,12 +240,16 @@ def test_edits_that_were_not_recorded_are_never_overwritten(project):
     project.patch("one", edits("d2 1"))
     told = project.refused()
     assert "rustdds/src/other.rs" in told and "--record" in told and "--discard" in told
-    assert project.made("src/other.rs").read_bytes() == b"mine\n" and project.made().read_bytes().startswith(b"line 2\n")
+    assert project.made("src/other.rs").read_bytes() == b"mine\n" and project.made().read_bytes().startswith(
+        b"line 2\n"
+    )
     # It has been changed elsewhere as well.
     assert "has changed since it was applied" in project.refused("--record", "rustdds", "one")
     project.do("--record", "rustdds", "mine")
     project.do()
-    assert project.made("src/other.rs").read_bytes() == b"mine\n" and project.made().read_bytes().startswith(b"line 1\nline 3\n")
+    assert project.made("src/other.rs").read_bytes() == b"mine\n" and project.made().read_bytes().startswith(
+        b"line 1\nline 3\n"
+    )
 
 
 def test_edits_outlive_a_new_version_of_the_crate_until_they_are_recorded(project):
@@ -285,7 +259,10 @@ def test_edits_outlive_a_new_version_of_the_crate_until_they_are_recorded(projec
     assert "rustdds/src/other.rs" in project.refused()
     project.do("--record", "rustdds", "mine")
     project.do()
-    assert project.made("src/other.rs").read_bytes() == b"mine\n" and project.made().read_bytes() == LIB + b"more\n"
+    assert (
+        project.made("src/other.rs").read_bytes() == b"mine\n"
+        and project.made().read_bytes() == LIB + b"more\n"
+    )
 
 
 def test_a_subject_that_is_gone_from_the_patches_is_gone_from_the_crate(project):
@@ -321,33 +298,45 @@ def test_an_interrupted_run_leaves_no_half_of_a_folder(project):
     (project.folder / f"{MADE}.next").mkdir()
     assert "run scripts/setup" in project.refused("--check")
     project.do()
-    assert project.tree() == before and sorted(file.name for file in project.folder.iterdir()) == [MADE, "patches"]
+    assert project.tree() == before and sorted(file.name for file in project.folder.iterdir()) == [
+        MADE,
+        "patches",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [("serde", "one"), ("rustdds", "../one"), ("rustdds", "One")])
 def test_names_that_will_not_do_are_refused(project, arguments):
     project.do()
-    assert arguments[0] in project.refused("--record", *arguments) or arguments[1] in project.refused("--record", *arguments)
+    assert arguments[0] in project.refused("--record", *arguments) or arguments[1] in project.refused(
+        "--record", *arguments
+    )
 
 
 def test_a_build_refuses_crates_that_are_older_than_the_patches(project, tmp_path):
     source, program = tmp_path / "main.rs", tmp_path / "main"
-    source.write_text(f'#[path = "{ROOT}/tools/crate_patches/is_applied.rs"] mod is_applied;\n'
-                      'fn main() { if let Err(err) = is_applied::check() { print!("{err}") } '
-                      'for path in is_applied::watched() { eprintln!("{path}") } }')
+    source.write_text(
+        f'#[path = "{ROOT}/patches/crate_patches/is_applied.rs"] mod is_applied;\n'
+        'fn main() { if let Err(err) = is_applied::check() { print!("{err}") } '
+        'for path in is_applied::watched() { eprintln!("{path}") } }'
+    )
     subprocess.run(["rustc", "--edition", "2024", "-o", program, source], check=True, timeout=LONG_SECS)
 
     def looked() -> str:
-        return subprocess.run([program], cwd=project.folder, capture_output=True, text=True, check=True,
-                              timeout=PATIENCE_SECS).stdout
+        return subprocess.run(
+            [program], cwd=project.folder, capture_output=True, text=True, check=True, timeout=PATIENCE_SECS
+        ).stdout
 
     assert "run scripts/setup" in looked()
     for crate in CRATES:
         project.patch("one", b"", "src/new.rs", crate)
     project.do()
     assert looked() == ""
-    watched = subprocess.run([program], cwd=project.folder, capture_output=True, text=True, timeout=PATIENCE_SECS).stderr
-    assert set(watched.split()) == {f"{folder}{part}" for part in PARTS for folder in ("patches/", f"{MADE}/patches/")}
+    watched = subprocess.run(
+        [program], cwd=project.folder, capture_output=True, text=True, timeout=PATIENCE_SECS
+    ).stderr
+    assert set(watched.split()) == {
+        f"{folder}{part}" for part in PARTS for folder in ("patches/", f"{MADE}/patches/")
+    }
     for part in PARTS:
         file = project.folder / "patches" / part
         file = file / "one/src/new.rs" if part in CRATES else file
@@ -360,5 +349,7 @@ def test_a_build_refuses_crates_that_are_older_than_the_patches(project, tmp_pat
 
 
 def test_the_patches_of_this_project_are_applied_and_recorded():
-    checked = subprocess.run([ROOT / "scripts" / "patch-crates", "--check"], capture_output=True, text=True, timeout=LONG_SECS)
+    checked = subprocess.run(
+        [ROOT / "scripts" / "patch-crates", "--check"], capture_output=True, text=True, timeout=LONG_SECS
+    )
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -8,7 +8,9 @@ import pytest
 NEEDED = "CPython 3.11, 3.12 or 3.13 with the venv module is needed"
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHER = "3.12" if OWN != "3.12" else "3.13"
-VENV_MISSING = f"it is Python {OWN} without the venv module (Debian, Ubuntu: apt-get install python{OWN}-venv)"
+VENV_MISSING = (
+    f"it is Python {OWN} without the venv module (Debian, Ubuntu: apt-get install python{OWN}-venv)"
+)
 
 
 def disguise(version: str) -> str:
@@ -21,8 +23,10 @@ UNSUITABLE = {
     "too new": (disguise("3.14"), "it is Python 3.14"),
     "without venv": ("sys.modules['ensurepip'] = None", VENV_MISSING),
     "PyPy": ("sys.implementation.name = 'pypy'", "it is another Python than the ordinary CPython"),
-    "free-threaded": ("import sysconfig; sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1",
-                      "it is another Python than the ordinary CPython"),
+    "free-threaded": (
+        "import sysconfig; sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1",
+        "it is another Python than the ordinary CPython",
+    ),
     "32 bits": ("sys.maxsize = 2**31 - 1", "it is a Python of 32 bits"),
     "broken": ("sys.exit(1)", "it does not run"),
 }
@@ -41,7 +45,11 @@ def test_a_pixio_python_that_is_no_python_is_refused(shell):
     shell.program("old", "echo 'Python 2.7.18' >&2")
     shell.program("shim", "echo 'pyenv: shim: command not found' >&2; exit 127")
     (shell.folder / "text").write_text("no program")
-    wrong = {"old": "it is Python 2.7.18", "shim": "it does not run: pyenv: shim: command not found", "ls": "it is no Python"}
+    wrong = {
+        "old": "it is Python 2.7.18",
+        "shim": "it does not run: pyenv: shim: command not found",
+        "ls": "it is no Python",
+    }
     wrong |= dict.fromkeys(("nowhere", "/", str(shell.folder / "text"), "--help"), "there is no such program")
     for value, said in wrong.items():
         refused = shell.run("choose_python", PIXIO_PYTHON=value)
@@ -53,8 +61,11 @@ def test_pixio_python_is_a_name_or_a_path_from_the_callers_folder(shell):
     shell.python("python3")
     (shell.folder.parent / "elsewhere").mkdir()
     for value in ("mine", str(python), "../bin/mine"):
-        chosen = shell.run('choose_python; echo "$python_version"', PIXIO_PYTHON=value,
-                           OLDPWD=str(shell.folder.parent / "elsewhere"))
+        chosen = shell.run(
+            'choose_python; echo "$python_version"',
+            PIXIO_PYTHON=value,
+            OLDPWD=str(shell.folder.parent / "elsewhere"),
+        )
         assert (chosen.stdout, chosen.stderr) == (f"{OWN}\n", "")
 
 
@@ -116,11 +127,14 @@ def test_an_environment_of_a_folder_that_was_moved_is_made_anew(shell):
 def test_an_environment_that_setup_did_not_make_is_never_removed(shell):
     shell.python("python3", disguise(OTHER))
     mine = shell.folder / ".venv"
-    for make in (lambda: mine.mkdir(), lambda: mine.symlink_to(shell.folder.parent)):
+    for make in (mine.mkdir, lambda: mine.symlink_to(shell.folder.parent)):
         make()
         refused = shell.run(MADE)
         assert refused.returncode == 1 and mine.exists()
-        assert "scripts/setup has not made it and leaves it alone: move it away and run this again" in refused.stderr
+        assert (
+            "scripts/setup has not made it and leaves it alone: move it away and run this again"
+            in refused.stderr
+        )
         mine.rmdir() if not mine.is_symlink() else mine.unlink()
 
 
@@ -129,5 +143,7 @@ def test_libtorch_is_that_of_the_python_in_use(shell):
         (shell.folder / f".venv/lib/python{version}/site-packages/torch/lib").mkdir(parents=True)
     for version in ("3.12", "3.13", "3.11"):
         assert shell.run(f"python_version={version}; link_libtorch").returncode == 0
-        assert (shell.folder / ".libtorch").readlink() == Path(f".venv/lib/python{version}/site-packages/torch")
+        assert (shell.folder / ".libtorch").readlink() == Path(
+            f".venv/lib/python{version}/site-packages/torch"
+        )
     assert "has no libtorch" in shell.run("python_version=3.14; link_libtorch").stderr

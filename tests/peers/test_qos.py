@@ -22,7 +22,9 @@ def test_a_reliable_subscriber_of_best_effort_features_is_told_what_helps(rig, p
     node = rig(listen=("embedding",), params=("output_reliability:=best_effort",))
     inbox = peer.inbox(PatchFeatures, f"{node.node.name}/features", reliable=True)
     said = warning(node.node, f"{node.node.name}/features")
-    assert "/peer" in said and "output_reliability:=reliable" in said and "best effort" in said.replace("_", " "), said
+    assert (
+        "/peer" in said and "output_reliability:=reliable" in said and "best effort" in said.replace("_", " ")
+    ), said
     node.ask(PHOTOGRAPH, "embedding")
     assert not inbox.messages
     # Once, not with every look at the graph, of which there are several a second.
@@ -48,6 +50,7 @@ def test_a_node_that_wants_a_reliable_camera_is_served_by_one(rig):
 
 def test_a_node_that_wants_a_reliable_camera_tells_of_one_that_is_not(peer):
     from node_process import Node
+
     topic = "/lossy_camera/image_raw"
     publisher = peer.publisher(Image, topic, reliable=False)
     node = Node(namespace="/strict", remaps=(f"image:={topic}",), params=("image_reliability:=reliable",))

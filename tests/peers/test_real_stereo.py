@@ -1,4 +1,5 @@
-"""A head learns the depth of a real scene: the motorcycle of the Middlebury stereo sets, from scikit-image."""
+"""A head learns the depth of a real scene: the motorcycle of the Middlebury stereo sets, from
+scikit-image."""
 
 from pathlib import Path
 
@@ -7,14 +8,14 @@ import pytest
 import torch
 from node_process import run
 from PIL import Image
+from pixio_engine.heads import resized
+from pixio_train.dataset import Dataset
+from pixio_train.metrics import DepthFigures
 from safetensors.torch import load_file
 from training_data import model_folder, train
 
-from pixio_heads import resized  # noqa: I001
-from training.dataset import Dataset
-from training.metrics import DepthFigures
-
-# Of the left camera: focal length in pixels, distance of the cameras in millimetres, offset of their principal points.
+# Of the left camera: focal length in pixels, distance of the cameras in millimetres, offset of their
+# principal points.
 FOCAL_LENGTH, BASELINE_MM, OFFSET = 994.978, 193.001, 31.086
 
 
@@ -32,20 +33,48 @@ def motorcycle(tmp_path_factory) -> Path:
     Image.fromarray(left).save(folder / "rgb/motorcycle.png")
     Image.fromarray(depth_mm.round().astype(np.uint16)).save(folder / "depth/motorcycle.png")
     height, width = depth_mm.shape
-    (folder / "camera.yaml").write_text(f"{{width: {width}, height: {height}, fx: {FOCAL_LENGTH}, fy: {FOCAL_LENGTH}, "
-                                        "cx: 311.193, cy: 254.877}\n")
+    (folder / "camera.yaml").write_text(
+        f"{{width: {width}, height: {height}, fx: {FOCAL_LENGTH}, fy: {FOCAL_LENGTH}, "
+        "cx: 311.193, cy: 254.877}\n"
+    )
     return folder
 
 
 def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
     model = model_folder(tmp_path / "model", hidden_size=192, num_attention_heads=3)
-    figures, card = train(model, motorcycle, tmp_path / "depth.safetensors", "--task", "depth", "--head", "dpt",
-                          "--held-out", motorcycle, "--no-flip", "--cache", tmp_path, "--epochs", "120",
-                          "--learning-rate", "3e-3")
+    figures, card = train(
+        model,
+        motorcycle,
+        tmp_path / "depth.safetensors",
+        "--task",
+        "depth",
+        "--head",
+        "dpt",
+        "--held-out",
+        motorcycle,
+        "--no-flip",
+        "--cache",
+        tmp_path,
+        "--epochs",
+        "120",
+        "--learning-rate",
+        "3e-3",
+    )
     assert figures["delta1"] > 0.95 and figures["pixels"] > 250_000, figures
     # The node says the same of it.
-    written = run("infer", "--model", model, "--device", "cpu", "--image", motorcycle / "rgb/motorcycle.png", "--out",
-                  tmp_path, "--depth-head", tmp_path / "depth.safetensors")
+    written = run(
+        "infer",
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--image",
+        motorcycle / "rgb/motorcycle.png",
+        "--out",
+        tmp_path,
+        "--depth-head",
+        tmp_path / "depth.safetensors",
+    )
     assert written.returncode == 0, written.stderr
     [picture] = Dataset.open(motorcycle, "depth").pictures
     depth = load_file(tmp_path / "motorcycle.safetensors")["depth"]

@@ -1,7 +1,6 @@
 """Rendered rooms, and the small model that learns from nothing but them."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +8,31 @@ import pytest
 import rooms_data
 import torch
 from PIL import Image
+from pixio_train.dataset import Dataset, read_camera
+from pixio_train.rooms.draw import SPLITS, Draw
+from pixio_train.rooms.textures import PATTERNS
+from programs import command
 from safetensors.torch import load_file
 from training_data import read_card
 from transformers import PixioModel
 from waiting import LONG_SECS
-
-from rooms.draw import SPLITS, Draw  # noqa: I001
-from rooms.textures import PATTERNS
-from training.dataset import Dataset, read_camera
 
 FLOOR, WALL, CEILING = 0, 1, 2
 
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory) -> Path:
-    return rooms_data.render(tmp_path_factory.mktemp("rooms") / "rooms", "--scenes", 12, "--frames", 5, "--seed", 9)
+    return rooms_data.render(
+        tmp_path_factory.mktemp("rooms") / "rooms", "--scenes", 12, "--frames", 5, "--seed", 9
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path, rooms):
@@ -46,7 +51,9 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path, rooms):
 
 def test_floors_and_ceilings_are_planes_at_their_true_depth(rooms):
     rays, n_judged = rooms_data.rays(read_camera(rooms / "camera.yaml")), 0
-    pictures = zip(Dataset.open(rooms, "depth").pictures, Dataset.open(rooms, "segmentation").pictures, strict=True)
+    pictures = zip(
+        Dataset.open(rooms, "depth").pictures, Dataset.open(rooms, "segmentation").pictures, strict=True
+    )
     for with_depth, with_labels in pictures:
         depth, labels = with_depth.depth(), with_labels.labels()
         normals = []
@@ -75,8 +82,8 @@ def test_the_splits_share_neither_patterns_nor_lengths():
 
 
 def trained(rooms: Path, work: Path, n_steps: int) -> str:
-    command = [sys.executable, rooms_data.ROOT / "tools" / "train_tiny.py", rooms, rooms, work / "model", "--work", work / "work", "--steps", n_steps]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=LONG_SECS)
+    train = command("train_tiny", rooms, rooms, work / "model", "--work", work / "work", "--steps", n_steps)
+    done = subprocess.run(train, capture_output=True, text=True, timeout=LONG_SECS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -115,8 +122,21 @@ def check_reads_the_same(model: Path, picture: Path, out: Path) -> None:
     theirs = PixioModel.from_pretrained(model, dtype=torch.float32).eval()
     with torch.no_grad():
         expected = theirs(images).last_hidden_state[0]
-    done = run("infer", "--model", model, "--device", "cpu", "--image", out / "small.png", "--out", out, "--depth-head", model / "depth.safetensors",
-               "--segmentation-head", model / "segmentation.safetensors")
+    done = run(
+        "infer",
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--image",
+        out / "small.png",
+        "--out",
+        out,
+        "--depth-head",
+        model / "depth.safetensors",
+        "--segmentation-head",
+        model / "segmentation.safetensors",
+    )
     assert done.returncode == 0, done.stderr
     found = load_file(out / "small.safetensors")
     tokens = torch.cat([found["class_tokens"], found["patch_tokens"].flatten(0, 1)])
@@ -125,21 +145,26 @@ def check_reads_the_same(model: Path, picture: Path, out: Path) -> None:
 
 
 def test_the_models_folder_is_read_the_same_by_transformers(tmp_path):
-    check_reads_the_same(rooms_data.TINY, min((rooms_data.CLIP / "rgb").iterdir()), tmp_path)
+    check_reads_the_same(rooms_data.TINY, min((rooms_data.ROOM_WALK / "rgb").iterdir()), tmp_path)
 
 
 def test_what_ships_is_small():
     def megabytes(folder):
         return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
-    assert megabytes(rooms_data.TINY) < 12 and megabytes(rooms_data.CLIP) < 3
+    assert megabytes(rooms_data.TINY) < 12 and megabytes(rooms_data.ROOM_WALK) < 3
 
 
 @pytest.mark.parametrize("task", ("depth", "segmentation"))
 def test_the_model_does_what_its_card_says(tmp_path, task):
-    measured, told = rooms_data.evaluated(task, rooms_data.held_out(), tmp_path / "figures.json"), read_card(rooms_data.TINY / f"{task}.safetensors")["held_out"]
+    measured, told = (
+        rooms_data.evaluated(task, rooms_data.held_out(), tmp_path / "figures.json"),
+        read_card(rooms_data.TINY / f"{task}.safetensors")["held_out"],
+    )
     # Another graphics library may round a pixel the other way.
     names = ("abs_rel", "rmse_m", "delta1") if task == "depth" else ("miou", "accuracy")
-    assert {name: measured[name] for name in names} == pytest.approx({name: told[name] for name in names}, rel=0.01)
+    assert {name: measured[name] for name in names} == pytest.approx(
+        {name: told[name] for name in names}, rel=0.01
+    )
     card = (rooms_data.TINY / "README.md").read_text()
     assert all(f"{told[name]:.3f}" in card for name in names), told

@@ -17,8 +17,14 @@ class Services:
 
     def __init__(self, node):
         self._peer = node.peer
-        self._clients = {name: self._peer.node.create_client(kind, f"{node.node.name}/{name}")
-                         for name, kind in (("set_enabled", SetBool), ("save_pca_basis", Trigger), ("reset_pca_basis", Trigger))}
+        self._clients = {
+            name: self._peer.node.create_client(kind, f"{node.node.name}/{name}")
+            for name, kind in (
+                ("set_enabled", SetBool),
+                ("save_pca_basis", Trigger),
+                ("reset_pca_basis", Trigger),
+            )
+        }
         self._peer.meet(lambda: all(client.service_is_ready() for client in self._clients.values()))
 
     def call(self, name: str, **fields):
@@ -50,7 +56,11 @@ def test_a_node_that_is_not_enabled_counts_frames_and_serves_none(serving):
     answer = services.call("set_enabled", data=False)
     assert answer.success and "not enabled" in answer.message, answer
     off, before = nanos(node.peer.stamp()), node.settled()
-    node.feed(PHOTOGRAPHS[0], lambda: node.counts()["unwanted"] >= before["unwanted"] + 10, "ten frames that are not served")
+    node.feed(
+        PHOTOGRAPHS[0],
+        lambda: node.counts()["unwanted"] >= before["unwanted"] + 10,
+        "ten frames that are not served",
+    )
     after, on = node.settled(), nanos(node.peer.stamp())
     assert after["unwanted"] - before["unwanted"] == after["received"] - before["received"], (before, after)
     answer = services.call("set_enabled", data=True)
@@ -65,7 +75,13 @@ def test_a_basis_is_thrown_away_estimated_anew_and_kept_by_asking(serving, rig, 
     assert not answer.success and "16 frames" in answer.message, answer
 
     shown = itertools.cycle(PHOTOGRAPHS)
-    repeat(lambda: node.send(next(shown)), lambda: len(node.inboxes["features/reduced"]), "a basis", every_secs=0.05, log=node.node.tail)
+    repeat(
+        lambda: node.send(next(shown)),
+        lambda: len(node.inboxes["features/reduced"]),
+        "a basis",
+        every_secs=0.05,
+        log=node.node.tail,
+    )
     first = np.frombuffer(node.ask(PHOTOGRAPHS[0], "features/reduced").data, np.float32)
     file = next((tmp_path / "pixio_node" / "pca").iterdir())
     file.unlink()
@@ -81,6 +97,7 @@ def test_a_basis_is_thrown_away_estimated_anew_and_kept_by_asking(serving, rig, 
         node.send(PHOTOGRAPHS[0])
         answer = services.call("save_pca_basis")
         return answer.success and answer.message
+
     assert until(again, "a new basis", log=node.node.tail) != saved
     second = np.frombuffer(node.ask(PHOTOGRAPHS[0], "features/reduced").data, np.float32)
     assert first.shape == second.shape and not np.allclose(first, second, atol=1e-3)

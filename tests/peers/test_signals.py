@@ -19,7 +19,10 @@ def mask(*signals: int) -> int:
 
 
 def masks(status: Path) -> dict[str, int]:
-    return {key: int(text, 16) for key, text in re.findall(r"^Sig(Blk|Ign|Cgt):\s+(\w+)$", status.read_text(), re.M)}
+    return {
+        key: int(text, 16)
+        for key, text in re.findall(r"^Sig(Blk|Ign|Cgt):\s+(\w+)$", status.read_text(), re.MULTILINE)
+    }
 
 
 def test_every_thread_blocks_the_signals_and_no_other_has_a_handler(rig):
@@ -54,9 +57,16 @@ def test_a_node_told_to_ignore_sigint_ignores_it(tmp_path):
 
 
 def command(*arguments: str, env=None) -> subprocess.Popen:
-    return subprocess.Popen([BINARY, *map(str, arguments)], env=environment(NO_COLOR="1", **(env or {})),
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            errors="replace", preexec_fn=end_with_parent)
+    return subprocess.Popen(
+        [BINARY, *map(str, arguments)],
+        env=environment(NO_COLOR="1", **(env or {})),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        preexec_fn=end_with_parent,
+    )
 
 
 def ends_by(process: subprocess.Popen, how: signal.Signals) -> str:
@@ -84,7 +94,9 @@ def test_bench_and_infer_end_by_the_signal(tmp_path, name, how):
 
 
 def test_a_check_that_is_interrupted_leaves_the_graph(peer, tmp_path):
-    process = command("check", *MODEL, "--ros-args", "-r", "__ns:=/interrupted", env={"XDG_CACHE_HOME": str(tmp_path)})
+    process = command(
+        "check", *MODEL, "--ros-args", "-r", "__ns:=/interrupted", env={"XDG_CACHE_HOME": str(tmp_path)}
+    )
     try:
         until(lambda: "/interrupted/pixio_node" in peer.node_names(), "the node in the graph")
         ends_by(process, signal.SIGINT)
@@ -98,8 +110,10 @@ def test_a_check_that_is_interrupted_leaves_the_graph(peer, tmp_path):
 def compiler(tmp_path) -> Path:
     """Stands in for Python: writes down how it was started, and waits until its input is closed."""
     script = tmp_path / "compiler"
-    script.write_text(f"#!/bin/sh\ngrep Sig /proc/self/status >{tmp_path}/masks.new\n"
-                      f"mv {tmp_path}/masks.new {tmp_path}/masks\nexec cat\n")
+    script.write_text(
+        f"#!/bin/sh\ngrep Sig /proc/self/status >{tmp_path}/masks.new\n"
+        f"mv {tmp_path}/masks.new {tmp_path}/masks\nexec cat\n"
+    )
     script.chmod(0o755)
     return script
 

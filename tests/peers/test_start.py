@@ -1,4 +1,5 @@
-"""What stops the start: one message that names the thing and the way out, and exit code 2. And what a start says."""
+"""What stops the start: one message that names the thing and the way out, and exit code 2. And what a start
+says."""
 
 import signal
 import time
@@ -19,7 +20,7 @@ FOLDERS = [
     (checkpoints.with_a_tensor_missing, ["model.safetensors", "layernorm.bias"]),
     (checkpoints.with_nan, ["model.safetensors", "layernorm.weight"]),
     (checkpoints.cut_in_half, ["model.safetensors"]),
-    (checkpoints.only_a_pickle, ["pytorch_model.bin", "convert_checkpoint.py"]),
+    (checkpoints.only_a_pickle, ["pytorch_model.bin", "pixio-convert-checkpoint"]),
     (checkpoints.empty, ["model.safetensors"]),
     (lambda path: path, []),
 ]
@@ -34,7 +35,9 @@ def refused(done, *names):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(("spoil", "names"), FOLDERS, ids=[getattr(row[0], "__name__", "") for row in FOLDERS])
+@pytest.mark.parametrize(
+    ("spoil", "names"), FOLDERS, ids=[getattr(row[0], "__name__", "") for row in FOLDERS]
+)
 def test_a_spoilt_model_folder_stops_the_start(tmp_path, spoil, names):
     model = spoil(tmp_path / "spoilt")
     refused(run("run", "--model", model, "--size", "64x64"), *names, "spoilt")
@@ -70,8 +73,10 @@ def test_a_mistake_in_a_parameter_file_stops_the_start(tmp_path, line, key, name
 
 def test_an_unrelated_name_under_a_wildcard_is_one_warning(tmp_path, rig):
     file = tmp_path / "shared.yaml"
-    file.write_text("/**:\n  ros__parameters:\n    exposure_of_the_other_node: 3\n    use_sim_time: false\n"
-                    "    qos_overrides:\n      /tf:\n        subscription:\n          depth: 7\n")
+    file.write_text(
+        "/**:\n  ros__parameters:\n    exposure_of_the_other_node: 3\n    use_sim_time: false\n"
+        "    qos_overrides:\n      /tf:\n        subscription:\n          depth: 7\n"
+    )
     node = rig(files=(file,))
     warnings = [line for line in node.node.output.lines if "exposure_of_the_other_node" in line]
     assert len(warnings) == 1 and "WARN" in warnings[0]
@@ -91,11 +96,16 @@ ARGUMENTS = [
     (["--model", "random:tiny", "--network-interface", "203.0.113.9"], ["203.0.113.9"]),
     (["--model", "random:tiny", "--pca-basis", "/nowhere/basis.safetensors"], ["/nowhere/basis.safetensors"]),
     (["--model", "nobody/nothing"], ["nobody/nothing"]),
-    (["--model", "random:tiny", "--stats-file", "/nonexistent/x.jsonl"], ["stats_file", "/nonexistent/x.jsonl"]),
+    (
+        ["--model", "random:tiny", "--stats-file", "/nonexistent/x.jsonl"],
+        ["stats_file", "/nonexistent/x.jsonl"],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "names"), ARGUMENTS, ids=[" ".join(row[0]) or "none" for row in ARGUMENTS])
+@pytest.mark.parametrize(
+    ("arguments", "names"), ARGUMENTS, ids=[" ".join(row[0]) or "none" for row in ARGUMENTS]
+)
 def test_a_mistake_on_the_command_line_stops_the_start(arguments, names):
     refused(run("run", *arguments), *names)
 
@@ -127,11 +137,14 @@ def test_a_node_that_is_stopped_while_it_loads_never_gets_ready():
             ready = next((line for line in node.output.lines if "ready:" in line), None)
             assert not ready or logged_at(ready) < asked, node.tail()
             return not ready
+
     until(stopped_while_it_loads, "a node that is stopped while it loads")
 
 
 def test_a_log_level_silences_what_is_below_it(peer):
-    node = Node(namespace="/quiet", remaps=("image:=/quiet_camera/image_raw",), ros_args=("--log-level", "error"))
+    node = Node(
+        namespace="/quiet", remaps=("image:=/quiet_camera/image_raw",), ros_args=("--log-level", "error")
+    )
     camera = peer.publisher(Image, "/quiet_camera/image_raw")
     inbox = peer.inbox(PatchFeatures, "/quiet/pixio_node/features")
     picture = pictures.photograph("coffee", 320, 240)
@@ -140,9 +153,15 @@ def test_a_log_level_silences_what_is_below_it(peer):
         camera.publish(pictures.image(picture, peer.stamp()))
         # Refused frames are warned about.
         camera.publish(pictures.image(picture, peer.stamp(), encoding="jpeg2000"))
+
     try:
         with node.spawn():
-            repeat(send, lambda: len(inbox) and any(line["counts"]["refused"] for line in node.stats()), "features of the quiet node", every_secs=0.1)
+            repeat(
+                send,
+                lambda: len(inbox) and any(line["counts"]["refused"] for line in node.stats()),
+                "features of the quiet node",
+                every_secs=0.1,
+            )
             assert node.stop() == 0
             assert node.output.lines == []
     finally:

@@ -18,9 +18,12 @@ def test_a_failure_inside_a_substitution_ends_a_script(shell):
 
 # what is wrong with the package, the step that fails, what its tool says
 BROKEN = {
-    "configure": ("message(FATAL_ERROR \"no such thing here\")", "cmake -S", "no such thing here"),
-    "build": ("add_custom_target(broken ALL COMMAND sh -c \"echo this one is broken >&2 && exit 3\" VERBATIM)",
-              "cmake --build", "this one is broken"),
+    "configure": ('message(FATAL_ERROR "no such thing here")', "cmake -S", "no such thing here"),
+    "build": (
+        'add_custom_target(broken ALL COMMAND sh -c "echo this one is broken >&2 && exit 3" VERBATIM)',
+        "cmake --build",
+        "this one is broken",
+    ),
     "install": ("install(FILES not/there DESTINATION share)", "cmake --install", "not/there"),
 }
 
@@ -36,7 +39,9 @@ def test_messages_that_cannot_be_built_name_the_first_step_that_failed(tmp_path,
     built = [ROOT / "scripts" / "build-messages", "--venv", sys.prefix, tmp_path]
     failed = subprocess.run(built, capture_output=True, text=True, timeout=LONG_SECS)
     assert (failed.returncode, failed.stdout) == (1, "")
-    told = re.search(r"error: scripts/build-messages: `(.*)` failed; all of its output is in (.*)\n", failed.stderr)
+    told = re.search(
+        r"error: scripts/build-messages: `(.*)` failed; all of its output is in (.*)\n", failed.stderr
+    )
     assert told and told[1] == command and said in failed.stderr, failed.stderr
     assert said in Path(told[2]).read_text()
     assert not any(other in failed.stderr for _, other, _ in BROKEN.values() if other != command)
@@ -44,7 +49,16 @@ def test_messages_that_cannot_be_built_name_the_first_step_that_failed(tmp_path,
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not here")
 def test_shellcheck_finds_nothing():
-    scripts = [file for file in [*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"]
-               if file.suffix == ".sh" or file.is_file() and file.read_bytes().startswith(b"#!")]
-    checked = subprocess.run(["shellcheck", "-x", "-P", str(ROOT), *scripts], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS)
+    scripts = [
+        file
+        for file in [*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"]
+        if file.suffix == ".sh" or (file.is_file() and file.read_bytes().startswith(b"#!"))
+    ]
+    checked = subprocess.run(
+        ["shellcheck", "-x", "-P", str(ROOT), *scripts],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LONG_SECS,
+    )
     assert checked.returncode == 0, checked.stdout

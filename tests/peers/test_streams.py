@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import threading
+from pathlib import Path
 
 import pictures
 import pytest
@@ -36,10 +37,11 @@ class Unheard(Node):
 
     def spawn(self) -> "Unheard":
         self.reader, writer = full_pipe()
-        self.process = subprocess.Popen(self.arguments, env=self._env, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=writer)
+        self.process = subprocess.Popen(
+            self.arguments, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer
+        )
         os.close(writer)
-        with open(os.devnull) as nothing:
+        with Path(os.devnull).open() as nothing:
             self.output = Output(nothing)
             self.output.drain()
         return self
@@ -51,6 +53,7 @@ class Unheard(Node):
         def read():
             while chunk := os.read(self.reader, 65536):
                 self.text += chunk
+
         threading.Thread(target=read, daemon=True).start()
 
     def __enter__(self) -> "Unheard":
@@ -67,8 +70,10 @@ def test_a_reader_that_does_not_read_stops_neither_the_pictures_nor_the_end(peer
     camera = peer.publisher(Image, "/unheard/image_raw")
     inbox = peer.inbox(PatchFeatures, "/unheard/pixio_node/features")
     with Unheard(namespace="/unheard", remaps=("image:=/unheard/image_raw",)) as node:
+
         def show():
             camera.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
+
         repeat(show, lambda: len(inbox), "features of a node that cannot log", every_secs=0.1)
         # Five reports a second: by now more lines than the pipe ever held.
         n_reports = len(node.stats())
@@ -112,8 +117,16 @@ NAMES = ["help", "version", "check", "bench", "bench with a file", "infer", "bui
 
 
 def ended(tmp_path, arguments, stdout) -> tuple[int, str]:
-    done = subprocess.run([BINARY, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
-                          errors="replace", env=environment(NO_COLOR="1", XDG_CACHE_HOME=str(tmp_path / "cache")), timeout=LONG_SECS)
+    done = subprocess.run(
+        [BINARY, *map(str, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env=environment(NO_COLOR="1", XDG_CACHE_HOME=str(tmp_path / "cache")),
+        timeout=LONG_SECS,
+    )
     return done.returncode, done.stderr
 
 
@@ -129,16 +142,20 @@ def test_a_closed_stdout_is_an_ordinary_end(tmp_path, commands, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_full_stdout_is_one_error(tmp_path, commands, name):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         code, err = ended(tmp_path, commands[name], full)
     errors = [line for line in err.splitlines() if re.search("ERROR|error:", line)]
-    assert code == 1 and len(errors) == 1 and "cannot write to stdout" in errors[0] and "panicked" not in err, err
+    assert (
+        code == 1 and len(errors) == 1 and "cannot write to stdout" in errors[0] and "panicked" not in err
+    ), err
     assert name not in MAKES or (tmp_path / MAKES[name]).exists(), err
 
 
 def test_a_wrong_option_is_refused_while_nobody_reads():
     reader, writer = full_pipe()
-    done = subprocess.run([BINARY, "run", "--no-such-option"], stderr=writer, env=environment(), timeout=PATIENCE_SECS)
+    done = subprocess.run(
+        [BINARY, "run", "--no-such-option"], stderr=writer, env=environment(), timeout=PATIENCE_SECS
+    )
     assert done.returncode == 2
     os.close(reader)
     os.close(writer)

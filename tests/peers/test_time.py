@@ -1,4 +1,5 @@
-"""Time: this machine's, a bag's on /clock at other rates, stamps from the future and stamps that jump back."""
+"""Time: this machine's, a bag's on /clock at other rates, stamps from the future and stamps that jump
+back."""
 
 import time
 
@@ -25,8 +26,12 @@ def stamp(secs: float) -> Time:
 def send(node, secs: float):
     """Sends one picture stamped `secs` until the node answers under that stamp."""
     message = pictures.image(PHOTOGRAPH, stamp(secs))
-    repeat(lambda: node.camera.publish(message), lambda: node.inboxes["features"].find(message.header.stamp),
-           f"an answer to a picture of {secs}", log=node.node.tail)
+    repeat(
+        lambda: node.camera.publish(message),
+        lambda: node.inboxes["features"].find(message.header.stamp),
+        f"an answer to a picture of {secs}",
+        log=node.node.tail,
+    )
 
 
 class Bag:
@@ -54,8 +59,12 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
     bag, diagnostics = Bag(peer), Diagnostics(peer, node.node.name)
     latencies = peer.inbox(Float64, f"{node.node.name}/pipeline_latency_ms", depth=100)
     bag.wait()
-    until(lambda: diagnostics.says("transport", WARN, "nothing has come on /clock", "--clock"), "a clock that stands still")
+    until(
+        lambda: diagnostics.says("transport", WARN, "nothing has come on /clock", "--clock"),
+        "a clock that stands still",
+    )
     until(latencies.matched, "the publisher of latencies")
+
     # Faster than it was recorded, each picture a quarter of a second behind the clock.
     def play(level: int, *texts: str, what: str = "camera"):
         bag.tell(bag.now_secs + 0.3)
@@ -63,7 +72,8 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
         return diagnostics.said(what, level, *texts)
 
     def n_as_recorded() -> int:
-        """Frames that came after their time on the clock, as in a bag; for one that came before it was still ahead of it."""
+        """Frames that came after their time on the clock, as in a bag; for one that came before it was still
+        ahead of it."""
         found = [message.data for message in list(latencies.messages)]
         assert all(data == 0 or data == pytest.approx(250, abs=1) for data in found[1:]), found
         return sum(data > 0 for data in found)
@@ -73,13 +83,20 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
         of_camera = values(diagnostics.last().get("camera", DiagnosticStatus()))
         age = float(of_camera.get("age of the last output (s)", "never").replace("never", "nan"))
         return status and n_as_recorded() > 10 and age == pytest.approx(0.25, abs=0.001)
+
     until(is_well, "a camera that is well", log=lambda: f"{diagnostics.last()} {latencies.messages}")
-    until(lambda: diagnostics.says("transport", OK) and values(diagnostics.last()["transport"])["time"] == "/clock", "a clock that is told")
+    until(
+        lambda: (
+            diagnostics.says("transport", OK) and values(diagnostics.last()["transport"])["time"] == "/clock"
+        ),
+        "a clock that is told",
+    )
     assert 1000 <= diagnostics.inbox.messages[-1].header.stamp.sec <= bag.now_secs
 
     # The bag starts again: pictures are served, and both jumps are told of.
     def n_jumps() -> int:
         return int(values(diagnostics.last()["camera"])["stamps that jumped back"])
+
     before = n_jumps()
     bag.now_secs -= 500
     until(lambda: play(WARN, "stamps jumped back by 499.7", "loop"), "the jump of the stamps")
@@ -101,6 +118,7 @@ def test_stamps_from_the_future_are_served_and_told_of(rig, peer):
         send(node, time.time() + AHEAD_SECS)
         status = diagnostics.says("camera", WARN, "s ahead of the clock", "chrony")
         return status and int(values(status)["stamps from the future"]) >= 5 and status
+
     status = until(early, "the stamps from the future", log=lambda: str(diagnostics.last()))
     assert float(values(status)["age of the last output (s)"]) == 0, status
     until(lambda: len(latencies), "a latency")

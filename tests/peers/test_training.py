@@ -1,30 +1,24 @@
-"""The training tools: the frozen encoder, the cache of its tokens, losses, figures, heads that learn, bad data sets."""
+"""The training tools: the frozen encoder, the cache of its tokens, losses, figures, heads that learn, bad
+data sets."""
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from training_data import TOOLS, data_folder, model_folder, read_card, tool, train
-from transformers import PixioModel
-from waiting import PATIENCE_SECS
-
-from pixio_heads import LinearHead  # noqa: I001
-from training import encoder as encoders
-from training import head_file
-from training.dataset import Dataset
-from training.errors import Refused
-from training.features import Cached, Encoder
-from training.losses import cross_entropy, silog
-from training.metrics import DepthFigures, SegmentationFigures
-from training.split import by_scene
-from training.views import View, covering_views, training_views
+from pixio_train import encoder as encoders
+from pixio_train.dataset import Dataset
+from pixio_train.errors import Refused
+from pixio_train.features import Cached, Encoder
+from pixio_train.losses import cross_entropy, silog
+from pixio_train.metrics import DepthFigures, SegmentationFigures
+from pixio_train.split import by_scene
+from pixio_train.views import View, covering_views, training_views
+from safetensors.torch import load_file
+from training_data import data_folder, model_folder, read_card, tool, train
 
 SIZE = ("--size", "64x64")
 
@@ -37,89 +31,6 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return data_folder(tmp_path_factory.mktemp("data") / "boxes")
-
-
-def normalized(images: torch.Tensor) -> torch.Tensor:
-    """[B, 3, H, W] from uint8 [B, H, W, 3]."""
-    return ((images / 255 - encoders.MEAN) / encoders.DEVIATION).permute(0, 3, 1, 2)
-
-
-def original(tensors: dict) -> dict:
-    """The names of the original .pth, from those of transformers' module."""
-    renamed = {"embeddings.cls_token": "cls_token", "embeddings.position_embeddings": "pos_embed"}
-    pairs = [("embeddings.patch_embeddings.projection", "patch_embed.proj"), ("layernorm_before", "norm1"),
-             ("layernorm_after", "norm2"), ("attention.o_proj", "attn.proj"), ("layers.", "blocks."),
-             ("layernorm", "norm")]
-    result = {}
-    for name, value in tensors.items():
-        if "_proj" in name and "o_proj" not in name:
-            continue
-        for old, new in pairs:
-            name = name.replace(old, new)
-        result[renamed.get(name, name)] = value
-    for index in range(4):
-        for role in ("weight", "bias"):
-            parts = [tensors[f"layers.{index}.attention.{part}_proj.{role}"] for part in "qkv"]
-            result[f"blocks.{index}.attn.qkv.{role}"] = torch.cat(parts)
-    return result
-
-
-def hub(tensors: dict) -> dict:
-    """The names of the published conversion, from those of save_pretrained."""
-    return {name.replace("intermediate.dense", "mlp.fc1").replace("attention.output", "attention_output")
-            .replace("output.dense", "mlp.fc2" if ".attention" not in name else "output.dense")
-            .replace("attention_output", "attention.output"): value for name, value in tensors.items()}
-
-
-def with_tensors(folder: Path, model: Path, tensors: dict, n_shards: int = 1) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text((model / "config.json").read_text())
-    tensors = {name: value.clone().contiguous() for name, value in tensors.items()}
-    if n_shards == 1:
-        save_file(tensors, folder / "model.safetensors")
-        return folder
-    names = sorted(tensors)
-    weight_map = {}
-    for shard in range(n_shards):
-        file = f"model-{shard + 1:05}-of-{n_shards:05}.safetensors"
-        some = names[shard::n_shards]
-        save_file({name: tensors[name] for name in some}, folder / file)
-        weight_map |= dict.fromkeys(some, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    return folder
-
-
-@pytest.mark.parametrize("layout", ["saved", "hub", "module", "original", "backbone", "shards"])
-@pytest.mark.parametrize("size", [(256, 256), (96, 64)])
-def test_the_encoder_equals_transformers_in_every_layout(tmp_path, model, layout, size):
-    reference = PixioModel.from_pretrained(model).eval()
-    module, saved = reference.state_dict(), load_file(model / "model.safetensors")
-    tensors = {"saved": saved, "shards": saved, "hub": hub(saved), "module": module, "original": original(module),
-               "backbone": {f"pixio.{name}": value for name, value in module.items()}}[layout]
-    folder = with_tensors(tmp_path / layout, model, tensors, 3 if layout == "shards" else 1)
-    torch.manual_seed(1)
-    images = torch.randint(0, 256, (2, size[1], size[0], 3), dtype=torch.uint8)
-    with torch.no_grad():
-        ours = encoders.Checkpoint.find(str(folder)).load(size, [2, 4])(images)
-        theirs = reference(normalized(images), output_hidden_states=True).hidden_states
-        for tokens, tap in zip(ours, (2, 4)):
-            torch.testing.assert_close(tokens, reference.layernorm(theirs[tap]), atol=1e-4, rtol=1e-4)
-
-
-def test_a_spoilt_checkpoint_is_refused(tmp_path, model):
-    saved = load_file(model / "model.safetensors")
-    spoilt = {
-        "missing": ({k: v for k, v in saved.items() if k != "layernorm.bias"}, "tensor layernorm.bias is missing"),
-        "shape": (saved | {"layernorm.weight": torch.ones(65)}, "norm.weight is [65], expected [64]"),
-        "nan": (saved | {"layernorm.weight": torch.full((64,), torch.nan)}, "layernorm.weight has values that are not"),
-        "other": ({"fc.weight": torch.ones(2)}, "no Pixio encoder in it"),
-    }
-    for name, (tensors, expect) in spoilt.items():
-        with pytest.raises(Refused) as refused:
-            encoders.Checkpoint.find(str(with_tensors(tmp_path / name, model, tensors))).load((64, 64), [4])
-        assert expect in str(refused.value), name
-    with pytest.raises(Refused, match="neither a folder nor the id of a downloaded model"):
-        encoders.Checkpoint.find("no/model")
 
 
 def test_losses_are_those_worked_out_by_hand():
@@ -145,7 +56,9 @@ def test_figures_are_those_worked_out_by_hand():
     figures.add(torch.tensor([[2]]), torch.tensor([[2]]))
     result = figures.result()
     assert result["iou"] == pytest.approx({"a": 1 / 2, "b": 2 / 3, "c": 1.0, "never": None})
-    assert result["miou"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3) and result["accuracy"] == pytest.approx(4 / 5)
+    assert result["miou"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3) and result["accuracy"] == pytest.approx(
+        4 / 5
+    )
 
 
 def test_truth_lies_under_what_the_encoder_sees(data):
@@ -223,9 +136,25 @@ def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, model, data, cap
 @pytest.mark.parametrize("task", ["depth", "segmentation"])
 def test_a_head_learns_a_small_data_set(tmp_path, model, data, task, head):
     n_epochs, rate = {"linear": (100, 2e-2), "dpt": (100, 4e-3)}[head]
-    figures, card = train(model, data, tmp_path / "head.safetensors", "--task", task, "--head", head, *SIZE,
-                          "--held-out", data, "--no-flip", "--cache", tmp_path, "--epochs", n_epochs,
-                          "--learning-rate", rate)
+    figures, card = train(
+        model,
+        data,
+        tmp_path / "head.safetensors",
+        "--task",
+        task,
+        "--head",
+        head,
+        *SIZE,
+        "--held-out",
+        data,
+        "--no-flip",
+        "--cache",
+        tmp_path,
+        "--epochs",
+        n_epochs,
+        "--learning-rate",
+        rate,
+    )
     # Four patches a side are all that a linear head has.
     least = {"linear": 0.6, "dpt": 0.9}[head]
     assert figures["delta1" if task == "depth" else "miou"] > least, figures
@@ -241,16 +170,51 @@ def test_a_head_learns_a_small_data_set(tmp_path, model, data, task, head):
 
 
 def test_windows_at_native_scale_train_too(tmp_path, model, data):
-    figures, card = train(model, data, tmp_path / "head.safetensors", "--task", "depth", "--head", "linear", "--size",
-                          "48x48", "--fit", "crop", "--crops", "2", "--held-out", "0.3", "--epochs", "3", "--no-cache")
+    figures, card = train(
+        model,
+        data,
+        tmp_path / "head.safetensors",
+        "--task",
+        "depth",
+        "--head",
+        "linear",
+        "--size",
+        "48x48",
+        "--fit",
+        "crop",
+        "--crops",
+        "2",
+        "--held-out",
+        "0.3",
+        "--epochs",
+        "3",
+        "--no-cache",
+    )
     assert card["fit"] == "crop" and figures["pixels"] == 2 * 96 * 64
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, data, monkeypatch):
-    from training.trainer import Training
+    from pixio_train.trainer import Training
 
-    options = ("--task", "depth", "--head", "dpt", *SIZE, "--held-out", "0.3", "--cache", tmp_path, "--epochs", "4",
-               "--batch", "2", "--features", "8", "--out-channels", "8,8,8,8")
+    options = (
+        "--task",
+        "depth",
+        "--head",
+        "dpt",
+        *SIZE,
+        "--held-out",
+        "0.3",
+        "--cache",
+        tmp_path,
+        "--epochs",
+        "4",
+        "--batch",
+        "2",
+        "--features",
+        "8",
+        "--out-channels",
+        "8,8,8,8",
+    )
     whole, interrupted = tmp_path / "whole.safetensors", tmp_path / "interrupted.safetensors"
     train(model, data, whole, *options)
     step, n_steps = Training.step, []
@@ -275,20 +239,56 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, dat
 
 
 def test_the_time_can_be_bounded(tmp_path, model, data, capsys):
-    train(model, data, tmp_path / "head.safetensors", "--task", "depth", "--head", "linear", *SIZE, "--cache", tmp_path,
-          "--epochs", "1000000", "--minutes", "0.02")
+    train(
+        model,
+        data,
+        tmp_path / "head.safetensors",
+        "--task",
+        "depth",
+        "--head",
+        "linear",
+        *SIZE,
+        "--cache",
+        tmp_path,
+        "--epochs",
+        "1000000",
+        "--minutes",
+        "0.02",
+    )
     assert "epoch 1/1000000" in capsys.readouterr().out
 
 
 def test_a_head_may_be_written_in_half(tmp_path, model, data, capsys):
-    options = ("--task", "depth", "--head", "linear", *SIZE, "--epochs", "1", "--no-cache", "--held-out", data)
+    options = (
+        "--task",
+        "depth",
+        "--head",
+        "linear",
+        *SIZE,
+        "--epochs",
+        "1",
+        "--no-cache",
+        "--held-out",
+        data,
+    )
     whole, _ = train(model, data, tmp_path / "whole.safetensors", *options)
     train(model, data, tmp_path / "half.safetensors", *options, "--float16")
     tensors = load_file(tmp_path / "half.safetensors")
     assert all(tensor.dtype == torch.float16 for tensor in tensors.values() if tensor.is_floating_point())
     assert tensors["norm.num_batches_tracked"].dtype == torch.int64
-    tool("evaluate_head", tmp_path / "half.safetensors", model, data, "--device", "cpu", "--json", tmp_path / "figures.json")
-    assert json.loads((tmp_path / "figures.json").read_text())["abs_rel"] == pytest.approx(whole["abs_rel"], rel=0.01)
+    tool(
+        "evaluate_head",
+        tmp_path / "half.safetensors",
+        model,
+        data,
+        "--device",
+        "cpu",
+        "--json",
+        tmp_path / "figures.json",
+    )
+    assert json.loads((tmp_path / "figures.json").read_text())["abs_rel"] == pytest.approx(
+        whole["abs_rel"], rel=0.01
+    )
 
 
 def test_the_focal_length_is_that_of_the_model_input(tmp_path, model, data):
@@ -297,113 +297,13 @@ def test_the_focal_length_is_that_of_the_model_input(tmp_path, model, data):
     options = ("--task", "depth", "--head", "linear", *SIZE, "--epochs", "1", "--no-cache")
     _, card = train(model, folder, tmp_path / "head.safetensors", *options)
     # 90 * 64 / 96 = 60 and 80.
-    assert card["task"] == {"kind": "depth", "max_depth": 10.0, "focal_length": pytest.approx((60 * 80) ** 0.5)}
+    assert card["task"] == {
+        "kind": "depth",
+        "max_depth": 10.0,
+        "focal_length": pytest.approx((60 * 80) ** 0.5),
+    }
     _, card = train(model, data, tmp_path / "head.safetensors", *options)
     assert card["task"]["focal_length"] is None
-
-
-def remove(folder: Path, name: str):
-    (folder / name).unlink()
-
-
-def rewrite(file: Path, pixels: np.ndarray):
-    Image.fromarray(pixels).save(file)
-
-
-def micrometres(folder: Path):
-    for file in folder.glob("depth/*.png"):
-        rewrite(file, np.full((64, 96), 2, np.uint16))
-
-
-def label_seven(folder: Path):
-    labels = np.zeros((64, 96), np.uint8)
-    labels[3, 4] = 7
-    rewrite(folder / "labels/scene1_2.png", labels)
-
-
-def emptied(folder: Path):
-    for file in folder.glob("rgb/*"):
-        file.unlink()
-
-
-DEPTH = "scene0_1.png"
-CAMERA = "{width: 640, height: 480, fx: 1, fy: 1, cx: 0, cy: 0}"
-# task, how the folder is spoilt, what the one line must name
-BAD = {
-    "no depth for a picture": ("depth", lambda d: remove(d, f"depth/{DEPTH}"), [DEPTH, "none of their name in depth/"]),
-    "no picture for a depth": ("depth", lambda d: remove(d, f"rgb/{DEPTH}"), [DEPTH, "no picture in rgb/"]),
-    "no pictures": ("depth", emptied, ["rgb", "no pictures"]),
-    "another size": ("depth", lambda d: rewrite(d / f"depth/{DEPTH}", np.ones((64, 95), np.uint16)),
-                     [DEPTH, "96x64", "95x64"]),
-    "8-bit depth": ("depth", lambda d: rewrite(d / f"depth/{DEPTH}", np.ones((64, 96), np.uint8)), [DEPTH, "16 bit"]),
-    "metres": ("depth", micrometres, ["scene0_0.png", "0.002 m", "value 2", "metres were probably written"]),
-    "half a picture": ("depth", lambda d: (d / f"depth/{DEPTH}").write_bytes((d / f"depth/{DEPTH}").read_bytes()[:90]),
-                       [DEPTH, "not a whole picture"]),
-    "no picture at all": ("depth", lambda d: (d / f"rgb/{DEPTH}").write_text("hello"), [DEPTH, "no picture"]),
-    "another camera": ("depth", lambda d: (d / "camera.yaml").write_text(CAMERA), ["96x64", "is for 640x480"]),
-    "half a camera": ("depth", lambda d: (d / "camera.yaml").write_text("{width: 96}"), ["camera.yaml", "height"]),
-    "a number without class": ("segmentation", label_seven, ["scene1_2.png", "value 7", "3 classes"]),
-    "16-bit labels": ("segmentation", lambda d: rewrite(d / "labels/scene1_2.png", np.ones((64, 96), np.uint16)),
-                      ["8 bit"]),
-    "no classes": ("segmentation", lambda d: remove(d, "classes.yaml"), ["classes.yaml is missing"]),
-    "no color": ("segmentation", lambda d: (d / "classes.yaml").write_text("classes: [{name: a}]"),
-                 ["class 0", "color"]),
-    "no list": ("segmentation", lambda d: (d / "classes.yaml").write_text("names: [a]"), ["`classes` must be a list"]),
-    "no yaml": ("segmentation", lambda d: (d / "classes.yaml").write_text("classes: ["), ["classes.yaml"]),
-}
-
-
-@pytest.mark.parametrize("why", BAD)
-def test_a_bad_data_set_is_refused_in_one_line(tmp_path, model, why):
-    task, spoil, names = BAD[why]
-    folder = data_folder(tmp_path / "data")
-    spoil(folder)
-    with pytest.raises(SystemExit) as ended:
-        train(model, folder, tmp_path / "head.safetensors", "--task", task, "--head", "linear", *SIZE, "--no-cache")
-    said = str(ended.value)
-    assert all(name in said for name in names) and "\n" not in said, said
-    assert not (tmp_path / "head.safetensors").exists()
-
-
-# options, what must be said
-WRONG = {
-    "size": (["--size", "100x64"], ["multiples of 16"]),
-    "taps": (["--taps", "2,9"], ["reads 1"]),
-    "block": (["--taps", "9"], ["blocks 1 to 4"]),
-    "share": (["--held-out", "1.5"], ["between 0 and 1"]),
-    "folder": (["--held-out", "/nowhere"], ["/nowhere is no folder"]),
-    "out": (["--out", "/proc/head.safetensors"], ["cannot be written"]),
-    "cache": (["--cache", "/proc/cache"], ["/proc/cache", "--no-cache"]),
-}
-
-
-@pytest.mark.parametrize("why", WRONG)
-def test_wrong_options_are_refused(tmp_path, model, data, why, capsys):
-    options, names = WRONG[why]
-    with pytest.raises(SystemExit) as ended:
-        train(model, data, tmp_path / "head.safetensors", "--task", "depth", "--head", "linear", *SIZE, *options)
-    said = f"{ended.value} {capsys.readouterr().err}"
-    assert all(name in said for name in names), said
-
-
-def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
-    command = [sys.executable, TOOLS / "train_head.py", model, tmp_path, "--task", "depth", "--out", tmp_path / "head"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS)
-    assert done.returncode == 1, done.stderr
-    assert done.stderr == f"error: {tmp_path / 'rgb'} has no pictures (.png or .jpg)\n"
-
-
-def test_a_head_for_another_encoder_is_refused(tmp_path, model, data):
-    other = model_folder(tmp_path / "other", num_hidden_layers=5)
-    network = LinearHead(64, 1)
-    card = head_file.card({"kind": "depth", "max_depth": 10.0, "focal_length": None}, {"kind": "linear"},
-                          encoders.Checkpoint.find(str(model)).card(), [4], (64, 64))
-    file = tmp_path / "head.safetensors"
-    head_file.write(file, network.state_dict(), card)
-    with pytest.raises(SystemExit, match=r"4 blocks of 64 .* the model is other \(5 blocks of 64"):
-        tool("evaluate_head", file, other, data)
-    with pytest.raises(SystemExit, match="no head file"):
-        tool("evaluate_head", model / "model.safetensors", model, data)
 
 
 def test_labels_may_be_a_palette_and_pictures_jpeg(tmp_path, model):

@@ -18,8 +18,11 @@ SEIZE, INTERRUPT = 0x4206, 0x4207
 
 def thread(pid: int, name: str) -> int:
     """The number of a thread by the beginning of its name."""
-    [found] = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()
-               if (task / "comm").read_text().startswith(name)]
+    [found] = [
+        int(task.name)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        if (task / "comm").read_text().startswith(name)
+    ]
     return found
 
 
@@ -62,9 +65,13 @@ def exit_code(node, held: Held) -> int:
 def serve(node):
     """Waits until an image is answered; the node must not have ended."""
     stamps = []
-    repeat(lambda: stamps.append(node.send(PHOTOGRAPH)),
-           lambda: not node.node.alive() or any(node.inboxes["features"].find(stamp) for stamp in stamps),
-           "an answer", every_secs=0.1, log=node.node.tail)
+    repeat(
+        lambda: stamps.append(node.send(PHOTOGRAPH)),
+        lambda: not node.node.alive() or any(node.inboxes["features"].find(stamp) for stamp in stamps),
+        "an answer",
+        every_secs=0.1,
+        log=node.node.tail,
+    )
     assert node.node.alive(), node.node.tail()
 
 
@@ -80,7 +87,9 @@ def test_a_node_that_was_stopped_and_continued_serves_on(rig):
     # Whatever kills the library is found out within a few ticks.
     time.sleep(3)
     serve(node)
-    assert node.node.stop() == 0 and not any("DDS is" in line for line in node.node.output.lines), node.node.tail()
+    assert node.node.stop() == 0 and not any("DDS is" in line for line in node.node.output.lines), (
+        node.node.tail()
+    )
 
 
 @pytest.mark.parametrize("name", ["RustDDS Partici", "RustDDS discove"])

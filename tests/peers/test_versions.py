@@ -10,15 +10,28 @@ from pathlib import Path
 from node_process import ROOT
 from waiting import LONG_SECS, PATIENCE_SECS
 
-sys.path.append(str(ROOT / "tools"))
-from crate_patches.patches import CRATES  # noqa: E402
+sys.path.append(str(ROOT / "patches"))
+from crate_patches.patches import CRATES
 
 REQUIREMENTS = ROOT / "scripts" / "requirements"
+# The package of python/pyproject.toml.
+OWN = "pixio-train"
 
 
 def cargo_metadata() -> dict:
-    target = re.search(r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True, timeout=PATIENCE_SECS))[1]
-    asked = ["cargo", "metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", target]
+    target = re.search(
+        r"host: (\S+)", subprocess.check_output(["rustc", "-vV"], text=True, timeout=PATIENCE_SECS)
+    )[1]
+    asked = [
+        "cargo",
+        "metadata",
+        "--format-version",
+        "1",
+        "--locked",
+        "--offline",
+        "--filter-platform",
+        target,
+    ]
     return json.loads(subprocess.check_output(asked, cwd=ROOT, text=True, timeout=PATIENCE_SECS))
 
 
@@ -47,8 +60,11 @@ def test_the_version_of_rust_is_what_the_locked_crates_need():
     built = {node["id"] for node in found["resolve"]["nodes"]}
     own = found["resolve"]["root"]
     packages = {package["id"]: package for package in found["packages"] if package["id"] in built}
-    theirs = {f"{package['name']} {package['version']}": number(package["rust_version"])
-              for key, package in packages.items() if key != own and package["rust_version"]}
+    theirs = {
+        f"{package['name']} {package['version']}": number(package["rust_version"])
+        for key, package in packages.items()
+        if key != own and package["rust_version"]
+    }
     newest = max(theirs, key=theirs.get)
     assert packages[own]["rust_version"] == ".".join(map(str, theirs[newest])), newest
     for page in (ROOT / "README.md", ROOT / "docs" / "install.md"):
@@ -73,20 +89,46 @@ def test_a_wheel_has_one_version_in_every_list():
 
 def test_every_wheel_of_these_tests_is_pinned():
     listed = [sys.executable, "-m", "pip", "list", "--format=json", "--disable-pip-version-check"]
-    installed = {re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"]
-                 for one in json.loads(subprocess.check_output(listed, text=True, timeout=LONG_SECS))}
-    pinned = {name: version for file in REQUIREMENTS.glob("*.txt") for name, version in pins(file.name).items()}
+    installed = {
+        re.sub(r"[-_.]+", "-", one["name"]).lower(): one["version"]
+        for one in json.loads(subprocess.check_output(listed, text=True, timeout=LONG_SECS))
+    }
+    pinned = {
+        name: version for file in REQUIREMENTS.glob("*.txt") for name, version in pins(file.name).items()
+    }
     # Torch's wheel says which build it is.
-    wrong = {name: found for name, found in installed.items() if name in pinned and found.split("+")[0] != pinned[name]}
+    wrong = {
+        name: found
+        for name, found in installed.items()
+        if name in pinned and found.split("+")[0] != pinned[name]
+    }
     assert wrong == {}
     # The ROS wheels bring packages that no wheel is named after.
     ros = {name for name in installed if f"ros-{name}" in installed}
-    assert set(installed) - set(pinned) - ros - {"pip"} == set()
+    assert set(installed) - set(pinned) - ros - {"pip", OWN} == set()
 
 
 def test_the_demo_loads_nothing_beyond_its_own_tier():
-    beyond = ["torch", "torchvision", "transformers", "safetensors", "skimage", "scipy", "onnx", "onnxruntime", "mujoco",
-              "rosbags", "pytest", "psutil", "colcon_core", "diagnostic_msgs", "std_srvs", "vision_msgs"]
-    code = f"import sys; sys.modules |= dict.fromkeys({beyond}); sys.path[:0] = ['tests/peers']; import demo"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS)
+    beyond = [
+        "torch",
+        "torchvision",
+        "transformers",
+        "safetensors",
+        "skimage",
+        "scipy",
+        "onnx",
+        "onnxruntime",
+        "mujoco",
+        "rosbags",
+        "pytest",
+        "psutil",
+        "colcon_core",
+        "diagnostic_msgs",
+        "std_srvs",
+        "vision_msgs",
+    ]
+    code = f"import sys; sys.modules |= dict.fromkeys({beyond}); sys.path[:0] = ['examples']; import demo"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=LONG_SECS
+    )
     assert loaded.returncode == 0, loaded.stderr

@@ -7,21 +7,29 @@ import pytest
 from waiting import repeat, until
 
 FILES = sorted(Path(__file__).parent.glob("*.py"))
-# They measure time or show it; and this file.
-EXEMPT = ("bench", "baseline_node", "demo", "test_waiting")
+# A helper of the benchmarks, which measure time; and this file.
+EXEMPT = ("ends", "test_waiting")
 BOUNDS = {"timeout", "timeout_sec", "timeout_secs", "patience_secs"}
 
 
 def bounds(tree: ast.AST) -> list[int]:
     """Lines in which a call is given a number as its bound."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return [word.value.lineno for call in calls for word in call.keywords
-            if word.arg in BOUNDS and isinstance(word.value, ast.Constant) and word.value.value is not None]
+    return [
+        word.value.lineno
+        for call in calls
+        for word in call.keywords
+        if word.arg in BOUNDS and isinstance(word.value, ast.Constant) and word.value.value is not None
+    ]
 
 
 def test_no_wait_has_a_bound_of_its_own():
-    found = {file.name: bounds(ast.parse(file.read_text())) for file in FILES if not file.name.startswith(EXEMPT)}
-    assert not {name: lines for name, lines in found.items() if lines}, "wait with waiting.until, PATIENCE_SECS or LONG_SECS"
+    found = {
+        file.name: bounds(ast.parse(file.read_text())) for file in FILES if not file.name.startswith(EXEMPT)
+    }
+    assert not {name: lines for name, lines in found.items() if lines}, (
+        "wait with waiting.until, PATIENCE_SECS or LONG_SECS"
+    )
 
 
 def test_the_check_sees_a_bound():
@@ -36,8 +44,10 @@ def test_a_wait_ends_with_its_event_and_repeats_its_action_until_then():
 
 def test_a_wait_for_nothing_ends_with_what_was_waited_for_and_the_log_of_that_moment():
     log = ["first"]
-    with pytest.raises(AssertionError, match="(?s)a miracle\nfirst, last"):
-        repeat(lambda: log.append("last"), lambda: None, "a miracle", log=lambda: ", ".join(log), patience_secs=0)
+    with pytest.raises(AssertionError, match=r"(?s)a miracle\nfirst, last"):
+        repeat(
+            lambda: log.append("last"), lambda: None, "a miracle", log=lambda: ", ".join(log), patience_secs=0
+        )
 
 
 def test_patience_begins_anew_with_progress():

@@ -1,5 +1,6 @@
-"""Small models and data sets for the tests of the training tools, and the tools in this process."""
+"""Small models and data sets for the tests of pixio_train, and its programs in this process."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -9,9 +10,6 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from transformers import PixioConfig, PixioModel
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-sys.path.insert(0, str(TOOLS))
 
 # Threads that wait for each other on a busy machine make small models a hundred times slower.
 torch.set_num_threads(1)
@@ -58,12 +56,10 @@ def write_classes(file: Path, n: int = 3) -> None:
 
 
 def tool(name: str, *arguments) -> None:
-    """Runs tools/NAME.py here; what it refuses comes as SystemExit."""
-    import importlib
-
-    before, sys.argv = sys.argv, [f"{name}.py", *map(str, arguments)]
+    """Runs a program of pixio_train here; what it refuses comes as SystemExit."""
+    before, sys.argv = sys.argv, [name, *map(str, arguments)]
     try:
-        importlib.import_module("training.errors").run(importlib.import_module(name).main)
+        importlib.import_module(f"pixio_train.commands.{name}").main()
     finally:
         sys.argv = before
 

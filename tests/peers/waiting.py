@@ -1,7 +1,9 @@
-"""Waiting for what must come. These bounds end a test that hangs: no verdict on a machine that is only slow rests on them.
+"""Waiting for what must come. These bounds end a test that hangs: no verdict on a machine that is only slow
+rests on them.
 
-Every wait ends as soon as its event is there, so a generous bound costs nothing. What is to be shown of time itself is read
-from stamps (of messages, of the log, of the node's reports) and holds however late anybody wakes up.
+Every wait ends as soon as its event is there, so a generous bound costs nothing. What is to be shown of time
+itself is read from stamps (of messages, of the log, of the node's reports) and holds however late anybody
+wakes up.
 """
 
 import time
@@ -19,12 +21,21 @@ def until(condition: Callable, what: str, **options):
     return repeat(lambda: None, condition, what, **options)
 
 
-def repeat(action: Callable, condition: Callable, what: str, *, every_secs: float = 1, log: Callable[[], str] = str,
-           progress: Callable = lambda: None, patience_secs: float = PATIENCE_SECS):
-    """Calls `action()` now and every `every_secs` until `condition()` is truthy, and returns that: messages get lost.
+def repeat(
+    action: Callable,
+    condition: Callable,
+    what: str,
+    *,
+    every_secs: float = 1,
+    log: Callable[[], str] = str,
+    progress: Callable = lambda: None,
+    patience_secs: float = PATIENCE_SECS,
+):
+    """Calls `action()` now and every `every_secs` until `condition()` is truthy, and returns that: messages
+    get lost.
 
-    An AssertionError names `what` and what `log()` says by then. Patience begins anew whenever `progress()` has changed, for
-    what is many events.
+    An AssertionError names `what` and what `log()` says by then. Patience begins anew whenever `progress()`
+    has changed, for what is many events.
     """
     began = acted = time.monotonic()
     seen = progress()

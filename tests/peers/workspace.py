@@ -1,4 +1,5 @@
-"""A colcon workspace with this repository in it, as a user has one, and programs that run in what it has installed."""
+"""A colcon workspace with this repository in it, as a user has one, and programs that run in what it has
+installed."""
 
 import os
 import subprocess
@@ -35,24 +36,50 @@ class Workspace:
         return self.folder / "install" / PACKAGE
 
     def colcon(self, *arguments: str, with_cargo: bool = True) -> subprocess.CompletedProcess:
-        return subprocess.run(["colcon", *arguments], cwd=self.folder, env=tools(with_cargo), capture_output=True, text=True,
-                              timeout=LONG_SECS)
+        return subprocess.run(
+            ["colcon", *arguments],
+            cwd=self.folder,
+            env=tools(with_cargo),
+            capture_output=True,
+            text=True,
+            timeout=LONG_SECS,
+        )
 
     def build(self, *cmake_args: str, with_cargo: bool = True) -> "Workspace":
         """Builds and installs the package; an AssertionError with what colcon said when that fails."""
         wheels = f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'scripts' / 'wheels.cmake'}"
-        built = self.colcon("build", "--packages-select", PACKAGE, "--cmake-args", "-DCMAKE_BUILD_TYPE=Release", wheels,
-                            *cmake_args, with_cargo=with_cargo)
+        built = self.colcon(
+            "build",
+            "--packages-select",
+            PACKAGE,
+            "--cmake-args",
+            "-DCMAKE_BUILD_TYPE=Release",
+            wheels,
+            *cmake_args,
+            with_cargo=with_cargo,
+        )
         assert built.returncode == 0, built.stdout + built.stderr
         return self
 
     def start(self, *command, messages: Path) -> subprocess.Popen:
-        """A program in a shell that has sourced the workspace after `messages`, a prefix with more message types."""
+        """A program in a shell that has sourced the workspace after `messages`, a prefix with more message
+        types."""
         python = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-        env = environment(AMENT_PREFIX_PATH=str(VENV), PYTHONPATH=str(messages / python), LD_LIBRARY_PATH=str(messages / "lib"))
-        return subprocess.Popen(["bash", "-c", '. install/setup.bash && exec "$@"', "bash", *map(str, command)],
-                                cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
+        env = environment(
+            AMENT_PREFIX_PATH=str(VENV),
+            PYTHONPATH=str(messages / python),
+            LD_LIBRARY_PATH=str(messages / "lib"),
+        )
+        return subprocess.Popen(
+            ["bash", "-c", '. install/setup.bash && exec "$@"', "bash", *map(str, command)],
+            cwd=self.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=end_with_parent,
+        )
 
 
 def result(process: subprocess.Popen) -> str:

@@ -9,7 +9,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "depth_head",
         Kind::Text("FILE", "none or the path of a head file", given),
         "none",
-        "Head that makes ~/depth/image and ~/points: a file that tools/train_head.py or tools/import_head.py \
+        "Head that makes ~/depth/image and ~/points: a file that pixio-train-head or pixio-import-head \
          has written for this model.",
     ),
     parameter(

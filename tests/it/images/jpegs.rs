@@ -166,9 +166,9 @@ fn what_is_not_read_is_refused_by_name() {
     check_refused(&Jpeg { scans: twice, ..base() }.write(sample), "do not follow from each other");
 }
 
-/// A frame of the project's clip, as PPM.
+/// A frame of data/room-walk, as PPM.
 fn rendered() -> Option<Vec<u8>> {
-    let file = std::fs::read("models/clip/rgb/scene0000_frame0000.jpg").unwrap();
+    let file = std::fs::read("data/room-walk/rgb/scene0000_frame0000.jpg").unwrap();
     piped("djpeg", &["-pnm"], &file)
 }
 

@@ -1,0 +1,32 @@
+"""`pixio_node build` and `infer` on a small model and a photograph."""
+
+import pictures
+from node_process import run
+from safetensors.numpy import load_file
+from waiting import LONG_SECS
+
+PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+SIZE = "64x64"
+MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
+
+
+def build(*options: str, **env):
+    return run("build", *MODEL, *options, patience_secs=LONG_SECS, **env)
+
+
+def infer(tmp_path, *options: str):
+    """`infer` on a photograph: how it ended, and the patch tokens if there are any."""
+    file = tmp_path / "coffee.png"
+    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    done = run(
+        "infer",
+        *MODEL,
+        "--image",
+        file,
+        "--out",
+        tmp_path / "out",
+        *options,
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+    )
+    written = tmp_path / "out" / "coffee.safetensors"
+    return done, load_file(written)["patch_tokens"] if written.exists() else None
