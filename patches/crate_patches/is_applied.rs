@@ -1,4 +1,5 @@
-//! Whether the patched crates are made of what `patches/` holds: scripts/patch-crates leaves a copy of it beside them.
+//! Whether the patched crates are made of what `patches/` holds: scripts/patch-crates leaves a copy of it
+//! beside them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -196,8 +196,8 @@ class IntMm:
 
 
 class Avx2:
-    """Integer products by the node's own operator (src/ffi/int8.cpp): tokens as bytes with 128 added, int8 `weight`
-    [out / 16, in / 4, 16, 4], and int32 `offset` [out], what the products are too large by for that."""
+    """Integer products by the node's own operator (src/ffi/int8.cpp): tokens as bytes with 128 added, int8
+    `weight` [out / 16, in / 4, 16, 4], and int32 `offset` [out], by which the products are too large for that."""
 
     @staticmethod
     def buffers(n_out: int, n_in: int) -> dict:

@@ -26,8 +26,8 @@ use crate::heads::Head;
 use crate::runtime::child;
 use crate::runtime::lock::lock;
 
-/// What compiles, in Python: a program and the package `pixio_engine` beside it. They are part of the binary because they
-/// and the model in Rust belong together.
+/// The compiler in Python: a program and the package `pixio_engine` beside it. Both are part of the binary
+/// because they must fit the model in Rust.
 const COMPILER: [(&str, &str); 5] = [
     ("build_engine.py", include_str!("../../python/pixio_engine/__main__.py")),
     ("pixio_engine/__init__.py", include_str!("../../python/pixio_engine/__init__.py")),

@@ -1,5 +1,5 @@
-// What needs libtorch's CUDA part, as a shared object that is opened at run time: devices, streams, events, graphs, pinned
-// memory. Loading it also loads libtorch_cuda, which makes the rest of libtorch see the GPUs.
+// What needs libtorch's CUDA part, as a shared object that is opened at run time: devices, streams, events,
+// graphs, pinned memory. Loading it also loads libtorch_cuda, which makes the rest of libtorch see the GPUs.
 // One symbol, a table of functions: what can fail returns false or null, and last_error() says why.
 
 #include <ATen/core/Tensor.h>
@@ -70,7 +70,9 @@ bool empty_cache() noexcept {
 
 CUDAStream* stream_new(int device) noexcept {
   CUDAStream* made = nullptr;
-  guarded([&] { made = new CUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, index_of(device))); });
+  guarded([&] {
+    made = new CUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, index_of(device)));
+  });
   return made;
 }
 
@@ -137,8 +139,8 @@ void graph_free(CUDAGraph* graph) noexcept {
   guarded([&] { delete graph; });
 }
 
-// What the calling thread asks of its current stream from here on is recorded instead of done. Other threads may go on
-// using the device.
+// What the calling thread asks of its current stream from here on is recorded instead of done. Other threads
+// may go on using the device.
 bool graph_begin(CUDAGraph* graph) noexcept {
   return guarded([&] { graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal); });
 }

@@ -1,8 +1,8 @@
-// The product of bytes and signed bytes on x86-64 with AVX2 and without VNNI, as an operator that compiled packages
-// call: pixio::int8_product(Tensor x, Tensor weight) -> Tensor.
+// The product of bytes and signed bytes on x86-64 with AVX2 and without VNNI, as an operator that compiled
+// packages call: pixio::int8_product(Tensor x, Tensor weight) -> Tensor.
 //
-// `x` is uint8 [rows, in]. `weight` is int8 [out / 16, in / 4, 16, 4]: for every 16 outputs and 4 inputs the 64 weights
-// that one step of the loop reads. The result is int32 [rows, out].
+// `x` is uint8 [rows, in]. `weight` is int8 [out / 16, in / 4, 16, 4]: for every 16 outputs and 4 inputs the
+// 64 weights that one step of the loop reads. The result is int32 [rows, out].
 //
 // AVX2 adds two products in 16 bits, which saturate: no weight may exceed 64, for 2 * 255 * 64 is 32640.
 
@@ -28,7 +28,8 @@ namespace {
 // Outputs and inputs of one step, and rows of one tile: its sums fill half of the 16 registers.
 constexpr int64_t kOutputs = 16, kInputs = 4, kRows = 4;
 
-// Bytes of `x` that are multiplied by all weights before the next rows come: they stay in the second-level cache.
+// Bytes of `x` that are multiplied by all weights before the next rows come: they stay in the second-level
+// cache.
 constexpr int64_t kBlock = 192 * 1024;
 
 bool is_supported() noexcept {
@@ -67,9 +68,12 @@ __attribute__((target("avx2"))) void tile(const uint8_t* x, const int8_t* weight
 }
 
 // 16 outputs of `n_rows` rows.
-void panel(const uint8_t* x, int64_t n_rows, const int8_t* weight, int64_t n_in, int32_t* out, int64_t n_out) {
+void panel(const uint8_t* x, int64_t n_rows, const int8_t* weight, int64_t n_in, int32_t* out,
+           int64_t n_out) {
   int64_t row = 0;
-  for (; row + kRows <= n_rows; row += kRows) tile<kRows>(x + row * n_in, weight, n_in, out + row * n_out, n_out);
+  for (; row + kRows <= n_rows; row += kRows) {
+    tile<kRows>(x + row * n_in, weight, n_in, out + row * n_out, n_out);
+  }
   x += row * n_in;
   out += row * n_out;
   switch (n_rows - row) {
@@ -88,28 +92,32 @@ void panel(const uint8_t*, int64_t, const int8_t*, int64_t, int32_t*, int64_t) {
 // a / b, rounded up.
 int64_t divided(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Calls `work` with every number below `n`, on libtorch's own threads. at::parallel_for would do it on one thread: it is
-// a template, and parallel only in files that are compiled with OpenMP.
+// Calls `work` with every number below `n`, on libtorch's own threads. at::parallel_for would do it on one
+// thread: it is a template, and parallel only in files that are compiled with OpenMP.
 template <typename Work>
 void for_each(int64_t n, const Work& work) {
   const at::Tensor numbers = at::arange(n, at::kLong);
   at::TensorIterator iterator = at::TensorIteratorConfig().add_const_input(numbers).build();
   iterator.for_each(
       [&](char** data, const int64_t* strides, int64_t length) {
-        for (int64_t i = 0; i < length; ++i) work(*reinterpret_cast<const int64_t*>(data[0] + i * strides[0]));
+        for (int64_t i = 0; i < length; ++i) {
+          work(*reinterpret_cast<const int64_t*>(data[0] + i * strides[0]));
+        }
       },
       /*grain_size=*/1);
 }
 
 at::Tensor int8_product(const at::Tensor& x, const at::Tensor& weight) {
   TORCH_CHECK(is_supported(), "pixio::int8_product needs AVX2, which this CPU lacks");
-  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kByte && x.dim() == 2 && weight.device().is_cpu() &&
-                  weight.scalar_type() == at::kChar && weight.dim() == 4 && weight.is_contiguous() &&
-                  weight.size(2) == kOutputs && weight.size(3) == kInputs && weight.size(1) * kInputs == x.size(1),
+  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kByte && x.dim() == 2 &&
+                  weight.device().is_cpu() && weight.scalar_type() == at::kChar && weight.dim() == 4 &&
+                  weight.is_contiguous() && weight.size(2) == kOutputs && weight.size(3) == kInputs &&
+                  weight.size(1) * kInputs == x.size(1),
               "pixio::int8_product of ", x.scalar_type(), " ", x.sizes(), " and ", weight.scalar_type(), " ",
               weight.sizes(), ": Byte [rows, in] and Char [out / 16, in / 4, 16, 4] are asked for");
   const at::Tensor rows = x.contiguous();
-  const int64_t n_rows = rows.size(0), n_in = rows.size(1), n_panels = weight.size(0), n_out = n_panels * kOutputs;
+  const int64_t n_rows = rows.size(0), n_in = rows.size(1), n_panels = weight.size(0);
+  const int64_t n_out = n_panels * kOutputs;
   at::Tensor product = at::empty({n_rows, n_out}, rows.options().dtype(at::kInt));
   const auto* from = rows.const_data_ptr<uint8_t>();
   const auto* weights = weight.const_data_ptr<int8_t>();

@@ -1,5 +1,5 @@
-/* Reads one JPEG file with libjpeg into memory of the caller. Errors leave libjpeg by longjmp, which stays inside
- * pixio_jpeg_read: nothing of the caller's is on the stack in between. */
+/* Reads one JPEG file with libjpeg into memory of the caller. Errors leave libjpeg by longjmp, which stays
+ * inside pixio_jpeg_read: nothing of the caller's is on the stack in between. */
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ static void refuse_as(j_common_ptr jpeg, const char *message) {
   longjmp(reader->refused, 1);
 }
 
-/* A warning means that pixels were made up, unless it is one of these, which leave every pixel as it was coded. */
+/* A warning means that pixels were made up, unless it is one of these, which leave every pixel as coded. */
 static void judge(j_common_ptr jpeg, int level) {
   if (level >= 0) return; /* A trace. */
   switch (jpeg->err->msg_code) {
@@ -155,9 +155,9 @@ int pixio_jpeg_read(const unsigned char *file, size_t n_bytes, const struct pixi
   return 0;
 }
 
-/* What follows is the part of libjpeg's memory manager that every system may bring (its jmemsys.h); it stands in for that
- * of the archive. Large objects are mapped, so that freeing them gives them back to the system at once: the heap of a
- * thread keeps tens of megabytes. */
+/* The rest is the part of libjpeg's memory manager that a system may bring (its jmemsys.h); it replaces that
+ * of the archive. Large objects are mapped, so that freeing them returns them to the system at once: the heap
+ * of a thread keeps tens of megabytes. */
 
 #define MAPPED_FROM (1 << 20)
 

@@ -1,5 +1,5 @@
-// Operators of libtorch that it keeps from its C interface, behind one. As in package.cpp, what fails returns null, and
-// pixio_last_error() says why.
+// Operators of libtorch that it keeps from its C interface, behind one. As in package.cpp, what fails returns
+// null, and pixio_last_error() says why.
 
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
@@ -14,10 +14,11 @@
 extern "C" {
 
 // x W^T + b by oneDNN; `bias` may be null. The result is the caller's.
-at::Tensor* pixio_onednn_linear(const at::Tensor* x, const at::Tensor* weight, const at::Tensor* bias) noexcept {
+at::Tensor* pixio_onednn_linear(const at::Tensor* x, const at::Tensor* weight,
+                                const at::Tensor* bias) noexcept {
   using Scalars = c10::List<std::optional<at::Scalar>>;
-  using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
-                            Scalars, std::optional<std::string_view>);
+  using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                            std::string_view, Scalars, std::optional<std::string_view>);
   at::Tensor* result = nullptr;
   pixio::guarded([&] {
     static const auto linear =

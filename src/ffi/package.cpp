@@ -1,6 +1,6 @@
-// AOTInductor packages behind a C interface: open, ask for the constants, give them, run. Every entry that can fail
-// returns false or null, and pixio_last_error() says why. Tensors are `at::Tensor*`, as in torch-sys.
-// Nothing is checked here that libtorch does not check itself: package.rs does that first.
+// AOTInductor packages behind a C interface: open, ask for the constants, give them, run. Every entry that
+// can fail returns false or null, and pixio_last_error() says why. Tensors are `at::Tensor*`, as in
+// torch-sys. Nothing is checked here that libtorch does not check itself: package.rs does that first.
 
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
@@ -60,18 +60,19 @@ bool pixio_package_give_constants(Loader* package, const char* const* names, at:
   return guarded([&] {
     std::unordered_map<std::string, at::Tensor> constants;
     for (size_t i = 0; i < n; ++i) constants.emplace(names[i], *tensors[i]);
-    package->load_constants(constants, /*use_inactive=*/false, /*check_full_update=*/true, /*user_managed=*/true);
+    package->load_constants(constants, /*use_inactive=*/false, /*check_full_update=*/true,
+                            /*user_managed=*/true);
   });
 }
 
-// Runs on `stream` (a cudaStream_t; null on the CPU) and writes up to `capacity` new tensors, which become the
-// caller's; `n_outputs` gets how many there are.
-bool pixio_package_run(Loader* package, const at::Tensor* input, void* stream, at::Tensor** outputs, size_t capacity,
-                       size_t* n_outputs) noexcept {
+// Runs on `stream` (a cudaStream_t; null on the CPU) and writes up to `capacity` new tensors, which become
+// the caller's; `n_outputs` gets how many there are.
+bool pixio_package_run(Loader* package, const at::Tensor* input, void* stream, at::Tensor** outputs,
+                       size_t capacity, size_t* n_outputs) noexcept {
   return guarded([&] {
     auto results = package->run({*input}, stream);
-    TORCH_CHECK(results.size() <= capacity, "the package returns ", results.size(), " tensors, at most ", capacity,
-                " were expected");
+    TORCH_CHECK(results.size() <= capacity, "the package returns ", results.size(), " tensors, at most ",
+                capacity, " were expected");
     std::vector<std::unique_ptr<at::Tensor>> owned;
     for (auto& result : results) owned.push_back(std::make_unique<at::Tensor>(std::move(result)));
     for (size_t i = 0; i < owned.size(); ++i) outputs[i] = owned[i].release();

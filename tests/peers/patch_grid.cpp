@@ -1,5 +1,6 @@
-// What the C++ example decodes of a serialized PatchFeatures message, for test_examples.py. It is a library in the test's
-// Python process: the wheels have C++ type support and no rclcpp, and their libraries need Python's symbols.
+// What the C++ example decodes of a serialized PatchFeatures message, for test_examples.py. It is a library
+// in the test's Python process: the wheels have C++ type support and no rclcpp, and their libraries need
+// Python's symbols.
 
 #include <cstdint>
 #include <exception>

@@ -178,8 +178,8 @@ pub(super) fn encoded() -> Vec<(String, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("scans");
     // Every kind of scan: means, bands, and their bits one by one.
-    let scans = "0,1,2: 0-0, 0, 1;\n0: 1-5, 0, 2;\n2: 1-63, 0, 1;\n1: 1-63, 0, 1;\n0: 6-63, 0, 2;\n0: 1-63, 2, 1;\n\
-                 0,1,2: 0-0, 1, 0;\n2: 1-63, 1, 0;\n1: 1-63, 1, 0;\n0: 1-63, 1, 0;\n";
+    let scans = "0,1,2: 0-0, 0, 1;\n0: 1-5, 0, 2;\n2: 1-63, 0, 1;\n1: 1-63, 0, 1;\n0: 6-63, 0, 2;\n\
+                 0: 1-63, 2, 1;\n0,1,2: 0-0, 1, 0;\n2: 1-63, 1, 0;\n1: 1-63, 1, 0;\n0: 1-63, 1, 0;\n";
     std::fs::write(&script, scans).unwrap();
     let script = script.to_str().unwrap().to_owned();
     let mut all = Vec::new();

@@ -18,22 +18,19 @@ use std::{
   cell::RefCell,
   collections::{BTreeMap, HashMap, VecDeque},
   net::SocketAddr,
-  sync::{
-    atomic::{AtomicU64, Ordering},
-    Arc, Mutex, PoisonError,
-  },
+  sync::{Arc, Mutex, PoisonError},
   time::{Duration, Instant},
 };
-#[cfg(target_os = "linux")]
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 #[cfg(target_os = "linux")]
-use nix::sys::{
-  time::TimeSpec,
-  timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-};
+use nix::sys::timerfd::TimerFd;
 
+pub use self::counts::SendCounts;
+pub(crate) use self::counts::Tally;
 use crate::structure::guid::{EntityId, GUID};
+
+mod counts;
+mod timer;
 
 /// Samples up to this size, in bytes, never wait: they are counted against the
 /// bucket, but never deferred.
@@ -103,56 +100,6 @@ pub(crate) struct Sending {
   pub pacing: Pacing,
 }
 
-/// What became of the samples of a topic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendCounts {
-  /// Samples that were sent whole.
-  pub sent: u64,
-  /// Samples that a newer one replaced before anything of them was sent.
-  pub replaced: u64,
-  /// How often a sample had to wait for the rate.
-  pub deferred: u64,
-  /// Bytes that were sent again because a reader asked for them.
-  pub repaired_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-  sent: AtomicU64,
-  replaced: AtomicU64,
-  deferred: AtomicU64,
-  repaired_bytes: AtomicU64,
-}
-
-impl Tally {
-  pub(crate) fn add_sent(&self, samples: u64) {
-    self.sent.fetch_add(samples, Ordering::Relaxed);
-  }
-
-  pub(crate) fn add_replaced(&self, samples: u64) {
-    self.replaced.fetch_add(samples, Ordering::Relaxed);
-  }
-
-  pub(crate) fn add_deferred(&self) {
-    self.deferred.fetch_add(1, Ordering::Relaxed);
-  }
-
-  pub(crate) fn add_repaired(&self, bytes: usize) {
-    self
-      .repaired_bytes
-      .fetch_add(bytes as u64, Ordering::Relaxed);
-  }
-
-  fn read(&self) -> SendCounts {
-    SendCounts {
-      sent: self.sent.load(Ordering::Relaxed),
-      replaced: self.replaced.load(Ordering::Relaxed),
-      deferred: self.deferred.load(Ordering::Relaxed),
-      repaired_bytes: self.repaired_bytes.load(Ordering::Relaxed),
-    }
-  }
-}
-
 /// Who sends, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errand {
@@ -199,7 +146,7 @@ impl Pacer {
       pacing,
       state: RefCell::default(),
       #[cfg(target_os = "linux")]
-      timer: new_timer(),
+      timer: timer::new(),
     }
   }
 
@@ -376,73 +323,5 @@ impl Pacer {
       0 => Duration::ZERO,
       rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
     }
-  }
-}
-
-#[cfg(target_os = "linux")]
-fn new_timer() -> Option<TimerFd> {
-  TimerFd::new(
-    ClockId::CLOCK_MONOTONIC,
-    TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
-  )
-  .inspect_err(|e| log::error!("No timer for pacing: {e}. Deferred data waits for milliseconds."))
-  .ok()
-}
-
-#[cfg(target_os = "linux")]
-impl Pacer {
-  /// The timer, to be registered once for readability.
-  pub(crate) fn timer_fd(&self) -> Option<RawFd> {
-    self.timer.as_ref().map(|t| t.as_fd().as_raw_fd())
-  }
-
-  /// Sets the timer to when the next one is due. Setting it also clears what
-  /// made it readable, so nobody has to read it.
-  ///
-  /// Returns what the timer cannot do and the poll's timeout has to.
-  pub(crate) fn arm(&self) -> Option<Instant> {
-    let due = self.next_due();
-    let Some(timer) = &self.timer else {
-      return due;
-    };
-    let mut state = self.state.borrow_mut();
-    if state.armed == due {
-      return None;
-    }
-    let set = match due {
-      Some(at) => {
-        // Zero would stop the timer.
-        let left = at
-          .saturating_duration_since(Instant::now())
-          .max(Duration::from_nanos(1));
-        timer.set(
-          Expiration::OneShot(TimeSpec::from_duration(left)),
-          TimerSetTimeFlags::empty(),
-        )
-      }
-      None => timer.unset(),
-    };
-    match set {
-      Ok(()) => {
-        state.armed = due;
-        None
-      }
-      Err(e) => {
-        log::error!("Cannot set the timer for pacing: {e}");
-        due
-      }
-    }
-  }
-
-  /// To be called when the timer has fired: it is not armed any more.
-  pub(crate) fn fired(&self) {
-    self.state.borrow_mut().armed = None;
-  }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Pacer {
-  pub(crate) fn arm(&self) -> Option<Instant> {
-    self.next_due()
   }
 }

@@ -282,7 +282,8 @@ mod tests {
         insert(&mut reassembly, writer((sn % 100) as u8), &fragment(sn, 1, 9_000_000));
       }
       assert!(reassembly.held <= 10_000_000 + ROOM_BESIDE_LARGEST);
-      let counted: usize = reassembly.writers.values().flat_map(|s| s.values()).map(PartialSample::held).sum();
+      let samples = reassembly.writers.values().flat_map(|s| s.values());
+      let counted: usize = samples.map(PartialSample::held).sum();
       assert_eq!(reassembly.held, counted);
       let kept = |sn| reassembly.is_partially_received(writer((sn % 100) as u8), SequenceNumber::new(sn));
       // Of those that went, the others are worth more.

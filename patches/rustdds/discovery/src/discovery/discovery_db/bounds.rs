@@ -291,7 +291,8 @@ mod tests {
 
   fn reader(of: usize, n: u8) -> DiscoveredReaderData {
     let mut data = DiscoveredReaderData::default("topic".into(), "type".into());
-    let id = EntityId::create_custom_entity_id([0, 0, n], crate::structure::guid::EntityKind::READER_NO_KEY_USER_DEFINED);
+    let kind = crate::structure::guid::EntityKind::READER_NO_KEY_USER_DEFINED;
+    let id = EntityId::create_custom_entity_id([0, 0, n], kind);
     data.reader_proxy.remote_reader_guid = GUID::new(prefix(of), id);
     data
   }
