@@ -7,6 +7,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+from networks import enter_own  # noqa: E402
+
+# Workers run files side by side: each has a network and a domain of its own, from before rclpy is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    enter_own()
 # Before rclpy is loaded: a domain of this run's own.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 90)
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="ros-log-"))
