@@ -23,7 +23,7 @@ use crate::engine::store::manifest::Manifest;
 use crate::engine::timing::ProcessorTime;
 use crate::geometry::Size;
 use crate::heads::Head;
-use crate::setup::encoder::{Encoder, taps};
+use crate::setup::encoder::{LoadedEncoder, taps};
 use crate::setup::engine::{candidates, engine_cache};
 use crate::setup::heads::{self, LoadedHeads};
 
@@ -120,7 +120,7 @@ fn print(manifest: &Manifest, out: &mut Stdout) {
 /// # Errors
 /// What cannot be built, or a model that cannot be loaded.
 pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow::Result<Plan> {
-    let encoder = Encoder::load(config, candidates(config)?.arithmetic())?;
+    let encoder = LoadedEncoder::load(config, candidates(config)?.arithmetic())?;
     let n_blocks = encoder.n_blocks();
     let mut blocks = options.layers;
     let heads = heads::load(config, &encoder)?;

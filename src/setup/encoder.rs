@@ -17,7 +17,7 @@ use super::heads::LoadedHeads;
 use super::input::input_sizes;
 
 /// An encoder on its device.
-pub struct Encoder {
+pub struct LoadedEncoder {
     source: Source,
     /// Architecture and weights.
     pub pixio: Pixio,
@@ -27,7 +27,7 @@ pub struct Encoder {
     pub arithmetic: Arithmetic,
 }
 
-impl Encoder {
+impl LoadedEncoder {
     /// Loads the encoder that `config` names. `of_engine` is the arithmetic of the engine folder, if one is
     /// named.
     ///

@@ -12,7 +12,7 @@ use crate::heads::{Class, EncoderCard, Head, HeadError, HeadSet, Task};
 use crate::outputs::Topic;
 use crate::pixio::Pixio;
 
-use super::encoder::Encoder;
+use super::encoder::LoadedEncoder;
 
 /// The heads with their weights on the model's device.
 pub type LoadedHeads = HeadSet<Head>;
@@ -41,7 +41,7 @@ pub fn head_files(config: &Config) -> impl Iterator<Item = HeadFile<'_>> {
 ///
 /// # Errors
 /// A file that is no head of this model.
-pub fn load(config: &Config, encoder: &Encoder) -> anyhow::Result<LoadedHeads> {
+pub fn load(config: &Config, encoder: &LoadedEncoder) -> anyhow::Result<LoadedHeads> {
     let card = card(&encoder.pixio);
     let mut heads = LoadedHeads::default();
     for HeadFile { task, file, .. } in head_files(config) {

@@ -25,7 +25,7 @@ use crate::stages::forward::warm_up;
 use crate::stages::publish::{self, EncoderConfig};
 
 use self::basis::SavedBasis;
-use self::encoder::{Encoder, taps};
+use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
 use self::heads::{LoadedHeads, classes};
 use self::input::input_size;
@@ -61,7 +61,7 @@ impl Model {
     /// What is missing or wrong, with the way out.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let candidates = candidates(config)?;
-        let encoder = Encoder::load(config, candidates.arithmetic())?;
+        let encoder = LoadedEncoder::load(config, candidates.arithmetic())?;
         let (pixio, n_blocks) = (&encoder.pixio, encoder.n_blocks());
         let layer = config.layer.unwrap_or(n_blocks);
         ensure!(
