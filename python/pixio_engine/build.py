@@ -197,7 +197,7 @@ class IntMm:
 
 class Avx2:
     """Integer products by the node's own operator (src/ffi/int8.cpp): tokens as bytes with 128 added, int8
-    `weight` [out / 16, in / 4, 16, 4], and int32 `offset` [out], by which the products are too large for that."""
+    `weight` [out / 16, in / 4, 16, 4], and int32 `offset` [out], the excess that those 128 add."""
 
     @staticmethod
     def buffers(n_out: int, n_in: int) -> dict:

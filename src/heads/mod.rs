@@ -101,8 +101,8 @@ impl Head {
         &self.card
     }
 
-    /// Every parameter under its name in `OnTokens` of `python/pixio_engine/heads.py`, where a compiled network
-    /// looks for it. They share the head's memory.
+    /// Every parameter under its name in `OnTokens` of `python/pixio_engine/heads.py`, where a compiled
+    /// network looks for it. They share the head's memory.
     pub fn constants(&self) -> Vec<(String, Tensor)> {
         let mut constants = Vec::new();
         let mut add =
