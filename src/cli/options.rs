@@ -59,6 +59,7 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configu
 128 + N ended at once by a second signal N";
 
 /// The command line as clap sees it.
+#[expect(clippy::too_many_lines, reason = "a list of options")]
 pub(super) fn program() -> clap::Command {
     let all = |_: &&Parameter| true;
     let run = clap::Command::new("run").about("Runs the ROS 2 node (also without a command)");

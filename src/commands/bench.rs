@@ -198,7 +198,7 @@ fn load(
 ) -> anyhow::Result<(Contender, Option<Folder>)> {
     // One image at a time, and those of several cameras together.
     let batches = if batch == 1 { job.batches.clone() } else { vec![batch] };
-    let job = EngineJob { launch, batches, ..job.shallow_clone() };
+    let job = EngineJob { batches, launch, ..job.shallow_clone() };
     let config = Config { engine: EngineChoice::from_text(name), ..config.clone() };
     let images = proof::pictures(BatchShape { size: input_size(&config), batch })?;
     let mut folder = None;

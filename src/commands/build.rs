@@ -133,7 +133,7 @@ pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow:
     let name = encoder.pixio.name();
     ensure!(in_range, "--layers: {blocks:?} were asked for, {name} has blocks 1 to {n_blocks}");
     let mut job = encoder.job(config, blocks);
-    job.batches = options.batches.clone();
+    job.batches.clone_from(&options.batches);
     if !options.sizes.is_empty() {
         job.sizes = options.sizes;
     }

@@ -109,7 +109,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         }
         match (&model.basis.basis, &model.basis.path) {
             (Some(basis), Some(path)) => {
-                table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()))
+                table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()));
             }
             _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
         }

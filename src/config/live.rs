@@ -58,6 +58,7 @@ impl Cell {
 }
 
 /// Which groups of outputs may be made.
+#[expect(clippy::struct_excessive_bools, reason = "four switches that are independent")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outputs {
     /// `~/features`, what is reduced from it, and `~/similarity`.

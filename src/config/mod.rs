@@ -212,6 +212,7 @@ fn choice<C: Choice>(value: &Value) -> Option<C> {
 }
 
 /// A count, or nothing for a word in its place.
+#[expect(clippy::option_option, reason = "the outer one says whether the value has the parameter's type")]
 fn count(value: &Value) -> Option<Option<usize>> {
     match value {
         Value::Integer(n) => usize::try_from(*n).ok().map(Some),

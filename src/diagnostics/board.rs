@@ -273,7 +273,7 @@ impl Board {
         }
         let (n_jumps, news) = state.jumps.look(clock, now);
         news.iter().for_each(|text| findings.warn(text));
-        findings.values = state.transport.values.clone();
+        findings.values.clone_from(&state.transport.values);
         findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
         findings.value("clock jumps", n_jumps);
         findings.value("peers that do not fit", state.graph.misfits.len());
@@ -311,7 +311,7 @@ fn model(state: &State) -> Status {
         findings.warn("warming up: the model is being loaded");
         return findings.into_status("model", "");
     };
-    findings.values = values.clone();
+    findings.values.clone_from(values);
     state.basis.iter().for_each(|ask| findings.value("PCA basis", ask()));
     findings.into_status("model", summary)
 }

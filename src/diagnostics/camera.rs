@@ -8,7 +8,7 @@ use crate::runtime::monitor::Seen;
 use crate::runtime::statistics::{Counts, Percentiles, Span};
 
 /// A camera is silent after this, or after four of its own periods.
-const SILENT: Duration = Duration::from_millis(1000);
+const SILENT: Duration = Duration::from_secs(1);
 /// A camera that has never sent is given more: peers find each other in a second or two.
 const NEVER: Duration = Duration::from_millis(1500);
 /// How long what happened once is news.

@@ -361,7 +361,9 @@ mod tests {
         let names =
             fs::read_dir(package).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let files: BTreeSet<_> = names
-            .filter(|name| name.ends_with(".py") && name != "__main__.py")
+            .filter(|name| {
+                Path::new(name).extension().is_some_and(|end| end == "py") && name != "__main__.py"
+            })
             .map(|name| format!("pixio_engine/{name}"))
             .collect();
         assert_eq!(COMPILER[1..].iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>(), files);

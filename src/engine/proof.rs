@@ -61,7 +61,7 @@ pub fn pictures(shape: BatchShape) -> Result<Tensor, EngineError> {
             // A linear congruential generator (Numerical Recipes); its upper bits are grain.
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let grain = f64::from(noise >> 24) / 8.0;
-            let phase = (x as f64 * (0.02 + 0.01 * channel as f64) + picture as f64) + y as f64 * 0.03;
+            let phase = (x as f64 * (0.02 + 0.01 * f64::from(channel)) + picture as f64) + y as f64 * 0.03;
             bytes.push((112.0 + 96.0 * phase.sin() + grain) as u8);
         }
     }

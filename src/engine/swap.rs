@@ -9,18 +9,18 @@ use super::{Engine, EngineError, Tokens};
 pub struct Swap {
     current: Box<dyn Engine>,
     better: Receiver<Box<dyn Engine>>,
-    on_swap: Box<dyn FnMut(&str) + Send>,
+    announce: Box<dyn FnMut(&str) + Send>,
 }
 
 impl Swap {
     /// Begins with `first`; what comes by `better` must have the same taps and takes over with the next
-    /// frame. `on_swap` hears of its kind.
+    /// frame. `announce` hears of its kind.
     pub fn new(
         first: Box<dyn Engine>,
         better: Receiver<Box<dyn Engine>>,
-        on_swap: impl FnMut(&str) + Send + 'static,
+        announce: impl FnMut(&str) + Send + 'static,
     ) -> Self {
-        Self { current: first, better, on_swap: Box::new(on_swap) }
+        Self { current: first, better, announce: Box::new(announce) }
     }
 }
 
@@ -37,7 +37,7 @@ impl Engine for Swap {
         if let Ok(better) = self.better.try_recv() {
             tracing::info!("the {} engine takes over from the {} one", better.kind(), self.current.kind());
             self.current = better;
-            (self.on_swap)(&self.current.kind());
+            (self.announce)(&self.current.kind());
         }
         self.current.run(images, n_taps)
     }

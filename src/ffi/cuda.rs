@@ -84,9 +84,9 @@ fn open() -> Result<Cuda, Absent> {
     // Global, so that compiled packages find libtorch's functions for CUDA.
     // SAFETY: this is the plug-in that was built with this binary; its initialisers are libtorch's.
     let library = unsafe { Library::open(Some(&file), RTLD_NOW | RTLD_GLOBAL) }.map_err(unloadable)?;
-    type Entry = unsafe extern "C" fn() -> *const Api;
     // SAFETY: the symbol has this type in cuda.cpp.
-    let entry = unsafe { library.get::<Entry>(b"pixio_cuda_api\0") }.map_err(unloadable)?;
+    let entry = unsafe { library.get::<unsafe extern "C" fn() -> *const Api>(b"pixio_cuda_api\0") }
+        .map_err(unloadable)?;
     // SAFETY: it returns a static table, which lives because the library is never closed.
     let api: &'static Api = unsafe { &*entry() };
     std::mem::forget(library);
@@ -113,7 +113,7 @@ impl Cuda {
     pub fn device_count(self) -> Result<usize, ShimError> {
         let mut n = 0;
         // SAFETY: `n` is written during the call.
-        self.done(unsafe { (self.0.device_count)(&mut n) })?;
+        self.done(unsafe { (self.0.device_count)(&raw mut n) })?;
         Ok(usize::try_from(n).unwrap_or_default())
     }
 
@@ -124,7 +124,7 @@ impl Cuda {
     pub fn gpu(self, index: usize) -> Result<Gpu, ShimError> {
         let mut info = DeviceInfo { name: [0; 256], major: 0, minor: 0 };
         // SAFETY: `info` is written during the call.
-        self.done(unsafe { (self.0.device_info)(device(index), &mut info) })?;
+        self.done(unsafe { (self.0.device_info)(device(index), &raw mut info) })?;
         // SAFETY: cuda.cpp ends the name with a zero.
         let name = unsafe { text(info.name.as_ptr()) };
         Ok(Gpu { name, capability: format!("{}.{}", info.major, info.minor) })
@@ -137,7 +137,7 @@ impl Cuda {
     pub fn memory(self, index: usize) -> Result<DeviceMemory, ShimError> {
         let mut memory = DeviceMemory::default();
         // SAFETY: `memory` is written during the call.
-        self.done(unsafe { (self.0.memory)(device(index), &mut memory) })?;
+        self.done(unsafe { (self.0.memory)(device(index), &raw mut memory) })?;
         Ok(memory)
     }
 
@@ -174,7 +174,7 @@ impl Cuda {
     pub(super) fn current_stream(self, index: usize) -> Result<*mut c_void, ShimError> {
         let mut raw = ptr::null_mut();
         // SAFETY: `raw` is written during the call.
-        self.done(unsafe { (self.0.current_stream)(device(index), &mut raw) })?;
+        self.done(unsafe { (self.0.current_stream)(device(index), &raw mut raw) })?;
         Ok(raw)
     }
 
@@ -291,7 +291,7 @@ impl Event {
         let mut millis = 0.0;
         let (start, end) = (self.raw.as_ptr(), end.raw.as_ptr());
         // SAFETY: both events are alive, `millis` is written during the call.
-        self.cuda.done(unsafe { (self.cuda.0.event_elapsed)(start, end, &mut millis) })?;
+        self.cuda.done(unsafe { (self.cuda.0.event_elapsed)(start, end, &raw mut millis) })?;
         Ok(f64::from(millis))
     }
 }

@@ -57,7 +57,13 @@ pub fn read(file: &[u8], shape: Shape, pixels: &mut [u8]) -> Result<(), String> 
     // another shape before it writes the first one. `message` has room for the longest message with its end.
     // Nothing is kept.
     let refused = unsafe {
-        pixio_jpeg_read(file.as_ptr(), file.len(), &shape, pixels.as_mut_ptr(), message.as_mut_ptr())
+        pixio_jpeg_read(
+            file.as_ptr(),
+            file.len(),
+            &raw const shape,
+            pixels.as_mut_ptr(),
+            message.as_mut_ptr(),
+        )
     };
     if refused == 0 {
         return Ok(());

@@ -200,7 +200,7 @@ impl Package {
                 stream,
                 outputs.as_mut_ptr(),
                 outputs.len(),
-                &mut n_outputs,
+                &raw mut n_outputs,
             )
         };
         if !done {

@@ -242,7 +242,7 @@ mod tests {
             change(&mut numbers);
             assert_eq!(blank(&mut numbers), expect);
             let is = |name, blanked: bool, same: bool| {
-                assert!(if expect.contains(&name) { blanked } else { same })
+                assert!(if expect.contains(&name) { blanked } else { same });
             };
             is("K", numbers.k == [0.0; 9], numbers.k == good.k);
             is("R", numbers.r == [0.0; 9], numbers.r == good.r);

@@ -176,8 +176,8 @@ impl RosNode {
             let outputs = existing.map(|output| self.publisher(index, &prefix, output, qos));
             let outputs = outputs.collect::<anyhow::Result<_>>()?;
             let classes = heads.classes.as_deref();
-            let _label_info = classes.map(|classes| self.label_info(&prefix, classes)).transpose()?;
-            Ok(CameraOutputs { outputs, _label_info })
+            let label_info = classes.map(|classes| self.label_info(&prefix, classes)).transpose()?;
+            Ok(CameraOutputs { outputs, _label_info: label_info })
         };
         Ok(Publishers::new(cameras.iter().enumerate().map(of_camera).collect::<anyhow::Result<_>>()?))
     }

@@ -39,6 +39,7 @@ pub fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
 ///
 /// # Errors
 /// libtorch's own.
+#[expect(clippy::implicit_hasher, reason = "safetensors takes this one")]
 pub fn safetensors<'a>(
     tensors: impl IntoIterator<Item = (String, &'a Tensor)>,
     metadata: HashMap<String, String>,

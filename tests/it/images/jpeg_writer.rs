@@ -34,7 +34,7 @@ impl Scan {
         Self { components: vec![component], first, last, had_low: 0, low: 0 }
     }
 
-    /// Bits of the means.
+    /// BitWriter of the means.
     pub(super) fn means(components: &[usize], had_low: u8, low: u8) -> Self {
         Self { components: components.to_vec(), first: 0, last: 0, had_low, low }
     }
@@ -160,7 +160,7 @@ impl Jpeg {
             [component] => planes[component].own_columns * planes[component].own_rows,
             _ => mcus_across * mcus_down,
         };
-        let mut bits = Bits { file, value: 0, n_bits: 0, run: 0 };
+        let mut bits = BitWriter { file, value: 0, n_pending: 0, run: 0 };
         let mut means = vec![0; planes.len()];
         for mcu in 0..n_mcus {
             if self.restart > 0 && mcu > 0 && mcu % self.restart == 0 {
@@ -219,30 +219,30 @@ fn transformed(value: impl Fn(usize, usize) -> f64) -> [i32; 64] {
 }
 
 /// Coded data, with a zero behind every byte of ones.
-struct Bits<'a> {
+struct BitWriter<'a> {
     file: &'a mut Vec<u8>,
     value: u32,
-    n_bits: u32,
+    n_pending: u32,
     /// Blocks without further coefficients that have not been sent.
     run: u32,
 }
 
-impl Bits<'_> {
+impl BitWriter<'_> {
     fn put(&mut self, value: u32, n_bits: u32) {
         for i in (0..n_bits).rev() {
             self.value = self.value << 1 | value >> i & 1;
-            self.n_bits += 1;
-            if self.n_bits == 8 {
+            self.n_pending += 1;
+            if self.n_pending == 8 {
                 let byte = self.value as u8;
                 self.file.extend([byte, 0].iter().take(if byte == 0xff { 2 } else { 1 }));
-                (self.value, self.n_bits) = (0, 0);
+                (self.value, self.n_pending) = (0, 0);
             }
         }
     }
 
     fn flush(&mut self) {
         self.end_run();
-        self.put(u32::MAX, (8 - self.n_bits) % 8);
+        self.put(u32::MAX, (8 - self.n_pending) % 8);
     }
 
     fn end_run(&mut self) {

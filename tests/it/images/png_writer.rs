@@ -7,6 +7,7 @@ use flate2::{Compression, write::ZlibEncoder};
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// A chunk with its length and checksum.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "names are literals")]
 pub(super) fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let mut sum = flate2::Crc::new();
     sum.update(name);

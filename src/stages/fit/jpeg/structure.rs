@@ -50,7 +50,7 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
             markers::EXTENSION => return Err(unsupported("an extension (marker ffc8)")),
             0xde | 0xdf => return Err(unsupported("hierarchical coding")),
             code @ 0xc0..=0xcf if frame.is_none() => {
-                frame = Some(FrameHeader::read(code, segment, max_pixels)?)
+                frame = Some(FrameHeader::read(code, segment, max_pixels)?);
             }
             0xc0..=0xcf => return Err(broken("it has two frame headers")),
             markers::SCAN => {
