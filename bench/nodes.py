@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node_process import ROOT, Node, Output, end_with_parent
+from waiting import PATIENCE_SECS
 
 # A camera or a receiver in a process of its own.
 ENDS = ROOT / "tests" / "peers" / "ends.py"
@@ -139,7 +140,7 @@ class Baseline:
         )
         self.pid = self._process.pid
         output = Output(self._process.stderr)
-        if not output.wait_for("ready:", 120, alive=lambda: self._process.poll() is None):
+        if not output.wait_for("ready:", 0, lambda: self._process.poll() is None, PATIENCE_SECS):
             self._process.kill()
             raise RuntimeError("the Python node did not start:\n" + "\n".join(output.lines[-20:]))
 

@@ -111,7 +111,7 @@ environment() {
 
 # `wheels FOLDER TIER`: the pinned wheels of a tier in an environment, once per change of their lists.
 wheels() {
-  local lists options list stamp sources=()
+  local lists options list stamp package=()
   case $2 in
     # Libtorch and torch are used without most of what their wheels ask for.
     node) lists=(node.txt) options=(--no-deps) ;;
@@ -119,15 +119,15 @@ wheels() {
     demo | training | peers | lint) lists=("$2.txt") options=(-c scripts/requirements/constraints.txt) ;;
   esac
   # This repository's own programs come with what they need.
-  [ "$2" != training ] || sources=(python/pyproject.toml)
-  stamp=$(cat "${lists[@]/#/scripts/requirements/}" scripts/requirements/constraints.txt "${sources[@]}" | sha256sum)
+  [ "$2" != training ] || package=(python/pyproject.toml)
+  stamp=$(cat "${lists[@]/#/scripts/requirements/}" scripts/requirements/constraints.txt "${package[@]}" | sha256sum)
   [ "$(cat "$1/.$2-done" 2>/dev/null || true)" != "$stamp" ] || return 0
   step "Python wheels: $2"
   for list in "${lists[@]}"; do
     "$1/bin/python" -m pip install --disable-pip-version-check "${options[@]}" -r "scripts/requirements/$list" ||
       fail "pip could not install scripts/requirements/$list (its message stands above)"
   done
-  [ ${#sources[@]} -eq 0 ] ||
+  [ ${#package[@]} -eq 0 ] ||
     "$1/bin/python" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable python ||
     fail "pip could not install python/ (its message stands above)"
   printf '%s' "$stamp" >"$1/.$2-done"
