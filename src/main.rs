@@ -39,7 +39,7 @@ fn set_up_libraries() {
     let waiting = WAITING.into_iter().filter(|_| WAITING.iter().all(is_unset));
     let added: Vec<_> = waiting.chain(HEAPS.into_iter().filter(is_unset)).collect();
     if !added.is_empty() {
-        // Only returns when it fails, and then the node runs all the same, slower on shared cores.
+        // Only returns when it fails; the node then still runs, slower on shared cores.
         let again = |exe| Process::new(exe).args(std::env::args_os().skip(1)).envs(added).exec();
         let err = std::env::current_exe().map_or_else(|err| err, again);
         console::say(format!("cannot start again with OMP_WAIT_POLICY=PASSIVE: {err}\n"));

@@ -126,7 +126,7 @@ pub enum Need {
     Features,
     /// Those of the feature layer, and the basis of the principal components.
     Basis,
-    /// Those of the feature layer, once somebody has pointed at a patch.
+    /// Those of the feature layer, once a patch has been queried.
     Query,
     /// Those of the last layer.
     Last,

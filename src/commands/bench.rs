@@ -111,7 +111,7 @@ pub fn bench(
         "{heading}: forward passes of {batch} x {size}, {} each, in turn",
         options.n_frames
     ));
-    // Without a file for the figures they are for whoever reads.
+    // Without a file for the figures, they are for a reader.
     let is_wanted = |out: &Stdout| out.is_open() || options.json.is_some();
     if !is_wanted(&out) {
         return out.finish().map_err(Failure::Running);
@@ -255,7 +255,7 @@ impl FramePath<'_> {
                 push(intake, next())?;
                 let came = outputs.recv_timeout(PATIENCE).is_ok();
                 ensure!(came, if end.try_recv().is_ok() { "a stage has ended" } else { "no output came" });
-                // It is in the books a moment later.
+                // The frame is counted a moment later.
                 while n_published() == before {
                     std::thread::yield_now();
                 }
@@ -347,7 +347,7 @@ struct PathFigures {
 #[derive(Serialize)]
 struct HeadCost {
     name: &'static str,
-    /// Median time of forward pass and heads while somebody listens to the head.
+    /// Median time of forward pass and heads while the head's output has a subscriber.
     with_ms: f64,
     /// The same while nobody does.
     without_ms: f64,

@@ -115,7 +115,7 @@ fn print(manifest: &Manifest, out: &mut Stdout) {
     out.line(format_args!("on {machine}, {n_threads} threads, both in turn"));
 }
 
-/// The plan for `config`, as `options` change it; `out` is told of what is measured for it.
+/// The plan for `config`, as `options` change it; `out` reports what is measured for it.
 ///
 /// # Errors
 /// What cannot be built, or a model that cannot be loaded.

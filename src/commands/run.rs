@@ -100,8 +100,8 @@ impl Present {
         Ok((Work { engine, batch_max: config.batch_max, deriver, encoder, sink }, background))
     }
 
-    /// Starts the pipeline, and subscribes to the cameras last: whoever sees a subscription finds a node that
-    /// is ready.
+    /// Starts the pipeline, and subscribes to the cameras last: a peer that sees a subscription
+    /// finds a node that is ready.
     fn start(
         self,
         launch: &Launch,

@@ -93,7 +93,7 @@ impl Signals {
                     }
                     None => {
                         asked = Some(Instant::now());
-                        // Kept from before `first`, which may wake whoever asks.
+                        // Kept from before `first`, which may wake the thread that reads it.
                         let _first = hearing.set(signal);
                         first(signal);
                     }

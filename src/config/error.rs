@@ -58,14 +58,14 @@ pub enum ConfigError {
         reason: String,
     },
 
-    /// What stands for a parameter's value is none.
+    /// The text is not a valid value of the parameter.
     #[error("{origin}: `{name}`: {reason}")]
     NoValue {
         /// Who said it.
         origin: Origin,
         /// The parameter.
         name: String,
-        /// Why it is none.
+        /// Why the value is not valid.
         reason: String,
     },
 

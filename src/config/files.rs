@@ -75,7 +75,7 @@ fn syntax(path: &Path, err: &serde_yaml::Error) -> ConfigError {
 }
 
 /// Adds to `found` every node key of a file, absolute, and the parameters below it, in the order
-/// of the file. `key` is what stands above `yaml`.
+/// of the file. `key` is the key above `yaml`.
 fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>) -> Result<(), String> {
     let mapping = match untagged(yaml) {
         Yaml::Mapping(mapping) => mapping,

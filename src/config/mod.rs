@@ -106,7 +106,7 @@ pub struct SendPace {
     pub bytes_per_second: u64,
 }
 
-/// What is told of one camera. Its `max_rate` is in [`Live`].
+/// The configuration of one camera. Its `max_rate` is in [`Live`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct CameraConfig {
     /// As in `cameras`; empty for the one camera that has no name.

@@ -76,7 +76,7 @@ struct Pending {
     state: Mutex<State>,
     changed: Condvar,
     notice: OnceLock<Notice>,
-    /// Whether the stream takes more; there is none without a thread that writes.
+    /// Whether the stream takes more; without a thread that writes there is no stream.
     takes_more: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct View<'a> {
     pub(super) expected_rate: Option<f64>,
     pub(super) subscribed: Instant,
     pub(super) is_enabled: bool,
-    /// Whether somebody listens to what is made of its pictures.
+    /// Whether an output of the camera has a subscriber.
     pub(super) is_wanted: bool,
     pub(super) is_sim_time: bool,
     /// Publishers of the pictures that fit.

@@ -95,7 +95,7 @@ pub enum BuildError {
         /// One line.
         reason: String,
     },
-    /// It was compiled and does not do.
+    /// The package was compiled but failed validation.
     #[error("the engine was compiled and is of no use: {0}")]
     Useless(Refusal),
     /// A file.
@@ -137,7 +137,7 @@ impl Stop {
         (state.stopped, state.tool) = (true, None);
     }
 
-    /// Whether somebody has ended it.
+    /// Whether the build was told to stop.
     pub fn is_stopped(&self) -> bool {
         lock(&self.0).stopped
     }

@@ -67,7 +67,7 @@ pub struct DeviceMemory {
 /// Loads CUDA once; later calls say the same again.
 ///
 /// # Errors
-/// There is none.
+/// CUDA is not available.
 pub fn load() -> Result<Cuda, Absent> {
     static LOADED: OnceLock<Result<Cuda, Absent>> = OnceLock::new();
     LOADED.get_or_init(open).clone()

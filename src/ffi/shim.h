@@ -1,4 +1,4 @@
-// What both parts of the shim share: no exception passes an entry, its first line waits for whoever asks.
+// What both parts of the shim share: no exception passes an entry, and its first line is kept for the caller.
 #pragma once
 
 #include <c10/util/Exception.h>

@@ -169,7 +169,7 @@ impl Lens {
     /// The direction that the lens shows at `pixel`, in focal lengths from the centre, searched from `near`.
     /// It is the one that a straight line in the image from there leads to without a fold: beyond a fold the
     /// polynomials of a lens describe nothing that exists, though they may come by the same place again.
-    /// `None` where there is none.
+    /// `None` where no such point exists.
     pub(super) fn seen(&self, near: Sighting, pixel: [f64; 2]) -> Option<Sighting> {
         let target = self.untilted(pixel)?;
         if *self == Self::default() {

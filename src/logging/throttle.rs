@@ -8,7 +8,7 @@ use crate::runtime::lock::lock;
 /// Least time between two warnings of the same trouble.
 pub const BETWEEN_WARNINGS: Duration = Duration::from_secs(5);
 
-/// Least time between two warnings of a trouble that lasts until somebody does something about it.
+/// Least time between two warnings of a problem that lasts until the user solves it.
 pub const BETWEEN_REMINDERS: Duration = Duration::from_secs(60);
 
 /// Lets one of many equal messages through per period.

@@ -187,7 +187,7 @@ impl PublishLoop {
             let (stamp, mut lacks) = (derived.header.stamp, derived.lacks.clone());
             let mut encoded = self.encoder.encode(&derived, self.shared.live.overlay_opacity())?;
             lacks.extend(encoded.lack.take());
-            // Also of a frame of which nothing goes out: points may be all that somebody listens to.
+            // Also of a frame of which nothing goes out: points may be the only output with a subscriber.
             self.lacking.tell(camera, &lacks);
             let lacks: Vec<_> = lacks.iter().map(Lack::to_string).collect();
             self.shared.monitors[camera].lacks(lacks.join("; "));
@@ -202,7 +202,7 @@ impl PublishLoop {
                 monitor.published(Instant::now(), stamp.nanos(), times.pipeline_latency);
                 self.sink.tell(camera, wanted, times);
             }
-            // Last: whoever sees the frame in the books finds its latencies.
+            // Last: a reader that sees the frame in the counts also finds its latencies.
             match sent {
                 Sent { n_sent: 0, n_failed: 0 } => Accounting::count(&accounting.unwanted),
                 Sent { n_sent: 0, .. } => {

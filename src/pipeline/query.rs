@@ -1,4 +1,4 @@
-//! What somebody points at in a camera's picture.
+//! The pixel of a camera's image that was queried last.
 
 use std::sync::{Mutex, MutexGuard};
 

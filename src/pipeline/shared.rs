@@ -16,7 +16,7 @@ use crate::stages::camera::{Frame, Stamp};
 pub struct Shared {
     /// Topics with subscribers.
     pub subscribed: Arc<[Subscribed]>,
-    /// What somebody points at.
+    /// The queried pixels.
     pub queries: Arc<[Query]>,
     /// Parameters that change while the node runs.
     pub live: Arc<Live>,

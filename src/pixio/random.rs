@@ -35,7 +35,7 @@ impl RandomModel {
     /// The architecture of this name.
     ///
     /// # Errors
-    /// There is none; the message lists the names.
+    /// There is no such model; the message lists the names.
     pub fn named(name: &str) -> Result<Self, ModelError> {
         KNOWN.into_iter().find(|model| model.name == name).ok_or_else(|| {
             let known = KNOWN.map(|model| model.name).join(", ");

@@ -8,7 +8,7 @@ use ros2_client::{NodeOptions, ParameterValue};
 
 use crate::config::{Descriptor, Range, Value};
 
-/// Judges or carries out a change of the parameter `name`. Errors reach whoever asked, word for word.
+/// Judges or carries out a change of the parameter `name`. The caller receives errors word for word.
 pub type Rule = Box<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 
 /// A parameter of a node.

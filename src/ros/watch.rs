@@ -1,4 +1,4 @@
-//! Watches the graph: which outputs somebody reads, and which peers cannot be served because of
+//! Watches the graph: which outputs have subscribers, and which peers cannot be served because of
 //! their QoS.
 
 use std::collections::{HashMap, HashSet};
@@ -90,7 +90,7 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// The topics of each of `n_cameras` that somebody can read, and what is to be known of the graph.
+    /// The topics of each of `n_cameras` that a peer can read, and what the graph shows of them.
     fn look(
         &mut self,
         participant: &DomainParticipant,
@@ -138,7 +138,7 @@ impl Peers {
         }
         let there: HashSet<Gid> = readers.iter().chain(&writers).map(|peer| peer.gid).collect();
         self.names.retain(|gid| there.contains(gid));
-        // A peer that comes back is told of again.
+        // A peer that comes back is reported again.
         self.misfits = told;
         facts.misfits.truncate(MOST_MISFITS);
         (wanted.into_iter().map(Topics::from_iter).collect(), facts)

@@ -15,7 +15,7 @@ pub struct Stage {
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
-/// Wakes whoever waits when the stage ends, also by a panic. Why it ended comes from
+/// Wakes the thread that waits for the stage's end, also after a panic. Why it ended comes from
 /// [`Stage::join`]: the first to wake is not always the one that failed first.
 struct EndNotice(mpsc::Sender<()>);
 
@@ -75,7 +75,7 @@ thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside [`contained`]: whoever called it reports the panic.
+/// Whether this thread is inside [`contained`], whose caller reports the panic.
 pub fn is_contained() -> bool {
     IS_CONTAINED.get()
 }

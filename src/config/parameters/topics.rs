@@ -79,7 +79,7 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "max_age",
         Kind::Double(0.0, 3600.0),
         "1.0",
-        "A frame that has waited longer for the model counts as displaced. 0 serves it all the same.",
+        "A frame that has waited longer for the model counts as displaced. With 0 it is still processed.",
     )
     .in_unit("s")
     .changeable()

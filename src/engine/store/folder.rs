@@ -61,7 +61,7 @@ impl Folder {
     /// The file of `package`, whole as it was built.
     ///
     /// # Errors
-    /// It is missing, changed, or somebody else's.
+    /// The file is missing, changed, or owned by another user.
     pub fn file(&self, package: &manifest::PackageEntry) -> Result<PathBuf, FolderError> {
         let failed = |reason: String| FolderError { folder: self.path.clone(), reason };
         let file = self.path.join(&package.file);
@@ -75,7 +75,7 @@ impl Folder {
     }
 }
 
-/// Every engine in the folder `engines`, newest first, and what is there and is none.
+/// Every engine in the folder `engines`, newest first, and the entries there that are not engines.
 pub fn all(engines: &Path) -> Vec<Result<Folder, FolderError>> {
     let entries = fs::read_dir(engines).into_iter().flatten().flatten();
     let named = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));

@@ -257,7 +257,7 @@ impl PackageEntry {
     /// Size of the model input.
     ///
     /// # Errors
-    /// What is written there is none.
+    /// The text is not a manifest.
     pub fn size(&self) -> Result<Size, String> {
         model_size_from_text(&self.size).map_err(|why| format!("{}: size {:?}: {why}", self.file, self.size))
     }

@@ -155,7 +155,7 @@ fn log_level(text: &str) -> Result<RosArg, String> {
     Ok(RosArg::LogLevel { logger, level })
 }
 
-/// Splits `node:name`; the colon of `rostopic://` is none.
+/// Splits `node:name`; the colon of `rostopic://` does not count.
 fn node_prefix(text: &str) -> (Option<String>, &str) {
     match text.split_once(':') {
         Some((node, name)) if !name.starts_with("//") => (Some(node.into()), name),

@@ -15,7 +15,7 @@ pub struct Environment {
     pub discovery: Discovery,
     /// `ROS_STATIC_PEERS`: addresses or names of hosts, where `discovery` lets them be used.
     pub static_peers: Vec<String>,
-    /// What variables ask for that this node does not do, and what that means.
+    /// Features that variables ask for and this node does not have, and what that means.
     pub warnings: Vec<String>,
     security: Security,
 }

@@ -75,7 +75,7 @@ impl Sink for Publishers {
     }
 
     fn tell(&mut self, camera: usize, wanted: Topics, times: FrameTimes) {
-        // What is told about a frame is none of its outputs.
+        // Figures about a frame are not outputs of it.
         let uncounted = &mut Sent::default();
         for output in self.wanted(camera, wanted) {
             let time = match output.topic {

@@ -29,7 +29,8 @@ enum State {
     },
     Gathering {
         estimator: Estimator,
-        /// Whether the basis replaces one that somebody has thrown away, and is saved only when asked for.
+        /// Whether the basis replaces one that a service call has discarded; such a basis is saved only on
+        /// request.
         is_trial: bool,
     },
     /// An estimate failed once; it would fail again.
@@ -106,7 +107,7 @@ impl BasisKeeper {
     /// Saves the basis, also over the one that was there before. Returns what was done.
     ///
     /// # Errors
-    /// There is none, or no place for it.
+    /// There is no basis, or no file to save it in.
     pub fn save(&self) -> anyhow::Result<String> {
         match &mut *self.lock() {
             State::Ready { basis, is_saved } => {

@@ -74,7 +74,7 @@ pub struct Derived {
     pub pixels: Lease,
     /// The model that made this.
     pub card: Arc<ModelCard>,
-    /// What somebody listens to.
+    /// The outputs that have a subscriber.
     pub wanted: Topics,
     /// For `~/features`.
     pub features: Option<FeatureMap>,

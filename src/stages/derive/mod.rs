@@ -1,4 +1,4 @@
-//! Derive: what is computed from the tokens of one frame, and only what somebody listens to.
+//! Derive: what is computed from the tokens of one frame, and only for outputs with a subscriber.
 
 mod basis;
 mod calibration;

@@ -1,4 +1,4 @@
-//! Which patches look like the one that somebody pointed at.
+//! Which patches are similar to the one that was queried.
 
 use std::collections::BTreeMap;
 

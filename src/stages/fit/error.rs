@@ -5,7 +5,7 @@ use crate::geometry::Size;
 /// A picture that cannot become a model input. The frame is lost, the next one may be fine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
-    /// A name that is none of the supported encodings.
+    /// The name is not a supported encoding.
     #[error("encoding {encoding:?} is not supported")]
     Encoding {
         /// As it stood in the message.

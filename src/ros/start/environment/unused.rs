@@ -35,7 +35,7 @@ impl Security {
     }
 }
 
-/// One text for each variable that asks for what this node does not do.
+/// One text for each variable that asks for a feature that this node does not have.
 pub(super) fn warnings(given: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(rmw) = given("RMW_IMPLEMENTATION").filter(|rmw| !RTPS.contains(&rmw.as_str())) {

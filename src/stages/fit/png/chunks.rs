@@ -88,7 +88,7 @@ impl<'a, I: Iterator<Item = Chunk<'a>>> Read for ChunkReader<'a, I> {
 }
 
 impl<I> Seek for ChunkReader<'_, I> {
-    /// The decoder asks for it and reads straight on all the same.
+    /// The decoder asks for it but still reads straight on.
     fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
     }
