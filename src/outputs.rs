@@ -164,8 +164,7 @@ pub enum Payload {
     PerPixel(usize),
 }
 
-/// Every output, in the order in which a frame's messages are sent: calibration before the image that it is
-/// for.
+/// Every output, in the order in which a frame's messages are sent.
 pub static TABLE: [Output; 19] = {
     use self::Message::{CameraInfo, CompressedImage, Embedding, Float64, Image, PatchFeatures, PointCloud2};
     use Calibrated::{Lens, No, Numbers};
