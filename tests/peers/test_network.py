@@ -129,3 +129,47 @@ def at_once(at) -> bytes | None:
         return at.recv(1 << 16)
     except BlockingIOError:
         return None
+
+
+MATCHING = {"RUST_LOG": "rustdds::rtps::dp_event_loop=info,rustdds::rtps::reader=info"}
+
+
+def goodbye(prefix: bytes, by: bytes, n: int) -> bytes:
+    """That a participant is gone, as the nth message of `by`."""
+    who = prefix + rtps.PARTICIPANT
+    payload = rtps.PL_CDR_LE + rtps.parameter(0x50, who) + rtps.SENTINEL
+    inline_qos = rtps.parameter(0x70, who) + rtps.parameter(0x71, b"\0\0\0\3") + rtps.SENTINEL
+    return rtps.packet(
+        by, rtps.data(rtps.UNKNOWN, rtps.SPDP_WRITER, n, payload, flags=0xB, inline_qos=inline_qos)
+    )
+
+
+def test_a_participant_that_was_silent_for_long_is_met_again(hosts):
+    # Its process was stopped for longer than its lease: it announces itself as before.
+    own, _ = hosts
+    with own.node(remaps=(), env=NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
+        node_at = ("127.0.0.1", rtps.Ports(node.pid, domain()).discovery)
+        at = own.socket("127.0.0.1")
+        announcement = rtps.participant(b"\1\x0f" + bytes([7]) * 10, 1, at.getsockname())
+        for _ in range(2):
+            n_lines = len(node.output.lines)
+            at.sendto(announcement, node_at)
+            assert node.wait_for_line("Matched new remote writer.*010f0707", start=n_lines), node.tail()
+            assert node.wait_for_line("participant_lost.*010f0707", start=n_lines), node.tail()
+        assert node.stop() == 0, node.tail()
+
+
+def test_nobody_says_goodbye_for_another(hosts):
+    own, _ = hosts
+    with own.node(remaps=(), env=NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
+        node_at = ("127.0.0.1", rtps.Ports(node.pid, domain()).discovery)
+        at = own.socket("127.0.0.1")
+        one, other = (b"\1\x0f" + bytes([n]) * 10 for n in (7, 8))
+        for prefix, pattern in ((one, "010f0707"), (other, "010f0808")):
+            at.sendto(rtps.participant(prefix, 3600, at.getsockname()), node_at)
+            assert node.wait_for_line(f"Matched new remote writer.*{pattern}"), node.tail()
+        at.sendto(goodbye(one, by=other, n=2), node_at)
+        at.sendto(goodbye(other, by=other, n=3), node_at)
+        assert node.wait_for_line("participant_lost.*010f0808"), node.tail()
+        assert not [line for line in node.output.lines if "participant_lost" in line and "010f0707" in line]
+        assert node.stop() == 0, node.tail()

@@ -6,6 +6,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use unused::Security;
 
+/// Hosts of `ROS_STATIC_PEERS` that are used. More would keep the thread of DDS from its other work.
+const MAX_STATIC_PEERS: usize = 100;
+
 /// The ROS variables that this node heeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
@@ -146,8 +149,15 @@ impl Environment {
     /// Addresses of the static peers, looked up where names are given. `warn` hears of those that cannot be
     /// used.
     pub fn peer_addresses(&self, mut warn: impl FnMut(String)) -> Vec<IpAddr> {
+        let n_hosts = self.static_peers.len();
+        if n_hosts > MAX_STATIC_PEERS {
+            warn(format!(
+                "ROS_STATIC_PEERS: {n_hosts} hosts are named, the first {MAX_STATIC_PEERS} are used: every \
+                 announcement goes to 32 ports of each"
+            ));
+        }
         let mut peers = Vec::new();
-        for host in &self.static_peers {
+        for host in self.static_peers.iter().take(MAX_STATIC_PEERS) {
             match (host.as_str(), 0).to_socket_addrs() {
                 Err(err) => warn(format!("ROS_STATIC_PEERS: {host} is left out: {err}")),
                 // DDS runs over IPv4 here.
@@ -172,6 +182,17 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_peers_without_end_is_cut_and_told() {
+        let hosts: Vec<String> = (0..3000).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect();
+        let text = hosts.join(";");
+        let environment = Environment::read(&|name: &str| (name == "ROS_STATIC_PEERS").then(|| text.clone()));
+        let mut warnings = Vec::new();
+        let peers = environment.unwrap().peer_addresses(|warning| warnings.push(warning));
+        assert_eq!((peers.len(), warnings.len()), (MAX_STATIC_PEERS, 1), "{warnings:?}");
+        assert!(warnings[0].contains("3000 hosts are named"), "{warnings:?}");
+    }
 
     fn check(variables: &[(&str, &str)], expect: &str) {
         let get = |name: &str| {
