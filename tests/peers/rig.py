@@ -29,6 +29,17 @@ OUTPUTS = {
     "segmentation/camera_info": CameraInfo,
     "segmentation/overlay/compressed": CompressedImage,
 }
+# Every topic and service of a node with one camera, in the node's own name.
+OWN_NAMES = (
+    *OUTPUTS,
+    "segmentation/label_info",
+    "query",
+    "pipeline_latency_ms",
+    "processing_time_ms",
+    "set_enabled",
+    "save_pca_basis",
+    "reset_pca_basis",
+)
 
 
 # The others wait for a calibration or a basis.

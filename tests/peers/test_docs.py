@@ -14,7 +14,7 @@ from node_process import ROOT
 from pages import PAGES, blocks
 from pixio_node.msg import PatchFeatures
 from recording import Recording
-from rig import OUTPUTS, Rig
+from rig import OWN_NAMES, Rig
 from vision_msgs.msg import LabelInfo, VisionClass
 from waiting import repeat
 
@@ -94,19 +94,7 @@ def test_yaml_can_be_read_and_names_parameters_that_exist():
 
 
 def test_topics_are_those_of_the_node():
-    known = {
-        f"/pixio_node/{name}"
-        for name in (
-            *OUTPUTS,
-            "segmentation/label_info",
-            "query",
-            "pipeline_latency_ms",
-            "processing_time_ms",
-            "set_enabled",
-            "save_pca_basis",
-            "reset_pca_basis",
-        )
-    }
+    known = {f"/pixio_node/{name}" for name in OWN_NAMES}
     for page in PAGES:
         # What has something before it is a path of files.
         named = set(re.findall(r"(?<![\w.~])/pixio_node/(?!front|left)[\w/]+[\w]", page.read_text()))
