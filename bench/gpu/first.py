@@ -118,6 +118,9 @@ class FirstRun:
         """Every step that has not been done by the same node on the same machine."""
         first = self._results.first
         if first.get("identity") != identity or self.options.again:
+            # Another node's engines and heads are no longer of use.
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
             first.clear()
             first.update(
                 {"identity": identity, "cell": vars(self.cell), "floor": self.cell.floor(), "steps": {}}
