@@ -69,6 +69,8 @@ pub enum Command {
         python: Option<PathBuf>,
         /// What multiplies an int8 engine's integers; `None` takes the fastest.
         int8_kernel: Option<Kernel>,
+        /// Whether several kernels are tried for every matrix product.
+        max_autotune: bool,
     },
     /// Measurements.
     Bench {
@@ -269,6 +271,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             out: path("out"),
             python: path("python"),
             int8_kernel: matches.get_one::<String>("int8-kernel").and_then(|word| Kernel::from_word(word)),
+            max_autotune: matches.get_flag("max-autotune"),
         },
         "bench" => Command::Bench {
             engines: engines(matches),

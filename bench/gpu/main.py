@@ -1,88 +1,43 @@
-"""Times pixio_node's engines against transformers and torch.compile, cell by cell. Start it by bench-gpu.
+"""Tests and times pixio_node's engines on a GPU. Start it by bench-gpu.
 
-A cell is a model, an input size and a batch size. Its engine is built, every contender gets ready in a
-process of its own, and then they take turns in random order, one at a time, each warmed up anew. A figure is
-the median over the rounds of that round's percentile. The Python contenders' processes stay and wait between
-their turns; `pixio_node bench` starts anew and times all of its engines in one turn. While the engine is
-built, the Python contenders without autotuning load and compile.
+Without --size, --batch and --all it is a first run: everything that can be known only on a GPU, most
+important first, within --minutes (9.5): what the machine is, the tests, an engine with two heads, its times
+without and with them, engines that were compiled elsewhere, transformers and torch.compile, other ways to
+build the engine, four cameras, compute-sanitizer. A step that no longer fits is left out. One table comes
+at the end.
 
-What fails becomes a line with its reason, and the rest goes on. Figures are written after every round; a cell
-that was interrupted is run again the next time.
+With them it times pixio_node's engines against transformers and torch.compile, cell by cell. A cell is a
+model, an input size and a batch size. Its engine is built, every contender gets ready in a process of its
+own, and then they take turns in random order, one at a time, each warmed up anew. A figure is the median
+over the rounds of that round's percentile. The Python contenders' processes stay and wait between their
+turns; `pixio_node bench` starts anew and times all of its engines in one turn. While the engine is built,
+the Python contenders without autotuning load and compile.
+
+What fails becomes a line with its reason, and the rest goes on. Figures are written after every step and
+every round; a step or a cell that was interrupted is run again the next time.
 """
 
 import argparse
-import importlib.metadata
-import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import first_table
+import machine
 from cell import CELLS, MODELS, Cell
-from contender import one_line
+from first import FirstRun
+from results import Results
 from run import Run
+from steps import STEPS
 from table import FOOTNOTES, table
 
 LONGEST_CELL_SECS = 480
-EXPECTED_CELL_SECS = 240
-
-
-def nvidia_driver() -> str:
-    try:
-        said = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "none"
-    return one_line(said.stdout) if said.returncode == 0 else "none"
-
-
-def version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
-
-
-def torch_version() -> str:
-    # The wheel's metadata lacks the part after the plus sign.
-    code = "import torch; print(torch.__version__)"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
-    ).stdout.strip() or version("torch")
-
-
-class Results:
-    """The JSON file with every cell that was run."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self.cells = json.loads(path.read_text())["cells"] if path.exists() else {}
-
-    def keep(self, key: str, found: dict):
-        self.cells[key] = found
-        part = self._path.with_name(self._path.name + ".part")
-        part.write_text(json.dumps({"cells": self.cells}, indent=1) + "\n")
-        part.replace(self._path)
-
-    def has(self, cell: Cell) -> bool:
-        return self.cells.get(cell.key, {}).get("complete", False)
-
-    def expected_secs(self) -> float:
-        """The longest that a cell has taken, autotuning aside."""
-        known = [
-            found["secs"] - found.get("max_autotune_secs", 0)
-            for found in self.cells.values()
-            if found["complete"]
-        ]
-        return max(known, default=EXPECTED_CELL_SECS)
+# Of a first run: a command on a machine that is lent has ten.
+FIRST_MINUTES = 9.5
 
 
 def wanted(options: argparse.Namespace) -> Iterator[Cell]:
@@ -101,15 +56,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "against one through the frame path.",
     )
     parser.add_argument("--model", choices=MODELS, default="vith16")
-    parser.add_argument(
-        "--size", default="256x256", help="WIDTHxHEIGHT of the model's input (default 256x256)"
-    )
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--size", help="WIDTHxHEIGHT of the model's input: one table (256x256)")
+    parser.add_argument("--batch", type=int, help="images of a forward pass: one table (1)")
     parser.add_argument(
         "--all", action="store_true", help="ViT-H, L and B in 256x256 and 512x384, batch 1 and 4"
     )
-    parser.add_argument("--minutes", type=float, default=math.inf, help="start no cell that would not fit")
-    parser.add_argument("--again", action="store_true", help="run cells that are in the file too")
+    parser.add_argument(
+        "--minutes", type=float, help="start nothing that would not fit (a first run 9.5, else without limit)"
+    )
+    parser.add_argument("--again", action="store_true", help="run what is in the file too")
     parser.add_argument(
         "--json", type=Path, default=Path("results.json"), help="read and added to (results.json)"
     )
@@ -128,6 +83,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "pixio-bench-gpu", help="engines and logs"
     )
     options = parser.parse_args(arguments)
+    options.first = not (options.all or options.size or options.batch)
+    options.size, options.batch = options.size or "256x256", options.batch or 1
+    options.minutes = options.minutes or (FIRST_MINUTES if options.first else math.inf)
     if options.precision == "auto":
         options.precision = "float32" if options.device == "cpu" else "bfloat16"
     return options
@@ -142,16 +100,32 @@ def main():
     def tell(text: str):
         print(f"[{time.monotonic() - started:4.0f} s] {text}", file=sys.stderr, flush=True)
 
-    results, n_failed = Results(options.json), 0
-    machine = {
-        "driver": nvidia_driver(),
-        "torch": torch_version(),
-        "transformers": version("transformers"),
-        "triton": version("triton"),
-        "python": sys.version.split()[0],
-    }
+    results = Results(options.json)
+    if options.first:
+        sys.exit(first_run(options, results, tell))
+    n_failed = cells(options, results, started, tell)
+    print(FOOTNOTES)
+    sys.exit(1 if n_failed else 0)
+
+
+def first_run(options: argparse.Namespace, results: Results, tell) -> int:
+    """The exit code: 1 where something failed."""
+    known = machine.facts()
+    identity = {name: known[name] for name in ("pixio_node", "torch", "driver", "processor")}
+    run = FirstRun(options, results, tell)
+    run.run(STEPS, identity | {"cell": run.cell.key})
+    print(first_table.table(results.first), flush=True)
+    print(
+        f"\nkeep {results.path.resolve()}: the table is made from it, and {run.logs} has what every step said"
+    )
+    return 1 if any(found["outcome"] == "failed" for found in run.steps.values()) else 0
+
+
+def cells(options: argparse.Namespace, results: Results, started: float, tell) -> int:
+    """Every table that is wanted; returns how many contenders failed."""
+    n_failed, versions = 0, machine.versions()
     for cell in wanted(options):
-        if results.has(cell) and not options.again:
+        if results.has(cell.key) and not options.again:
             tell(f"{cell.key} is in {options.json} already")
             print(table(results.cells[cell.key]), flush=True)
             continue
@@ -162,12 +136,11 @@ def main():
             tell(f"{cell.key} would not fit: about {expected_secs:.0f} s, {max(left_secs, 0):.0f} s are left")
             break
         run = Run(cell, options, autotune, time.monotonic() + min(left_secs, LONGEST_CELL_SECS), tell)
-        run.found["machine"] = machine
+        run.found["machine"] = versions
         run.run(lambda: results.keep(cell.key, run.found))
         print(table(run.found), flush=True)
         n_failed += len(run.found["failed"])
-    print(FOOTNOTES)
-    sys.exit(1 if n_failed else 0)
+    return n_failed
 
 
 if __name__ == "__main__":

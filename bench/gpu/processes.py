@@ -84,19 +84,31 @@ class Worker(Process):
 
 
 class Command(Process):
-    """A pixio_node that runs to its end; both its outputs go to the log."""
+    """A program, pixio_node unless another is named, that runs to its end; both its outputs go to the log."""
 
-    def __init__(self, arguments: list[str], log: Path):
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        *,
+        program: str | Path = BINARY,
+        env: dict[str, str] | None = None,
+    ):
         self._log = log
         with log.open("w") as said:
             self._child = subprocess.Popen(
-                [str(BINARY), *arguments],
+                [str(program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=end_with_parent,
+                env=os.environ | (env or {}),
             )
+
+    @property
+    def has_ended(self) -> bool:
+        return self._child.poll() is not None
 
     def finish(self, until: float):
         try:

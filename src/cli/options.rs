@@ -119,6 +119,9 @@ pub(super) fn program() -> clap::Command {
                     "What multiplies the integers of an int8 engine [default auto: the fastest on this \
                        machine]",
                 ),
+            Arg::new("max-autotune").long("max-autotune").action(ArgAction::SetTrue).help(
+                "Try several kernels for every matrix product and take the fastest; that takes minutes more",
+            ),
         ]);
     let check = clap::Command::new("check")
         .about("Loads what `run` would, runs one frame, looks at the network, and prints what passed");

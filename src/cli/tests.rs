@@ -92,6 +92,7 @@ fn build_and_bench_take_lists() {
         out: out.map(PathBuf::from),
         python: None,
         int8_kernel: None,
+        max_autotune: false,
     };
     let kernel = |line: &str| match parsed(line).unwrap().command {
         Command::Build { int8_kernel, .. } => int8_kernel,
@@ -105,6 +106,11 @@ fn build_and_bench_take_lists() {
         "build --model m --int8-kernel vnni",
         "error: invalid value 'vnni' for '--int8-kernel <KERNEL>'",
     );
+    let autotunes = |line: &str| match parsed(line).unwrap().command {
+        Command::Build { max_autotune, .. } => max_autotune,
+        other => panic!("{other:?}"),
+    };
+    assert!(autotunes("build --model m --max-autotune") && !autotunes("build --model m"));
     check_command("build --model m", build(&[], &[1, 2, 4, 8], &[], None));
     check_command(
         "build --model m --size 256x256 --size 336x192 --batch 4,1,4 --layers 12,6 --out e",

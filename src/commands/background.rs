@@ -54,7 +54,8 @@ impl Background {
                 let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
                 let heads = heads.into_iter().collect();
                 let (python, budget) = (None, BUDGET);
-                Ok(Plan { job, heads, batches, python, out, int8_kernel, budget, is_background: true })
+                let (max_autotune, is_background) = (false, true);
+                Ok(Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
             };
             let built = plan().and_then(|plan| {
                 tracing::info!("building an engine in the background: {}", plan.out.display());

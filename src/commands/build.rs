@@ -43,6 +43,8 @@ pub struct BuildOptions {
     pub python: Option<PathBuf>,
     /// What multiplies an int8 engine's integers; `None` takes the fastest.
     pub int8_kernel: Option<Kernel>,
+    /// Whether several kernels are tried for every matrix product.
+    pub max_autotune: bool,
 }
 
 /// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the
@@ -143,8 +145,9 @@ pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow:
         None => cached(&job, &heads, &options.batches, int8_kernel, config)?,
     };
     let heads: Vec<Head> = heads.into_iter().collect();
-    let BuildOptions { batches, python, .. } = options;
-    Ok(Plan { job, heads, batches, python, out, int8_kernel, budget: BUDGET, is_background: false })
+    let BuildOptions { batches, python, max_autotune, .. } = options;
+    let (budget, is_background) = (BUDGET, false);
+    Ok(Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
 }
 
 /// What multiplies the integers of an engine for `job`: the one `asked` for, or the fastest, of which

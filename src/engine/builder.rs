@@ -55,6 +55,9 @@ pub struct Plan {
     pub out: PathBuf,
     /// What multiplies an int8 engine's integers; `None` for the others.
     pub int8_kernel: Option<Kernel>,
+    /// Whether the compiler tries several kernels for every matrix product and takes the fastest, which
+    /// takes minutes.
+    pub max_autotune: bool,
     /// Time for proving and measuring what was built.
     pub budget: Duration,
     /// Whether the build leaves the processor to others that want it.
@@ -325,6 +328,7 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         "int8_kernel": plan.int8_kernel,
         "device": device,
         "out": draft.path(),
+        "max_autotune": plan.max_autotune,
         "niceness": if plan.is_background { 10 } else { 0 },
     });
     fs::write(work.join("plan.json"), text.to_string())

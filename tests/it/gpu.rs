@@ -78,6 +78,7 @@ fn folder() -> &'static Folder {
             python,
             out,
             int8_kernel,
+            max_autotune: false,
             budget: BUDGET,
             is_background: false,
         };
