@@ -51,10 +51,10 @@ impl Background {
         let thread = Stage::spawn("build", ended, move || {
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
-                let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
+                let out = cached(&job, None, &heads, &batches, int8_kernel, &config)?;
                 let heads = heads.into_iter().collect();
-                let (python, budget) = (None, BUDGET);
-                Ok(Plan { job, heads, batches, python, out, int8_kernel, budget, is_background: true })
+                let (target, python, budget, is_background) = (None, None, BUDGET, true);
+                Ok(Plan { job, target, heads, batches, python, out, int8_kernel, budget, is_background })
             };
             let built = plan().and_then(|plan| {
                 tracing::info!("building an engine in the background: {}", plan.out.display());
@@ -65,7 +65,7 @@ impl Background {
                     tracing::warn!("engine {}: {slower}; the eager model goes on", folder.path().display());
                 }
                 // The model's thread may be gone when the node stops.
-                Ok(built) => drop(better.send(built.engine)),
+                Ok(built) => drop(built.engine.map(|engine| better.send(engine))),
                 Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
                 Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
             }

@@ -55,7 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn plan(job: EngineJob, out: PathBuf) -> Plan {
     let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], None, None);
-    Plan { job, heads, batches, python, out, int8_kernel, budget: PATIENCE, is_background: false }
+    let (target, budget, is_background) = (None, PATIENCE, false);
+    Plan { job, target, heads, batches, python, out, int8_kernel, budget, is_background }
 }
 
 /// Says how many milliseconds the eager model and the engine take, however fast this machine is.
