@@ -51,11 +51,22 @@ impl Background {
         let thread = Stage::spawn("build", ended, move || {
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
-                let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
+                let out = cached(&job, None, &heads, &batches, int8_kernel, &config)?;
                 let heads = heads.into_iter().collect();
-                let (python, budget) = (None, BUDGET);
+                let (target, python, budget) = (None, None, BUDGET);
                 let (max_autotune, is_background) = (false, true);
-                Ok(Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
+                Ok(Plan {
+                    job,
+                    target,
+                    heads,
+                    batches,
+                    python,
+                    out,
+                    int8_kernel,
+                    max_autotune,
+                    budget,
+                    is_background,
+                })
             };
             let built = plan().and_then(|plan| {
                 tracing::info!("building an engine in the background: {}", plan.out.display());
@@ -66,7 +77,7 @@ impl Background {
                     tracing::warn!("engine {}: {slower}; the eager model goes on", folder.path().display());
                 }
                 // The model's thread may be gone when the node stops.
-                Ok(built) => drop(better.send(built.engine)),
+                Ok(built) => drop(built.engine.map(|engine| better.send(engine))),
                 Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
                 Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
             }

@@ -56,8 +56,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 
 fn plan(job: EngineJob, out: PathBuf) -> Plan {
     let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], None, None);
-    let (max_autotune, budget, is_background) = (false, PATIENCE, false);
-    Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background }
+    let (target, max_autotune, budget, is_background) = (None, false, PATIENCE, false);
+    Plan { job, target, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background }
 }
 
 /// Says how many milliseconds the eager model and the engine take, however fast this machine is.

@@ -73,6 +73,7 @@ fn folder() -> &'static Folder {
         let (batches, int8_kernel) = (vec![1, 2], None);
         let plan = Plan {
             job,
+            target: None,
             heads: heads(),
             batches,
             python,

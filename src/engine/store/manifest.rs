@@ -17,7 +17,7 @@ use crate::pixio::PixioConfig;
 pub const FILE: &str = "manifest.json";
 
 /// The form of the manifest that this node writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The part that every engine has.
 pub const BACKBONE: &str = "backbone";
@@ -272,7 +272,7 @@ mod tests {
 
     fn text() -> String {
         format!(
-            r#"{{"format": 2, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4,
+            r#"{{"format": 3, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4,
             "num_attention_heads": 3, "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6,
             "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "int8_kernel": null,
             "torch": "2.11.0", "machine": {CPU}, "packages": [{{"part": "backbone",
@@ -328,14 +328,14 @@ mod tests {
     #[test]
     fn what_is_no_manifest_of_ours_is_refused() {
         check(
-            "\"format\": 2",
             "\"format\": 3",
-            "it has format 3, of a newer pixio_node; this one reads format 2",
+            "\"format\": 4",
+            "it has format 4, of a newer pixio_node; this one reads format 3",
         );
         check(
+            "\"format\": 3",
             "\"format\": 2",
-            "\"format\": 1",
-            "it has format 1, of an older pixio_node; this one reads format 2",
+            "it has format 2, of an older pixio_node; this one reads format 3",
         );
         check(
             "backbone-256x256.pt2",
