@@ -4,7 +4,7 @@
 use std::ops::{Deref, DerefMut};
 use std::slice;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::ShimError;
 use super::cuda::Cuda;
@@ -20,6 +20,22 @@ unsafe extern "C" {
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     malloc_trim(0);
+}
+
+/// The bytes of `tensor`'s values, in the machine's order.
+///
+/// # Errors
+/// It is not on the CPU, or not contiguous.
+pub fn values(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
+    if tensor.device() != Device::Cpu || !tensor.is_contiguous() {
+        return Err(TchError::Kind(format!("a tensor on {:?} has no bytes in a row", tensor.device())));
+    }
+    let n_bytes = tensor.numel() * tensor.f_kind()?.elt_size_in_bytes();
+    if n_bytes == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: a contiguous tensor on the CPU, alive during the call.
+    Ok(unsafe { slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), n_bytes) }.to_vec())
 }
 
 /// Where bytes lie that go to the model's device or come from there.
