@@ -52,10 +52,17 @@ impl Background {
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
                 let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
-                let heads = heads.into_iter().collect();
-                let (python, budget) = (None, BUDGET);
-                let (max_autotune, is_background) = (false, true);
-                Ok(Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
+                Ok(Plan {
+                    job,
+                    heads: heads.into_iter().collect(),
+                    batches,
+                    python: None,
+                    out,
+                    int8_kernel,
+                    max_autotune: false,
+                    budget: BUDGET,
+                    is_background: true,
+                })
             };
             let built = plan().and_then(|plan| {
                 tracing::info!("building an engine in the background: {}", plan.out.display());
