@@ -52,20 +52,17 @@ impl Background {
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
                 let out = cached(&job, None, &heads, &batches, int8_kernel, &config)?;
-                let heads = heads.into_iter().collect();
-                let (target, python, budget) = (None, None, BUDGET);
-                let (max_autotune, is_background) = (false, true);
                 Ok(Plan {
                     job,
-                    target,
-                    heads,
+                    target: None,
+                    heads: heads.into_iter().collect(),
                     batches,
-                    python,
+                    python: None,
                     out,
                     int8_kernel,
-                    max_autotune,
-                    budget,
-                    is_background,
+                    max_autotune: false,
+                    budget: BUDGET,
+                    is_background: true,
                 })
             };
             let built = plan().and_then(|plan| {

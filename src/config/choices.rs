@@ -27,7 +27,7 @@ pub(super) fn words<C: Choice>() -> Vec<&'static str> {
 /// Device of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// CUDA when it loads, else the CPU.
+    /// The first GPU if it computes, else the CPU.
     Auto,
     /// The CPU.
     Cpu,
@@ -69,7 +69,7 @@ impl NetworkInterface {
 /// Arithmetic of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// bfloat16 on CUDA, float32 on the CPU.
+    /// bfloat16 on CUDA (float16 below compute capability 8.0), float32 on the CPU.
     Auto,
     /// 32-bit floats.
     Float32,

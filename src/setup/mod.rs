@@ -29,7 +29,7 @@ use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
 use self::heads::{LoadedHeads, classes};
 use self::input::input_size;
-use self::warm::{Warm, fastest_run, fastest_threads, record, threads_text};
+use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, threads, threads_text};
 
 /// A model that is ready to be used.
 pub struct Model {
@@ -111,9 +111,13 @@ impl Model {
         let batch = self.job.batches.last().copied().unwrap_or(1);
         self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch).map(drop))?;
         let shape = BatchShape { size, batch };
-        let took = match config.threads {
-            None if !device.is_cuda() => fastest_threads(engine, shape)?,
-            _ => fastest_run(engine, shape)?,
+        let took = match threads(config.threads, device) {
+            Threads::Measured => fastest_threads(engine, shape)?,
+            Threads::Given => fastest_run(engine, shape)?,
+            Threads::One => {
+                tch::set_num_threads(1);
+                fastest_run(engine, shape)?
+            }
         };
         let warm = Warm { batch, millis: took.as_secs_f64() * 1e3 };
         tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device));

@@ -37,6 +37,26 @@ const MEASURED: Duration = Duration::from_millis(700);
 /// cameras.
 const AS_FAST: f64 = 1.1;
 
+/// Where the number of CPU threads comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// The configuration.
+    Given,
+    /// A measurement.
+    Measured,
+    /// The GPU computes: what is left for the CPU is too little to share.
+    One,
+}
+
+/// Where the number of CPU threads comes from when `asked` are asked for and the model is on `device`.
+pub(super) fn threads(asked: Option<usize>, device: Device) -> Threads {
+    match asked {
+        Some(_) => Threads::Given,
+        None if device.is_cuda() => Threads::One,
+        None => Threads::Measured,
+    }
+}
+
 /// Finds the number of CPU threads with which `engine`, warm already, runs `shape` fastest, and leaves
 /// libtorch with them. Returns the time of a pass.
 ///
@@ -109,5 +129,18 @@ pub(super) fn threads_text(device: Device) -> String {
         _ if device.is_cuda() => String::new(),
         1 => " with one thread".to_owned(),
         n => format!(" with {n} threads"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_on_a_gpu_leaves_the_cpu_one_thread() {
+        assert_eq!(threads(None, Device::Cuda(0)), Threads::One);
+        assert_eq!(threads(None, Device::Cpu), Threads::Measured);
+        assert_eq!(threads(Some(4), Device::Cuda(0)), Threads::Given);
+        assert_eq!(threads(Some(4), Device::Cpu), Threads::Given);
     }
 }

@@ -18,14 +18,15 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "device",
         Kind::Text("DEVICE", "auto, cpu, cuda or cuda:N", device),
         "auto",
-        "Where the model runs. auto is CUDA when it loads, else the CPU.",
+        "Where the model runs. auto is the first GPU if it computes, else the CPU.",
     ),
     parameter(
         "precision",
         Kind::Choice(words::<Precision>),
         "auto",
-        "Arithmetic of the model. auto is that of the engine folder if one is named, else bfloat16 on CUDA \
-         and float32 on the CPU; int8 needs a compiled engine and a CPU.",
+        "Arithmetic of the model. auto is that of the engine folder if one is named, else bfloat16 on \
+         CUDA (float16 below compute capability 8.0) and float32 on the CPU; int8 needs a compiled engine \
+         and a CPU.",
     ),
     parameter(
         "engine",
@@ -60,7 +61,7 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         Kind::Integer(0, 1024),
         "0",
         "CPU threads of one forward pass. 0 takes what is fastest in a measurement at start, the fewest \
-         where it makes no difference.",
+         where it makes no difference; for a model on a GPU one.",
     )
     .in_unit("threads"),
     parameter(
