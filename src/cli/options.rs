@@ -89,15 +89,11 @@ pub(super) fn program() -> clap::Command {
     let build = clap::Command::new("build")
         .about("Compiles an engine for this machine and proves it against the eager model")
         .args([
-            Arg::new("for")
-                .long("for")
-                .value_name("GPU")
-                .value_parser(target)
-                .help(format!(
-                    "Compile for a GPU of another machine, which need not be here: {} [device: cuda; \
+            Arg::new("for").long("for").value_name("GPU").value_parser(target).help(format!(
+                "Compile for a GPU of another machine, which need not be here: {} [device: cuda; \
                      precision: bfloat16 unless given]",
-                    Target::ALL.map(|target| target.to_string()).join(", ")
-                )),
+                Target::ALL.map(|target| target.to_string()).join(", ")
+            )),
             Arg::new("batch")
                 .long("batch")
                 .value_name("N,N")

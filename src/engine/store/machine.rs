@@ -38,9 +38,9 @@ pub enum Machine {
 /// Instruction sets of the CPU that the code around a GPU's kernels is compiled for, whatever CPU it is
 /// compiled on: it computes nothing. By the names of /proc/cpuinfo; the compiler's name is [`BASELINE`].
 const BASELINE_INSTRUCTIONS: &[&str] = match cfg!(target_arch = "x86_64") {
-    true => &[
-        "abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "popcnt", "sse4_1", "sse4_2", "ssse3",
-    ],
+    true => {
+        &["abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "popcnt", "sse4_1", "sse4_2", "ssse3"]
+    }
     false => &["asimd"],
 };
 
@@ -100,7 +100,9 @@ impl Machine {
         match (built, self) {
             (Self::Cpu { .. }, Self::Cpu { .. }) => (),
             // What was tuned for one GPU runs on all of its architecture.
-            (Self::Cuda { capability: there, .. }, Self::Cuda { capability: here, .. }) if there == here => (),
+            (Self::Cuda { capability: there, .. }, Self::Cuda { capability: here, .. }) if there == here => {
+                ()
+            }
             _ => return Err(format!("it was built for {built}, this is {self}")),
         }
         let [(there, wanted), (here, known)] = [built, self].map(Self::cpu);
@@ -203,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_gpu_engine_runs_where_its_cpu_and_its_capability_are() {
-        let [old, new] = [&["avx2"][..], &["avx2", "avx512f"]].map(|known| gpu_with("A", "9.0", "x86_64", known));
+        let [old, new] =
+            [&["avx2"][..], &["avx2", "avx512f"]].map(|known| gpu_with("A", "9.0", "x86_64", known));
         check(&new, &old, "runs");
         check(&old, &new, "it was built for a CPU with avx512f, which this one lacks");
         let arm = gpu_with("A", "9.0", "aarch64", &["asimd"]);

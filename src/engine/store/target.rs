@@ -34,7 +34,9 @@ impl Target {
 
     /// From `sm_90` or `9.0`.
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|target| [target.to_string(), target.capability().into()].contains(&word.into()))
+        Self::ALL
+            .into_iter()
+            .find(|target| [target.to_string(), target.capability().into()].contains(&word.into()))
     }
 }
 
@@ -50,7 +52,10 @@ mod tests {
 
     #[test]
     fn both_spellings_name_a_target_and_nothing_else_does() {
-        assert_eq!(Target::ALL.map(|target| target.to_string()), ["sm_80", "sm_86", "sm_89", "sm_90", "sm_120"]);
+        assert_eq!(
+            Target::ALL.map(|target| target.to_string()),
+            ["sm_80", "sm_86", "sm_89", "sm_90", "sm_120"]
+        );
         for target in Target::ALL {
             assert_eq!(Target::from_word(&target.to_string()), Some(target));
             assert_eq!(Target::from_word(target.capability()), Some(target));
