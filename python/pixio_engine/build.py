@@ -176,6 +176,10 @@ def placed(plan: dict, stage: Stage, make: Callable[[], nn.Module]) -> nn.Module
 
     with torch.device("meta"):
         model = make().eval().requires_grad_(False).to(dtype_of(plan))
+        if plan["device"] != "cpu":
+            # As the node holds the weights of convolutions on a GPU, whose kernels read them so: they would
+            # else be converted in every run.
+            model = model.to(memory_format=torch.channels_last)
     with stage.placing():
         model = model.to_empty(device=plan["device"])
     for parameter in model.parameters():
@@ -202,15 +206,21 @@ def compile_package(
         # Inductor tries the CPU's vector instructions on a library linked like the package, which without
         # libtorch cannot be loaded, and would then use none.
         configs["cpp.vec_isa_ok"] = True
+    if plan["device"] != "cpu":
+        # Kernels of the packages before would else be packed too.
+        torch._inductor.codecache.CudaKernelParamCache.cache_clear()
     with torch.no_grad():
         with stage.exporting():
             exported = torch.export.export(model, (example,), dynamic_shapes=varying)
         torch._inductor.aoti_compile_and_package(exported, package_path=str(file), inductor_configs=configs)
-    constants = model.state_dict().items()
-    return {
-        name: dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape))
-        for name, tensor in constants
-    }
+    return {name: form(tensor) for name, tensor in model.state_dict().items()}
+
+
+def form(tensor: Tensor) -> dict:
+    """What a constant must be."""
+    described = dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape))
+    # Dense in another order than that of its axes.
+    return described if tensor.is_contiguous() else described | {"channels_last": True}
 
 
 class IntMm:

@@ -164,7 +164,7 @@ fn load(
     let wanted = package.constant_names()?;
     // The norm of a tap before the last block and the blocks after it may not be in the package.
     let constants = weights.constants(size)?.into_iter().filter(|(name, _)| wanted.contains(name));
-    package.give_constants(constants.collect(), |name| entry.expected(name))?;
+    package.give_constants(constants.collect(), |name| entry.form(name))?;
     Ok(package)
 }
 

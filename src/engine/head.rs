@@ -296,7 +296,7 @@ fn open(
     let [_, shape @ ..] = tokens(head, size, 1);
     let batch = entry.batch[0]..=entry.batch[1];
     let mut package = Package::open(file, Signature { kind, batch, shape: shape.to_vec(), device })?;
-    package.give_constants(constants, |name| entry.expected(name))?;
+    package.give_constants(constants, |name| entry.form(name))?;
     Ok(package)
 }
 
@@ -315,7 +315,8 @@ fn batch(taps: &[Tensor]) -> i64 {
 
 /// Whether a package was compiled for a head with these parameters, whatever their values.
 fn fits(entry: &manifest::PackageEntry, constants: &[(String, Tensor)]) -> bool {
-    let is_wanted =
-        |(name, tensor): &(String, Tensor)| entry.expected(name) == Some((tensor.kind(), tensor.size()));
+    let is_wanted = |(name, tensor): &(String, Tensor)| {
+        entry.form(name).is_some_and(|form| (form.kind, form.shape) == (tensor.kind(), tensor.size()))
+    };
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
 }

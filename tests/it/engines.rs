@@ -282,8 +282,7 @@ fn a_package_without_its_constants_does_not_run() {
     assert!(cfg!(not(target_arch = "x86_64")) || isa.contains("AVX"), "{isa}");
 
     let pixio = job("random:tiny", Arithmetic::Float32, &SIZES[..1]).pixio;
-    let expected =
-        |name: &str| entry.constants.get(name).map(|found| (found.kind().unwrap(), found.shape.clone()));
+    let expected = |name: &str| entry.form(name);
     let good = pixio.constants([4, 6]).unwrap();
     let with = |name: &str, tensor: Tensor| {
         let others = good.iter().filter(|(known, _)| known != name);

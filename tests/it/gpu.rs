@@ -185,7 +185,7 @@ fn pictures_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() 
     let entry = &folder.manifest.packages[0];
     let signature = Signature { kind: Kind::Uint8, batch: 1..=1, shape: vec![256, 256, 3], device: GPU };
     let mut package = Package::open(&folder.file(entry).unwrap(), signature.clone()).unwrap();
-    package.give_constants(pixio.constants([16, 16]).unwrap(), |name| entry.expected(name)).unwrap();
+    package.give_constants(pixio.constants([16, 16]).unwrap(), |name| entry.form(name)).unwrap();
     let said = package.run(&noise(1)).unwrap_err().to_string();
     assert!(said.contains("on Cpu, the package takes Uint8 [1 to 1, [256, 256, 3]] on Cuda(0)"), "{said}");
     assert_eq!(package.run(&noise(1).to_device(GPU)).unwrap().len(), 2);
