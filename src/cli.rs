@@ -15,6 +15,7 @@ use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, file
 use crate::console;
 use crate::engine::builder::DEFAULT_BATCHES;
 use crate::engine::int8::Kernel;
+use crate::engine::store::target::Target;
 use crate::geometry::Size;
 use crate::ros::start::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::start::environment::{Environment, EnvironmentError};
@@ -55,7 +56,7 @@ pub enum Command {
     },
     /// A dry run of the node.
     Check,
-    /// An engine for this machine.
+    /// An engine for this machine or for another's GPU.
     Build {
         /// Sizes of the model input; none takes the parameter's.
         sizes: Vec<Size>,
@@ -71,6 +72,8 @@ pub enum Command {
         int8_kernel: Option<Kernel>,
         /// Whether several kernels are tried for every matrix product.
         max_autotune: bool,
+        /// The GPU to compile for where it is in another machine.
+        target: Option<Target>,
     },
     /// Measurements.
     Bench {
@@ -272,6 +275,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             python: path("python"),
             int8_kernel: matches.get_one::<String>("int8-kernel").and_then(|word| Kernel::from_word(word)),
             max_autotune: matches.get_flag("max-autotune"),
+            target: matches.get_one("for").copied(),
         },
         "bench" => Command::Bench {
             engines: engines(matches),

@@ -19,7 +19,7 @@
 //! use pixio_node::engine::eager::Eager;
 //! use pixio_node::geometry::Size;
 //! use pixio_node::pixio::{Pixio, Source};
-//! use pixio_node::runtime::pool::Pool;
+//! use pixio_node::runtime::input_pixels::InputPixels;
 //! use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
 //! use pixio_node::stages::fit::Fitter;
 //! use pixio_node::stages::forward::{Input, forward};
@@ -43,7 +43,7 @@
 //! // fit: the pixels that the model sees, and where each of them lies in the camera's image.
 //! let size = Size { width: 96, height: 64 };
 //! let mut fitter = Fitter::new(Fit::Letterbox, size, ResizeFilter::Exact, 25_000_000);
-//! let mut pixels = Pool::default().lease();
+//! let mut pixels = InputPixels::default();
 //! let geometry = fitter.fit(&frame, &mut pixels)?;
 //! assert_eq!(pixels.len(), 96 * 64 * 3);
 //!

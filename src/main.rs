@@ -80,8 +80,9 @@ fn run_command(signals: Signals) -> ExitCode {
             infer(&config, &InferOptions { images, out, layers }, signals)
         }
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
-        Command::Build { sizes, batches, layers, out, python, int8_kernel, max_autotune } => {
-            let options = BuildOptions { sizes, batches, layers, out, python, int8_kernel, max_autotune };
+        Command::Build { sizes, batches, layers, out, python, int8_kernel, max_autotune, target } => {
+            let options =
+                BuildOptions { sizes, batches, layers, out, python, int8_kernel, max_autotune, target };
             build(&config, options, signals)
         }
         Command::Bench { engines, batch, n_frames, json, picture } => {

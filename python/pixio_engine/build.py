@@ -8,6 +8,7 @@ stay outside the packages, so that one serves every checkpoint of its architectu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -38,17 +39,39 @@ def main(plan_file: str) -> None:
         )
         sys.exit(1)
     say(torch=torch.__version__.split("+")[0])
-    # CUDA's headers, where they come with torch and not with a toolkit.
-    headers = Path(torch.__file__).parents[1] / "nvidia/cu13/include"
-    os.environ["CPATH"] = ":".join(filter(None, [os.environ.get("CPATH"), str(headers)]))
     try:
         plan = json.loads(Path(plan_file).read_text())
         os.nice(plan["niceness"])
-        for made in packages(plan):
+        for made in packages(plan, stage_for(plan, Path(plan_file).resolve().parent)):
             say(package=made)
     except Exception as err:
         say(error=explained(err))
         raise
+
+
+def stage_for(plan: dict, work: Path) -> Stage:
+    """Where the plan's models are made; a build for CUDA also gets what it needs of the system."""
+    from . import cross, cuda
+
+    if plan["device"] == "cpu":
+        return Stage()
+    capability = plan["capability"]
+    cuda.prepare(work, is_cross=capability is not None)
+    stage = Stage() if capability is None else cross.stand_in(capability)
+    cuda.build_for(plan["march"])
+    return stage
+
+
+class Stage:
+    """Where models are made and traced: on the plan's device."""
+
+    def placing(self) -> contextlib.AbstractContextManager:
+        """Where tensors are made."""
+        return contextlib.nullcontext()
+
+    def exporting(self) -> contextlib.AbstractContextManager:
+        """Where models are exported."""
+        return contextlib.nullcontext()
 
 
 def end_with_parent() -> None:
@@ -66,6 +89,8 @@ def say(**said: object) -> None:
 def explained(err: Exception) -> str:
     """One line, with the way out where it is known."""
     text = first_line(err)
+    if type(err).__name__ == "Unmet":
+        return text
     if type(err).__name__ == "InvalidCxxCompiler" or ("compiler" in text.lower() and "found" in text.lower()):
         return f"there is no C++ compiler here: install g++ ({text})"
     if isinstance(err, OSError) and err.errno == 28:
@@ -80,7 +105,7 @@ def first_line(err: Exception) -> str:
     return lines[0] if lines else type(err).__name__
 
 
-def packages(plan: dict) -> Iterator[dict]:
+def packages(plan: dict, stage: Stage) -> Iterator[dict]:
     """Compiles every package of the plan and describes each."""
     # A GPU's kernels are tuned for one batch size, a CPU's serve all.
     whole = [1, max(plan["batches"])]
@@ -94,21 +119,21 @@ def packages(plan: dict) -> Iterator[dict]:
         say(progress=f"[{n}/{len(todo)}] {file}: compiling")
         # Two, where it may vary: export takes a length of one for a constant.
         smallest, largest = batch
-        model, example = parts[part](plan, width, height, max(smallest, min(largest, 2)))
-        constants = compile_package(plan, model, example, batch, Path(plan["out"], file))
+        model, example = parts[part](plan, stage, width, height, max(smallest, min(largest, 2)))
+        constants = compile_package(plan, stage, model, example, batch, Path(plan["out"], file))
         size = Path(plan["out"], file).stat().st_size / 1e6
         say(progress=f"[{n}/{len(todo)}] {file}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
         yield dict(part=part, file=file, size=f"{width}x{height}", batch=batch, constants=constants)
 
 
-def backbone(plan: dict, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
+def backbone(plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
     """The encoder and `n` pictures."""
     import torch
 
     from .model import Architecture, Pixio
 
     arch = Architecture(**plan["architecture"])
-    model = placed(plan, lambda: Pixio(arch, height, width, plan["taps"]))
+    model = placed(plan, stage, lambda: Pixio(arch, height, width, plan["taps"]))
     if plan["precision"] == "int8":
         quantize(model, {"int_mm": IntMm, "avx2": Avx2}[plan["int8_kernel"]])
     elif (
@@ -117,10 +142,13 @@ def backbone(plan: dict, width: int, height: int, n: int) -> tuple[nn.Module, Te
         and is_onednn_faster(arch, model.patch.weight)
     ):
         use_onednn(model)
-    return model, torch.zeros(n, height, width, 3, dtype=torch.uint8, device=plan["device"])
+    with stage.placing():
+        return model, torch.zeros(n, height, width, 3, dtype=torch.uint8, device=plan["device"])
 
 
-def head(about: dict, plan: dict, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
+def head(
+    about: dict, plan: dict, stage: Stage, width: int, height: int, n: int
+) -> tuple[nn.Module, Tensor]:
     """A head's network and the tokens of `n` pictures."""
     import torch
 
@@ -129,11 +157,11 @@ def head(about: dict, plan: dict, width: int, height: int, n: int) -> tuple[nn.M
 
     hidden, n_cls = plan["architecture"]["hidden_size"], plan["architecture"]["n_cls_tokens"]
     grid = (height // PATCH, width // PATCH)
-    model = placed(plan, lambda: OnTokens(about["head"], hidden, n_cls, about["n_outputs"], grid))
+    model = placed(plan, stage, lambda: OnTokens(about["head"], hidden, n_cls, about["n_outputs"], grid))
     n_tokens = n_cls + grid[0] * grid[1]
-    return model, torch.zeros(
-        n, about["n_taps"], n_tokens, hidden, dtype=dtype_of(plan), device=plan["device"]
-    )
+    shape = (n, about["n_taps"], n_tokens, hidden)
+    with stage.placing():
+        return model, torch.zeros(shape, dtype=dtype_of(plan), device=plan["device"])
 
 
 def dtype_of(plan: dict) -> torch.dtype:
@@ -142,19 +170,26 @@ def dtype_of(plan: dict) -> torch.dtype:
     return {"int8": torch.float32}.get(plan["precision"]) or getattr(torch, plan["precision"])
 
 
-def placed(plan: dict, make: Callable[[], nn.Module]) -> nn.Module:
+def placed(plan: dict, stage: Stage, make: Callable[[], nn.Module]) -> nn.Module:
     """What `make` makes, on its device with any values: torch's own would be drawn twice, and on the CPU."""
     import torch
 
     with torch.device("meta"):
         model = make().eval().requires_grad_(False).to(dtype_of(plan))
-    model = model.to_empty(device=plan["device"])
+        if plan["device"] != "cpu":
+            # As the node holds the weights of convolutions on a GPU, whose kernels read them so: they would
+            # else be converted in every run.
+            model = model.to(memory_format=torch.channels_last)
+    with stage.placing():
+        model = model.to_empty(device=plan["device"])
     for parameter in model.parameters():
         parameter.normal_(0, 0.02)
     return model
 
 
-def compile_package(plan: dict, model: nn.Module, example: Tensor, batch: list[int], file: Path) -> dict:
+def compile_package(
+    plan: dict, stage: Stage, model: nn.Module, example: Tensor, batch: list[int], file: Path
+) -> dict:
     """Writes one package and returns the constants that it is to be given."""
     import torch
 
@@ -171,14 +206,21 @@ def compile_package(plan: dict, model: nn.Module, example: Tensor, batch: list[i
         # Inductor tries the CPU's vector instructions on a library linked like the package, which without
         # libtorch cannot be loaded, and would then use none.
         configs["cpp.vec_isa_ok"] = True
+    if plan["device"] != "cpu":
+        # Kernels of the packages before would else be packed too.
+        torch._inductor.codecache.CudaKernelParamCache.cache_clear()
     with torch.no_grad():
-        exported = torch.export.export(model, (example,), dynamic_shapes=varying)
+        with stage.exporting():
+            exported = torch.export.export(model, (example,), dynamic_shapes=varying)
         torch._inductor.aoti_compile_and_package(exported, package_path=str(file), inductor_configs=configs)
-    constants = model.state_dict().items()
-    return {
-        name: dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape))
-        for name, tensor in constants
-    }
+    return {name: form(tensor) for name, tensor in model.state_dict().items()}
+
+
+def form(tensor: Tensor) -> dict:
+    """What a constant must be."""
+    described = dict(dtype=str(tensor.dtype).removeprefix("torch."), shape=list(tensor.shape))
+    # Dense in another order than that of its axes.
+    return described if tensor.is_contiguous() else described | {"channels_last": True}
 
 
 class IntMm:

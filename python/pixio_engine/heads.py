@@ -25,12 +25,13 @@ class Tap:
     @staticmethod
     def of(tokens: Tensor, n_cls: int, grid: tuple[int, int]) -> "Tap":
         """From [B, n_cls + P, D], class tokens first."""
-        patches = tokens[:, n_cls:].transpose(1, 2).unflatten(2, grid)
-        return Tap(patches, tokens[:, :n_cls].mean(1))
+        # Not by indices: on a GPU's tensor they ask for the GPU, which need not be where this is compiled.
+        patches = tokens.narrow(1, n_cls, tokens.shape[1] - n_cls).transpose(1, 2).unflatten(2, grid)
+        return Tap(patches, tokens.narrow(1, 0, n_cls).mean(1))
 
     def joined(self) -> Tensor:
         """[B, 2 D, rows, columns]: patch tokens first."""
-        return torch.cat([self.patches, self.cls[:, :, None, None].expand_as(self.patches)], dim=1)
+        return torch.cat([self.patches, on_grid(self.cls).expand_as(self.patches)], dim=1)
 
 
 class LinearHead(nn.Module):
@@ -67,7 +68,7 @@ class FoldedProjection(nn.Module):
 
     def forward(self, tap: Tap) -> Tensor:
         same = F.linear(tap.cls, self.of_cls, self.bias)
-        return F.conv2d(tap.patches, self.of_patches[:, :, None, None]) + same[:, :, None, None]
+        return F.conv2d(tap.patches, on_grid(self.of_patches)) + on_grid(same)
 
 
 class ResidualUnit(nn.Module):
@@ -167,6 +168,11 @@ class OnTokens(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
         return (self.head([Tap.of(one, self.n_cls, self.grid) for one in tokens.unbind(1)]),)
+
+
+def on_grid(x: Tensor) -> Tensor:
+    """[n, m] as [n, m, 1, 1]."""
+    return x.unsqueeze(2).unsqueeze(3)
 
 
 def resized(x: Tensor, size: tuple[int, int]) -> Tensor:

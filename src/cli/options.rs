@@ -8,6 +8,7 @@ use super::NODE;
 use crate::commands::bench::Images;
 use crate::config::parameters::{self, Kind, Parameter};
 use crate::config::size_from_text;
+use crate::engine::store::target::Target;
 use crate::geometry::Size;
 
 /// Carries the position of a ROS argument through clap, whose indices then order everything.
@@ -88,6 +89,11 @@ pub(super) fn program() -> clap::Command {
     let build = clap::Command::new("build")
         .about("Compiles an engine for this machine and proves it against the eager model")
         .args([
+            Arg::new("for").long("for").value_name("GPU").value_parser(target).help(format!(
+                "Compile for a GPU of another machine, which need not be here: {} [device: cuda; \
+                     precision: bfloat16 unless given]",
+                Target::ALL.map(|target| target.to_string()).join(", ")
+            )),
             Arg::new("batch")
                 .long("batch")
                 .value_name("N,N")
@@ -231,6 +237,12 @@ fn wrapped(text: &str) -> String {
         lines.push_str(word);
     }
     lines
+}
+
+/// A GPU to compile for.
+fn target(text: &str) -> Result<Target, String> {
+    let known = || Target::ALL.map(|target| target.to_string()).join(", ");
+    Target::from_word(text).ok_or_else(|| format!("valid are {}, or 9.0 for sm_90", known()))
 }
 
 /// A size, or a file that is there.

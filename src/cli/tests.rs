@@ -93,6 +93,7 @@ fn build_and_bench_take_lists() {
         python: None,
         int8_kernel: None,
         max_autotune: false,
+        target: None,
     };
     let kernel = |line: &str| match parsed(line).unwrap().command {
         Command::Build { int8_kernel, .. } => int8_kernel,
@@ -111,6 +112,17 @@ fn build_and_bench_take_lists() {
         other => panic!("{other:?}"),
     };
     assert!(autotunes("build --model m --max-autotune") && !autotunes("build --model m"));
+    let target = |line: &str| match parsed(line).unwrap().command {
+        Command::Build { target, .. } => target,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(target("build --model m --for sm_90"), Some(Target::Sm90));
+    assert_eq!(target("build --model m --for 8.6"), Some(Target::Sm86));
+    check_refused(
+        "build --model m --for sm_70",
+        "error: invalid value 'sm_70' for '--for <GPU>': valid are sm_80, sm_86, sm_89, sm_90, sm_120, or \
+         9.0 for sm_90",
+    );
     check_command("build --model m", build(&[], &[1, 2, 4, 8], &[], None));
     check_command(
         "build --model m --size 256x256 --size 336x192 --batch 4,1,4 --layers 12,6 --out e",

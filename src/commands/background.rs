@@ -51,9 +51,10 @@ impl Background {
         let thread = Stage::spawn("build", ended, move || {
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
-                let out = cached(&job, &heads, &batches, int8_kernel, &config)?;
+                let out = cached(&job, None, &heads, &batches, int8_kernel, &config)?;
                 Ok(Plan {
                     job,
+                    target: None,
                     heads: heads.into_iter().collect(),
                     batches,
                     python: None,
@@ -73,7 +74,7 @@ impl Background {
                     tracing::warn!("engine {}: {slower}; the eager model goes on", folder.path().display());
                 }
                 // The model's thread may be gone when the node stops.
-                Ok(built) => drop(better.send(built.engine)),
+                Ok(built) => drop(built.engine.map(|engine| better.send(engine))),
                 Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
                 Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
             }

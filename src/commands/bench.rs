@@ -200,7 +200,7 @@ fn load(
     let batches = if batch == 1 { job.batches.clone() } else { vec![batch] };
     let job = EngineJob { batches, launch, ..job.shallow_clone() };
     let config = Config { engine: EngineChoice::from_text(name), ..config.clone() };
-    let images = proof::pictures(BatchShape { size: input_size(&config), batch })?;
+    let images = [proof::pictures(BatchShape { size: input_size(&config), batch })?];
     let mut folder = None;
     let contender = Contender::load(name, job.device, weights_mb, &images, || {
         let loaded = engine::load(&config, &job, candidates(&config)?)?;

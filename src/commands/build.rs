@@ -1,15 +1,16 @@
-//! `build`: compiles an engine for this machine, proves it and says how fast it is.
+//! `build`: compiles an engine for this machine, proves it and says how fast it is; or one for a GPU of
+//! another machine, which proves it.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::commands::Failure;
 use crate::commands::signals::{Signals, die};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::console::stdout::Stdout;
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::builder::{self, BUDGET, Built, Plan, Stop};
@@ -19,7 +20,8 @@ use crate::engine::job::EngineJob;
 use crate::engine::kernel;
 use crate::engine::store::folder;
 use crate::engine::store::machine::{Machine, torch_version};
-use crate::engine::store::manifest::Manifest;
+use crate::engine::store::manifest::{Manifest, batches};
+use crate::engine::store::target::Target;
 use crate::engine::timing::ProcessorTime;
 use crate::geometry::Size;
 use crate::heads::Head;
@@ -45,6 +47,8 @@ pub struct BuildOptions {
     pub int8_kernel: Option<Kernel>,
     /// Whether several kernels are tried for every matrix product.
     pub max_autotune: bool,
+    /// The GPU to compile for where it is in another machine.
+    pub target: Option<Target>,
 }
 
 /// How long a build that was asked to stop may take to clean up: the compiler is fast, a forward pass of the
@@ -63,7 +67,10 @@ pub fn build(config: &Config, options: BuildOptions, signals: Signals) -> Result
     drop(listener);
     let Built { folder, slower, .. } = unless_stopped(&plan, signals, &mut out)?;
     let _listener = signals.end_at_once()?;
-    print(&folder.manifest, &mut out);
+    match plan.target {
+        None => print(&folder.manifest, &mut out),
+        Some(target) => print_unproven(&folder.manifest, target, &mut out),
+    }
     out.line(format_args!("\nengine: {}", folder.path().display()));
     if let Some(slower) = slower {
         tracing::warn!(
@@ -117,12 +124,45 @@ fn print(manifest: &Manifest, out: &mut Stdout) {
     out.line(format_args!("on {machine}, {n_threads} threads, both in turn"));
 }
 
+/// Prints the packages of an engine for a GPU that is not here, and what is to be done with them.
+fn print_unproven(manifest: &Manifest, target: Target, out: &mut Stdout) {
+    out.line(format_args!("\n{:<34}{:>6}", "package", "batch"));
+    for package in &manifest.packages {
+        out.line(format_args!("{:<34}{:>6}", package.file, batches([package.batch].into_iter())));
+    }
+    let capability = target.capability();
+    out.line(format_args!(
+        "for GPUs of compute capability {capability}, not yet proven: no GPU was asked. The node proves it at \
+         every start; copy the folder to the machine with the GPU and name it there by `engine`"
+    ));
+}
+
+/// `config` for a model whose engine is for a GPU that is not here, and that engine's arithmetic.
+fn elsewhere(config: &Config, target: Target) -> anyhow::Result<(Config, Arithmetic)> {
+    let arithmetic = match config.precision {
+        config::Precision::Auto | config::Precision::Bfloat16 => Arithmetic::Bfloat16,
+        config::Precision::Float16 => Arithmetic::Float16,
+        config::Precision::Float32 => Arithmetic::Float32,
+        config::Precision::Int8 => bail!("precision: int8 is for the CPU, --for {target} is for a GPU"),
+    };
+    ensure!(config.device != config::Device::Cpu, "device: cpu was asked for, --for {target} is for a GPU");
+    // Here the model is only looked at.
+    let (device, precision) = (config::Device::Cpu, config::Precision::Auto);
+    Ok((Config { device, precision, ..config.clone() }, arithmetic))
+}
+
 /// The plan for `config`, as `options` change it; `out` reports what is measured for it.
 ///
 /// # Errors
 /// What cannot be built, or a model that cannot be loaded.
 pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow::Result<Plan> {
-    let encoder = LoadedEncoder::load(config, candidates(config)?.arithmetic())?;
+    let target = options.target;
+    let (config, arithmetic) = match target {
+        Some(target) => elsewhere(config, target).map(|(config, arithmetic)| (config, Some(arithmetic)))?,
+        None => (config.clone(), candidates(config)?.arithmetic()),
+    };
+    let config = &config;
+    let encoder = LoadedEncoder::load(config, arithmetic)?;
     let n_blocks = encoder.n_blocks();
     let mut blocks = options.layers;
     let heads = heads::load(config, &encoder)?;
@@ -142,12 +182,12 @@ pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow:
     let int8_kernel = int8_kernel(&job, options.int8_kernel, &mut |text| out.line(text))?;
     let out = match options.out {
         Some(out) => out,
-        None => cached(&job, &heads, &options.batches, int8_kernel, config)?,
+        None => cached(&job, target, &heads, &options.batches, int8_kernel, config)?,
     };
     let heads: Vec<Head> = heads.into_iter().collect();
     let BuildOptions { batches, python, max_autotune, .. } = options;
     let (budget, is_background) = (BUDGET, false);
-    Ok(Plan { job, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
+    Ok(Plan { job, target, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background })
 }
 
 /// What multiplies the integers of an engine for `job`: the one `asked` for, or the fastest, of which
@@ -183,12 +223,13 @@ pub fn int8_kernel(
     Ok(kernels.first().map(|fastest| fastest.kernel))
 }
 
-/// The folder in the cache for this: the same job has the same.
+/// The folder in the cache for this: the same job and `target` have the same.
 ///
 /// # Errors
 /// There is no cache, or CUDA's own.
 pub fn cached(
     job: &EngineJob,
+    target: Option<Target>,
     heads: &LoadedHeads,
     batches: &[i64],
     int8_kernel: Option<Kernel>,
@@ -197,7 +238,7 @@ pub fn cached(
     let cache = engine_cache(config)
         .context("there is no cache folder (neither HOME nor XDG_CACHE_HOME): give --out")?;
     let EngineJob { pixio, arithmetic, taps, sizes, device, .. } = job;
-    let (shape, machine) = (pixio.config(), Machine::of(*device)?);
+    let (shape, machine) = (pixio.config(), Machine::of_engine(*device, target)?);
     let cards = heads.iter().map(Head::card);
     let heads: Vec<_> = cards.map(|card| (card.task.name(), &card.head, card.n_outputs())).collect();
     let identity = format!(
@@ -206,7 +247,11 @@ pub fn cached(
     );
     let digest = Sha256::digest(identity.as_bytes());
     let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let device = if device.is_cuda() { "cuda" } else { "cpu" };
+    let device = match (target, device.is_cuda()) {
+        (Some(target), _) => target.to_string(),
+        (None, true) => "cuda".into(),
+        (None, false) => "cpu".into(),
+    };
     let kernel = int8_kernel.map(|kernel| format!("-{kernel}")).unwrap_or_default();
     let (hidden, n_layers) = (shape.hidden_size, shape.num_hidden_layers);
     let name = format!("{hidden}x{n_layers}-{arithmetic}{kernel}-{device}-{digits}");

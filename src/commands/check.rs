@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use crate::commands::Failure;
 use crate::commands::describe::head_outputs;
 use crate::commands::join::{Joined, Launch, NetworkChoice, NetworkError};
-use crate::config::{CameraConfig, Config, DepthLimits, Fit};
+use crate::config::{CameraConfig, Config, Fit};
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
 use crate::geometry::{CameraModel, Size};
@@ -17,9 +17,9 @@ use crate::pipeline::Shared;
 use crate::report;
 use crate::ros::RosNode;
 use crate::ros::checks::ReceiveBuffers;
+use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
-use crate::runtime::pool::Pool;
 use crate::setup::Model;
 use crate::setup::heads::head_files;
 use crate::setup::input::fitter;
@@ -151,7 +151,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
         }),
         intrinsics: None,
     };
-    let mut pixels = Pool::default().lease();
+    let mut pixels = InputPixels::default();
     let mut fitter = fitter(config);
     fitter.fit(&frame, &mut pixels)?;
     let started = Instant::now();
@@ -163,7 +163,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
     let basis = model.basis_keeper();
     let mut deriver = model.deriver(config, basis)?;
-    let derived = deriver.run(input, &tokens, wanted, DepthLimits::default())?;
+    let derived = deriver.run(&*model.engine, input, &tokens, wanted)?;
     if let Some(depth) = &derived.depth {
         ensure!(
             depth.meters.iter().any(|meters| meters.is_finite()),
@@ -283,7 +283,7 @@ fn listen(
 fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Monitor, frame: &Frame) {
     let name = format!("calibration {}", camera.name);
     let name = name.trim_end();
-    match fitter(config).fit(frame, &mut Vec::new()) {
+    match fitter(config).fit(frame, &mut InputPixels::default()) {
         Err(err) => monitor.refused(Instant::now(), err.to_string()),
         Ok(geometry) => match usable(frame.intrinsics.as_deref(), geometry.camera) {
             Ok(model) => usable_calibration(table, name, config, model),

@@ -1,5 +1,6 @@
 //! The images that `bench` feeds to the pipeline, as a camera would.
 
+use crate::runtime::input_pixels::InputPixels;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -47,7 +48,7 @@ impl Film {
         let reason = || format!("cannot read the image {}", file.display());
         let bytes = std::fs::read(file).with_context(reason)?;
         let first = frame(Picture::Compressed(bytes.clone().into()));
-        let geometry = fitter.fit(&first, &mut Vec::new()).with_context(reason)?;
+        let geometry = fitter.fit(&first, &mut InputPixels::default()).with_context(reason)?;
         Ok(Self { images: FilmSource::File { bytes, pool: Pool::default() }, size: geometry.camera })
     }
 

@@ -1,5 +1,6 @@
 //! `infer`: the same stages on picture files, into files.
 
+use crate::engine::readback::Readback;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
@@ -18,12 +19,12 @@ use crate::geometry::Size;
 use crate::outputs::{Topic, Topics};
 use crate::pca::{Basis, Estimator};
 use crate::pixio::Pixio;
-use crate::runtime::pool::Pool;
+use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::tensor;
 use crate::setup::Model;
 use crate::setup::input::fitter;
 use crate::stages::camera::{Frame, Header, Picture};
-use crate::stages::derive::{Dense, DepthMap, LabelMap, pca_image};
+use crate::stages::derive::{Dense, DepthMap, LabelMap, Maps, pca_image};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
 use crate::stages::publish::{depth_png, png};
@@ -174,15 +175,20 @@ fn encode(
         picture: Picture::Compressed(file.into()),
         intrinsics: None,
     };
-    let mut pixels = Pool::default().lease();
+    let mut pixels = InputPixels::default();
     let geometry = fitter.fit(&frame, &mut pixels)?;
     let input = Input::new(frame, pixels, geometry);
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
+    let mut readback = Readback::new(model.engine.host_memory());
     let (Some(tap), Some(last)) = (tokens.taps.get(model.feature_tap()), tokens.taps.last()) else {
         bail!("the engine returned no tokens")
     };
     let wanted: Topics = [Topic::Depth, Topic::Labels].into_iter().collect();
     let geometry = &input.geometry;
+    // A file says nothing of its camera: depth is that of a camera as in training.
+    let queued = dense.queue(&tokens, geometry, wanted, &mut readback)?;
+    readback.wait(&*model.engine)?;
+    let Maps { depth, labels } = dense.finish(queued, geometry, None)?;
     let (mut patch_tokens, mut class_tokens) = (None, None);
     if !geometry.is_windowed {
         let (grid, n_cls) = (geometry.grid(), model.card.n_cls_tokens as i64);
@@ -199,9 +205,8 @@ fn encode(
         image_from_grid: geometry.camera_from_grid(),
         patch_tokens,
         class_tokens,
-        // A file says nothing of its camera: depth is that of a camera as in training.
-        depth: dense.depth(&tokens, geometry, None, wanted)?,
-        labels: dense.labels(&tokens, geometry, wanted)?,
+        depth,
+        labels,
         hidden_states: if layers && !geometry.is_windowed {
             hidden_states(model.pixio(), &input)?
         } else {

@@ -8,8 +8,10 @@ use tch::{Device, Kind, Tensor};
 use crate::console::stdout::Stdout;
 use crate::engine::device;
 use crate::engine::proof::{BatchShape, pictures};
+use crate::engine::readback::Readback;
 use crate::engine::timing::ProcessorTime;
 use crate::engine::{Engine, EngineError};
+use crate::ffi::memory::HostMemory;
 use crate::ffi::{ShimError, cuda};
 use crate::runtime::statistics::Percentiles;
 use crate::runtime::tensor;
@@ -34,7 +36,7 @@ impl Contender {
         name: &str,
         device: Device,
         weights_mb: Option<f64>,
-        images: &Tensor,
+        images: &[Tensor],
         load: impl FnOnce() -> anyhow::Result<Box<dyn Engine>>,
     ) -> anyhow::Result<Self> {
         let before = settled_mb(device);
@@ -69,8 +71,12 @@ pub struct Figures {
     pub device_ms: Option<Percentiles>,
     /// [`Contender::gpu_memory_mb`].
     pub gpu_memory_mb: Option<f64>,
-    /// From pictures in host memory to float16 patch features in host memory.
+    /// From images in host memory to float16 patch features in host memory.
     pub host_ms: Percentiles,
+    /// Of that, until everything was queued.
+    pub queue_ms: Percentiles,
+    /// Waits for the GPU on that way.
+    pub waits: Option<f64>,
 }
 
 /// How long each engine keeps a GPU busy before it is measured.
@@ -91,12 +97,16 @@ pub fn measure(
     shape: BatchShape,
     n_runs: usize,
 ) -> Result<Vec<Figures>, EngineError> {
-    let images = pictures(shape)?;
-    let there = images.f_to_device(device)?;
+    let (images, there) =
+        ([on_host(&pictures(shape)?, contenders)?], [pictures(shape)?.f_to_device(device)?]);
     if device.is_cuda() {
         warm_gpu(contenders, &images)?;
     }
-    let mut samples: Vec<PassSamples> = contenders.iter().map(|_| PassSamples::default()).collect();
+    let samples = |one: &Contender| PassSamples {
+        readback: Readback::new(one.engine.host_memory()),
+        ..PassSamples::default()
+    };
+    let mut samples: Vec<PassSamples> = contenders.iter().map(samples).collect();
     for turn in 0..n_runs.div_ceil(TURN) {
         for (contender, samples) in contenders.iter_mut().zip(&mut samples) {
             let engine = &mut *contender.engine;
@@ -114,8 +124,16 @@ pub fn measure(
     Ok(contenders.iter().zip(samples).map(|(contender, samples)| samples.figures(contender)).collect())
 }
 
+/// The images where the engines' inputs lie.
+fn on_host(images: &Tensor, contenders: &[Contender]) -> Result<Tensor, EngineError> {
+    let memory = contenders.first().map_or(HostMemory::Pageable, |one| one.engine.host_memory());
+    let mut there = memory.take(images.numel())?.view(0, Kind::Uint8, &images.size())?;
+    there.f_copy_(images)?;
+    Ok(there)
+}
+
 /// GPUs lower their clocks when idle.
-fn warm_gpu(contenders: &mut [Contender], images: &Tensor) -> Result<(), EngineError> {
+fn warm_gpu(contenders: &mut [Contender], images: &[Tensor]) -> Result<(), EngineError> {
     for Contender { engine, .. } in contenders {
         let started = Instant::now();
         while started.elapsed() < WARM {
@@ -132,10 +150,13 @@ struct PassSamples {
     cpu: Vec<f64>,
     device: Vec<f64>,
     host: Vec<f64>,
+    queue: Vec<f64>,
+    n_waits: u64,
+    readback: Readback,
 }
 
 impl PassSamples {
-    fn forward(&mut self, engine: &mut dyn Engine, images: &Tensor) -> Result<(), EngineError> {
+    fn forward(&mut self, engine: &mut dyn Engine, images: &[Tensor]) -> Result<(), EngineError> {
         let (started, cpu) = (Instant::now(), ProcessorTime::now());
         engine.run(images, usize::MAX)?;
         engine.wait()?;
@@ -144,7 +165,12 @@ impl PassSamples {
         Ok(())
     }
 
-    fn device(&mut self, engine: &mut dyn Engine, images: &Tensor, index: usize) -> Result<(), EngineError> {
+    fn device(
+        &mut self,
+        engine: &mut dyn Engine,
+        images: &[Tensor],
+        index: usize,
+    ) -> Result<(), EngineError> {
         let cuda = cuda::load().map_err(ShimError::from)?;
         let start = cuda.event(index)?;
         engine.run(images, usize::MAX)?;
@@ -152,19 +178,25 @@ impl PassSamples {
         Ok(())
     }
 
-    fn host(&mut self, engine: &mut dyn Engine, images: &Tensor, n_cls: usize) -> Result<(), EngineError> {
-        let started = Instant::now();
+    fn host(&mut self, engine: &mut dyn Engine, images: &[Tensor], n_cls: usize) -> Result<(), EngineError> {
+        let (started, n_waits) = (Instant::now(), cuda::n_waits());
         let tokens = engine.run(images, usize::MAX)?;
         let last = tokens.taps.last().ok_or_else(|| EngineError { message: "no tokens".into() })?;
         let n_cls = i64::try_from(n_cls).unwrap_or_default();
         let patches = last.f_narrow(1, n_cls, last.size3()?.1 - n_cls)?;
-        tensor::bytes(&patches, Kind::Half)?;
+        self.readback.begin();
+        let features = self.readback.bring(&patches, Kind::Half)?;
+        self.queue.push(millis(started));
+        self.readback.wait(engine)?;
+        tensor::bytes(&features, Kind::Half)?;
         self.host.push(millis(started));
+        self.n_waits += cuda::n_waits() - n_waits;
         Ok(())
     }
 
     fn figures(self, contender: &Contender) -> Figures {
-        let Self { forward, cpu, device, host } = self;
+        let Self { forward, cpu, device, host, queue, n_waits, readback } = self;
+        let waits = n_waits as f64 / host.len().max(1) as f64;
         Figures {
             kind: contender.engine.kind(),
             gpu_memory_mb: contender.gpu_memory_mb,
@@ -172,6 +204,8 @@ impl PassSamples {
             forward_cpu_ms: Percentiles::of(cpu).p50,
             device_ms: (!device.is_empty()).then(|| Percentiles::of(device)),
             host_ms: Percentiles::of(host),
+            queue_ms: Percentiles::of(queue),
+            waits: readback.is_deferred().then_some(waits),
         }
     }
 }

@@ -84,11 +84,12 @@ impl Present {
     fn work(
         &self,
         config: &Config,
-        model: Model,
+        mut model: Model,
         basis: Arc<BasisKeeper>,
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
-        let deriver = model.deriver(config, basis).setup()?;
+        let mut deriver = model.deriver(config, basis).setup()?;
+        model.record(config, &mut deriver).running()?;
         let encoder = model.encoder(config);
         let (better, engines) = crossbeam_channel::bounded(1);
         let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;

@@ -114,7 +114,7 @@ impl EngineChoice {
 }
 
 /// What a segmentation head's maps are brought to the size of the model input as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Upsampling {
     /// Scores, before the likeliest class is taken: as in training.
     #[default]

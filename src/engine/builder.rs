@@ -19,8 +19,9 @@ use super::int8::Kernel;
 use super::job::{EngineJob, Refusal};
 use super::prove_all::prove_all;
 use super::store::folder::{self, Draft, Folder, FolderError};
-use super::store::machine::{Machine, torch_version};
+use super::store::machine::{BASELINE, Machine, torch_version};
 use super::store::manifest::{Architecture, Constant, FORMAT, Manifest, PackageEntry};
+use super::store::target::Target;
 use super::verdict::Slower;
 use crate::heads::Head;
 use crate::runtime::child;
@@ -28,10 +29,12 @@ use crate::runtime::lock::lock;
 
 /// The compiler in Python: a program and the package `pixio_engine` beside it. Both are part of the binary
 /// because they must fit the model in Rust.
-const COMPILER: [(&str, &str); 5] = [
+const COMPILER: [(&str, &str); 7] = [
     ("build_engine.py", include_str!("../../python/pixio_engine/__main__.py")),
     ("pixio_engine/__init__.py", include_str!("../../python/pixio_engine/__init__.py")),
     ("pixio_engine/build.py", include_str!("../../python/pixio_engine/build.py")),
+    ("pixio_engine/cross.py", include_str!("../../python/pixio_engine/cross.py")),
+    ("pixio_engine/cuda.py", include_str!("../../python/pixio_engine/cuda.py")),
     ("pixio_engine/heads.py", include_str!("../../python/pixio_engine/heads.py")),
     ("pixio_engine/model.py", include_str!("../../python/pixio_engine/model.py")),
 ];
@@ -44,6 +47,9 @@ const WORK: &str = "work";
 pub struct Plan {
     /// The model, where it runs, its taps and sizes.
     pub job: EngineJob,
+    /// The GPU to compile for where it is in another machine; the model is then on the CPU, and nothing is
+    /// proven here.
+    pub target: Option<Target>,
     /// The heads to compile beside it.
     pub heads: Vec<Head>,
     /// Batch sizes, ascending. On the CPU one package serves every one up to the last, on a GPU each has its
@@ -171,12 +177,12 @@ struct CompiledPackage {
     constants: BTreeMap<String, Constant>,
 }
 
-/// A new engine: on disk, and loaded and proven.
+/// A new engine: on disk, and loaded and proven unless it is for another machine.
 pub struct Built {
     /// On disk.
     pub folder: Folder,
-    /// Ready to serve.
-    pub engine: Box<dyn Engine>,
+    /// Ready to serve; `None` for an engine that cannot run here.
+    pub engine: Option<Box<dyn Engine>>,
     /// Why it should not serve, if it is slower than the eager model.
     pub slower: Option<Slower>,
 }
@@ -218,10 +224,16 @@ pub fn build(plan: &Plan, stop: &Stop, progress: &mut dyn FnMut(&str)) -> Result
         precision: *arithmetic,
         int8_kernel: plan.int8_kernel,
         torch: torch_version(),
-        machine: Machine::of(*device).map_err(|err| Refusal::Device(err.into()))?,
+        machine: Machine::of_engine(*device, plan.target).map_err(|err| Refusal::Device(err.into()))?,
         packages,
     };
-    let (engine, slower) = prove_all(plan, &draft, &mut manifest, stop, progress)?;
+    let (engine, slower) = match plan.target {
+        Some(_) => (None, None),
+        None => {
+            let (engine, slower) = prove_all(plan, &draft, &mut manifest, stop, progress)?;
+            (Some(engine), slower)
+        }
+    };
     draft.finish(&manifest)?;
     Ok(Built { folder: Folder::open(&plan.out)?, engine, slower })
 }
@@ -304,9 +316,10 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         fs::write(work.join(name), text)?;
     }
     let EngineJob { pixio, device, arithmetic, taps, sizes, .. } = &plan.job;
-    let device = match device {
-        Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".into(),
+    let device = match (plan.target, device) {
+        (Some(_), _) => "cuda:0".into(),
+        (None, Device::Cuda(index)) => format!("cuda:{index}"),
+        (None, _) => "cpu".into(),
     };
     let sizes: Vec<_> = sizes.iter().map(|size| [size.width, size.height]).collect();
     let heads: BTreeMap<_, _> = plan
@@ -327,6 +340,8 @@ fn write_inputs(plan: &Plan, draft: &Draft, work: &Path) -> std::io::Result<()> 
         "precision": arithmetic,
         "int8_kernel": plan.int8_kernel,
         "device": device,
+        "capability": plan.target.map(Target::capability),
+        "march": BASELINE,
         "out": draft.path(),
         "max_autotune": plan.max_autotune,
         "niceness": if plan.is_background { 10 } else { 0 },

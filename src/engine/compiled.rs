@@ -9,7 +9,7 @@ use super::int8::{Kernel, quantized};
 use super::store::folder::{Folder, FolderError};
 use super::store::machine::Machine;
 use super::store::manifest::{self, BACKBONE, Manifest};
-use super::{Engine, EngineError, Tokens};
+use super::{Engine, EngineError, Tokens, joined};
 use crate::ffi::package::{Package, Signature};
 use crate::geometry::Size;
 use crate::pixio::Pixio;
@@ -164,7 +164,7 @@ fn load(
     let wanted = package.constant_names()?;
     // The norm of a tap before the last block and the blocks after it may not be in the package.
     let constants = weights.constants(size)?.into_iter().filter(|(name, _)| wanted.contains(name));
-    package.give_constants(constants.collect(), |name| entry.expected(name))?;
+    package.give_constants(constants.collect(), |name| entry.form(name))?;
     Ok(package)
 }
 
@@ -177,7 +177,12 @@ impl Engine for Compiled {
         self.eager.taps()
     }
 
-    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+    fn stops_early(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
+        let images = joined(images)?;
         let (batch, height, width, _) = images.size4()?;
         let side = |side: i64| u32::try_from(side).unwrap_or_default();
         let size = Size { width: side(width), height: side(height) };
@@ -185,13 +190,13 @@ impl Engine for Compiled {
         let device = self.device;
         let Some(package) = self.package(size, batch)? else {
             self.say_once(size);
-            return self.eager.run(images, n_taps);
+            return self.eager.run(&[images], n_taps);
         };
         let mut outputs: Vec<_> = package.run(&images.f_to_device(device)?)?.into_iter().map(Some).collect();
         let taps = self.outputs.iter().take(n_taps).map(|&index| {
             let tap = outputs.get_mut(index).and_then(Option::take);
             tap.ok_or_else(|| EngineError { message: "the package returned too few tensors".into() })
         });
-        Ok(Tokens { taps: taps.collect::<Result<_, _>>()? })
+        Ok(Tokens { taps: taps.collect::<Result<_, _>>()?, ..Tokens::default() })
     }
 }

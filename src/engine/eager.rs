@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Engine, EngineError, Tokens};
+use super::{Engine, EngineError, Tokens, joined};
 use crate::pixio::{ModelError, Pixio};
 
 /// Runs the encoder operation by operation.
@@ -42,10 +42,14 @@ impl Engine for Eager {
         &self.taps
     }
 
-    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
-        let hidden_states = self.pixio.encode(images, &self.taps[..n_taps.min(self.taps.len())])?;
+    fn stops_early(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
+        let hidden_states = self.pixio.encode(&joined(images)?, &self.taps[..n_taps.min(self.taps.len())])?;
         let taps = hidden_states.iter().map(|tokens| self.pixio.normalize(tokens));
         let taps = taps.collect::<Result<Vec<_>, _>>()?;
-        Ok(Tokens { taps })
+        Ok(Tokens { taps, ..Tokens::default() })
     }
 }

@@ -1,30 +1,30 @@
-//! A head's network where it runs: compiled where the engine folder has it for the size, else operation by
-//! operation, and on a GPU recorded once and replayed as a CUDA graph.
+//! A head where it runs: its network compiled where the engine folder has it for the size, else operation by
+//! operation, and on a GPU all of it, up to the maps that go out, recorded on the lane of the engine whose
+//! tokens it reads.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
-use super::EngineError;
 use super::arithmetic::Arithmetic;
 use super::compiled::{LoadError, SizedPackage};
-use super::graph::{LaunchMode, WARM_UP_RUNS};
 use super::job::EngineJob;
+use super::lane::Lane;
 use super::proof::{self, BatchShape};
 use super::store::folder::Folder;
 use super::store::manifest::{self, Parity};
 use super::timing::Trial;
 use super::verdict::{Comparison, Slower};
+use super::{EngineError, Tokens};
+use crate::config::Upsampling;
+use crate::ffi::cuda::Graph;
 use crate::ffi::package::{Package, Signature};
-use crate::ffi::{
-    ShimError,
-    cuda::{self, Graph, Stream},
-};
 use crate::geometry::Size;
-use crate::heads::Head;
+use crate::heads::{Coverage, Head, Labels};
 
 /// Time for measuring a package of a head.
 const HEAD_SHARE: Duration = Duration::from_millis(500);
@@ -34,44 +34,51 @@ const HEAD_SHARE: Duration = Duration::from_millis(500);
 pub struct HeadEngine {
     head: Head,
     packages: Packages,
-    /// `None` runs it kernel by kernel.
-    graphs: Option<Graphs>,
+    recordings: Recordings,
 }
 
 /// A head's compiled network, by size and batch.
 #[derive(Debug, Default)]
 struct Packages(Vec<SizedPackage>);
 
-/// Recorded work, by what the model has seen at once and the batch.
-#[derive(Debug)]
-struct Graphs {
-    // Recorded graphs go before what they refer to.
-    recorded: HashMap<(Size, i64), Option<Recorded>>,
-    stream: Stream,
+/// What was recorded on the lane of the engine that serves.
+#[derive(Debug, Default)]
+struct Recordings {
+    // Recorded graphs go before what they refer to; `None` runs kernel by kernel.
+    by_key: HashMap<RecordingKey, Option<Recording>>,
+    lane: Option<Arc<Lane>>,
 }
 
-/// It reads `taps` and leaves its result in `maps`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RecordingKey {
+    /// Where the tokens lie, if they always lie there.
+    places: Vec<usize>,
+    batch: i64,
+    coverage: Coverage,
+    upsampling: Upsampling,
+}
+
+/// It reads `taps` and leaves its results in `maps`.
 #[derive(Debug)]
-struct Recorded {
+struct Recording {
     graph: Graph,
     taps: Vec<Tensor>,
-    maps: Tensor,
+    maps: Vec<Tensor>,
+}
+
+/// What a head is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// How the model has seen the image.
+    pub coverage: Coverage,
+    /// What the maps of a segmentation head are brought to the image's size as.
+    pub upsampling: Upsampling,
 }
 
 impl HeadEngine {
-    /// Runs `head` operation by operation, on a GPU as `job` runs its model there.
-    ///
-    /// # Errors
-    /// CUDA's own.
-    pub fn new(head: Head, job: &EngineJob) -> Result<Self, EngineError> {
-        let graphs = match job.device {
-            Device::Cuda(index) if job.launch == LaunchMode::Graph => {
-                let stream = cuda::load().map_err(ShimError::from)?.stream(index)?;
-                Some(Graphs { recorded: HashMap::new(), stream })
-            }
-            _ => None,
-        };
-        Ok(Self { head, packages: Packages::default(), graphs })
+    /// Runs `head` operation by operation, recorded where the tokens come from an engine that records.
+    pub fn new(head: Head) -> Self {
+        Self { head, packages: Packages::default(), recordings: Recordings::default() }
     }
 
     /// Takes the packages that `folder` has for the head, each proven against the head itself and timed
@@ -100,36 +107,54 @@ impl HeadEngine {
         &self.head
     }
 
-    /// Raw maps as of [`Head::run`]; `pass` is the size of what the model has seen at once. They may lie
-    /// where the next run puts its own. The tokens must be there already.
+    /// The head's maps of one image, on its device, at the image's size: metres in float32 of a depth head,
+    /// classes and confidence (0 to 255) in uint8 of a segmentation head. `tokens` are those of the head's
+    /// own taps. The maps may lie where the next run of any head or engine puts its own.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn run(&mut self, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
+    pub fn run(&mut self, tokens: &Tokens, wanted: Wanted) -> Result<Vec<Tensor>, EngineError> {
         let _no_grad = tch::no_grad_guard();
-        let Self { head, packages, graphs } = self;
-        let Some(Graphs { recorded, stream }) = graphs else { return packages.run(head, taps, pass) };
-        // It stays this thread's current stream: what is done with the maps is queued behind them.
-        stream.use_here()?;
-        let recorded = match recorded.entry((pass, batch(taps))) {
+        let Self { head, packages, recordings } = self;
+        let Some(lane) = &tokens.lane else { return packages.maps(head, &tokens.taps, wanted) };
+        recordings.follow(lane);
+        let Wanted { coverage, upsampling } = wanted;
+        let places = tokens.taps.iter().filter(|_| tokens.is_in_place).map(|tap| tap.data_ptr().addr());
+        let batch = batch(&tokens.taps);
+        let key = RecordingKey { places: places.collect(), batch, coverage, upsampling };
+        let recording = match recordings.by_key.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let recorded = record(stream, taps, |taps| packages.run(head, taps, pass));
-                let recorded = recorded.inspect_err(|EngineError { message }| {
-                    let name = head.card().task.name();
-                    tracing::warn!("no CUDA graph for {name}, it runs kernel by kernel: {message}");
-                });
-                entry.insert(recorded.ok())
+                let own = |tap: &Tensor| match tokens.is_in_place {
+                    true => Ok(tap.shallow_clone()),
+                    false => tap.f_zeros_like(),
+                };
+                let taps = tokens.taps.iter().map(own).collect::<Result<Vec<_>, _>>()?;
+                let what = format!("{} on {coverage:?}", head.card().task.name());
+                let recorded = lane.record(what, || packages.maps(head, &taps, wanted))?;
+                entry.insert(recorded.map(|(graph, maps)| Recording { graph, taps, maps }))
             }
         };
-        let Some(Recorded { graph, taps: inputs, maps }) = recorded else {
-            return packages.run(head, taps, pass);
+        let Some(Recording { graph, taps, maps }) = recording else {
+            return packages.maps(head, &tokens.taps, wanted);
         };
-        for (input, tap) in inputs.iter().zip(taps) {
-            stream.copy(input, tap)?;
+        if !tokens.is_in_place {
+            for (target, tap) in taps.iter().zip(&tokens.taps) {
+                lane.stream.copy(target, tap)?;
+            }
         }
         graph.replay()?;
-        Ok(maps.shallow_clone())
+        Ok(maps.iter().map(Tensor::shallow_clone).collect())
+    }
+}
+
+impl Recordings {
+    /// Those of a lane are of no use on another.
+    fn follow(&mut self, lane: &Arc<Lane>) {
+        if self.lane.as_ref().is_none_or(|current| !Arc::ptr_eq(current, lane)) {
+            self.by_key.clear();
+            self.lane = Some(Arc::clone(lane));
+        }
     }
 }
 
@@ -155,21 +180,6 @@ pub struct ProvenPackage {
     pub parity: Parity,
     /// How long it takes beside the head.
     pub times: Comparison,
-}
-
-/// Records `work` on taps of its own that are like `taps`.
-fn record(
-    stream: &Stream,
-    taps: &[Tensor],
-    mut work: impl FnMut(&[Tensor]) -> Result<Tensor, EngineError>,
-) -> Result<Recorded, EngineError> {
-    let taps = taps.iter().map(Tensor::f_zeros_like).collect::<Result<Vec<_>, _>>()?;
-    for _ in 0..WARM_UP_RUNS {
-        work(&taps).map(drop)?;
-    }
-    stream.wait()?;
-    let (graph, maps) = stream.record(|| work(&taps))?;
-    Ok(Recorded { graph, taps, maps })
 }
 
 /// The packages that `folder` has for `head`: how well each agrees with it, and how long it takes.
@@ -212,6 +222,20 @@ impl Packages {
         Ok((packages, proven))
     }
 
+    /// [`HeadEngine::run`], operation by operation or compiled.
+    fn maps(&mut self, head: &Head, taps: &[Tensor], wanted: Wanted) -> Result<Vec<Tensor>, EngineError> {
+        let Wanted { coverage, upsampling } = wanted;
+        let raw = self.run(head, taps, coverage.pass())?;
+        let mut maps = Vec::new();
+        maps.extend(head.depth(&raw, coverage)?);
+        if let Some(Labels { classes, confidence }) = head.labels(&raw, coverage, upsampling)? {
+            let confidence = confidence.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
+            maps.extend([classes, confidence]);
+        }
+        Ok(maps)
+    }
+
+    /// Raw maps as of [`Head::run`]; `pass` is the size of what the model has seen at once.
     fn run(&mut self, head: &Head, taps: &[Tensor], pass: Size) -> Result<Tensor, EngineError> {
         let Some(loaded) = self.0.iter_mut().find(|loaded| loaded.serves(pass, batch(taps))) else {
             return Ok(head.run(taps, pass.patches())?);
@@ -272,7 +296,7 @@ fn open(
     let [_, shape @ ..] = tokens(head, size, 1);
     let batch = entry.batch[0]..=entry.batch[1];
     let mut package = Package::open(file, Signature { kind, batch, shape: shape.to_vec(), device })?;
-    package.give_constants(constants, |name| entry.expected(name))?;
+    package.give_constants(constants, |name| entry.form(name))?;
     Ok(package)
 }
 
@@ -291,7 +315,8 @@ fn batch(taps: &[Tensor]) -> i64 {
 
 /// Whether a package was compiled for a head with these parameters, whatever their values.
 fn fits(entry: &manifest::PackageEntry, constants: &[(String, Tensor)]) -> bool {
-    let is_wanted =
-        |(name, tensor): &(String, Tensor)| entry.expected(name) == Some((tensor.kind(), tensor.size()));
+    let is_wanted = |(name, tensor): &(String, Tensor)| {
+        entry.form(name).is_some_and(|form| (form.kind, form.shape) == (tensor.kind(), tensor.size()))
+    };
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
 }

@@ -6,6 +6,7 @@ use super::arithmetic::Arithmetic;
 use super::compiled::{Compiled, LoadError};
 use super::eager::Eager;
 use super::graph::{LaunchMode, OnGpu};
+use super::lane::Lane;
 use super::proof::{BatchShape, ProofError, pictures, prove};
 use super::store::folder::{Folder, FolderError};
 use super::store::machine::{Machine, torch_version};
@@ -13,6 +14,7 @@ use super::store::manifest::{Architecture, BACKBONE, Requirements};
 use super::timing::{Rounds, Trial};
 use super::verdict::{Comparison, Slower};
 use super::{Engine, EngineError};
+use crate::ffi::{ShimError, cuda};
 use crate::geometry::Size;
 use crate::pixio::{ModelError, Pixio, Source};
 
@@ -132,7 +134,7 @@ impl EngineJob {
             } else {
                 let images = pictures(*shape)?.f_to_device(self.device).map_err(EngineError::from)?;
                 let share = trial.left() / u32::try_from(proofs.len() - n_before).unwrap_or(1);
-                trial.engines(&mut *eager, &mut *engine, &images, share, &mut |_| true)?
+                trial.engines(&mut *eager, &mut *engine, &[images], share, &mut |_| true)?
             };
             let times = rounds.times(shape.batch);
             let slower = times.slower(shape.size, self.device);
@@ -191,7 +193,10 @@ impl EngineJob {
 
     fn on_device(&self, engine: Box<dyn Engine>) -> Result<Box<dyn Engine>, EngineError> {
         match self.device {
-            Device::Cuda(index) => Ok(Box::new(OnGpu::new(engine, index, self.launch)?)),
+            Device::Cuda(index) => {
+                let cuda = cuda::load().map_err(ShimError::from)?;
+                Ok(Box::new(OnGpu::new(engine, Lane::new(cuda, index, self.device)?, self.launch)))
+            }
             _ => Ok(engine),
         }
     }

@@ -3,8 +3,8 @@
 //! ```text
 //!  eager      the tch model, operation by operation
 //!  compiled   AOTInductor packages from an engine folder, with the same weights
-//!  graph      either of them on a GPU: its own stream, replayed as CUDA graphs
-//!  head       a head's network likewise
+//!  graph      either of them on a GPU: replayed as CUDA graphs on a lane of its own
+//!  head       a head's network, on the lane of the engine whose tokens it reads
 //!  swap       any of them, until a better one comes
 //! ```
 //! [`choose`] finds the one that serves: [`proof`] that it is right, [`timing`] that it is no slower than the
@@ -21,34 +21,46 @@ pub mod head;
 pub mod int8;
 pub mod job;
 pub mod kernel;
+pub mod lane;
 pub mod proof;
 mod prove_all;
+pub mod readback;
 pub mod store;
 pub mod swap;
 pub mod timing;
 pub mod verdict;
 
+use std::sync::Arc;
+
 use tch::{TchError, Tensor};
 
-use crate::ffi;
+use crate::ffi::{self, memory::HostMemory};
 use crate::heads::HeadError;
 use crate::pixio::ModelError;
+
+use lane::Lane;
 
 /// What an engine computes from a batch, on the engine's device.
 #[derive(Debug, Default)]
 pub struct Tokens {
     /// One `[B, n_cls + P, D]` tensor per tap that was asked for, after the final norm, in their order.
     pub taps: Vec<Tensor>,
+    /// Where heads may record what they do with them; `None` where nothing is recorded.
+    pub lane: Option<Arc<Lane>>,
+    /// Whether every batch of this shape leaves its tokens on this very memory.
+    pub is_in_place: bool,
 }
 
 impl Tokens {
-    /// Those of one picture of the batch, still `[1, n_cls + P, D]` each; on the same memory.
+    /// Those of one image of several in the batch, still `[1, n_cls + P, D]` each; on the same memory.
     ///
     /// # Errors
     /// There is no such picture.
     pub fn of_picture(&self, index: usize) -> Result<Self, TchError> {
         let one = |tap: &Tensor| tap.f_narrow(0, i64::try_from(index).unwrap_or(i64::MAX), 1);
-        Ok(Self { taps: self.taps.iter().map(one).collect::<Result<_, _>>()? })
+        let taps = self.taps.iter().map(one).collect::<Result<_, _>>()?;
+        // Each image has a place of its own: recordings for one serve all of them.
+        Ok(Self { taps, lane: self.lane.clone(), is_in_place: false })
     }
 }
 
@@ -60,13 +72,22 @@ pub trait Engine: Send {
     /// Blocks whose tokens [`Engine::run`] returns, counted from 1, ascending.
     fn taps(&self) -> &[usize];
 
-    /// Runs a batch as far as the first `n_taps` taps need it: `images` is uint8 `[B, H, W, 3]`, RGB,
-    /// contiguous, on any device. The tokens may lie where the next run puts its own: they are to be read
-    /// before it. On a GPU they may not be there yet; what this thread does with them waits by itself.
+    /// Whether fewer taps are less work.
+    fn stops_early(&self) -> bool;
+
+    /// Where the host's side of copies from and to the device is best.
+    fn host_memory(&self) -> HostMemory {
+        HostMemory::Pageable
+    }
+
+    /// Runs a batch as far as the first `n_taps` taps need it: `images` are its parts in their order, each
+    /// uint8 `[b, H, W, 3]`, RGB, contiguous, on any device, and they stay as they are until
+    /// [`Engine::wait`]. The tokens may lie where the next run puts its own: they are to be read before it.
+    /// On a GPU they may not be there yet; what this thread does with them waits by itself.
     ///
     /// # Errors
     /// libtorch's own, with its first line; they are fatal for the engine.
-    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError>;
+    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError>;
 
     /// Waits until the last run's tokens are there.
     ///
@@ -74,6 +95,14 @@ pub trait Engine: Send {
     /// What went wrong on the GPU; fatal for the engine.
     fn wait(&self) -> Result<(), EngineError> {
         Ok(())
+    }
+}
+
+/// The parts of a batch as one tensor.
+fn joined(images: &[Tensor]) -> Result<Tensor, TchError> {
+    match images {
+        [one] => Ok(one.shallow_clone()),
+        several => Tensor::f_cat(several, 0),
     }
 }
 

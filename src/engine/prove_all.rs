@@ -134,7 +134,7 @@ impl Court<'_> {
                 }
                 !stop.is_stopped()
             };
-            trial.engines(&mut **eager, &mut **engine, &images, share, heard).map_err(Refusal::from)?
+            trial.engines(&mut **eager, &mut **engine, &[images], share, heard).map_err(Refusal::from)?
         };
         go_on()?;
         let times = rounds.times(batch);

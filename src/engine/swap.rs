@@ -4,6 +4,7 @@ use crossbeam_channel::Receiver;
 use tch::Tensor;
 
 use super::{Engine, EngineError, Tokens};
+use crate::ffi::memory::HostMemory;
 
 /// Runs the engine that came last.
 pub struct Swap {
@@ -33,7 +34,15 @@ impl Engine for Swap {
         self.current.taps()
     }
 
-    fn run(&mut self, images: &Tensor, n_taps: usize) -> Result<Tokens, EngineError> {
+    fn stops_early(&self) -> bool {
+        self.current.stops_early()
+    }
+
+    fn host_memory(&self) -> HostMemory {
+        self.current.host_memory()
+    }
+
+    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
         if let Ok(better) = self.better.try_recv() {
             tracing::info!("the {} engine takes over from the {} one", better.kind(), self.current.kind());
             self.current = better;
@@ -65,8 +74,12 @@ mod tests {
             &[1]
         }
 
-        fn run(&mut self, _images: &Tensor, _n_taps: usize) -> Result<Tokens, EngineError> {
-            Ok(Tokens { taps: vec![Tensor::from(self.0)] })
+        fn stops_early(&self) -> bool {
+            false
+        }
+
+        fn run(&mut self, _images: &[Tensor], _n_taps: usize) -> Result<Tokens, EngineError> {
+            Ok(Tokens { taps: vec![Tensor::from(self.0)], ..Tokens::default() })
         }
     }
 
@@ -76,7 +89,7 @@ mod tests {
         let (hear, heard) = std::sync::mpsc::channel();
         let mut engine =
             Swap::new(Box::new(Numbered(1)), better, move |kind| hear.send(kind.to_owned()).unwrap());
-        let frame = Tensor::zeros([1], (Kind::Uint8, Device::Cpu));
+        let frame = [Tensor::zeros([1], (Kind::Uint8, Device::Cpu))];
         let mut serve = || engine.run(&frame, 1).unwrap().taps[0].int64_value(&[]);
         assert_eq!(serve(), 1);
         send.send(Box::new(Numbered(2))).unwrap();

@@ -140,7 +140,7 @@ impl Trial {
         &mut self,
         eager: &mut dyn Engine,
         engine: &mut dyn Engine,
-        images: &Tensor,
+        images: &[Tensor],
         share: Duration,
         heard: &mut dyn FnMut(&Rounds) -> bool,
     ) -> Result<Rounds, EngineError> {
@@ -148,7 +148,7 @@ impl Trial {
             engine.run(images, usize::MAX)?;
             engine.wait()
         };
-        if images.device().is_cuda() {
+        if images.iter().any(|part| part.device().is_cuda()) {
             // The first run of a shape loads kernels and may be recorded, which is work of another kind.
             pass(eager)?;
             pass(engine)?;

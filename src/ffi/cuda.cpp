@@ -3,11 +3,10 @@
 // One symbol, a table of functions: what can fail returns false or null, and last_error() says why.
 
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAGraph.h>
+#include <ATen/cuda/MemPool.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
@@ -17,7 +16,7 @@
 
 #include "shim.h"
 
-using at::cuda::CUDAGraph;
+using c10::MempoolId_t;
 using c10::cuda::CUDAStream;
 using pixio::guarded;
 
@@ -35,6 +34,18 @@ struct DeviceInfo {
 struct Memory {
   // Bytes that libtorch holds, graphs and caches included, and the most that it ever did.
   uint64_t reserved, peak;
+};
+
+// Memory that recorded graphs share; see pool_new.
+struct Pool {
+  uint64_t first, second;
+};
+
+// Recorded work, or work that is being recorded.
+struct Graph {
+  CUDAStream stream;
+  MempoolId_t pool;
+  cudaGraphExec_t work = nullptr;
 };
 
 const char* last_error() noexcept { return pixio::last_error().c_str(); }
@@ -124,33 +135,90 @@ at::Tensor* pinned(int64_t n) noexcept {
   return made;
 }
 
-// Asks the current stream to copy and does not wait.
+// Asks the current stream of the tensor's device to copy and does not wait. The host's memory is as long as the
+// tensor and is kept until the copy is done.
+bool upload(const at::Tensor* target, const void* source) noexcept {
+  return guarded([&] {
+    const auto stream = c10::cuda::getCurrentCUDAStream(target->device().index());
+    check(cudaMemcpyAsync(target->mutable_data_ptr(), source, target->nbytes(), cudaMemcpyHostToDevice, stream));
+  });
+}
+
+bool download(void* target, const at::Tensor* source) noexcept {
+  return guarded([&] {
+    const auto stream = c10::cuda::getCurrentCUDAStream(source->device().index());
+    check(cudaMemcpyAsync(target, source->const_data_ptr(), source->nbytes(), cudaMemcpyDeviceToHost, stream));
+  });
+}
+
+// The same between tensors of one device.
 bool copy(const at::Tensor* target, const at::Tensor* source) noexcept {
   return guarded([&] { target->copy_(*source, /*non_blocking=*/true); });
 }
 
-CUDAGraph* graph_new() noexcept {
-  CUDAGraph* made = nullptr;
-  guarded([&] { made = new CUDAGraph(); });
+// A new pool. Memory that one recording no longer needs is used by those after it: they are replayed on one
+// stream, and what one leaves is read before the next is replayed.
+bool pool_new(Pool* made) noexcept {
+  return guarded([&] {
+    const auto [first, second] = at::cuda::MemPool::graph_pool_handle();
+    *made = {first, second};
+  });
+}
+
+// What the calling thread asks of its current stream from here on is recorded instead of done, and its memory
+// comes from the pool. Other threads may go on using the device, but only one may record. libtorch's CUDAGraph does
+// the same and also registers the random generator, which the models have no use for: it would write to the GPU
+// before every replay, and leaves the allocator's pool open when a recording is not valid.
+Graph* graph_begin(int device, const Pool* pool) noexcept {
+  Graph* made = nullptr;
+  guarded([&] {
+    auto graph = std::make_unique<Graph>(
+        Graph{c10::cuda::getCurrentCUDAStream(index_of(device)), MempoolId_t{pool->first, pool->second}});
+    const cudaStream_t raw = graph->stream.stream();
+    // Before the recording begins: a tensor that another thread frees in between would record an event.
+    c10::cuda::CUDACachingAllocator::beginAllocateToPool(index_of(device), graph->pool,
+                                                         [raw](cudaStream_t asked) { return asked == raw; });
+    const cudaError_t began = cudaStreamBeginCapture(raw, cudaStreamCaptureModeThreadLocal);
+    if (began != cudaSuccess) {
+      c10::cuda::CUDACachingAllocator::endAllocateToPool(index_of(device), graph->pool);
+      c10::cuda::CUDACachingAllocator::releasePool(index_of(device), graph->pool);
+      cudaGetLastError();
+    }
+    check(began);
+    made = graph.release();
+  });
   return made;
 }
 
-void graph_free(CUDAGraph* graph) noexcept {
-  guarded([&] { delete graph; });
+// The stream works again, and the pool is closed, whatever the outcome.
+bool graph_end(Graph* graph) noexcept {
+  return guarded([&] {
+    cudaGraph_t recorded = nullptr;
+    cudaError_t done = cudaStreamEndCapture(graph->stream.stream(), &recorded);
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(graph->stream.device_index(), graph->pool);
+    if (done == cudaSuccess) {
+      done = cudaGraphInstantiateWithFlags(&graph->work, recorded, cudaGraphInstantiateFlagUseNodePriority);
+      cudaGraphDestroy(recorded);
+    }
+    // Else the first replay would bring it to the GPU.
+    if (done == cudaSuccess) done = cudaGraphUpload(graph->work, graph->stream.stream());
+    if (done != cudaSuccess) cudaGetLastError();
+    check(done);
+  });
 }
 
-// What the calling thread asks of its current stream from here on is recorded instead of done. Other threads
-// may go on using the device.
-bool graph_begin(CUDAGraph* graph) noexcept {
-  return guarded([&] { graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal); });
+bool graph_replay(const Graph* graph) noexcept {
+  return guarded([&] {
+    check(cudaGraphLaunch(graph->work, c10::cuda::getCurrentCUDAStream(graph->stream.device_index())));
+  });
 }
 
-bool graph_end(CUDAGraph* graph) noexcept {
-  return guarded([&] { graph->capture_end(); });
-}
-
-bool graph_replay(CUDAGraph* graph) noexcept {
-  return guarded([&] { graph->replay(); });
+void graph_free(Graph* graph) noexcept {
+  guarded([&] {
+    const std::unique_ptr<Graph> owned(graph);
+    if (graph->work) cudaGraphExecDestroy(graph->work);
+    c10::cuda::CUDACachingAllocator::releasePool(graph->stream.device_index(), graph->pool);
+  });
 }
 
 }  // namespace
@@ -159,7 +227,7 @@ extern "C" {
 
 // The order and types are those of `Api` in cuda.rs; change `version` there and here with them.
 struct PixioCudaApi {
-  uint32_t version = 1;
+  uint32_t version = 2;
   decltype(&::last_error) last_error = &::last_error;
   decltype(&::device_count) device_count = &::device_count;
   decltype(&::device_info) device_info = &::device_info;
@@ -174,12 +242,14 @@ struct PixioCudaApi {
   decltype(&::event_elapsed) event_elapsed = &::event_elapsed;
   decltype(&::event_free) event_free = &::event_free;
   decltype(&::pinned) pinned = &::pinned;
+  decltype(&::upload) upload = &::upload;
+  decltype(&::download) download = &::download;
   decltype(&::copy) copy = &::copy;
-  decltype(&::graph_new) graph_new = &::graph_new;
-  decltype(&::graph_free) graph_free = &::graph_free;
+  decltype(&::pool_new) pool_new = &::pool_new;
   decltype(&::graph_begin) graph_begin = &::graph_begin;
   decltype(&::graph_end) graph_end = &::graph_end;
   decltype(&::graph_replay) graph_replay = &::graph_replay;
+  decltype(&::graph_free) graph_free = &::graph_free;
 };
 
 const PixioCudaApi* pixio_cuda_api() noexcept {

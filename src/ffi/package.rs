@@ -24,6 +24,27 @@ pub struct Signature {
     pub device: Device,
 }
 
+/// What a constant of a package must be. libtorch looks at none of this either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConstantForm {
+    /// Element type.
+    pub kind: Kind,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Whether the second axis, of channels, lies innermost in memory; the last does otherwise.
+    pub channels_last: bool,
+}
+
+impl ConstantForm {
+    fn is_layout_of(&self, tensor: &Tensor) -> Result<bool, ShimError> {
+        match (self.channels_last, tensor.dim()) {
+            (true, 4) => Ok(tensor.f_permute([0, 2, 3, 1])?.is_contiguous()),
+            (true, _) => Ok(false),
+            (false, _) => Ok(tensor.is_contiguous()),
+        }
+    }
+}
+
 impl Signature {
     fn check(&self, input: &Tensor) -> Result<(), ShimError> {
         let (kind, shape, device) = (input.f_kind()?, input.size(), input.device());
@@ -126,27 +147,29 @@ impl Package {
         done.then_some(names).ok_or_else(last_error)
     }
 
-    /// Gives the package its constants, by name. They are not copied; every one must have the shape that the
+    /// Gives the package its constants, by name. They are not copied; every one must have the form that the
     /// package was compiled for, which libtorch does not look at, and which `expected` tells with the name.
     ///
     /// # Errors
-    /// One is missing, unknown, or of another shape, type or device.
+    /// One is missing, unknown, or of another shape, layout, type or device.
     pub fn give_constants(
         &mut self,
         constants: Vec<(String, Tensor)>,
-        expected: impl Fn(&str) -> Option<(Kind, Vec<i64>)>,
+        expected: impl Fn(&str) -> Option<ConstantForm>,
     ) -> Result<(), ShimError> {
         for (name, tensor) in &constants {
-            let Some((kind, shape)) = expected(name) else {
+            let Some(form) = expected(name) else {
                 return Err(ShimError::new(format!("constant {name} is not one of the package's")));
             };
-            let actual = (tensor.f_kind()?, tensor.size(), tensor.device());
-            if actual != (kind, shape.clone(), self.signature.device) || !tensor.is_contiguous() {
-                let (found_kind, found_shape, on) = actual;
+            let (kind, shape, device) = (tensor.f_kind()?, tensor.size(), tensor.device());
+            let is_alike = kind == form.kind && shape == form.shape && device == self.signature.device;
+            if !is_alike || !form.is_layout_of(tensor)? {
+                let (strides, on) = (tensor.stride(), self.signature.device);
+                let layout = if form.channels_last { "channels last" } else { "contiguous" };
+                let ConstantForm { kind: expected, shape: expected_shape, .. } = form;
                 return Err(ShimError::new(format!(
-                    "constant {name} is {found_kind:?} {found_shape:?} on {on:?}, the package was compiled \
-                     for {kind:?} {shape:?} on {:?}, contiguous",
-                    self.signature.device
+                    "constant {name} is {kind:?} {shape:?} on {device:?}, the package was compiled for \
+                     {expected:?} {expected_shape:?} on {on:?}, {layout}; its strides are {strides:?}"
                 )));
             }
         }
@@ -258,4 +281,28 @@ unsafe extern "C" {
         capacity: usize,
         n_outputs: *mut usize,
     ) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_told_from_the_other() {
+        let form = |channels_last| ConstantForm { kind: Kind::Float, shape: Vec::new(), channels_last };
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let (rows_first, matrix, single) = (zeros(&[4, 3, 2, 2]), zeros(&[4, 3]), zeros(&[4, 3, 1, 1]));
+        let channels_last = zeros(&[4, 2, 2, 3]).permute([0, 3, 1, 2]);
+        for (tensor, is_contiguous, is_channels_last) in [
+            (&rows_first, true, false),
+            (&channels_last, false, true),
+            (&matrix, true, false),
+            (&matrix.tr(), false, false),
+            // Where there is one row and one column, both are the same.
+            (&single, true, true),
+        ] {
+            assert_eq!(form(false).is_layout_of(tensor).unwrap(), is_contiguous, "{:?}", tensor.stride());
+            assert_eq!(form(true).is_layout_of(tensor).unwrap(), is_channels_last, "{:?}", tensor.stride());
+        }
+    }
 }

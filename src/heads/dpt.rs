@@ -74,7 +74,7 @@ impl Dpt {
                 _ => Scale::Down(square(3)?),
             };
             let name = format!("scratch.layer{}_rn.weight", index + 1);
-            let weight = parameters.tensor(&name, &[features, channels, 3, 3])?;
+            let weight = for_convolution(parameters.tensor(&name, &[features, channels, 3, 3])?)?;
             levels.push(DptLevel { project, scale, to_features: Conv { weight, bias: None } });
             fusions.push(Fusion::load(parameters, index, features)?);
         }
@@ -210,7 +210,7 @@ impl Conv {
     /// Reads weight and bias; the bias is as long as a transposed or plain convolution of equal channels, or
     /// an output layer, has outputs.
     fn load(parameters: &mut HeadTensors, name: &str, shape: &[i64; 4]) -> Result<Self, HeadError> {
-        let weight = parameters.tensor(&format!("{name}.weight"), shape)?;
+        let weight = for_convolution(parameters.tensor(&format!("{name}.weight"), shape)?)?;
         let bias = parameters.tensor(&format!("{name}.bias"), &shape[..1])?;
         Ok(Self { weight, bias: Some(bias) })
     }
@@ -227,4 +227,13 @@ impl Conv {
         let padding = self.weight.size()[2] / 2;
         x.f_conv2d(&self.weight, self.bias.as_ref(), [stride; 2], [padding; 2], [1, 1], 1)
     }
+}
+
+/// The weight `[n, m, rows, columns]` as it lies best in memory: on a GPU with the second axis innermost, as
+/// its convolutions read it, which would else bring it there in every run.
+fn for_convolution(weight: Tensor) -> Result<Tensor, TchError> {
+    if !weight.device().is_cuda() {
+        return Ok(weight);
+    }
+    weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }

@@ -142,7 +142,7 @@ impl Head {
     pub fn depth(&self, raw: &Tensor, coverage: Coverage) -> Result<Option<Tensor>, HeadError> {
         let Task::Depth { max_depth, .. } = &self.card.task else { return Ok(None) };
         // Resized before the sigmoid, as in training.
-        let resized = resized(raw, coverage.pass())?.f_to_kind(Kind::Float)?;
+        let resized = resized(raw, coverage.pass().sides())?.f_to_kind(Kind::Float)?;
         let depth = resized.f_sigmoid()?.f_mul_scalar(*max_depth)?.f_select(1, 0)?;
         Ok(Some(coverage.whole(&depth)?))
     }
@@ -176,7 +176,7 @@ impl Head {
                 Ok(Some(Labels { classes: nearest(&classes)?, confidence: nearest(&confidence)? }))
             }
             _ => {
-                let resized = probabilities(&resized(raw, coverage.pass())?)?;
+                let resized = probabilities(&resized(raw, coverage.pass().sides())?)?;
                 Ok(Some(likeliest(&coverage.whole(&resized)?)?))
             }
         }
@@ -184,7 +184,7 @@ impl Head {
 }
 
 /// How raw maps cover an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coverage {
     /// There is one map, of all of it.
     Whole(Size),
@@ -193,11 +193,11 @@ pub enum Coverage {
 }
 
 impl Coverage {
-    /// Rows and columns of what one map shows.
-    fn pass(self) -> [i64; 2] {
+    /// Size of what one map shows, which the model has seen at once.
+    pub fn pass(self) -> Size {
         match self {
-            Self::Whole(size) => size.sides(),
-            Self::Windows(_) => [i64::from(WINDOW); 2],
+            Self::Whole(size) => size,
+            Self::Windows(_) => Size { width: WINDOW, height: WINDOW },
         }
     }
 

@@ -11,11 +11,12 @@ use crossbeam_channel as channel;
 use super::Shared;
 use super::lacking::Lacking;
 use super::pace::{Estimate, Pace};
+use crate::engine::readback::Readback;
 use crate::engine::{Engine, EngineError, Tokens};
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::outputs::Topics;
+use crate::runtime::input_pixels::InputPool;
 use crate::runtime::latest::{self, Closed};
-use crate::runtime::pool::Pool;
 use crate::runtime::statistics::{Accounting, Span};
 use crate::stages::camera::Frame;
 use crate::stages::derive::{Derived, Deriver, Lack};
@@ -29,6 +30,8 @@ pub(super) struct FitLoop {
     pub(super) inputs: latest::Sender<Input>,
     pub(super) shared: Shared,
     pub(super) pace: Arc<Pace>,
+    /// Where the model reads its inputs.
+    pub(super) pool: InputPool,
     pub(super) camera: usize,
     pub(super) name: String,
 }
@@ -38,7 +41,6 @@ impl FitLoop {
         let accounting = &self.shared.accounting[self.camera];
         let monitor = &self.shared.monitors[self.camera];
         let latencies = &self.shared.latencies[self.camera];
-        let pool = Pool::default();
         let throttle = Throttle::new(BETWEEN_WARNINGS);
         let mut usual = Estimate::high();
         while frames.wait().is_ok() {
@@ -48,7 +50,7 @@ impl FitLoop {
             }
             let Ok(frame) = frames.recv() else { break };
             let started = Instant::now();
-            let mut pixels = pool.lease();
+            let mut pixels = self.pool.lease();
             let geometry = match self.fitter.fit(&frame, &mut pixels) {
                 Ok(geometry) => geometry,
                 Err(err) => {
@@ -82,6 +84,7 @@ pub(super) struct ModelLoop {
     pub(super) engine: Box<dyn Engine>,
     pub(super) batch_max: usize,
     pub(super) deriver: Deriver,
+    pub(super) readback: Readback,
     pub(super) outputs: channel::Sender<Derived>,
     pub(super) shared: Shared,
     pub(super) pace: Arc<Pace>,
@@ -148,19 +151,33 @@ impl ModelLoop {
                 forward(&mut *self.engine, &inputs, n_taps)?
             }
         };
-        let forward_time = started.elapsed();
+        let mut forward_time = started.elapsed();
+        self.readback.begin();
+        let mut queued = Vec::new();
         for (index, (wanted, input)) in batch.into_iter().enumerate() {
-            let latencies = &self.shared.latencies[input.camera];
-            latencies.record(Span::Forward, forward_time);
-            let started = Instant::now();
+            let mut started_heads = Instant::now();
             // The windows of one picture belong together.
             let tokens = match n_pictures {
                 1 => &tokens,
                 _ => &tokens.of_picture(index).map_err(EngineError::from)?,
             };
-            let derived = self.deriver.run(input, tokens, wanted, self.shared.live.depth_limits())?;
-            latencies.record(Span::Heads, started.elapsed());
-            self.outputs.send(derived).ok().context("publish has ended")?;
+            queued.push((self.deriver.queue(&input, tokens, wanted, &mut self.readback)?, input));
+            if self.readback.is_deferred() {
+                if index + 1 < n_pictures {
+                    continue;
+                }
+                // Once for all that was queued, heads included.
+                self.readback.wait(&*self.engine)?;
+                (forward_time, started_heads) = (started.elapsed(), Instant::now());
+            }
+            for (queued, input) in queued.drain(..) {
+                let latencies = &self.shared.latencies[input.camera];
+                latencies.record(Span::Forward, forward_time);
+                let derived = self.deriver.finish(input, queued, self.shared.live.depth_limits())?;
+                latencies.record(Span::Heads, started_heads.elapsed());
+                self.outputs.send(derived).ok().context("publish has ended")?;
+                started_heads = Instant::now();
+            }
         }
         if let Some(usual) = self.usual.get_mut(&n_pictures) {
             usual.add(started.elapsed());

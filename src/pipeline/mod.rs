@@ -16,7 +16,9 @@ use std::time::Instant;
 use crossbeam_channel as channel;
 
 use crate::engine::Engine;
+use crate::engine::readback::Readback;
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
+use crate::runtime::input_pixels::InputPool;
 use crate::runtime::latest::{self, Closed};
 use crate::runtime::statistics::Accounting;
 use crate::runtime::thread::{self, Stage};
@@ -94,13 +96,15 @@ impl Pipeline {
         for (camera, (Camera { name, fitter }, inputs)) in cameras.into_iter().zip(inputs).enumerate() {
             let (frames, arriving) = latest::channel();
             let (for_fit, pace) = (shared.clone(), Arc::clone(&pace));
-            let fit = FitLoop { fitter, inputs, shared: for_fit, pace, camera, name: name.clone() };
+            let pool = InputPool::new(engine.host_memory());
+            let fit = FitLoop { fitter, inputs, shared: for_fit, pace, pool, camera, name: name.clone() };
             stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || fit.run(&arriving))?);
             let refusals = Throttle::new(BETWEEN_WARNINGS);
             let (shared, rate) = (shared.clone(), RateLimit::default());
             intakes.push(Intake { frames, shared, rate, refusals, camera });
         }
         let model = ModelLoop {
+            readback: Readback::new(engine.host_memory()),
             engine,
             batch_max,
             deriver,

@@ -163,10 +163,10 @@ impl Embeddings {
             false => self.trained.f_upsample_bicubic2d(grid, false, None, None)?,
         };
         let position = resized.f_flatten(2, 3)?.f_transpose(1, 2)?.f_to_kind(self.kind)?.f_contiguous()?;
-        if positions.len() >= KEPT_SIZES {
-            positions.clear();
+        // None ever goes: a recorded graph may read it. What is not kept is computed within the recording.
+        if positions.len() < KEPT_SIZES {
+            positions.insert(grid, position.shallow_clone());
         }
-        positions.insert(grid, position.shallow_clone());
         Ok(position)
     }
 }

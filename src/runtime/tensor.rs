@@ -5,15 +5,14 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype, SafeTensorError, TensorView};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::ffi::memory;
+
 /// The elements of `tensor` as `kind`, row-major, in the machine's byte order.
 ///
 /// # Errors
 /// libtorch's own.
 pub fn bytes(tensor: &Tensor, kind: Kind) -> Result<Vec<u8>, TchError> {
-    let tensor = tensor.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
+    memory::values(&tensor.f_to_kind(kind)?.f_to_device(Device::Cpu)?.f_contiguous()?)
 }
 
 /// `tensor` in float32 on the CPU, contiguous; itself where it is so already.

@@ -94,7 +94,7 @@ pub fn engine(
     folder: Option<&Folder>,
 ) -> anyhow::Result<HeadEngine> {
     let name = head.card().task.name();
-    let mut engine = HeadEngine::new(head, job)?;
+    let mut engine = HeadEngine::new(head);
     let Some(folder) = folder else { return Ok(engine) };
     let path = folder.path().display();
     match engine.take_packages(folder, job) {

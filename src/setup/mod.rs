@@ -29,7 +29,7 @@ use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
 use self::heads::{LoadedHeads, classes};
 use self::input::input_size;
-use self::warm::{Threads, Warm, fastest_run, fastest_threads, threads, threads_text};
+use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, threads, threads_text};
 
 /// A model that is ready to be used.
 pub struct Model {
@@ -109,7 +109,7 @@ impl Model {
         let engine = &mut *self.engine;
         // The busiest case decides.
         let batch = self.job.batches.last().copied().unwrap_or(1);
-        self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch))?;
+        self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch).map(drop))?;
         let shape = BatchShape { size, batch };
         let took = match threads(config.threads, device) {
             Threads::Measured => fastest_threads(engine, shape)?,
@@ -122,6 +122,19 @@ impl Model {
         let warm = Warm { batch, millis: took.as_secs_f64() * 1e3 };
         tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device));
         Ok(warm)
+    }
+
+    /// Records on a GPU what frames will need, heads included, so that none of them waits for it.
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub fn record(&mut self, config: &Config, deriver: &mut Deriver) -> Result<(), EngineError> {
+        if !self.job.device.is_cuda() || self.job.launch != LaunchMode::Graph {
+            return Ok(());
+        }
+        // How many windows there are, the first image of a camera tells.
+        let sizes = if config.fit == Fit::Window { &[][..] } else { &self.job.sizes };
+        record(&mut *self.engine, deriver, sizes, &self.job.batches)
     }
 
     /// Where the feature layer stands among the engine's taps.

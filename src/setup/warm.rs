@@ -7,6 +7,8 @@ use tch::Device;
 
 use crate::engine::proof::BatchShape;
 use crate::engine::{Engine, EngineError};
+use crate::geometry::Size;
+use crate::stages::derive::Deriver;
 use crate::stages::forward::warm_up;
 
 /// How long a warm engine takes.
@@ -89,6 +91,36 @@ pub(super) fn fastest_run(engine: &mut dyn Engine, shape: BatchShape) -> Result<
         total += started.elapsed();
     }
     Ok(shortest)
+}
+
+/// Recording before the start ends after this long.
+const RECORDED: Duration = Duration::from_secs(20);
+
+/// Has the engine and the heads recorded for every batch of every size, single images first; says what is
+/// left when that takes too long.
+///
+/// # Errors
+/// The engine's own.
+pub(super) fn record(
+    engine: &mut dyn Engine,
+    deriver: &mut Deriver,
+    sizes: &[Size],
+    batches: &[i64],
+) -> Result<(), EngineError> {
+    let started = Instant::now();
+    let mut shapes =
+        batches.iter().flat_map(|&batch| sizes.iter().map(move |&size| BatchShape { size, batch }));
+    for shape in shapes.by_ref() {
+        deriver.warm_up(engine, shape)?;
+        if RECORDED < started.elapsed() {
+            break;
+        }
+    }
+    let left: Vec<_> = shapes.map(|BatchShape { size, batch }| format!("{batch} of {size}")).collect();
+    if !left.is_empty() {
+        tracing::warn!("not recorded yet, which costs the first frames that need it: {}", left.join(", "));
+    }
+    Ok(())
 }
 
 /// The threads of a forward pass, for the log: nothing on a GPU.

@@ -7,7 +7,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::engine::{Engine, EngineError, Tokens};
 use crate::geometry::{Calibration, Geometry, PADDING, STRIDE, Size, WINDOW, padded};
-use crate::runtime::pool::Lease;
+use crate::runtime::input_pixels::InputPixels;
 use crate::stages::camera::{Frame, Header};
 
 /// A picture that is ready for the model.
@@ -22,7 +22,7 @@ pub struct Input {
     /// When the picture was ready.
     pub fitted: Instant,
     /// Row-major RGB, `geometry.model.height * geometry.model.width * 3` bytes.
-    pub pixels: Lease,
+    pub pixels: InputPixels,
     /// From the camera's picture to this one.
     pub geometry: Geometry,
     /// What the newest CameraInfo says, of whatever size.
@@ -31,7 +31,7 @@ pub struct Input {
 
 impl Input {
     /// `frame`, whose picture has become `pixels` just now.
-    pub fn new(frame: Frame, pixels: Lease, geometry: Geometry) -> Self {
+    pub fn new(frame: Frame, pixels: InputPixels, geometry: Geometry) -> Self {
         let Frame { header, camera, received, intrinsics, .. } = frame;
         Self { header, camera, received, fitted: Instant::now(), pixels, geometry, intrinsics }
     }
@@ -42,21 +42,19 @@ impl Input {
         !is_windowed && self.geometry.model == other.geometry.model
     }
 
-    /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, or `[n, 256, 256, 3]` for the windows over the
-    /// picture, row by row.
+    /// What the model sees, on the CPU: uint8 `[1, H, W, 3]`, which are the pixels themselves, or
+    /// `[n, 256, 256, 3]` for the windows over the image, row by row.
     ///
     /// # Errors
     /// `pixels` are not of the model input's size.
     pub fn images(&self) -> Result<Tensor, EngineError> {
-        let picture @ Size { width, height } = self.geometry.model;
-        // libtorch copies as many bytes as the shape says, whether they are there or not.
+        let size @ Size { width, height } = self.geometry.model;
         if self.pixels.len() != width as usize * height as usize * 3 {
-            let message = format!("{} bytes are no picture of {width}x{height}", self.pixels.len());
+            let message = format!("{} bytes are no image of {width}x{height}", self.pixels.len());
             return Err(EngineError { message });
         }
-        let shape = [i64::from(height), i64::from(width), 3];
-        let image = Tensor::f_from_data_size(&self.pixels, &shape, Kind::Uint8)?;
-        if self.geometry.is_windowed { Ok(windows(&image, picture)?) } else { Ok(image.f_unsqueeze(0)?) }
+        let image = self.pixels.tensor(&[1, i64::from(height), i64::from(width), 3])?;
+        if self.geometry.is_windowed { Ok(windows(&image.f_get(0)?, size)?) } else { Ok(image) }
     }
 }
 
@@ -86,46 +84,65 @@ pub fn largest_batch(n_pictures: i64, n_most: i64) -> i64 {
 }
 
 /// Runs `engine` on inputs of one size, or on one that is seen by windows, as far as its first `n_taps` taps
-/// need it. The tokens are those of the inputs, or of the windows, in their order.
+/// need it. The tokens are those of the inputs, or of the windows, in their order. On a GPU they may not be
+/// there before [`Engine::wait`], until which the inputs must stay.
 ///
 /// # Errors
 /// The engine can no longer serve.
 pub fn forward(engine: &mut dyn Engine, inputs: &[&Input], n_taps: usize) -> Result<Tokens, EngineError> {
     let images = inputs.iter().map(|input| input.images()).collect::<Result<Vec<_>, _>>()?;
-    let images = match images.as_slice() {
-        [one] => one.shallow_clone(),
-        several => Tensor::f_cat(several, 0)?,
-    };
-    let n_images = images.size()[0];
-    let n_most = if inputs.len() == 1 { MOST_WINDOWS } else { n_images };
-    if largest_batch(n_images, n_most) == n_images {
-        let tokens = engine.run(&images, n_taps)?;
-        engine.wait()?;
-        return Ok(tokens);
+    let [image] = images.as_slice() else { return batched(engine, &images, n_taps) };
+    let n_images = image.size()[0];
+    if largest_batch(n_images, MOST_WINDOWS) == n_images {
+        return engine.run(&images, n_taps);
     }
-    let (mut parts, mut n_done) = (Vec::new(), 0);
-    while n_done < n_images {
-        let batch = largest_batch(n_images - n_done, n_most);
-        let tokens = engine.run(&images.f_narrow(0, n_done, batch)?.f_contiguous()?, n_taps)?;
-        // The next run may write where these lie.
-        parts.push(tokens.taps.iter().map(Tensor::f_detach_copy).collect::<Result<Vec<_>, _>>()?);
-        n_done += batch;
-    }
-    engine.wait()?;
-    let n_taps = parts.first().map_or(0, Vec::len);
-    let joined = |tap: usize| Tensor::f_cat(&parts.iter().map(|part| &part[tap]).collect::<Vec<_>>(), 0);
-    Ok(Tokens { taps: (0..n_taps).map(joined).collect::<Result<_, _>>()? })
+    one_after_the_other(engine, image, MOST_WINDOWS, n_taps)
 }
 
-/// Runs `engine` on `batch` grey pictures, so that the first camera frame pays for no set-up.
+/// The images of several cameras.
+fn batched(engine: &mut dyn Engine, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
+    let n_images = i64::try_from(images.len()).unwrap_or(i64::MAX);
+    match largest_batch(n_images, n_images) {
+        whole if whole == n_images => engine.run(images, n_taps),
+        _ => one_after_the_other(engine, &Tensor::f_cat(images, 0)?, n_images, n_taps),
+    }
+}
+
+/// Images in as few batches as engines are built for.
+fn one_after_the_other(
+    engine: &mut dyn Engine,
+    images: &Tensor,
+    n_most: i64,
+    n_taps: usize,
+) -> Result<Tokens, EngineError> {
+    let n_images = images.size()[0];
+    let (mut parts, mut n_done) = (Vec::new(), 0);
+    let mut lane = None;
+    while n_done < n_images {
+        let batch = largest_batch(n_images - n_done, n_most);
+        let tokens = engine.run(&[images.f_narrow(0, n_done, batch)?.f_contiguous()?], n_taps)?;
+        // The next run may write where these lie.
+        parts.push(tokens.taps.iter().map(Tensor::f_detach_copy).collect::<Result<Vec<_>, _>>()?);
+        lane = tokens.lane;
+        n_done += batch;
+    }
+    let n_taps = parts.first().map_or(0, Vec::len);
+    let joined = |tap: usize| Tensor::f_cat(&parts.iter().map(|part| &part[tap]).collect::<Vec<_>>(), 0);
+    let taps = (0..n_taps).map(joined).collect::<Result<_, _>>()?;
+    Ok(Tokens { taps, lane, is_in_place: false })
+}
+
+/// Runs `engine` on `batch` grey images, so that the first camera frame pays for no set-up. Returns their
+/// tokens.
 ///
 /// # Errors
 /// The engine can no longer serve.
-pub fn warm_up(engine: &mut dyn Engine, size: Size, batch: i64) -> Result<(), EngineError> {
+pub fn warm_up(engine: &mut dyn Engine, size: Size, batch: i64) -> Result<Tokens, EngineError> {
     let shape = [batch, i64::from(size.height), i64::from(size.width), 3];
     let grey = Tensor::f_full(shape, 124, (Kind::Uint8, tch::Device::Cpu))?;
-    engine.run(&grey, usize::MAX)?;
-    engine.wait()
+    let tokens = engine.run(&[grey], usize::MAX)?;
+    engine.wait()?;
+    Ok(tokens)
 }
 
 #[cfg(test)]

@@ -145,10 +145,10 @@ fn the_engine_returns_the_normalised_taps() {
         let pixio = load(folder, Kind::Float);
         let last = n_blocks(&pixio);
         let mut engine = Eager::new(pixio, &[1, last]).unwrap();
-        let taps = engine.run(&golden("images"), usize::MAX).unwrap().taps;
+        let taps = engine.run(&[golden("images")], usize::MAX).unwrap().taps;
         assert_eq!((engine.taps(), taps.len()), ([1, last].as_slice(), 2));
         assert!(error(&taps[1], &golden("last_hidden_state")) <= FLOAT32, "{what}");
-        let only_first = engine.run(&golden("images"), 1).unwrap().taps;
+        let only_first = engine.run(&[golden("images")], 1).unwrap().taps;
         assert!(only_first.len() == 1 && only_first[0].equal(&taps[0]), "{what}");
         let first = engine.pixio().normalize(&golden("hidden_states.1")).unwrap();
         assert!(error(&taps[0], &first) <= FLOAT32, "{what}");

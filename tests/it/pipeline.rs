@@ -35,7 +35,11 @@ impl Engine for Staged {
         &[1]
     }
 
-    fn run(&mut self, images: &Tensor, _n_taps: usize) -> Result<Tokens, EngineError> {
+    fn stops_early(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, images: &[Tensor], _n_taps: usize) -> Result<Tokens, EngineError> {
         self.n_runs.fetch_add(1, Ordering::Relaxed);
         // A gate that is gone is open.
         let _opened = self.gate.recv();
@@ -44,8 +48,10 @@ impl Engine for Staged {
         };
         self.n_left = n_left;
         // A picture's tokens are its brightness.
+        let images = Tensor::cat(images, 0);
         let brightness = images.flatten(1, -1).to_kind(Kind::Float).mean_dim(&[1i64][..], false, Kind::Float);
-        Ok(Tokens { taps: vec![brightness.reshape([-1, 1, 1]).repeat([1, 9, 2])] })
+        let taps = vec![brightness.reshape([-1, 1, 1]).repeat([1, 9, 2])];
+        Ok(Tokens { taps, ..Tokens::default() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Model inputs against what Hugging Face, Pillow and arithmetic make of the same pictures.
 //! `PIXIO_PIXELS` names the file that tests/peers/make_pixels.py writes.
 
+use pixio_node::runtime::input_pixels::InputPixels;
 use std::time::Instant;
 
 use pixio_node::config::{Fit, ResizeFilter};
@@ -51,9 +52,9 @@ fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> Picture {
 fn fitted(fit: Fit, model: Size, picture: Picture) -> Vec<u8> {
     let frame =
         Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None };
-    let mut pixels = Vec::new();
+    let mut pixels = InputPixels::default();
     Fitter::new(fit, model, ResizeFilter::Exact, 25_000_000).fit(&frame, &mut pixels).unwrap();
-    pixels
+    pixels.to_vec()
 }
 
 /// Largest and mean difference.

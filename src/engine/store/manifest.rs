@@ -10,6 +10,7 @@ use crate::config::model_size_from_text;
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::int8::Kernel;
 use crate::engine::verdict::Comparison;
+use crate::ffi::package::ConstantForm;
 use crate::geometry::Size;
 use crate::pixio::PixioConfig;
 
@@ -17,7 +18,7 @@ use crate::pixio::PixioConfig;
 pub const FILE: &str = "manifest.json";
 
 /// The form of the manifest that this node writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The part that every engine has.
 pub const BACKBONE: &str = "backbone";
@@ -90,6 +91,10 @@ pub struct Constant {
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<i64>,
+    /// Whether the second axis, of channels, lies innermost in memory, as convolutions on a GPU want their
+    /// weights; the last does otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub channels_last: bool,
 }
 
 /// Agreement of an engine's tokens with the eager model's in float32, on one fixed batch.
@@ -137,7 +142,8 @@ pub struct Requirements<'a> {
     pub taps: &'a [usize],
     /// Its arithmetic.
     pub precision: Arithmetic,
-    /// Sizes of the model input, of which at least one must be there.
+    /// Sizes of the model input, of which at least one must be there; each that is there must serve every
+    /// batch.
     pub sizes: &'a [Size],
     /// Pictures of the batches that come.
     pub batches: &'a [i64],
@@ -199,15 +205,15 @@ impl Manifest {
                 list(wanted.sizes)
             ));
         }
-        let fitting = self
-            .parts(BACKBONE)
-            .filter(|package| package.size().is_ok_and(|size| wanted.sizes.contains(&size)));
-        let is_built = |batch: &i64| {
-            fitting.clone().any(|package| (package.batch[0]..=package.batch[1]).contains(batch))
-        };
-        if let Some(batch) = wanted.batches.iter().find(|batch| !is_built(batch)) {
-            let batches = batches(fitting.map(|package| package.batch));
-            return Err(format!("it was built for batches of {batches}, one of {batch} is needed"));
+        for size in wanted.sizes.iter().filter(|size| sizes.contains(size)) {
+            let built = self.parts(BACKBONE).filter(|package| package.size().is_ok_and(|of| of == *size));
+            let ranges = built.map(|package| package.batch);
+            let is_built = |batch: &i64| ranges.clone().any(|[least, most]| (least..=most).contains(batch));
+            if let Some(batch) = wanted.batches.iter().find(|batch| !is_built(batch)) {
+                let at = if wanted.sizes.len() == 1 { String::new() } else { format!(" at {size}") };
+                let batches = batches(ranges);
+                return Err(format!("it was built for batches of {batches}{at}, one of {batch} is needed"));
+            }
         }
         Ok(())
     }
@@ -223,6 +229,11 @@ impl Manifest {
     pub fn parts(&self, part: &str) -> impl Iterator<Item = &PackageEntry> + Clone {
         self.packages.iter().filter(move |package| package.part == part)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Batch sizes in words: `1 to 8` of a package that serves them all, `1, 2, 4` of three that serve one each.
@@ -247,11 +258,11 @@ impl Constant {
 }
 
 impl PackageEntry {
-    /// Element type and shape that the constant `name` must have; `None` where the package has no such
-    /// constant.
-    pub fn expected(&self, name: &str) -> Option<(Kind, Vec<i64>)> {
+    /// What the constant `name` must be; `None` where the package has no such constant.
+    pub fn form(&self, name: &str) -> Option<ConstantForm> {
         let constant = self.constants.get(name)?;
-        Some((constant.kind()?, constant.shape.clone()))
+        let Constant { shape, channels_last, .. } = constant.clone();
+        Some(ConstantForm { kind: constant.kind()?, shape, channels_last })
     }
 
     /// Size of the model input.
@@ -272,7 +283,7 @@ mod tests {
 
     fn text() -> String {
         format!(
-            r#"{{"format": 2, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4,
+            r#"{{"format": 3, "architecture": {{"hidden_size": 192, "num_hidden_layers": 4,
             "num_attention_heads": 3, "mlp_hidden": 768, "n_cls_tokens": 8, "layer_norm_eps": 1e-6,
             "qkv_bias": true}}, "taps": [2, 4], "precision": "float32", "int8_kernel": null,
             "torch": "2.11.0", "machine": {CPU}, "packages": [{{"part": "backbone",
@@ -326,16 +337,45 @@ mod tests {
     }
 
     #[test]
+    fn every_size_that_is_there_must_serve_every_batch() {
+        let mut manifest = Manifest::parse(&text()).unwrap();
+        let mut wide = manifest.packages[0].clone();
+        (wide.size, wide.batch) = ("336x192".into(), [1, 1]);
+        manifest.packages.push(wide);
+        let [square, wide, tall] =
+            [(256, 256), (336, 192), (192, 336)].map(|(width, height)| Size { width, height });
+        let machine = serde_json::from_str(CPU).unwrap();
+        let check = |sizes: &[Size], batches: &[i64], expect: &str| {
+            let wanted = Requirements {
+                architecture: manifest.architecture.clone(),
+                taps: &[4],
+                precision: Arithmetic::Float32,
+                sizes,
+                batches,
+                machine: &machine,
+                torch: "2.11.0",
+            };
+            assert_eq!(manifest.check(&wanted).map_or_else(|why| why, |()| "fits".into()), expect);
+        };
+        check(&[square, wide, tall], &[1], "fits");
+        check(&[square], &[1, 2], "fits");
+        check(&[square, tall], &[1, 2], "fits");
+        let answer = "it was built for batches of 1 at 336x192, one of 2 is needed";
+        check(&[square, wide, tall], &[1, 2], answer);
+        check(&[tall], &[1], "it was built for 256x256, 336x192, the model input is 192x336");
+    }
+
+    #[test]
     fn what_is_no_manifest_of_ours_is_refused() {
         check(
-            "\"format\": 2",
             "\"format\": 3",
-            "it has format 3, of a newer pixio_node; this one reads format 2",
+            "\"format\": 4",
+            "it has format 4, of a newer pixio_node; this one reads format 3",
         );
         check(
+            "\"format\": 3",
             "\"format\": 2",
-            "\"format\": 1",
-            "it has format 1, of an older pixio_node; this one reads format 2",
+            "it has format 2, of an older pixio_node; this one reads format 3",
         );
         check(
             "backbone-256x256.pt2",
@@ -345,6 +385,16 @@ mod tests {
         check("\"256x256\"", "\"256\"", "backbone-256x256.pt2: size \"256\": ");
         assert!(Manifest::parse("{").unwrap_err().starts_with("EOF"));
         assert_eq!(Manifest::parse("{}").unwrap_err(), "missing field `format` at line 1 column 2");
+    }
+
+    #[test]
+    fn a_constant_is_contiguous_unless_it_says_otherwise() {
+        let mut constant = serde_json::from_str::<Constant>(r#"{"dtype": "int8", "shape": [2]}"#).unwrap();
+        assert!(!constant.channels_last);
+        assert_eq!(serde_json::to_string(&constant).unwrap(), r#"{"dtype":"int8","shape":[2]}"#);
+        constant.channels_last = true;
+        let again = serde_json::to_string(&constant).unwrap();
+        assert_eq!(serde_json::from_str::<Constant>(&again).unwrap(), constant);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Engines on disk: the folder and whom to trust with it, its manifest, and the machine that it was built
-//! for.
+//! for, here or elsewhere.
 
 pub mod folder;
 pub mod machine;
 pub mod manifest;
+pub mod target;

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::geometry::{Geometry, Projection, Readout, Rect};
     use crate::outputs::{Group, Payload, TABLE};
-    use crate::runtime::pool::Pool;
+    use crate::runtime::input_pixels::InputPixels;
     use crate::stages::camera;
     use crate::stages::derive::{LabelMap, ModelCard};
 
@@ -223,7 +223,7 @@ mod tests {
             camera: 0,
             received: Instant::now(),
             geometry: Geometry::stretch(MODEL, MODEL),
-            pixels: Pool::default().lease(),
+            pixels: InputPixels::default(),
             card: Arc::new(card),
             wanted: TABLE.iter().map(|output| output.topic).collect(),
             features: Some(map(N_CHANNELS, FeaturesDtype::Float16, 2)),

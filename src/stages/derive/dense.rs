@@ -1,9 +1,10 @@
 //! Depth and segmentation of one frame, pixel by pixel at the size of the model input.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::config::{DepthLimits, Upsampling};
-use crate::engine::head::HeadEngine;
+use crate::engine::head::{HeadEngine, Wanted};
+use crate::engine::readback::Readback;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
 use crate::heads::{self, Card, HeadSet};
@@ -81,11 +82,36 @@ impl Tapped {
         self.engine.head().card()
     }
 
-    /// Raw maps `[B, n, h, w]` of what the model has seen at once.
-    fn run(&mut self, tokens: &Tokens, pass: Size) -> Result<Tensor, EngineError> {
+    /// The head's maps, on its device.
+    fn run(&mut self, tokens: &Tokens, wanted: Wanted) -> Result<Vec<Tensor>, EngineError> {
         let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap).map(Tensor::shallow_clone));
-        self.engine.run(&taps.collect::<Vec<_>>(), pass)
+        let tokens = Tokens { taps: taps.collect(), lane: tokens.lane.clone(), ..*tokens };
+        self.engine.run(&tokens, wanted)
     }
+}
+
+/// The heads' maps of one image on their way to the host.
+#[derive(Debug, Default)]
+pub struct QueuedMaps {
+    /// `[height, width]`, metres, float32.
+    depth: Option<Tensor>,
+    labels: Option<QueuedLabels>,
+}
+
+/// uint8 `[height, width]` each.
+#[derive(Debug)]
+struct QueuedLabels {
+    classes: Tensor,
+    confidence: Tensor,
+}
+
+/// Depth and segmentation of one image, as far as they are wanted.
+#[derive(Debug, Default)]
+pub struct Maps {
+    /// Depth.
+    pub depth: Option<DepthMap>,
+    /// Segmentation.
+    pub labels: Option<LabelMap>,
 }
 
 impl Dense {
@@ -137,62 +163,82 @@ impl Dense {
         }
     }
 
-    /// Depth if it is wanted; `calibration` is that of the model input.
+    /// Queues the maps that are wanted behind the model, and their way to the host.
     ///
     /// # Errors
     /// libtorch's own.
-    pub fn depth(
+    pub fn queue(
         &mut self,
         tokens: &Tokens,
         geometry: &Geometry,
-        calibration: Option<&CameraModel>,
         wanted: Topics,
-    ) -> Result<Option<DepthMap>, EngineError> {
-        let (wants, trained) = (self.wants_depth(wanted), self.trained_focal_length());
-        let Some(tapped) = self.depth.as_mut().filter(|_| wants) else { return Ok(None) };
-        let raw = tapped.run(tokens, geometry.pass())?;
-        let Some(depth) = tapped.engine.head().depth(&raw, picture(geometry))? else { return Ok(None) };
-        let max_depth = match tapped.card().task {
-            heads::Task::Depth { max_depth, .. } => max_depth,
-            heads::Task::Segmentation { .. } => return Ok(None),
-        };
+        readback: &mut Readback,
+    ) -> Result<QueuedMaps, EngineError> {
+        let (wants_depth, wants_labels) = (self.wants_depth(wanted), self.wants_labels(wanted));
+        let asked = Wanted { coverage: coverage(geometry), upsampling: self.upsampling };
+        let mut queued = QueuedMaps::default();
+        // Before another head runs, for its maps may lie where these do.
+        if let Some(head) = self.depth.as_mut().filter(|_| wants_depth)
+            && let [meters] = head.run(tokens, asked)?.as_slice()
+        {
+            queued.depth = Some(readback.bring(meters, Kind::Float)?);
+        }
+        if let Some(head) = self.segmentation.as_mut().filter(|_| wants_labels)
+            && let [classes, confidence] = head.run(tokens, asked)?.as_slice()
+        {
+            let (classes, confidence) =
+                (readback.bring(classes, Kind::Uint8)?, readback.bring(confidence, Kind::Uint8)?);
+            queued.labels = Some(QueuedLabels { classes, confidence });
+        }
+        Ok(queued)
+    }
+
+    /// The maps, once they are there; `calibration` is that of the model input.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn finish(
+        &self,
+        queued: QueuedMaps,
+        geometry: &Geometry,
+        calibration: Option<&CameraModel>,
+    ) -> Result<Maps, EngineError> {
+        let QueuedMaps { depth, labels } = queued;
+        let depth = depth.map(|meters| self.depth_map(&meters, geometry, calibration)).transpose()?;
+        Ok(Maps { depth, labels: labels.map(|labels| label_map(&labels, geometry)).transpose()? })
+    }
+
+    fn depth_map(
+        &self,
+        meters: &Tensor,
+        geometry: &Geometry,
+        calibration: Option<&CameraModel>,
+    ) -> Result<DepthMap, EngineError> {
         // A camera of twice the focal length shows the same image of things twice as far away.
-        let scale = match (trained, calibration) {
+        let scale = match (self.trained_focal_length(), calibration) {
             (Some(trained), Some(camera)) => camera.focal_length() / trained,
             _ => 1.0,
         };
-        let mut meters = tensor::floats(&depth.f_mul_scalar(scale)?.f_flatten(0, -1)?)?;
-        blank(&mut meters, geometry, f32::NAN);
-        Ok(Some(DepthMap { size: geometry.model, meters, max_meters: (max_depth * scale) as f32 }))
-    }
-
-    /// Labels if they are wanted.
-    ///
-    /// # Errors
-    /// libtorch's own.
-    pub fn labels(
-        &mut self,
-        tokens: &Tokens,
-        geometry: &Geometry,
-        wanted: Topics,
-    ) -> Result<Option<LabelMap>, EngineError> {
-        let wants = self.wants_labels(wanted);
-        let Some(tapped) = self.segmentation.as_mut().filter(|_| wants) else { return Ok(None) };
-        let raw = tapped.run(tokens, geometry.pass())?;
-        let Some(labels) = tapped.engine.head().labels(&raw, picture(geometry), self.upsampling)? else {
-            return Ok(None);
+        let max_depth = match self.depth.as_ref().map(|head| &head.card().task) {
+            Some(&heads::Task::Depth { max_depth, .. }) => max_depth,
+            _ => f64::INFINITY,
         };
-        let confidence = labels.confidence.f_mul_scalar(255.0)?.f_round()?;
-        let mut classes = tensor::bytes(&labels.classes.f_to_device(Device::Cpu)?, Kind::Uint8)?;
-        let mut confidence = tensor::bytes(&confidence.f_to_device(Device::Cpu)?, Kind::Uint8)?;
-        blank(&mut classes, geometry, UNLABELLED);
-        blank(&mut confidence, geometry, 0);
-        Ok(Some(LabelMap { size: geometry.model, classes, confidence }))
+        let mut meters = tensor::floats(&meters.f_mul_scalar(scale)?.f_flatten(0, -1)?)?;
+        blank(&mut meters, geometry, f32::NAN);
+        Ok(DepthMap { size: geometry.model, meters, max_meters: (max_depth * scale) as f32 })
     }
 }
 
+fn label_map(labels: &QueuedLabels, geometry: &Geometry) -> Result<LabelMap, EngineError> {
+    let mut classes = tensor::bytes(&labels.classes, Kind::Uint8)?;
+    let mut confidence = tensor::bytes(&labels.confidence, Kind::Uint8)?;
+    blank(&mut classes, geometry, UNLABELLED);
+    blank(&mut confidence, geometry, 0);
+    Ok(LabelMap { size: geometry.model, classes, confidence })
+}
+
 /// How the model has seen the image.
-fn picture(geometry: &Geometry) -> heads::Coverage {
+fn coverage(geometry: &Geometry) -> heads::Coverage {
     match geometry.is_windowed {
         true => heads::Coverage::Windows(geometry.model),
         false => heads::Coverage::Whole(geometry.model),

@@ -8,7 +8,7 @@ use super::dense::{DepthMap, LabelMap};
 use crate::config::FeaturesDtype;
 use crate::geometry::{CameraModel, Geometry, Intrinsics, Size};
 use crate::outputs::Topics;
-use crate::runtime::pool::Lease;
+use crate::runtime::input_pixels::InputPixels;
 use crate::stages::camera::Header;
 
 /// The model as messages name it.
@@ -40,7 +40,7 @@ pub struct FeatureMap {
 /// An 8-bit RGB image, rows without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RgbImage {
-    /// Pixels.
+    /// InputPixels.
     pub size: Size,
     /// `size.height * size.width * 3` bytes.
     pub bytes: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct Derived {
     /// From the camera's image to the model input.
     pub geometry: Geometry,
     /// The model input: row-major RGB.
-    pub pixels: Lease,
+    pub pixels: InputPixels,
     /// The model that made this.
     pub card: Arc<ModelCard>,
     /// The outputs that have a subscriber.

@@ -25,27 +25,32 @@ pub fn pca_size(grid: Size) -> Size {
     Size { width: grid.width * PCA_PIXELS, height: grid.height * PCA_PIXELS }
 }
 
+/// The element type of features as tensors have it.
+pub(super) fn kind(dtype: FeaturesDtype) -> Kind {
+    match dtype {
+        FeaturesDtype::Float16 => Kind::Half,
+        FeaturesDtype::Float32 => Kind::Float,
+    }
+}
+
+/// `patches` is `[P, channels]`, on the host.
 pub(super) fn feature_map(
     patches: &Tensor,
     grid: Size,
     dtype: FeaturesDtype,
 ) -> Result<FeatureMap, TchError> {
-    let kind = match dtype {
-        FeaturesDtype::Float16 => Kind::Half,
-        FeaturesDtype::Float32 => Kind::Float,
-    };
     let channels = usize::try_from(patches.size()[1]).unwrap_or_default();
-    Ok(FeatureMap { grid, channels, dtype, bytes: tensor::bytes(patches, kind)? })
+    Ok(FeatureMap { grid, channels, dtype, bytes: tensor::bytes(patches, kind(dtype))? })
 }
 
-pub(super) fn embedding(tokens: &Tensor, n_cls: i64) -> Result<Embedding, TchError> {
-    let class_tokens = tokens.f_get(0)?.f_narrow(0, 0, n_cls)?.f_to_kind(Kind::Float)?;
+/// `class_tokens` is float32 `[n_cls, channels]`, on the host.
+pub(super) fn embedding(class_tokens: &Tensor) -> Result<Embedding, TchError> {
     let pooled = tensor::floats(&class_tokens.f_mean_dim(&[0i64][..], false, Kind::Float)?)?;
     Ok(Embedding {
-        n_cls_tokens: usize::try_from(n_cls).unwrap_or_default(),
+        n_cls_tokens: usize::try_from(class_tokens.size()[0]).unwrap_or_default(),
         channels: pooled.len(),
         pooled,
-        class_tokens: tensor::floats(&class_tokens)?,
+        class_tokens: tensor::floats(class_tokens)?,
     })
 }
 
@@ -90,8 +95,8 @@ mod tests {
 
     #[test]
     fn the_embedding_is_the_mean_of_the_class_tokens() {
-        let tokens = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 6.0, 9.0, 9.0]).reshape([1, 3, 2]);
-        let embedding = embedding(&tokens, 2).unwrap();
+        let class_tokens = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 6.0]).reshape([2, 2]);
+        let embedding = embedding(&class_tokens).unwrap();
         assert_eq!((embedding.pooled, embedding.class_tokens), (vec![2.0, 4.0], vec![1.0, 2.0, 3.0, 6.0]));
     }
 

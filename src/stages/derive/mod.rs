@@ -9,20 +9,22 @@ mod similarity;
 
 use std::sync::Arc;
 
-use tch::{Device, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use crate::config::{DepthLimits, DepthResolution, FeaturesDtype};
-use crate::engine::{EngineError, Tokens};
+use crate::engine::proof::BatchShape;
+use crate::engine::readback::Readback;
+use crate::engine::{Engine, EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
 use crate::outputs::{Need, Topic, Topics};
-use crate::stages::forward::Input;
+use crate::stages::forward::{Input, warm_up};
 use calibration::{Judged, judge};
 use features::{embedding, feature_map};
 use similarity::Similarity;
 
 pub use basis::BasisKeeper;
 pub use calibration::{CauseKind, Lack, Lost, Uncalibrated, usable};
-pub use dense::{Dense, DepthMap, LabelMap, UNLABELLED};
+pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps, UNLABELLED};
 pub use derived::{Derived, Embedding, FeatureMap, ModelCard, RgbImage};
 pub use features::{SMALL_MESSAGE_BYTES, pca_image, pca_size, reduced_channels};
 
@@ -100,17 +102,69 @@ impl Deriver {
         features.max(embedding).max(self.dense.n_taps(wanted))
     }
 
-    /// Computes what `wanted` asks for from the input's tokens, of as many taps as [`Deriver::n_taps`] says.
+    /// Queues what `wanted` asks for of the input's tokens behind the model, and its way to the host. The
+    /// tokens are of as many taps as [`Deriver::n_taps`] says.
     ///
     /// # Errors
     /// libtorch's own; they are fatal for the engine.
-    pub fn run(
+    pub fn queue(
         &mut self,
-        input: Input,
+        input: &Input,
         tokens: &Tokens,
         wanted: Topics,
+        readback: &mut Readback,
+    ) -> Result<Queued, EngineError> {
+        let geometry = &input.geometry;
+        let mut queued = Queued { wanted, ..Queued::default() };
+        if !geometry.is_windowed {
+            if let Some(tap) = tokens.taps.get(self.feature_tap) {
+                self.queue_features(&mut queued, tap, input, readback)?;
+            }
+            if let Some(last) = tokens.taps.get(self.last_tap).filter(|_| wanted.contains(Topic::Embedding)) {
+                let class_tokens = last.f_get(0)?.f_narrow(0, 0, self.card.n_cls_tokens as i64)?;
+                queued.class_tokens = Some(readback.bring(&class_tokens, Kind::Float)?);
+            }
+        }
+        queued.maps = self.dense.queue(tokens, geometry, wanted, readback)?;
+        Ok(queued)
+    }
+
+    /// What comes from the patch tokens of the feature layer; `tap` is `[1, n_cls + P, D]`.
+    fn queue_features(
+        &mut self,
+        queued: &mut Queued,
+        tap: &Tensor,
+        input: &Input,
+        readback: &mut Readback,
+    ) -> Result<(), EngineError> {
+        let (wanted, grid) = (queued.wanted, input.geometry.grid());
+        let n_patches = i64::from(grid.width) * i64::from(grid.height);
+        let patches = tap.f_get(0)?.f_narrow(0, self.card.n_cls_tokens as i64, n_patches)?;
+        if wanted.contains(Topic::Features) {
+            queued.features = Some(readback.bring(&patches, features::kind(self.features_dtype))?);
+        }
+        if wanted.contains(Topic::Similarity)
+            && let Some(cosines) = self.similarity.of(input.camera, &patches, &input.geometry)?
+        {
+            queued.cosines = Some(readback.bring(&cosines, Kind::Float)?);
+        }
+        if wanted.need(Need::Basis) {
+            queued.patches = Some(readback.bring(&patches, patches.f_kind()?)?);
+        }
+        Ok(())
+    }
+
+    /// The outputs of `input` from what was queued for it, once the engine has waited.
+    ///
+    /// # Errors
+    /// libtorch's own; they are fatal for the engine.
+    pub fn finish(
+        &mut self,
+        input: Input,
+        queued: Queued,
         limits: DepthLimits,
     ) -> Result<Derived, EngineError> {
+        let Queued { wanted, features, cosines, patches, class_tokens, maps } = queued;
         let is_scaled = self.dense.wants_focal_length(wanted);
         let Judged { model: camera, lacks } =
             judge(input.intrinsics.as_deref(), input.geometry.camera, wanted, is_scaled);
@@ -122,11 +176,17 @@ impl Deriver {
             DepthResolution::Camera => camera.cloned(),
         };
         let has_grid = !geometry.is_windowed;
-        let grid_info = under(geometry.grid_from_camera(), geometry.grid()).filter(|_| has_grid);
-        let mut depth = self.dense.depth(tokens, geometry, input_info.as_ref(), wanted)?;
+        let grid = geometry.grid();
+        let grid_info = under(geometry.grid_from_camera(), grid).filter(|_| has_grid);
+        let Maps { mut depth, labels } = self.dense.finish(maps, geometry, input_info.as_ref())?;
         depth.iter_mut().for_each(|map| map.limit(limits));
-        let labels = self.dense.labels(tokens, geometry, wanted)?;
-        let mut derived = Derived {
+        let map = |values: &Tensor, dtype| feature_map(values, grid, dtype);
+        let features = features.map(|features| map(&features, self.features_dtype)).transpose()?;
+        let similarity = cosines.map(|cosines| map(&cosines, FeaturesDtype::Float32)).transpose()?;
+        let embedding = class_tokens.map(|tokens| embedding(&tokens)).transpose()?;
+        let projected = patches.map(|patches| self.project(&patches, &input.pixels, grid, wanted));
+        let Projected { reduced, pca } = projected.transpose()?.unwrap_or_default();
+        Ok(Derived {
             header: input.header,
             camera: input.camera,
             received: input.received,
@@ -134,14 +194,14 @@ impl Deriver {
             pixels: input.pixels,
             card: Arc::clone(&self.card),
             wanted,
-            features: None,
-            reduced: None,
-            pca: None,
+            features,
+            reduced,
+            pca,
             grid_info: grid_info
                 .filter(|_| wanted.contains(Topic::GridInfo))
                 .map(CameraModel::into_intrinsics),
-            embedding: None,
-            similarity: None,
+            embedding,
+            similarity,
             depth,
             labels,
             input_info,
@@ -149,46 +209,63 @@ impl Deriver {
                 .filter(|_| wanted.contains(Topic::DepthInfo))
                 .map(CameraModel::into_intrinsics),
             lacks,
-        };
-        if !has_grid {
-            return Ok(derived);
-        }
-        if let Some(tap) = tokens.taps.get(self.feature_tap) {
-            self.add_features(&mut derived, tap)?;
-        }
-        if let Some(last) = tokens.taps.get(self.last_tap).filter(|_| wanted.contains(Topic::Embedding)) {
-            derived.embedding = Some(embedding(last, self.card.n_cls_tokens as i64)?);
-        }
-        Ok(derived)
+        })
     }
 
-    /// What comes from the patch tokens of the feature layer; `tap` is `[1, n_cls + P, D]`.
-    fn add_features(&mut self, derived: &mut Derived, tap: &Tensor) -> Result<(), EngineError> {
-        let (wanted, grid) = (derived.wanted, derived.geometry.grid());
-        let n_patches = i64::from(grid.width) * i64::from(grid.height);
-        let patches = tap.f_get(0)?.f_narrow(0, self.card.n_cls_tokens as i64, n_patches)?;
-        if wanted.contains(Topic::Features) {
-            derived.features = Some(feature_map(&patches, grid, self.features_dtype)?);
+    /// Runs the heads on images of `size` as `engine` has them in a batch, so that they are recorded before
+    /// frames come.
+    ///
+    /// # Errors
+    /// The engine can no longer serve.
+    pub fn warm_up(
+        &mut self,
+        engine: &mut dyn Engine,
+        BatchShape { size, batch }: BatchShape,
+    ) -> Result<(), EngineError> {
+        let mut tokens = warm_up(engine, size, batch)?;
+        if 1 < batch {
+            tokens = tokens.of_picture(0)?;
         }
-        if wanted.contains(Topic::Similarity) {
-            let cosines = self.similarity.of(derived.camera, &patches, &derived.geometry)?;
-            let map = cosines.map(|cosines| feature_map(&cosines, grid, FeaturesDtype::Float32));
-            derived.similarity = map.transpose()?;
-        }
-        let wants_reduced = wanted.contains(Topic::Reduced);
+        let wanted = [Topic::Depth, Topic::Labels].into_iter().collect();
+        let mut readback = Readback::new(engine.host_memory());
+        self.dense.queue(&tokens, &Geometry::stretch(size, size), wanted, &mut readback)?;
+        readback.wait(engine)
+    }
+
+    /// [`Deriver::queue`] and [`Deriver::finish`] for one input of `engine`, from which the tokens are.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn run(
+        &mut self,
+        engine: &dyn Engine,
+        input: Input,
+        tokens: &Tokens,
+        wanted: Topics,
+    ) -> Result<Derived, EngineError> {
+        let mut readback = Readback::new(engine.host_memory());
+        let queued = self.queue(&input, tokens, wanted, &mut readback)?;
+        readback.wait(engine)?;
+        self.finish(input, queued, DepthLimits::default())
+    }
+
+    /// What the principal components make of `patches` `[P, D]`, on the host.
+    fn project(
+        &mut self,
+        patches: &Tensor,
+        pixels: &[u8],
+        grid: Size,
+        wanted: Topics,
+    ) -> Result<Projected, TchError> {
         let wants_pca = wanted.contains(Topic::Pca) || wanted.contains(Topic::PcaCompressed);
-        if !wants_reduced && !wants_pca {
-            return Ok(());
-        }
         let n_channels = self.reduced_channels(grid);
-        let patches = patches.f_to_device(Device::Cpu)?;
-        let projected = self.basis.with(&patches, &derived.pixels, |basis| {
-            let reduced = || feature_map(&basis.project(&patches, n_channels)?, grid, FeaturesDtype::Float32);
-            let pca = || pca_image(&basis.colors(&patches)?, grid);
-            Ok::<_, TchError>((wants_reduced.then(reduced).transpose()?, wants_pca.then(pca).transpose()?))
+        let projected = self.basis.with(patches, pixels, |basis| {
+            let reduced = || feature_map(&basis.project(patches, n_channels)?, grid, FeaturesDtype::Float32);
+            let pca = || pca_image(&basis.colors(patches)?, grid);
+            let reduced = wanted.contains(Topic::Reduced).then(reduced).transpose()?;
+            Ok::<_, TchError>(Projected { reduced, pca: wants_pca.then(pca).transpose()? })
         })?;
-        (derived.reduced, derived.pca) = projected.unwrap_or_default();
-        Ok(())
+        Ok(projected.unwrap_or_default())
     }
 
     /// Channels that fit on `grid`; says once when they are fewer than asked for.
@@ -204,6 +281,28 @@ impl Deriver {
         }
         n_channels
     }
+}
+
+/// What is computed of one frame, on its way to the host.
+#[derive(Debug, Default)]
+pub struct Queued {
+    wanted: Topics,
+    /// `[P, D]`, in the element type of `~/features`.
+    features: Option<Tensor>,
+    /// `[P, 1]`, float32.
+    cosines: Option<Tensor>,
+    /// `[P, D]`, in the model's element type.
+    patches: Option<Tensor>,
+    /// `[n_cls, D]`, float32.
+    class_tokens: Option<Tensor>,
+    maps: QueuedMaps,
+}
+
+/// What the principal components make of a frame.
+#[derive(Debug, Default)]
+struct Projected {
+    reduced: Option<FeatureMap>,
+    pca: Option<RgbImage>,
 }
 
 /// Where the block `layer` stands among the engine's taps.

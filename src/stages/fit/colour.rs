@@ -80,11 +80,10 @@ pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) {
     }
 }
 
-/// Writes the resized picture into its place in the model input, as RGB, and pads the rest.
-pub(super) fn paint(small: &[u8], channels: Channels, placement: &Placement, into: &mut Vec<u8>) {
+/// Writes the resized picture into its place in the model input, as RGB, and pads the rest. `into` holds as
+/// many bytes as the model input has.
+pub(super) fn paint(small: &[u8], channels: Channels, placement: &Placement, into: &mut [u8]) {
     let (model, target) = (placement.model, placement.target);
-    let n_bytes = model.width as usize * model.height as usize * 3;
-    into.resize(n_bytes, 0);
     if target.size != model {
         into.as_chunks_mut::<3>().0.fill(PADDING);
     }

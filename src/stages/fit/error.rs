@@ -74,6 +74,14 @@ pub enum FitError {
         /// One line.
         message: String,
     },
+    /// There is no room for the model input.
+    #[error("no memory for a model input of {model}: {message}")]
+    Memory {
+        /// Its size.
+        model: Size,
+        /// What the system said.
+        message: String,
+    },
     /// The colour conversion or the resize failed.
     #[error("the conversion failed: {message}")]
     Conversion {
@@ -95,6 +103,7 @@ impl FitError {
             Self::CompressedFormat { .. } => "compressed format",
             Self::Jpeg { .. } | Self::JpegKind { .. } => "jpeg",
             Self::Png { .. } => "png",
+            Self::Memory { .. } => "memory",
             Self::Conversion { .. } => "conversion",
         }
     }

@@ -22,6 +22,7 @@ use std::sync::Once;
 
 use crate::config::{self, ResizeFilter};
 use crate::geometry::{Geometry, Placement, Size, nearest_standard_size};
+use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::scratch::Scratch;
 use crate::stages::camera::Frame;
 use raster::MaxPixels;
@@ -63,7 +64,7 @@ impl Fitter {
     ///
     /// # Errors
     /// The picture is broken or not supported; `pixels` then holds nothing of use.
-    pub fn fit(&mut self, frame: &Frame, pixels: &mut Vec<u8>) -> Result<Geometry, FitError> {
+    pub fn fit(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {
         let fitted = self.fit_into(frame, pixels);
         for buffer in self.buffers() {
             // A picture that was refused is no measure of what usual ones need.
@@ -81,11 +82,14 @@ impl Fitter {
         [rows, decoded, self.resizer.strip(), &mut self.small]
     }
 
-    fn fit_into(&mut self, frame: &Frame, pixels: &mut Vec<u8>) -> Result<Geometry, FitError> {
+    fn fit_into(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {
         let picture = self.decoder.decode(&frame.picture)?;
         let placement = placement(self.fit, picture.size, self.size);
         self.resizer.resize(&picture, placement.source, placement.target.size, &mut self.small)?;
-        colour::paint(self.small.bytes(), picture.channels, &placement, pixels);
+        let model = placement.model;
+        let into = pixels.take(model.width as usize * model.height as usize * 3);
+        let into = into.map_err(|err| FitError::Memory { model, message: err.message })?;
+        colour::paint(self.small.bytes(), picture.channels, &placement, into);
         Ok(match self.fit {
             config::Fit::Window => Geometry::windows(picture.size),
             _ => placement.geometry(),

@@ -2,6 +2,7 @@
 //! file.
 
 use super::*;
+use pixio_node::runtime::input_pixels::InputPixels;
 
 /// A linear congruential generator, so that a failure comes again.
 struct Random(u64);
@@ -43,7 +44,7 @@ fn no_damage_to_a_file_panics() {
     let mut files: Vec<Vec<u8>> = jpegs::written(&[(33, 17)]).into_iter().map(|(_, _, file)| file).collect();
     files.extend(pngs::kinds().into_iter().map(|kind| kind.file));
     files.extend(jpegs::encoded().into_iter().map(|(_, file)| file));
-    let (mut random, mut pixels) = (Random(11), Vec::new());
+    let (mut random, mut pixels) = (Random(11), InputPixels::default());
     let mut fitter = fitter(Size { width: 32, height: 48 });
     let mut n_served = 0;
     for _ in 0..30_000 {

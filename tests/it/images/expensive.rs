@@ -4,6 +4,7 @@
 use super::jpeg_writer::{Jpeg, Scan};
 use super::png_writer::{SIGNATURE, chunk, file, header, packed, packed_zeros, rows};
 use super::*;
+use pixio_node::runtime::input_pixels::InputPixels;
 
 const IN_CHILD: &str = "PIXIO_TEST_MEASURES_MEMORY";
 const MB: usize = 1 << 20;
@@ -112,7 +113,7 @@ fn measure() {
     let model = Size { width: 256, height: 256 };
     let ordinary =
         || frame(Jpeg::new(640, 480, &[(2, 2), (1, 1), (1, 1)]).write(|_, x, y| (x / 8 + y / 8) as u8));
-    let (mut fitter, mut pixels) = (fitter(model), Vec::new());
+    let (mut fitter, mut pixels) = (fitter(model), InputPixels::default());
     let mut serve = |frame: &Frame| {
         let started = Instant::now();
         let served = fitter.fit(frame, &mut pixels).map(drop);

@@ -3,6 +3,7 @@
 
 use super::jpeg_writer::{Jpeg, Scan};
 use super::*;
+use pixio_node::runtime::input_pixels::InputPixels;
 
 const SAMPLINGS: [(&str, [(usize, usize); 3]); 8] = [
     ("4:4:4", [(1, 1), (1, 1), (1, 1)]),
@@ -128,7 +129,7 @@ fn colours_are_what_markers_and_names_say() {
 
 #[track_caller]
 fn check_refused(file: &[u8], says: &str) {
-    let mut pixels = Vec::new();
+    let mut pixels = InputPixels::default();
     let size = Size { width: 32, height: 32 };
     let said = fitter(size).fit(&frame(file.to_vec()), &mut pixels).map(drop);
     let said = said.err().map_or("accepted".to_owned(), |err| err.to_string());

@@ -8,6 +8,7 @@ mod jpegs;
 mod png_writer;
 mod pngs;
 
+use pixio_node::runtime::input_pixels::InputPixels;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -30,10 +31,10 @@ fn frame(file: Vec<u8>) -> Frame {
 /// The pixels of a file of that size, RGB.
 fn decoded((width, height): (usize, usize), file: &[u8]) -> Result<Vec<u8>, FitError> {
     let size = Size { width: width as u32, height: height as u32 };
-    let mut pixels = Vec::new();
+    let mut pixels = InputPixels::default();
     let geometry = fitter(size).fit(&frame(file.to_vec()), &mut pixels)?;
     assert_eq!(geometry.camera, size);
-    Ok(pixels)
+    Ok(pixels.to_vec())
 }
 
 /// A pixel of a made-up image with slopes, edges and some noise: component 0 is grey or red, 1 and 2 are

@@ -1,5 +1,6 @@
 //! Thousands of random claims and damaged files. Whatever comes out, nothing may panic.
 
+use crate::runtime::input_pixels::InputPixels;
 use image::{ColorType, ExtendedColorType};
 
 use super::files::{jpeg, png};
@@ -57,7 +58,7 @@ fn fitters() -> Vec<Fitter> {
 
 #[test]
 fn no_claim_of_a_raster_panics() {
-    let (mut random, mut fitters, mut pixels) = (Random(1), fitters(), Vec::new());
+    let (mut random, mut fitters, mut pixels) = (Random(1), fitters(), InputPixels::default());
     let sides = [0, 1, 2, 3, 4, 5, 7, 8, 17, 64, 65, 300, 65_535, 65_536, 1 << 20, u32::MAX - 1, u32::MAX];
     let mut n_served = 0;
     for _ in 0..9000 {
@@ -89,7 +90,7 @@ fn no_damage_to_a_file_panics() {
         jpeg(picture, ExtendedColorType::L8, &grey),
         png(picture, ColorType::Rgb8, &rgb),
     ];
-    let (mut random, mut fitters, mut pixels) = (Random(2), fitters(), Vec::new());
+    let (mut random, mut fitters, mut pixels) = (Random(2), fitters(), InputPixels::default());
     let mut n_served = 0;
     for _ in 0..6000 {
         let mut bytes = files[random.below(3) as usize].clone();

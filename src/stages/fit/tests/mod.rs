@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod refusals;
 
+use crate::runtime::input_pixels::InputPixels;
 use std::time::Instant;
 
 use super::{FitError, Fitter};
@@ -35,10 +36,11 @@ fn file(bytes: Vec<u8>) -> Frame {
 
 /// Fits with a fresh fitter; on success the pixels are of the geometry's size.
 fn fit(how: Fit, model: Size, frame: &Frame) -> Result<(Geometry, Vec<u8>), FitError> {
-    let mut pixels = vec![1, 2, 3];
+    let mut pixels = InputPixels::default();
+    pixels.take(3).unwrap().copy_from_slice(&[1, 2, 3]);
     let geometry = Fitter::new(how, model, ResizeFilter::Exact, MAX_PIXELS).fit(frame, &mut pixels)?;
     assert_eq!(pixels.len(), (geometry.model.width * geometry.model.height * 3) as usize);
-    Ok((geometry, pixels))
+    Ok((geometry, pixels.to_vec()))
 }
 
 /// A picture with a gradient, RGB; no two channels are alike.
@@ -78,11 +80,11 @@ fn linear_is_near_exact_where_nothing_aliases() {
     let (picture, model) = (size(96, 64), size(192, 128));
     let smooth: Vec<u8> = gradient(picture).chunks_exact(3).flat_map(|p| [p[0], p[1], 77]).collect();
     let frame = raw("bgr8", picture, 288, smooth);
-    let mut linear = Vec::new();
+    let mut linear = InputPixels::default();
     for how in [Fit::Stretch, Fit::Crop, Fit::Letterbox] {
         let (_, exact) = fit(how, model, &frame).unwrap();
         Fitter::new(how, model, ResizeFilter::Linear, MAX_PIXELS).fit(&frame, &mut linear).unwrap();
-        let worst = exact.iter().zip(&linear).map(|(one, other)| one.abs_diff(*other)).max();
+        let worst = exact.iter().zip(&*linear).map(|(one, other)| one.abs_diff(*other)).max();
         assert!(worst <= Some(2), "{how:?}: {worst:?}");
     }
 }
@@ -91,12 +93,12 @@ fn linear_is_near_exact_where_nothing_aliases() {
 fn buffers_are_kept_from_picture_to_picture() {
     let (picture, model) = (size(64, 48), size(32, 32));
     let mut fitter = Fitter::new(Fit::Stretch, model, ResizeFilter::Exact, MAX_PIXELS);
-    let mut pixels = Vec::new();
+    let mut pixels = InputPixels::default();
     let mut addresses = Vec::new();
     for _ in 0..3 {
         fitter.fit(&raw("uyvy", picture, 130, vec![128; 130 * 48]), &mut pixels).unwrap();
         let buffers = fitter.buffers().map(|buffer| buffer.place());
-        addresses.push(((pixels.as_ptr(), pixels.capacity()), buffers));
+        addresses.push(((pixels.as_ptr(), pixels.len()), buffers));
     }
     assert!(addresses.windows(2).all(|pair| pair[0] == pair[1]));
 }

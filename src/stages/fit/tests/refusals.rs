@@ -1,6 +1,7 @@
 //! Every claim that is not true, and the key under which it is counted.
 
 use super::*;
+use crate::runtime::input_pixels::InputPixels;
 
 #[track_caller]
 fn check(frame: &Frame, reason: &str, says: &str) {
@@ -78,7 +79,7 @@ fn planes_are_counted_in_full() {
 #[test]
 fn the_next_good_frame_is_served() {
     let mut fitter = Fitter::new(Fit::Stretch, size(32, 32), ResizeFilter::Exact, MAX_PIXELS);
-    let mut pixels = Vec::new();
+    let mut pixels = InputPixels::default();
     let good = raw("rgb8", size(64, 32), 192, vec![9; 192 * 32]);
     for bad in [
         raw("rgb8", size(64, 32), 192, vec![]),
@@ -87,6 +88,6 @@ fn the_next_good_frame_is_served() {
     ] {
         assert!(fitter.fit(&bad, &mut pixels).is_err());
         fitter.fit(&good, &mut pixels).unwrap();
-        assert_eq!(pixels, vec![9; 32 * 32 * 3]);
+        assert_eq!(*pixels, [9; 32 * 32 * 3]);
     }
 }
