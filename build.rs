@@ -9,6 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod build_cuda;
 #[path = "patches/crate_patches/is_applied.rs"]
 mod crate_patches;
 
@@ -17,6 +18,7 @@ const PLUGIN: &str = "libpixio_cuda.so";
 
 fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build_cuda.rs");
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
@@ -75,34 +77,28 @@ fn compiler(include: &Path) -> cc::Build {
     build
 }
 
-/// Builds the CUDA part when this libtorch has one and CUDA's headers are there.
+/// Builds the CUDA part when this libtorch has one, and the CUDA that it needs is here.
 fn plugin(lib: &Path, include: &Path) -> ExitCode {
-    let wheels = lib.join("../../nvidia/cu13");
-    let toolkit = env::var_os("CUDA_HOME").map_or_else(|| PathBuf::from("/usr/local/cuda"), PathBuf::from);
-    let with_headers = |root: &&PathBuf| {
-        let header = |name| root.join("include").join(name).is_file();
-        header("cuda_runtime_api.h") && header("crt/host_defines.h")
-    };
-    let Some(cuda) = [&wheels, &toolkit].into_iter().find(with_headers) else {
-        println!(
-            "cargo:warning=without CUDA's headers there is no {PLUGIN}: the node will run on the CPU alone"
-        );
-        return ExitCode::SUCCESS;
-    };
-    if !lib.join("libtorch_cuda.so").is_file() {
-        println!("cargo:warning=this libtorch has no CUDA part: the node will run on the CPU alone");
-        return ExitCode::SUCCESS;
-    }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     // target/PROFILE/build/pixio_node-HASH/out
     let Some(profile) = out.ancestors().nth(3) else { return ExitCode::FAILURE };
     let file = profile.join(PLUGIN);
+    let toolkit = env::var_os("CUDA_HOME").map_or_else(|| PathBuf::from("/usr/local/cuda"), PathBuf::from);
+    let cuda = match build_cuda::runtime(lib, &toolkit) {
+        Ok(cuda) => cuda,
+        Err(why) => {
+            println!("cargo:warning={why}: there is no {PLUGIN}, the node will run on the CPU alone");
+            // One for another libtorch would be opened and not fit. That there is none is no failure.
+            let _absent = std::fs::remove_file(file);
+            return ExitCode::SUCCESS;
+        }
+    };
     let mut build = compiler(include);
-    let mut command = build.include(cuda.join("include")).pic(true).get_compiler().to_command();
+    let mut command = build.include(cuda.include).pic(true).get_compiler().to_command();
     command.arg("-shared").arg("-o").arg(&file).arg(format!("{SOURCES}/cuda.cpp"));
-    command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10", "-l:libcudart.so.13"]);
-    for runtime in [lib.to_owned(), cuda.join("lib"), cuda.join("lib64")] {
-        command.arg("-L").arg(&runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));
+    command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10"]).arg(format!("-l:{}", cuda.file));
+    for runtime in [lib, &cuda.lib] {
+        command.arg("-L").arg(runtime).arg(format!("-Wl,-rpath,{}", runtime.display()));
     }
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
