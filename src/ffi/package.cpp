@@ -54,14 +54,22 @@ bool pixio_package_constants(Loader* package, Each each, void* context) noexcept
   });
 }
 
-// The constants stay the caller's: they must live as long as the package.
+// The constants stay the caller's: they, and the tensor objects themselves, must live as long as the package. Not by
+// the loader's load_constants, which copies the objects and never lets the copies go.
 bool pixio_package_give_constants(Loader* package, const char* const* names, at::Tensor* const* tensors,
                                   size_t n) noexcept {
   return guarded([&] {
-    std::unordered_map<std::string, at::Tensor> constants;
-    for (size_t i = 0; i < n; ++i) constants.emplace(names[i], *tensors[i]);
-    package->load_constants(constants, /*use_inactive=*/false, /*check_full_update=*/true,
-                            /*user_managed=*/true);
+    auto* runner = package->get_runner();
+    std::unordered_map<std::string, std::string> own_names;
+    for (const auto& [own, name] : runner->getConstantNamesToOriginalFQNs()) own_names.emplace(name, own);
+    torch::inductor::TensorConstantMap constants;
+    for (size_t i = 0; i < n; ++i) {
+      const auto own = own_names.find(names[i]);
+      TORCH_CHECK(own != own_names.end(), "the package has no constant ", names[i]);
+      constants.emplace(own->second, tensors[i]);
+    }
+    runner->update_constant_buffer(constants, /*use_inactive=*/false, /*validate_full_updates=*/true,
+                                   /*user_managed=*/true);
   });
 }
 

@@ -5,13 +5,12 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
 use super::table::{API_VERSION, Api, DeviceInfo, GraphPool};
 use super::{Cuda, DeviceMemory};
-use crate::runtime::lock::lock;
 
 static CALLS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static ONE_TEST: Mutex<()> = Mutex::new(());
@@ -49,6 +48,10 @@ impl Fake {
     pub fn spoil_recording(&self) {
         FAIL_END.store(true, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn note(call: impl Into<String>) {
