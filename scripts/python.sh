@@ -115,7 +115,8 @@ wheels() {
   case $2 in
     # Libtorch and torch are used without most of what their wheels ask for.
     node) lists=(node.txt) options=(--no-deps) ;;
-    engines) lists=(torch.txt) options=(--no-deps); ! has_gpu || lists+=(cuda.txt) ;;
+    engines) lists=(torch.txt) options=(--no-deps); ! has_gpu || lists+=(cross-compile.txt cuda.txt) ;;
+    cross-compile) lists=(cross-compile.txt) options=(--no-deps) ;;
     demo | training | peers | lint) lists=("$2.txt") options=(-c scripts/requirements/constraints.txt) ;;
   esac
   # This repository's own programs come with what they need.

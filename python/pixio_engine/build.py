@@ -146,9 +146,7 @@ def backbone(plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple
         return model, torch.zeros(n, height, width, 3, dtype=torch.uint8, device=plan["device"])
 
 
-def head(
-    about: dict, plan: dict, stage: Stage, width: int, height: int, n: int
-) -> tuple[nn.Module, Tensor]:
+def head(about: dict, plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
     """A head's network and the tokens of `n` pictures."""
     import torch
 

@@ -89,8 +89,8 @@ def stand_in(capability: str) -> Stage:
     for name, version, known in (("torch", torch.__version__, TORCH), ("triton", triton.__version__, TRITON)):
         if not version.startswith(known):
             raise Unmet(
-                f"--for knows {name} {known}x, here is {name} {version}: give --python with that one, or build "
-                "on the machine with the GPU"
+                f"--for knows {name} {known}x, here is {name} {version}: give --python with that one, or "
+                "build on the machine with the GPU"
             )
     major, minor = capability.split(".")
     gpu = GPUS[int(major), int(minor)]

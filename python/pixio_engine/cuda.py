@@ -13,10 +13,17 @@ import sysconfig
 from pathlib import Path
 
 # What compiled packages call of the driver; a package never runs with this stub.
-DRIVER_CALLS = (
-    "cuModuleLoad cuModuleLoadData cuModuleUnload cuModuleGetFunction cuFuncSetAttribute cuFuncGetAttribute "
-    "cuLaunchKernel cuLaunchKernelEx cuGetErrorString cuTensorMapEncodeTiled"
-).split()
+DRIVER_CALLS = [
+    "cuFuncGetAttribute",
+    "cuFuncSetAttribute",
+    "cuGetErrorString",
+    "cuLaunchKernel",
+    "cuLaunchKernelEx",
+    "cuModuleGetFunction",
+    "cuModuleLoad",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+]
 
 WAY_OUT = "run scripts/setup --cross-compile, or give --python"
 
@@ -82,13 +89,16 @@ def find_cccl(roots: list[Path]) -> None:
     toolkit = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
     if nvcc := shutil.which("nvcc"):
         roots = [*roots, Path(nvcc).resolve().parents[1]]
-    places = [folder for root in [*roots, Path(toolkit)] for folder in (root / "include", root / "include/cccl")]
+    places = [
+        folder for root in [*roots, Path(toolkit)] for folder in (root / "include", root / "include/cccl")
+    ]
     if not any((place / "nv/target").exists() for place in places):
         raise Unmet(f"CUDA's header nv/target (the wheel nvidia-cuda-cccl) is not here: {WAY_OUT}")
 
 
 def link_driver(folder: Path, is_cross: bool) -> None:
-    """Has the linker find `-lcuda`: the wheels lack it, and the driver's package may have libcuda.so.1 alone."""
+    """Has the linker find `-lcuda`: the wheels lack it, and the driver's package may have only
+    libcuda.so.1."""
     folder.mkdir()
     library = folder / "libcuda.so"
     if driver := driver_library():
@@ -97,7 +107,17 @@ def link_driver(folder: Path, is_cross: bool) -> None:
         # With symbols: the linker drops a library that answers to none.
         stub = "".join(f"int {call}(void) {{ return 0; }}\n" for call in DRIVER_CALLS)
         compiler = os.environ.get("CXX", "g++")
-        command = [compiler, "-x", "c", "-", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library)]
+        command = [
+            compiler,
+            "-x",
+            "c",
+            "-",
+            "-shared",
+            "-fPIC",
+            "-Wl,-soname,libcuda.so.1",
+            "-o",
+            str(library),
+        ]
         try:
             subprocess.run(command, input=stub, text=True, check=True, capture_output=True)
         except OSError as err:

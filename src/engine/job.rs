@@ -8,6 +8,7 @@ use super::eager::Eager;
 use super::graph::{LaunchMode, OnGpu};
 use super::lane::Lane;
 use super::proof::{BatchShape, ProofError, pictures, prove};
+use super::reference::KeptReference;
 use super::store::folder::{Folder, FolderError};
 use super::store::machine::{Machine, torch_version};
 use super::store::manifest::{Architecture, BACKBONE, Requirements};
@@ -72,7 +73,7 @@ pub enum Refusal {
         /// The figures.
         reason: Slower,
     },
-    /// The reference for the proof cannot be loaded.
+    /// The model does not do the job.
     #[error(transparent)]
     Reference(#[from] ModelError),
     /// The device.
@@ -105,7 +106,8 @@ impl EngineJob {
             (self.device, self.launch, self.sizes.first())
         {
             let (least, trial) = (self.arithmetic.least_cosine(), &mut Trial::at_start());
-            let proven = prove(&mut *engine, &self.pixio, BatchShape { size, batch: 1 }, least, trial);
+            let (mut pixio, shape) = (self.pixio.shallow_clone(), BatchShape { size, batch: 1 });
+            let proven = prove(&mut *engine, &mut pixio, shape, least, trial);
             proven.map_err(|reason| Refusal::Proof { folder: engine.kind(), reason })?;
         }
         Ok(engine)
@@ -169,13 +171,17 @@ impl EngineJob {
         let name = || folder.path().display().to_string();
         folder.manifest.check(&wanted).map_err(|reason| Refusal::Misfit { folder: name(), reason })?;
         let mut engine = self.assemble(folder)?;
-        let (reference, mut proofs) = (self.reference()?, Vec::new());
+        let (mut reference, mut proofs) = (KeptReference::of(self), Vec::new());
         for package in folder.manifest.parts(BACKBONE) {
             let Ok(size) = package.size() else { continue };
             if self.sizes.contains(&size) {
                 let shape = BatchShape { size, batch: package.batch[0] };
                 let least = self.arithmetic.least_cosine();
-                let proven = prove(&mut *engine, &reference, shape, least, trial);
+                let mut proven = prove(&mut *engine, &mut reference, shape, least, trial);
+                // Before an engine is refused, what it was compared with is made anew.
+                if matches!(proven, Err(ProofError::Differs { .. })) && reference.forget(shape, &self.taps) {
+                    proven = prove(&mut *engine, &mut reference, shape, least, trial);
+                }
                 let proven = proven.map_err(|reason| Refusal::Proof { folder: name(), reason })?;
                 tracing::debug!("{}: cosine {:.7}", package.file, proven.parity.cosine);
                 proofs.push((shape, proven.rounds));

@@ -25,6 +25,7 @@ pub mod lane;
 pub mod proof;
 mod prove_all;
 pub mod readback;
+mod reference;
 pub mod store;
 pub mod swap;
 pub mod timing;

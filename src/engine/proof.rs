@@ -79,27 +79,64 @@ pub struct Proven {
     pub rounds: Rounds,
 }
 
-/// Compares `engine` on the fixed batch with `reference`, which computes in float32; the smaller cosine of
-/// all taps must reach `least`. `trial` takes the time.
+/// What an engine is compared with.
+pub trait Reference {
+    /// Gets what [`Reference::tokens`] needs for a fixed batch of `shape` and the blocks `taps`; what takes long
+    /// and is no forward pass.
+    ///
+    /// # Errors
+    /// The model cannot be loaded.
+    fn prepare(&mut self, shape: BatchShape, taps: &[usize]) -> Result<(), EngineError>;
+
+    /// The tokens of the blocks `taps` after the final norm, float64 on the CPU, for `images`, which are the
+    /// fixed batch of `shape`.
+    ///
+    /// # Errors
+    /// The model's own.
+    fn tokens(
+        &mut self,
+        images: &Tensor,
+        shape: BatchShape,
+        taps: &[usize],
+    ) -> Result<Vec<Tensor>, EngineError>;
+}
+
+impl Reference for Pixio {
+    fn prepare(&mut self, _shape: BatchShape, _taps: &[usize]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn tokens(
+        &mut self,
+        images: &Tensor,
+        _shape: BatchShape,
+        taps: &[usize],
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
+        let tokens = self.encode(images, taps).map_err(failed)?;
+        tokens.iter().map(|tokens| Ok(vector(&self.normalize(tokens).map_err(failed)?)?)).collect()
+    }
+}
+
+/// Compares `engine` on the fixed batch with `reference`; the smaller cosine of all taps must reach `least`.
+/// `trial` takes the time.
 ///
 /// # Errors
 /// It does not, or one of both failed.
 pub fn prove(
     engine: &mut dyn Engine,
-    reference: &Pixio,
+    reference: &mut dyn Reference,
     shape: BatchShape,
     least: f64,
     trial: &mut Trial,
 ) -> Result<Proven, ProofError> {
     let BatchShape { size, batch } = shape;
     let images = pictures(shape)?;
-    let failed = |err: crate::pixio::ModelError| EngineError { message: format!("reference: {err}") };
+    reference.prepare(shape, engine.taps())?;
     // On the CPU before the engine runs: on a GPU that is another stream, which waits for nobody.
     let (mut expected, mut actual) = (Vec::new(), Tokens::default());
     let eager_took = trial.time(Runner::Eager, &mut || {
-        let tokens = reference.encode(&images, engine.taps()).map_err(failed)?;
-        let tokens = tokens.iter().map(|tokens| Ok(vector(&reference.normalize(tokens).map_err(failed)?)?));
-        expected = tokens.collect::<Result<Vec<_>, EngineError>>()?;
+        expected = reference.tokens(&images, shape, engine.taps())?;
         Ok(())
     })?;
     let engine_took = trial.time(Runner::Engine, &mut || {
@@ -175,12 +212,17 @@ mod tests {
 
     fn check(spoil: fn(Tensor) -> Tensor, expect: &str) {
         let source = Source::resolve("random:tiny").unwrap();
-        let pixio = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
+        let mut pixio = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
         let eager = Eager::new(pixio.shallow_clone(), &[2, 4]).unwrap();
         let stopwatch = Box::new(Scripted { eager: &[30], engine: &[20] });
         let mut trial = Trial::new(stopwatch, Duration::from_secs(1), 5);
-        let outcome =
-            prove(&mut Spoilt(eager, spoil), &pixio, BatchShape { size: SIZE, batch: 2 }, 0.999, &mut trial);
+        let outcome = prove(
+            &mut Spoilt(eager, spoil),
+            &mut pixio,
+            BatchShape { size: SIZE, batch: 2 },
+            0.999,
+            &mut trial,
+        );
         assert_eq!(trial.left(), Duration::from_millis(950));
         let answer = outcome.map_or_else(|err| err.to_string(), |parity| format!("{parity:?}"));
         assert!(answer.contains(expect), "{expect:?} is not in: {answer}");

@@ -9,11 +9,11 @@ use super::builder::{BuildError, Plan, Stop};
 use super::head;
 use super::job::Refusal;
 use super::proof::{BatchShape, pictures, prove};
+use super::reference::KeptReference;
 use super::store::folder::{Draft, Folder};
 use super::store::manifest::{BACKBONE, Manifest, PackageEntry};
 use super::timing::{Rounds, Trial, WallClock};
 use super::verdict::Slower;
-use crate::pixio::Pixio;
 
 /// Rounds of one comparison, if there is time.
 const MOST_ROUNDS: usize = 10;
@@ -45,7 +45,7 @@ pub(super) fn prove_all(
     }
     let mut court = Court {
         plan,
-        reference: plan.job.reference().map_err(Refusal::from)?,
+        reference: KeptReference::of(&plan.job),
         eager: plan.job.eager()?,
         engine: plan.job.assemble(&folder)?,
         trial,
@@ -92,7 +92,7 @@ pub(super) fn prove_all(
 /// Everything that a verdict on a package takes.
 struct Court<'a> {
     plan: &'a Plan,
-    reference: Pixio,
+    reference: KeptReference<'a>,
     eager: Box<dyn Engine>,
     engine: Box<dyn Engine>,
     trial: Trial,
@@ -116,6 +116,8 @@ impl Court<'_> {
         progress(&format!("{name}: proving it against the eager model in float32"));
         let least = plan.job.arithmetic.least_cosine();
         let shape = BatchShape { size, batch };
+        // The figures of a manifest are of the model as it is.
+        reference.forget(shape, &plan.job.taps);
         let proven = prove(&mut **engine, reference, shape, least, trial);
         let folder = || plan.out.display().to_string();
         let proven = proven.map_err(|reason| Refusal::Proof { folder: folder(), reason })?;

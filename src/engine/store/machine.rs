@@ -97,13 +97,14 @@ impl Machine {
     /// # Errors
     /// Both sides, in words.
     pub fn runs(&self, built: &Self) -> Result<(), String> {
-        match (built, self) {
-            (Self::Cpu { .. }, Self::Cpu { .. }) => (),
+        let is_alike = match (built, self) {
+            (Self::Cpu { .. }, Self::Cpu { .. }) => true,
             // What was tuned for one GPU runs on all of its architecture.
-            (Self::Cuda { capability: there, .. }, Self::Cuda { capability: here, .. }) if there == here => {
-                ()
-            }
-            _ => return Err(format!("it was built for {built}, this is {self}")),
+            (Self::Cuda { capability: there, .. }, Self::Cuda { capability: here, .. }) => there == here,
+            _ => false,
+        };
+        if !is_alike {
+            return Err(format!("it was built for {built}, this is {self}"));
         }
         let [(there, wanted), (here, known)] = [built, self].map(Self::cpu);
         let missing: Vec<_> = wanted.difference(known).map(String::as_str).collect();

@@ -93,7 +93,7 @@ pub struct Constant {
     pub shape: Vec<i64>,
     /// Whether the second axis, of channels, lies innermost in memory, as convolutions on a GPU want their
     /// weights; the last does otherwise.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub channels_last: bool,
 }
 
@@ -229,11 +229,6 @@ impl Manifest {
     pub fn parts(&self, part: &str) -> impl Iterator<Item = &PackageEntry> + Clone {
         self.packages.iter().filter(move |package| package.part == part)
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Batch sizes in words: `1 to 8` of a package that serves them all, `1, 2, 4` of three that serve one each.
