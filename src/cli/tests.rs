@@ -112,7 +112,11 @@ fn build_and_bench_take_lists() {
     };
     assert_eq!(target("build --model m --for sm_90"), Some(Target::Sm90));
     assert_eq!(target("build --model m --for 8.6"), Some(Target::Sm86));
-    check_refused("build --model m --for sm_70", "error: invalid value 'sm_70' for '--for <GPU>'");
+    check_refused(
+        "build --model m --for sm_70",
+        "error: invalid value 'sm_70' for '--for <GPU>': valid are sm_80, sm_86, sm_89, sm_90, sm_120, or 9.0 \
+         for sm_90",
+    );
     check_command("build --model m", build(&[], &[1, 2, 4, 8], &[], None));
     check_command(
         "build --model m --size 256x256 --size 336x192 --batch 4,1,4 --layers 12,6 --out e",
