@@ -6,7 +6,7 @@
 
 use std::cmp::min;
 
-use super::{written_off::WrittenOff, RtpsWriterProxy};
+use super::RtpsWriterProxy;
 use crate::{
   dds::qos::{policy::History, QosPolicies},
   messages::submessages::submessages::Heartbeat,
@@ -78,7 +78,7 @@ impl RtpsWriterProxy {
   /// Forgets all that was said of samples from `sn` on.
   pub(super) fn go_back_to(&mut self, sn: SequenceNumber) {
     self.changes.clear();
-    self.written_off = WrittenOff::default();
+    self.written_off.go_back_to(sn);
     self.ack_base = sn;
     self.last_received_sequence_number = sn - SequenceNumber::new(1);
   }

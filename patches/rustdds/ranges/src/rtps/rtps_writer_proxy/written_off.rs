@@ -61,6 +61,16 @@ impl WrittenOff {
     self.ranges.retain(|(_, since)| n - since < SETTLED_AFTER);
   }
 
+  /// Forgets what lies behind `sn`, from where the Writer goes on. That may not be
+  /// from it either, so what lies before it is kept.
+  pub(super) fn go_back_to(&mut self, sn: SequenceNumber) {
+    self.ranges.retain(|(range, _)| range.start < sn);
+    for (range, _) in &mut self.ranges {
+      range.end = range.end.min(sn);
+    }
+    self.last_ignored = None;
+  }
+
   /// Notes that `sn` came and was ignored.
   pub(super) fn note_ignored(&mut self, sn: SequenceNumber) {
     if self.contains(sn) {
@@ -103,6 +113,20 @@ mod tests {
     // What was received before is repeated now and then.
     written_off.note_ignored(sn(99));
     assert!(!written_off.was_never_gone(sn(100), sn(5000)));
+  }
+
+  #[test]
+  fn who_goes_back_to_a_wrong_place_can_go_back_farther() {
+    let mut written_off = WrittenOff::default();
+    written_off.add(sn(101), sn(5000));
+    written_off.add(sn(5001), sn(10_000));
+    for back in [7000, 5000, 4000] {
+      written_off.go_back_to(sn(back));
+      assert!(written_off.was_never_gone(sn(101), sn(back)), "{back}");
+      assert!(!written_off.contains(sn(back)), "{back}");
+    }
+    written_off.go_back_to(sn(101));
+    assert!(written_off.ranges.is_empty());
   }
 
   #[test]
