@@ -41,6 +41,23 @@ pub(crate) const SMALL_SAMPLE: usize = 4096;
 /// a page with many a network card, and the receiver has work with each.
 const DATAGRAM_COST: usize = 1536;
 
+/// What a small datagram costs beyond that when nobody repairs what is lost: a
+/// receiver that gets no CPU for a while then loses less.
+const UNREPAIRED_COST: usize = 2560;
+
+/// Datagrams above this size, in bytes, are few.
+const LARGE_DATAGRAM: usize = 16 << 10;
+
+/// What a datagram of `len` bytes costs for the sake of those who get no second
+/// one.
+pub(crate) fn care(len: usize, is_repaired: bool) -> usize {
+  if is_repaired || len > LARGE_DATAGRAM {
+    0
+  } else {
+    UNREPAIRED_COST
+  }
+}
+
 /// A deferred send resumes once so many bytes fit, or the largest burst, so
 /// that a wake of the event loop is worth it where datagrams are small.
 const QUANTUM: usize = 64 << 10;
