@@ -72,7 +72,7 @@ def run_tests(run: FirstRun, found: dict, until: float, name: str, is_wanted: Ca
 
 def tested(said: str) -> dict:
     """What the test binary has told. Its own words stand between a test's name and its outcome."""
-    names = re.findall(r"^test (\S+) \.\.\. ", said, re.MULTILINE)
+    names = re.findall(r"^test (\S+) \.\.\.", said, re.MULTILINE)
     summary = re.search(r"test result: \w+\. (\d+) passed; (\d+) failed", said)
     failed = re.findall(r"^    (\S+)$", said.rpartition("\nfailures:\n")[2], re.MULTILINE) if summary else []
     found = {"n_begun": len(names), "failed": failed, "last": names[-1] if names else None}
