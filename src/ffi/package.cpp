@@ -3,6 +3,7 @@
 // torch-sys. Nothing is checked here that libtorch does not check itself: package.rs does that first.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/headeronly/version.h>
 
@@ -54,22 +55,18 @@ bool pixio_package_constants(Loader* package, Each each, void* context) noexcept
   });
 }
 
-// The constants stay the caller's: they, and the tensor objects themselves, must live as long as the package. Not by
-// the loader's load_constants, which copies the objects and never lets the copies go.
+// The constants stay the caller's: they must live as long as the package. AOTInductor never lets go of the tensors
+// that it is given so: they show the constants' memory and do not own it.
 bool pixio_package_give_constants(Loader* package, const char* const* names, at::Tensor* const* tensors,
                                   size_t n) noexcept {
   return guarded([&] {
-    auto* runner = package->get_runner();
-    std::unordered_map<std::string, std::string> own_names;
-    for (const auto& [own, name] : runner->getConstantNamesToOriginalFQNs()) own_names.emplace(name, own);
-    torch::inductor::TensorConstantMap constants;
+    std::unordered_map<std::string, at::Tensor> constants;
     for (size_t i = 0; i < n; ++i) {
-      const auto own = own_names.find(names[i]);
-      TORCH_CHECK(own != own_names.end(), "the package has no constant ", names[i]);
-      constants.emplace(own->second, tensors[i]);
+      const at::Tensor& own = *tensors[i];
+      constants.emplace(names[i], at::from_blob(own.data_ptr(), own.sizes(), own.strides(), own.options()));
     }
-    runner->update_constant_buffer(constants, /*use_inactive=*/false, /*validate_full_updates=*/true,
-                                   /*user_managed=*/true);
+    package->load_constants(constants, /*use_inactive=*/false, /*check_full_update=*/true,
+                            /*user_managed=*/true);
   });
 }
 
