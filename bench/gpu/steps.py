@@ -188,10 +188,16 @@ def compiled_elsewhere(run: FirstRun, found: dict, until: float):
             if model is None:
                 raise StepFailed(f"{shape} is no model of this benchmark")
             name = f"compiled elsewhere {folder.name}"
-            bench(run, entry, until, name, ["eager", *beside, str(folder)], model=model, size=size)
+            # What the proof at start finds is logged for those who look closely.
+            options, which = ["--log-level", "debug"], ["eager", *beside, str(folder)]
+            bench(run, entry, until, name, which, options, model=model, size=size)
         except StepFailed as err:
             entry["reason"] = str(err)
             reasons.append(f"{folder.name}: {err}")
+        if model is not None:
+            said = run.log(name).read_text(errors="replace")
+            # Of several engines it is loaded last.
+            entry["cosine"] = next(map(float, re.findall(r"backbone\S*: cosine ([\d.]+)", said)[::-1]), None)
     if reasons:
         raise StepFailed("; ".join(reasons))
 

@@ -137,7 +137,7 @@ def test_the_table_has_the_ratios(tmp_path):
         figures = {"device_ms": device_ms, "forward": device_ms + 0.5, "host_ms": device_ms + 0.75}
         return {"engine": name, "kind": kind} | {key: spread(ms) for key, ms in figures.items()} | more
 
-    graph = engine("/work/native", "compiled + graph", 2.0, gpu_memory_mb=1500.0, waits=1)
+    graph = engine("/work/native", "compiled + graph", 2.0, gpu_memory_mb=1500.0, waits=1.0)
     contender = engine("", "", 4.0)
     first = {
         "cell": {
@@ -162,7 +162,8 @@ def test_the_table_has_the_ratios(tmp_path):
     }
     table = first_table.table(first)
     row = next(line for line in table.splitlines() if line.startswith("compiled + graph native"))
-    assert row.split()[4:] == ["2.000", "2.000", "4.00", "0.50", "0.500", "0.250", "1", "1500", "0.9998000"]
+    figures = " ".join(row.split()[4:])
+    assert figures == "2.000 2.000 4.00 0.50 0.500 0.250 2.750 - 1 1500 0.9998000", row
     assert "build: the engine was built in 90 s" in table
 
 
