@@ -20,6 +20,7 @@ from run import PYTHON_CONTENDERS
 
 PACK = Path(__file__).resolve().parents[2]
 NATIVE, DEPRIORITIZED, AUTOTUNED = "native", "without cuDNN attention", "max-autotune"
+TINY = PACK / "pixio-tiny"
 # Has torch pass over cuDNN's attention, where it is traced and where it runs.
 NO_CUDNN = {"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"}
 # Where the GPU tests leave the engine that they build.
@@ -155,7 +156,7 @@ def bench(
     """`pixio_node bench` of some engines in turn; those that fail leave the others."""
     cell, out = run.cell, run.log(name).with_suffix(".json")
     out.unlink(missing_ok=True)
-    arguments = ["bench", "--model", f"random:{model or cell.model}", "--size", size or cell.size]
+    arguments = ["bench", "--model", model or f"random:{cell.model}", "--size", size or cell.size]
     arguments += ["--device", cell.device, "--precision", cell.precision, "--engine", ",".join(which)]
     arguments += ["--batch", "1", "--frames", str(min(FRAMES, run.options.runs)), "--picture", picture]
     try:
@@ -179,14 +180,13 @@ def compiled_elsewhere(run: FirstRun, found: dict, until: float):
     reasons = []
     for folder in folders:
         manifest = json.loads((folder / "manifest.json").read_text())
-        shape = manifest["architecture"]["hidden_size"], manifest["architecture"]["num_hidden_layers"]
-        model = next((name for name, about in MODELS.items() if about[:2] == shape), None)
+        model = model_of(manifest["architecture"])
         found[folder.name] = entry = {"model": model}
-        beside = engines(run, NATIVE) if model == run.cell.model else []
+        beside = engines(run, NATIVE) if model == f"random:{run.cell.model}" else []
         size = manifest["packages"][0]["size"]
         try:
             if model is None:
-                raise StepFailed(f"{shape} is no model of this benchmark")
+                raise StepFailed("its architecture is that of no model of this benchmark")
             name = f"compiled elsewhere {folder.name}"
             # What the proof at start finds is logged for those who look closely.
             options, which = ["--log-level", "debug"], ["eager", *beside, str(folder)]
@@ -200,6 +200,15 @@ def compiled_elsewhere(run: FirstRun, found: dict, until: float):
             entry["cosine"] = next(map(float, re.findall(r"backbone\S*: cosine ([\d.]+)", said)[::-1]), None)
     if reasons:
         raise StepFailed("; ".join(reasons))
+
+
+def model_of(architecture: dict) -> str | None:
+    """The model that an engine of this architecture is timed with."""
+    shape = architecture["hidden_size"], architecture["num_hidden_layers"]
+    tiny = json.loads((TINY / "config.json").read_text())
+    if shape == (tiny["hidden_size"], tiny["num_hidden_layers"]):
+        return str(TINY)
+    return next((f"random:{name}" for name, about in MODELS.items() if about[:2] == shape), None)
 
 
 def contenders(run: FirstRun, found: dict, until: float):

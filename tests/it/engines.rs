@@ -383,8 +383,8 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     );
     check(
         "newer",
-        &|folder| manifest(folder, "\"format\": 2", "\"format\": 3"),
-        "it has format 3, of a newer pixio_node",
+        &|folder| manifest(folder, "\"format\": 3", "\"format\": 4"),
+        "it has format 4, of a newer pixio_node",
     );
     check(
         "other-torch",
