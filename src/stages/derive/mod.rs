@@ -6,6 +6,8 @@ mod dense;
 mod derived;
 mod features;
 mod similarity;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
