@@ -13,11 +13,11 @@ from launch import LaunchDescription
 TRUE_OR_FALSE = ["true", "false", "True", "False"]
 # Name, default, description, choices. What is empty is left to params_file and the node's own default.
 TOPICS = (
-    ("image_topic", "image", "Pictures to read, without the transport's suffix", None),
-    ("camera_info_topic", "", "Their calibration; empty is camera_info beside the pictures", None),
+    ("image_topic", "image", "Images to read, without the transport's suffix", None),
+    ("camera_info_topic", "", "Their calibration; empty is camera_info beside the images", None),
 )
 PARAMETERS = (
-    ("image_transport", "", "How the pictures come; empty is raw", ["", "raw", "compressed"]),
+    ("image_transport", "", "How the images come; empty is raw", ["", "raw", "compressed"]),
     (
         "model",
         "",

@@ -33,8 +33,8 @@ const BUILD: [&str; 11] = [
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;
-/// Camera pictures of `bench`.
-pub(super) const DEFAULT_PICTURE: Size = Size { width: 1280, height: 720 };
+/// Camera images of `bench`.
+pub(super) const DEFAULT_IMAGE: Size = Size { width: 1280, height: 720 };
 
 const ABOUT: &str = "Turns camera topics into Pixio patch features: a ROS 2 node in one binary.
 
@@ -65,7 +65,7 @@ pub(super) fn program() -> clap::Command {
     let all = |_: &&Parameter| true;
     let run = clap::Command::new("run").about("Runs the ROS 2 node (also without a command)");
     let infer = clap::Command::new("infer")
-        .about("Runs the same stages on pictures: NAME.safetensors and NAME.pca.png for each")
+        .about("Runs the same stages on images: NAME.safetensors and NAME.pca.png for each")
         .args([
             Arg::new("image")
                 .long("image")
@@ -74,7 +74,7 @@ pub(super) fn program() -> clap::Command {
                 .action(ArgAction::Append)
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("Pictures to read, PNG or JPEG"),
+                .help("Images to read, PNG or JPEG"),
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
@@ -146,7 +146,7 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N")
                 .value_parser(value_parser!(i64).range(1..=64))
                 .help(
-                    "Pictures of a forward pass; the frame path is measured for 1, with --cameras of several \
+                    "Images of a forward pass; the frame path is measured for 1, with --cameras of several \
                      too [default 1]",
                 ),
             Arg::new("json")
@@ -154,10 +154,15 @@ pub(super) fn program() -> clap::Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("Write the figures here too"),
-            Arg::new("picture").long("picture").value_name("WIDTHxHEIGHT|FILE").value_parser(images).help(
-                "Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default \
+            Arg::new("image")
+                .long("image")
+                .alias("picture")
+                .value_name("WIDTHxHEIGHT|FILE")
+                .value_parser(images)
+                .help(
+                    "Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default \
                        1280x720]",
-            ),
+                ),
         ]);
     clap::Command::new(NODE)
         .version(env!("CARGO_PKG_VERSION"))

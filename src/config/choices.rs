@@ -133,7 +133,7 @@ pub enum DepthResolution {
     /// Those of the model input.
     #[default]
     Model,
-    /// Those of the camera's picture: compressed alone.
+    /// Those of the camera's image: compressed alone.
     Camera,
 }
 
@@ -154,7 +154,7 @@ impl Choice for EngineBuild {
     const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("background", Self::Background)];
 }
 
-/// How a camera picture becomes a model input.
+/// How a camera image becomes a model input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// Each axis scaled on its own; what Hugging Face does.

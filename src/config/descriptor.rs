@@ -94,7 +94,7 @@ mod tests {
         check(
             &[],
             "batch_max",
-            "Most pictures of several cameras that go through the model at once |  | Some(Integer(1, 64)) | \
+            "Most images of several cameras that go through the model at once |  | Some(Integer(1, 64)) | \
              true",
         );
         check(

@@ -12,7 +12,7 @@ use crate::runtime::lock::lock;
 /// One camera, once it is subscribed to.
 #[derive(Clone, Debug)]
 pub struct CameraFacts {
-    /// Resolved name of its pictures' topic.
+    /// Resolved name of its images' topic.
     pub topic: String,
     /// Resolved name of its calibration's topic.
     pub camera_info: String,
@@ -80,7 +80,7 @@ pub struct Delivery {
 pub(crate) struct GraphFacts {
     /// Endpoints of peers that do not fit.
     pub(crate) misfits: Vec<Misfit>,
-    /// Of every camera: publishers of pictures that fit.
+    /// Of every camera: publishers of images that fit.
     pub(crate) n_publishers: Vec<usize>,
 }
 
@@ -109,7 +109,7 @@ pub struct Board {
     shared: Shared,
     expected: Vec<ExpectedCamera>,
     state: Mutex<State>,
-    /// What to do when pictures of so many bytes would be lost.
+    /// What to do when images of so many bytes would be lost.
     receive_advice: Advice,
 }
 

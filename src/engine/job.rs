@@ -7,7 +7,7 @@ use super::compiled::{Compiled, LoadError};
 use super::eager::Eager;
 use super::graph::{LaunchMode, OnGpu};
 use super::lane::Lane;
-use super::proof::{BatchShape, ProofError, pictures, prove};
+use super::proof::{BatchShape, ProofError, prove, test_images};
 use super::reference::KeptReference;
 use super::store::folder::{Folder, FolderError};
 use super::store::machine::{Machine, torch_version};
@@ -34,7 +34,7 @@ pub struct EngineJob {
     pub taps: Vec<usize>,
     /// Sizes of the model input: one, or those between which `fit: auto` chooses.
     pub sizes: Vec<Size>,
-    /// Pictures of the batches that come, ascending.
+    /// Images of the batches that come, ascending.
     pub batches: Vec<i64>,
     /// How the work reaches a GPU.
     pub launch: LaunchMode,
@@ -134,7 +134,7 @@ impl EngineJob {
             let rounds = if self.is_reference() && rounds.are_hopeless() {
                 rounds.clone()
             } else {
-                let images = pictures(*shape)?.f_to_device(self.device).map_err(EngineError::from)?;
+                let images = test_images(*shape)?.f_to_device(self.device).map_err(EngineError::from)?;
                 let share = trial.left() / u32::try_from(proofs.len() - n_before).unwrap_or(1);
                 trial.engines(&mut *eager, &mut *engine, &[images], share, &mut |_| true)?
             };

@@ -36,7 +36,7 @@ pub enum Task {
     Depth {
         /// The largest depth that the head can say, metres.
         max_depth: f64,
-        /// Focal length of the training pictures, in pixels of the model input; none when they had many.
+        /// Focal length of the training images, in pixels of the model input; none when they had many.
         focal_length: Option<f64>,
     },
     /// One class per pixel.

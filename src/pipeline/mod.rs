@@ -39,7 +39,7 @@ pub use shared::Shared;
 pub struct Camera {
     /// For logs and thread names.
     pub name: String,
-    /// Makes model inputs from this camera's pictures.
+    /// Makes model inputs from this camera's images.
     pub fitter: Fitter,
 }
 

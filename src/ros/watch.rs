@@ -107,7 +107,7 @@ impl Peers {
             for peer in peers.iter().filter(|peer| peer.topic == endpoint.dds_topic) {
                 let camera = if let Role::Images(camera) = endpoint.role { Some(camera) } else { None };
                 if peer.dds_type != endpoint.dds_type {
-                    // Another type on an output's name is another's affair; pictures of it never come.
+                    // Another type on an output's name is another's affair; images of it never come.
                     if camera.is_some() {
                         let text = wrong_type(endpoint, &peer.dds_type);
                         facts.misfits.push(Misfit { camera, text });
@@ -183,16 +183,16 @@ fn sentence(endpoint: &Endpoint, peer: &str, misfit: &Mismatch) -> String {
     }
     let what = match endpoint.role {
         Role::Input(what) => what,
-        _ => "picture",
+        _ => "image",
     };
-    let here = match *is_reliability && what == "picture" {
+    let here = match *is_reliability && what == "image" {
         true => "; start this node with -p image_reliability:=best_effort",
         false => "",
     };
     format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} comes{here}")
 }
 
-/// A publisher of something else under the name of the pictures.
+/// A publisher of something else under the name of the images.
 fn wrong_type(endpoint: &Endpoint, theirs: &str) -> String {
     format!(
         "{}: a publisher sends {theirs}, this node reads {}; see image_transport",
@@ -271,7 +271,7 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no picture comes; start \
+            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no image comes; start \
              this node with -p image_reliability:=best_effort",
         );
     }

@@ -57,17 +57,17 @@ impl Accounting {
     }
 }
 
-/// How many pictures went through the model at once, and how often.
+/// How many images went through the model at once, and how often.
 #[derive(Debug, Default)]
 pub struct Batches(Mutex<BTreeMap<usize, u64>>);
 
 impl Batches {
-    /// Counts a forward pass of `n_pictures`.
-    pub fn count(&self, n_pictures: usize) {
-        *lock(&self.0).entry(n_pictures).or_default() += 1;
+    /// Counts a forward pass of `n_images`.
+    pub fn count(&self, n_images: usize) {
+        *lock(&self.0).entry(n_images).or_default() += 1;
     }
 
-    /// Forward passes by their number of pictures.
+    /// Forward passes by their number of images.
     pub fn snapshot(&self) -> BTreeMap<usize, u64> {
         lock(&self.0).clone()
     }

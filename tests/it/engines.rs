@@ -47,8 +47,8 @@ fn job(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> EngineJob {
 }
 
 /// The fixed batch of a proof.
-fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
-    proof::pictures(BatchShape { size, batch })
+fn test_images(size: Size, batch: i64) -> Result<Tensor, EngineError> {
+    proof::test_images(BatchShape { size, batch })
 }
 
 /// Time for proving that no machine needs.
@@ -168,7 +168,7 @@ fn one_engine_serves_every_checkpoint_of_its_architecture_as_the_eager_model_doe
         let (mut eager, mut compiled) = (job.eager().unwrap(), job.load(folder).unwrap());
         assert_eq!((compiled.kind(), compiled.taps()), ("compiled".into(), &TAPS[..]));
         for (size, batch) in SIZES.iter().flat_map(|&size| [(size, 1), (size, 4)]) {
-            let images = pictures(size, batch).unwrap();
+            let images = test_images(size, batch).unwrap();
             let (found, expect) = (
                 compiled.run(slice::from_ref(&images), 2).unwrap().taps,
                 eager.run(slice::from_ref(&images), 2).unwrap().taps,
@@ -210,7 +210,7 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
             assert!((least..most).contains(&parity.cosine), "{name}: {parity:?}");
         }
         // The weights are not in it: another checkpoint gets its own tokens.
-        let images = pictures(SIZES[0], 1).unwrap();
+        let images = test_images(SIZES[0], 1).unwrap();
         let mut tokens = Vec::new();
         for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{name}")))] {
             let job = job(&model, arithmetic, &SIZES[..1]);
@@ -227,7 +227,7 @@ fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
     let Some(folder) = engine() else { return };
     let mut last = job("random:tiny", Arithmetic::Float32, &SIZES[..1]);
     last.taps = vec![4];
-    let images = pictures(SIZES[0], 1).unwrap();
+    let images = test_images(SIZES[0], 1).unwrap();
     let found = last.load(folder).unwrap().run(slice::from_ref(&images), 1).unwrap().taps;
     assert!(
         error(&found[0], &last.eager().unwrap().run(slice::from_ref(&images), 1).unwrap().taps[0]) <= 1e-5
@@ -241,7 +241,7 @@ fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
 fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_served() {
     let Some(folder) = engine() else { return };
     let mut compiled = job("random:tiny", Arithmetic::Float32, &SIZES[..1]).load(folder).unwrap();
-    let good = pictures(SIZES[0], 1).unwrap();
+    let good = test_images(SIZES[0], 1).unwrap();
     let mut check = |images: &Tensor, expect: &str| {
         let said =
             compiled.run(slice::from_ref(images), 2).map_or_else(|err| err.to_string(), |_| "served".into());
@@ -249,7 +249,7 @@ fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_s
         assert_eq!(compiled.run(slice::from_ref(&good), 2).unwrap().taps.len(), 2);
     };
     check(
-        &pictures(SIZES[0], 5).unwrap(),
+        &test_images(SIZES[0], 5).unwrap(),
         "a batch of 5 was asked for, the engine was built for batches of 1 to 4",
     );
     check(
@@ -261,7 +261,7 @@ fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_s
         "input [1, 64, 96, 3] is not contiguous",
     );
     // A size that `fit: auto` may come upon and that was not built.
-    check(&pictures(Size { width: 32, height: 32 }, 1).unwrap(), "served");
+    check(&test_images(Size { width: 32, height: 32 }, 1).unwrap(), "served");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_package_without_its_constants_does_not_run() {
     let shape = vec![i64::from(size.height), i64::from(size.width), 3];
     let signature = Signature { kind: Kind::Uint8, batch: 1..=4, shape, device: Device::Cpu };
     let mut package = Package::open(&folder.file(entry).unwrap(), signature).unwrap();
-    let images = pictures(size, 1).unwrap();
+    let images = test_images(size, 1).unwrap();
     let said = package.run(&images).unwrap_err().to_string();
     assert_eq!(said, "the package was not given its constants");
     let metadata = package.metadata().unwrap();
@@ -420,7 +420,7 @@ fn an_engine_that_is_slower_than_the_eager_model_serves_only_where_it_was_asked_
         );
         // Who names the folder gets the engine, and the figures.
         let mut tried = job.tried(folder, &mut trial(eager, engine)).unwrap();
-        assert_eq!(tried.engine.run(&[pictures(SIZES[0], 1).unwrap()], 2).unwrap().taps.len(), 2);
+        assert_eq!(tried.engine.run(&[test_images(SIZES[0], 1).unwrap()], 2).unwrap().taps.len(), 2);
         let said = tried.slower.map_or_else(String::new, |slower| slower.to_string());
         assert!(said.contains(expect) && said.is_empty() == expect.is_empty(), "{said}");
     };
@@ -453,7 +453,7 @@ fn constants_go_with_their_package() {
         let copies = constants.into_iter().map(|(name, tensor)| (name, tensor.detach_copy())).collect();
         let mut package = Package::open(&folder.file(entry).unwrap(), signature.clone()).unwrap();
         package.give_constants(copies, |name| entry.form(name)).unwrap();
-        package.run(&pictures(SIZES[0], 1).unwrap()).unwrap();
+        package.run(&test_images(SIZES[0], 1).unwrap()).unwrap();
         if turn == 9 {
             before = resident_mb();
         }

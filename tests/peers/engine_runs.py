@@ -1,11 +1,11 @@
 """`pixio_node build` and `infer` on a small model and a photograph."""
 
-import pictures
+import images
 from node_process import run
 from safetensors.numpy import load_file
 from waiting import LONG_SECS
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 SIZE = "64x64"
 MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
 
@@ -17,7 +17,7 @@ def build(*options: str, **env):
 def infer(tmp_path, *options: str):
     """`infer` on a photograph: how it ended, and the patch tokens if there are any."""
     file = tmp_path / "coffee.png"
-    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    file.write_bytes(images.file_bytes(PHOTOGRAPH, "PNG"))
     done = run(
         "infer",
         *MODEL,

@@ -1,4 +1,4 @@
-"""Compiled engines as a user meets them: built, served, swapped in while pictures come, and refused."""
+"""Compiled engines as a user meets them: built, served, swapped in while images come, and refused."""
 
 import json
 import os
@@ -181,7 +181,7 @@ def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_head
         f"eager,{engine_with_heads}",
         "--frames",
         "3",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -227,7 +227,7 @@ def test_bench_puts_engines_side_by_side(tmp_path, engine):
         "5",
         "--batch",
         "2",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -259,7 +259,7 @@ def test_bench_measures_what_it_can(tmp_path, engine):
         f"eager,{tmp_path / 'none'}",
         "--frames",
         "2",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,

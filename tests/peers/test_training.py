@@ -62,45 +62,45 @@ def test_figures_are_those_worked_out_by_hand():
 
 
 def test_truth_lies_under_what_the_encoder_sees(data):
-    picture = Dataset.open(data, "segmentation").pictures[0]
-    labels = picture.labels()
-    whole = View(picture, (0, 0, 96, 64))
+    image = Dataset.open(data, "segmentation").images[0]
+    labels = image.labels()
+    whole = View(image, (0, 0, 96, 64))
     assert (whole.truth(labels, (96, 64)) == labels).all()
     assert whole.truth(labels, (32, 32)).shape == (32, 32)
     assert (whole.truth(labels, (32, 32))[[0, -1]][:, [0, -1]] == labels[[0, -1]][:, [0, -1]]).all()
-    mirrored = View(picture, (16, 8, 48, 40), is_mirrored=True)
+    mirrored = View(image, (16, 8, 48, 40), is_mirrored=True)
     assert (mirrored.truth(labels, (32, 32)) == labels[8:40, 16:48][:, ::-1]).all()
-    assert (mirrored.pixels((32, 32)) == np.asarray(picture.pixels())[8:40, 16:48][:, ::-1]).all()
-    exact = np.asarray(picture.pixels().resize((64, 32), Image.Resampling.BICUBIC))
+    assert (mirrored.pixels((32, 32)) == np.asarray(image.pixels())[8:40, 16:48][:, ::-1]).all()
+    exact = np.asarray(image.pixels().resize((64, 32), Image.Resampling.BICUBIC))
     assert (whole.pixels((64, 32)) == exact).all()
 
 
 def test_windows_cover_every_pixel(data):
-    pictures = Dataset.open(data, "depth").pictures[:1]
+    images = Dataset.open(data, "depth").images[:1]
     covered = np.zeros((64, 96), int)
-    for view in covering_views(pictures, (48, 48), "crop"):
+    for view in covering_views(images, (48, 48), "crop"):
         left, top, right, bottom = view.box
         assert (right - left, bottom - top) == (48, 48)
         covered[top:bottom, left:right] += 1
     assert covered.min() >= 1
     with pytest.raises(Refused, match="too small for windows of 112x64"):
-        covering_views(pictures, (112, 64), "crop")
+        covering_views(images, (112, 64), "crop")
 
 
 def test_scenes_are_held_out_whole(data):
-    pictures = Dataset.open(data, "depth").pictures
-    train_part, held_out = by_scene(pictures, 0.3, seed=0)
+    images = Dataset.open(data, "depth").images
+    train_part, held_out = by_scene(images, 0.3, seed=0)
     assert len(held_out) == 2 and len(train_part) == 4
-    scenes = [{picture.name.split("_")[0] for picture in part} for part in (train_part, held_out)]
+    scenes = [{image.name.split("_")[0] for image in part} for part in (train_part, held_out)]
     assert not scenes[0] & scenes[1]
-    film = [picture for picture in pictures if picture.name.startswith("scene1")]
+    film = [image for image in images if image.name.startswith("scene1")]
     assert [one.name for one in by_scene(film, 0.5, seed=0)[1]] == ["scene1_3"]
 
 
 def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, model, data, capsys):
     encoder = Encoder(encoders.Checkpoint.find(str(model)), (64, 64), [2, 4], torch.device("cpu"))
-    pictures = Dataset.open(data, "depth").pictures
-    views = [view for some in training_views(pictures, (64, 64), "stretch", 1, True, 0) for view in some]
+    images = Dataset.open(data, "depth").images
+    views = [view for some in training_views(images, (64, 64), "stretch", 1, True, 0) for view in some]
     assert [view.is_mirrored for view in views[:2]] == [False, True]
     computed = []
 
@@ -123,12 +123,12 @@ def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, model, data, cap
     again = Cached(encoder, views, tmp_path)
     assert sum(computed) == 7 and file.read_bytes() == whole
     assert all((a == b).all() for a, b in zip(again.of([0, 5, 11]), cached.of([0, 5, 11])))
-    # A picture that changed.
-    before = pictures[0].rgb.read_bytes()
-    Image.fromarray(np.full((64, 96, 3), 255, np.uint8)).save(pictures[0].rgb)
+    # An image that changed.
+    before = images[0].rgb.read_bytes()
+    Image.fromarray(np.full((64, 96, 3), 255, np.uint8)).save(images[0].rgb)
     computed.clear()
     changed = Cached(encoder, views, tmp_path)
-    pictures[0].rgb.write_bytes(before)
+    images[0].rgb.write_bytes(before)
     assert sum(computed) == 12 and not torch.equal(changed.of([0])[1], cached.of([0])[1])
 
 
@@ -158,7 +158,7 @@ def test_a_head_learns_a_small_data_set(tmp_path, model, data, task, head):
     # Four patches a side are all that a linear head has.
     least = {"linear": 0.6, "dpt": 0.9}[head]
     assert figures["delta1" if task == "depth" else "miou"] > least, figures
-    assert figures["pixels"] == 6 * 96 * 64 and figures["pictures"] == 6
+    assert figures["pixels"] == 6 * 96 * 64 and figures["images"] == 6
     assert card["taps"] == ([4] if head == "linear" else [1, 2, 3, 4]) and card["size"] == "64x64"
     assert card["backbone"] == encoders.Checkpoint.find(str(model)).card()
     if task == "segmentation":
@@ -306,7 +306,7 @@ def test_the_focal_length_is_that_of_the_model_input(tmp_path, model, data):
     assert card["task"]["focal_length"] is None
 
 
-def test_labels_may_be_a_palette_and_pictures_jpeg(tmp_path, model):
+def test_labels_may_be_a_palette_and_images_jpeg(tmp_path, model):
     folder = data_folder(tmp_path / "data", n=2)
     for file in folder.glob("labels/*.png"):
         palette = Image.fromarray(np.asarray(Image.open(file)), "P")
@@ -315,6 +315,6 @@ def test_labels_may_be_a_palette_and_pictures_jpeg(tmp_path, model):
     for file in folder.glob("rgb/*.png"):
         Image.open(file).save(file.with_suffix(".jpg"), quality=95)
         file.unlink()
-    pictures = Dataset.open(folder, "segmentation").pictures
-    assert [picture.rgb.suffix for picture in pictures] == [".jpg", ".jpg"]
-    assert set(np.unique(pictures[0].labels())) == {0, 1, 2}
+    images = Dataset.open(folder, "segmentation").images
+    assert [image.rgb.suffix for image in images] == [".jpg", ".jpg"]
+    assert set(np.unique(images[0].labels())) == {0, 1, 2}

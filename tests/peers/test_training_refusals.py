@@ -54,13 +54,13 @@ DEPTH = "scene0_1.png"
 CAMERA = "{width: 640, height: 480, fx: 1, fy: 1, cx: 0, cy: 0}"
 # task, how the folder is spoilt, what the one line must name
 BAD = {
-    "no depth for a picture": (
+    "no depth for an image": (
         "depth",
         lambda d: remove(d, f"depth/{DEPTH}"),
         [DEPTH, "none of their name in depth/"],
     ),
-    "no picture for a depth": ("depth", lambda d: remove(d, f"rgb/{DEPTH}"), [DEPTH, "no picture in rgb/"]),
-    "no pictures": ("depth", emptied, ["rgb", "no pictures"]),
+    "no image for a depth": ("depth", lambda d: remove(d, f"rgb/{DEPTH}"), [DEPTH, "no image in rgb/"]),
+    "no images": ("depth", emptied, ["rgb", "no images"]),
     "another size": (
         "depth",
         lambda d: rewrite(d / f"depth/{DEPTH}", np.ones((64, 95), np.uint16)),
@@ -72,12 +72,12 @@ BAD = {
         [DEPTH, "16 bit"],
     ),
     "metres": ("depth", micrometres, ["scene0_0.png", "0.002 m", "value 2", "metres were probably written"]),
-    "half a picture": (
+    "half an image": (
         "depth",
         lambda d: (d / f"depth/{DEPTH}").write_bytes((d / f"depth/{DEPTH}").read_bytes()[:90]),
-        [DEPTH, "not a whole picture"],
+        [DEPTH, "not a whole image"],
     ),
-    "no picture at all": ("depth", lambda d: (d / f"rgb/{DEPTH}").write_text("hello"), [DEPTH, "no picture"]),
+    "no image at all": ("depth", lambda d: (d / f"rgb/{DEPTH}").write_text("hello"), [DEPTH, "no image"]),
     "another camera": (
         "depth",
         lambda d: (d / "camera.yaml").write_text(CAMERA),
@@ -158,7 +158,7 @@ def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
     train_head = command("train_head", model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
     done = subprocess.run(train_head, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert done.returncode == 1, done.stderr
-    assert done.stderr == f"error: {tmp_path / 'rgb'} has no pictures (.png or .jpg)\n"
+    assert done.stderr == f"error: {tmp_path / 'rgb'} has no images (.png or .jpg)\n"
 
 
 def test_a_head_for_another_encoder_is_refused(tmp_path, model, data):

@@ -43,7 +43,7 @@ def data_folder(path: Path, n: int = 6, width: int = 96, height: int = 64) -> Pa
 
 
 def save(path: Path, name: str, labels: np.ndarray) -> None:
-    """The picture, depth and labels of a scene of classes."""
+    """The image, depth and labels of a scene of classes."""
     rgb = np.array([color for _, color in CLASSES], np.uint8)[labels]
     Image.fromarray(rgb).save(path / f"rgb/{name}.png")
     Image.fromarray(np.array(DEPTHS_MM, np.uint16)[labels]).save(path / f"depth/{name}.png")

@@ -31,7 +31,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         Kind::Choice(words::<DepthResolution>),
         "model",
         "Pixels of depth: model are those of the model input, as for ~/points in either case; camera are \
-         those of the camera's picture, for ~/depth/image/compressedDepth and ~/depth/camera_info, and there \
+         those of the camera's image, for ~/depth/image/compressedDepth and ~/depth/camera_info, and there \
          is no ~/depth/image.",
     )
     .online_only(),
@@ -66,7 +66,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "overlay_opacity",
         Kind::Double(0.0, 1.0),
         "0.5",
-        "How much of the picture the colours hide in ~/segmentation/overlay/compressed.",
+        "How much of the image the colours hide in ~/segmentation/overlay/compressed.",
     )
     .changeable()
     .online_only(),

@@ -18,7 +18,7 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         "fit",
         Kind::Choice(words::<Fit>),
         "stretch",
-        "How a camera picture becomes a model input. stretch scales each axis on its own, letterbox keeps \
+        "How a camera image becomes a model input. stretch scales each axis on its own, letterbox keeps \
          the aspect and pads, crop keeps the aspect and cuts, auto stretches to the one of 288x224, 336x192, \
          256x256, 224x288 and 192x336 that is nearest the camera's aspect. window scales nothing: windows of \
          256x256, 170 pixels apart, go through the model as a batch and are merged into depth and \
@@ -42,5 +42,5 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
 
 /// Most are read at start and mean something to `infer` as well.
 const fn parameter(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Parameter {
-    Parameter::new("Picture", name, kind, default, doc)
+    Parameter::new("Image", name, kind, default, doc)
 }

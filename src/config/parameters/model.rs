@@ -68,9 +68,9 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "batch_max",
         Kind::Integer(1, 64),
         "8",
-        "Most pictures of several cameras that go through the model at once.",
+        "Most images of several cameras that go through the model at once.",
     )
-    .in_unit("pictures")
+    .in_unit("images")
     .online_only(),
     parameter(
         "layer",

@@ -74,7 +74,7 @@ pub struct PackageEntry {
     pub sha256: String,
     /// Size of the model input, `WIDTHxHEIGHT`.
     pub size: String,
-    /// Fewest and most pictures of a batch.
+    /// Fewest and most images of a batch.
     pub batch: [i64; 2],
     /// Every constant that it is given, by name.
     pub constants: BTreeMap<String, Constant>,
@@ -100,7 +100,7 @@ pub struct Constant {
 /// Agreement of an engine's tokens with the eager model's in float32, on one fixed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parity {
-    /// Pictures of the batch.
+    /// Images of the batch.
     pub batch: i64,
     /// Smallest cosine of a tap.
     pub cosine: f64,
@@ -145,7 +145,7 @@ pub struct Requirements<'a> {
     /// Sizes of the model input, of which at least one must be there; each that is there must serve every
     /// batch.
     pub sizes: &'a [Size],
-    /// Pictures of the batches that come.
+    /// Images of the batches that come.
     pub batches: &'a [i64],
     /// Where it is to run.
     pub machine: &'a Machine,

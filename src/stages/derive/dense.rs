@@ -247,7 +247,7 @@ fn coverage(geometry: &Geometry) -> heads::Coverage {
 
 /// Puts `value` where the model input is padding.
 fn blank<T: Copy>(map: &mut [T], geometry: &Geometry, value: T) {
-    let (inside, width) = (geometry.picture_in_model(), geometry.model.width as usize);
+    let (inside, width) = (geometry.image_in_model(), geometry.model.width as usize);
     if inside.size == geometry.model {
         return;
     }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_blank_and_the_picture_stays() {
+    fn padding_is_blank_and_the_image_stays() {
         let (wide, model) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
         let blanked = |geometry: &Geometry| {
             let mut map = vec![1u8; 32 * 32];

@@ -1,8 +1,8 @@
-//! Why a picture was refused.
+//! Why an image was refused.
 
 use crate::geometry::Size;
 
-/// A picture that cannot become a model input. The frame is lost, the next one may be fine.
+/// An image that cannot become a model input. The frame is lost, the next one may be fine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
     /// The name is not a supported encoding.
@@ -12,13 +12,13 @@ pub enum FitError {
         encoding: String,
     },
     /// No columns or no rows.
-    #[error("the picture is {}x{}", size.width, size.height)]
+    #[error("the image is {}x{}", size.width, size.height)]
     ZeroSize {
         /// As claimed.
         size: Size,
     },
     /// A size that the encoding cannot have: odd where chroma is shared, or too small for a mosaic.
-    #[error("a picture in {encoding} cannot be {}x{}", size.width, size.height)]
+    #[error("an image in {encoding} cannot be {}x{}", size.width, size.height)]
     ImpossibleSize {
         /// As it stood in the message.
         encoding: String,
@@ -50,7 +50,7 @@ pub enum FitError {
         /// Bytes there.
         found: u64,
     },
-    /// A compressed picture that begins like neither JPEG nor PNG.
+    /// A compressed image that begins like neither JPEG nor PNG.
     #[error("neither JPEG nor PNG, which are read: it begins with the bytes {start:02x?}")]
     CompressedFormat {
         /// The first bytes, at most eight.
