@@ -1,5 +1,6 @@
 """`pixio_node build` and `infer` on a small model and a photograph."""
 
+import compile_once
 import images
 from node_process import run
 from safetensors.numpy import load_file
@@ -12,6 +13,11 @@ MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
 
 def build(*options: str, **env):
     return run("build", *MODEL, *options, patience_secs=LONG_SECS, **env)
+
+
+def build_once(*options: str):
+    """As `build`, but what was compiled once is not compiled again."""
+    return build(*options, "--python", compile_once.program())
 
 
 def infer(tmp_path, *options: str):

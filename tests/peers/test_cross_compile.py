@@ -7,6 +7,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import compile_once
 import head_files
 import images
 import pytest
@@ -32,6 +33,7 @@ def engine(tmp_path_factory) -> Path:
     segmentation = head_files.write(folder / "segmentation.safetensors", "segmentation", head="linear")
     heads = ("--depth-head", depth, "--segmentation-head", segmentation)
     options = ("--for", "sm_90", "--batch", "1", "--out", folder / "engine")
+    options += ("--python", compile_once.program())
     done = run("build", *MODEL, *heads, *options, patience_secs=LONG_SECS)
     assert done.returncode == 0, done.stderr
     assert "compute capability 9.0, not yet proven" in done.stdout, done.stdout

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import compile_once
 import images
 import pytest
 from node_process import BINARY, Node, Output, environment
@@ -107,7 +108,14 @@ def commands(tmp_path) -> dict[str, tuple]:
         "bench": ("bench", *MODEL, *figures),
         "bench with a file": ("bench", *MODEL, *figures, "--json", tmp_path / "figures.json"),
         "infer": ("infer", *MODEL, "--image", image, "--out", tmp_path / "out"),
-        "build": ("build", *MODEL[:6], "--batch", "1", "--out", tmp_path / "engine"),
+        "build": (
+            "build",
+            *MODEL[:6],
+            "--out",
+            tmp_path / "engine",
+            "--python",
+            compile_once.program(),
+        ),
     }
 
 
