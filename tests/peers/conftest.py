@@ -48,6 +48,22 @@ def rig(peer):
         started.close()
 
 
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory) -> Path:
+    """A random model of four blocks."""
+    from training_data import model_folder
+
+    return model_folder(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory) -> Path:
+    """A data set of six images, with depth and labels."""
+    from training_data import data_folder
+
+    return data_folder(tmp_path_factory.mktemp("data") / "boxes")
+
+
 @pytest.fixture
 def shell(tmp_path) -> Shell:
     """The functions of scripts/ where programs can be stood in for."""

@@ -129,7 +129,7 @@ def test_a_silent_camera_is_told_of_and_comes_back(diagnosed, peer):
         "the silent camera",
     )
     node.peer.node.destroy_publisher(node.camera)
-    until(lambda: diagnostics.says("camera", WARN, "nobody publishes it"), "the camera that has gone")
+    until(lambda: diagnostics.says("camera", WARN, "there is no publisher"), "the camera that has gone")
     node.camera = peer.publisher(Image, "/camera/image_raw")
     node.feed(PHOTOGRAPH, lambda: diagnostics.says("camera", OK), "a camera that is well again")
 
@@ -192,7 +192,7 @@ def test_peers_that_do_not_fit_are_told_of(peer):
         diagnostics = Diagnostics(peer, name)
         until(
             lambda: diagnostics.says(
-                "camera", ERROR, f"{topic}: ", "no image comes", "image_reliability:=best_effort"
+                "camera", ERROR, f"{topic}: ", "no image arrives", "image_reliability:=best_effort"
             ),
             "the camera that does not fit",
             log=node.tail,

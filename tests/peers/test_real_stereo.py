@@ -46,10 +46,6 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
         model,
         motorcycle,
         tmp_path / "depth.safetensors",
-        "--task",
-        "depth",
-        "--head",
-        "dpt",
         "--held-out",
         motorcycle,
         "--no-flip",
@@ -59,6 +55,8 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
         "120",
         "--learning-rate",
         "3e-3",
+        head="dpt",
+        size=None,
     )
     assert figures["delta1"] > 0.95 and figures["pixels"] > 250_000, figures
     # The node says the same of it.

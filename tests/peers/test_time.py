@@ -60,7 +60,7 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
     latencies = peer.inbox(Float64, f"{node.node.name}/pipeline_latency_ms", depth=100)
     bag.wait()
     until(
-        lambda: diagnostics.says("transport", WARN, "nothing has come on /clock", "--clock"),
+        lambda: diagnostics.says("transport", WARN, "nothing has arrived on /clock", "--clock"),
         "a clock that stands still",
     )
     until(latencies.matched, "the publisher of latencies")

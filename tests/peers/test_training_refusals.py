@@ -13,18 +13,6 @@ from programs import command
 from training_data import data_folder, model_folder, tool, train
 from waiting import PATIENCE_SECS
 
-SIZE = ("--size", "64x64")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return data_folder(tmp_path_factory.mktemp("data") / "boxes")
-
 
 def remove(folder: Path, name: str):
     (folder / name).unlink()
@@ -110,21 +98,17 @@ BAD = {
 
 
 @pytest.mark.parametrize("why", BAD)
-def test_a_bad_data_set_is_refused_in_one_line(tmp_path, model, why):
+def test_a_bad_data_set_is_refused_in_one_line(tmp_path, small_model, why):
     task, spoil, names = BAD[why]
     folder = data_folder(tmp_path / "data")
     spoil(folder)
     with pytest.raises(SystemExit) as ended:
         train(
-            model,
+            small_model,
             folder,
             tmp_path / "head.safetensors",
-            "--task",
-            task,
-            "--head",
-            "linear",
-            *SIZE,
             "--no-cache",
+            task=task,
         )
     said = str(ended.value)
     assert all(name in said for name in names) and "\n" not in said, said
@@ -144,36 +128,34 @@ WRONG = {
 
 
 @pytest.mark.parametrize("why", WRONG)
-def test_wrong_options_are_refused(tmp_path, model, data, why, capsys):
+def test_wrong_options_are_refused(tmp_path, small_model, boxes, why, capsys):
     options, names = WRONG[why]
     with pytest.raises(SystemExit) as ended:
-        train(
-            model, data, tmp_path / "head.safetensors", "--task", "depth", "--head", "linear", *SIZE, *options
-        )
+        train(small_model, boxes, tmp_path / "head.safetensors", *options)
     said = f"{ended.value} {capsys.readouterr().err}"
     assert all(name in said for name in names), said
 
 
-def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
-    train_head = command("train_head", model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
+def test_a_script_ends_with_one_line_and_status_1(tmp_path, small_model):
+    train_head = command("train_head", small_model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
     done = subprocess.run(train_head, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert done.returncode == 1, done.stderr
     assert done.stderr == f"error: {tmp_path / 'rgb'} has no images (.png or .jpg)\n"
 
 
-def test_a_head_for_another_encoder_is_refused(tmp_path, model, data):
+def test_a_head_for_another_encoder_is_refused(tmp_path, small_model, boxes):
     other = model_folder(tmp_path / "other", num_hidden_layers=5)
     network = LinearHead(64, 1)
     card = head_file.card(
         {"kind": "depth", "max_depth": 10.0, "focal_length": None},
         {"kind": "linear"},
-        encoders.Checkpoint.find(str(model)).card(),
+        encoders.Checkpoint.find(str(small_model)).card(),
         [4],
         (64, 64),
     )
     file = tmp_path / "head.safetensors"
     head_file.write(file, network.state_dict(), card)
     with pytest.raises(SystemExit, match=r"4 blocks of 64 .* the model is other \(5 blocks of 64"):
-        tool("evaluate_head", file, other, data)
+        tool("evaluate_head", file, other, boxes)
     with pytest.raises(SystemExit, match="no head file"):
-        tool("evaluate_head", model / "model.safetensors", model, data)
+        tool("evaluate_head", small_model / "model.safetensors", small_model, boxes)
