@@ -62,7 +62,7 @@ pub enum Command {
         sizes: Vec<Size>,
         /// Batch sizes, ascending.
         batches: Vec<i64>,
-        /// Blocks whose tokens it returns; none takes the parameter's.
+        /// Blocks whose tokens the engine returns; none takes the parameter's.
         layers: Vec<usize>,
         /// Folder to make; `None` is one in the cache.
         out: Option<PathBuf>,

@@ -104,29 +104,29 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N,N")
                 .value_parser(|text: &str| ascending::<usize>(text, usize::MAX))
                 .help(
-                    "Blocks whose tokens it returns, counted from 1 [default: the feature layer and the \
-                       last]",
+                    "Blocks whose tokens the engine returns, counted from 1 [default: the feature layer and \
+                     the last]",
                 ),
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
                 .help("Folder to make [default: one in engine_cache, where `engine: auto` finds it]"),
-            Arg::new("python")
-                .long("python")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Python with torch [default: the one whose libtorch this is, else python3]"),
+            Arg::new("python").long("python").value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+                "Python with torch [default: the one that provides this node's libtorch, otherwise \
+                    python3]",
+            ),
             Arg::new("int8-kernel")
                 .long("int8-kernel")
                 .value_name("KERNEL")
                 .value_parser(["auto", "avx2", "int_mm"])
                 .help(
-                    "What multiplies the integers of an int8 engine [default auto: the fastest on this \
+                    "Kernel for the integer products of an int8 engine [default auto: the fastest on this \
                        machine]",
                 ),
             Arg::new("max-autotune").long("max-autotune").action(ArgAction::SetTrue).help(
-                "Try several kernels for every matrix product and take the fastest; that takes minutes more",
+                "Try several kernels for every matrix product and take the fastest, which takes minutes \
+                 longer",
             ),
         ]);
     let check = clap::Command::new("check")
@@ -146,14 +146,14 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N")
                 .value_parser(value_parser!(i64).range(1..=64))
                 .help(
-                    "Images of a forward pass; the frame path is measured for 1, with --cameras of several \
-                     too [default 1]",
+                    "Images per forward pass; the frame path is measured with 1, and with --cameras with \
+                     several too [default 1]",
                 ),
             Arg::new("json")
                 .long("json")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write the figures here too"),
+                .help("Also write the figures to this file"),
             Arg::new("image")
                 .long("image")
                 .alias("picture")

@@ -338,7 +338,7 @@ struct PathFigures {
     spans: Spans,
     /// Frames per second at saturation.
     rate: f64,
-    /// Those of all cameras together, where there are several.
+    /// Frames per second of all cameras together, where there are several.
     together: Option<f64>,
     heads: Vec<HeadCost>,
 }

@@ -111,7 +111,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()));
             }
-            _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
+            _ => table.ok("PCA basis", "none yet: the first frames will be used to estimate one"),
         }
         for head in head_files(&launch.config) {
             table.ok(head.task, format!("head {}", head.file.display()));

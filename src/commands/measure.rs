@@ -31,7 +31,7 @@ impl Contender {
     /// what the model alone holds on the GPU.
     ///
     /// # Errors
-    /// Those of `load`, or the engine's own.
+    /// The errors of `load`, or those of the engine.
     pub fn load(
         name: &str,
         device: Device,

@@ -73,7 +73,7 @@ pub struct Config {
     pub points_stride: Option<u32>,
     /// The cameras, one at least.
     pub cameras: Vec<CameraConfig>,
-    /// Most images of several cameras that go through the model at once.
+    /// Maximum number of images, from several cameras, in one forward pass.
     pub batch_max: usize,
     /// QoS of the outputs; `None` fits every subscriber.
     pub output_reliability: Option<Reliability>,
@@ -91,7 +91,7 @@ pub struct Config {
     pub stats_period_secs: f64,
     /// File that gets the statistics as JSON lines.
     pub stats_file: Option<PathBuf>,
-    /// Least severity that is logged at start.
+    /// Lowest severity that is logged at start.
     pub log_level: LogLevel,
     /// Whether time is that of `/clock`.
     pub use_sim_time: bool,

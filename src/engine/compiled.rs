@@ -44,7 +44,7 @@ impl SizedPackage {
 /// An engine folder that does not become an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Its files.
+    /// The files of the engine.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// A package.
@@ -129,7 +129,7 @@ struct ConstantSource<'a> {
     pixio: &'a Pixio,
     int8_kernel: Option<Kernel>,
     machine: &'a Machine,
-    /// Those that are made from the model's; the same for every size.
+    /// Constants that are made from the model's weights; the same for every size.
     made: Vec<(String, Tensor)>,
 }
 

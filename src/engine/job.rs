@@ -28,7 +28,7 @@ pub struct EngineJob {
     pub pixio: Pixio,
     /// Where it runs.
     pub device: Device,
-    /// Its arithmetic.
+    /// Arithmetic of the model.
     pub arithmetic: Arithmetic,
     /// Blocks whose tokens are needed, counted from 1, ascending.
     pub taps: Vec<usize>,
@@ -46,7 +46,7 @@ pub enum Refusal {
     /// The folder itself.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// It was built for something else.
+    /// The engine was built for something else.
     #[error("engine {folder}: {reason}")]
     Misfit {
         /// The folder.
@@ -57,7 +57,7 @@ pub enum Refusal {
     /// A package cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Its tokens are wrong.
+    /// The tokens of the engine are wrong.
     #[error("engine {folder}: {reason}")]
     Proof {
         /// The folder.
@@ -65,7 +65,7 @@ pub enum Refusal {
         /// The figures.
         reason: ProofError,
     },
-    /// It is right, and slower than the model without it.
+    /// The engine is right, but slower than the eager model.
     #[error("engine {folder}: {reason}")]
     Slow {
         /// The folder.
@@ -210,7 +210,7 @@ impl EngineJob {
     /// The model in float32, against which an engine is proven; the model itself where it is that.
     ///
     /// # Errors
-    /// It cannot be loaded once more.
+    /// The model cannot be loaded again.
     pub fn reference(&self) -> Result<Pixio, ModelError> {
         match self.pixio.kind() {
             Kind::Float => Ok(self.pixio.shallow_clone()),
@@ -230,7 +230,7 @@ struct ProvenEngine {
 pub struct Tried {
     /// The engine.
     pub engine: Box<dyn Engine>,
-    /// Its times at the first size, or at the one where it is slower.
+    /// Times at the first size, or at the one where the engine is slower.
     pub times: Option<Comparison>,
     /// Why it should not serve, if it is slower than the eager model.
     pub slower: Option<Slower>,
@@ -240,7 +240,7 @@ impl Tried {
     /// The engine, unless it is slower than the eager model.
     ///
     /// # Errors
-    /// It is.
+    /// The engine is slower than the eager model.
     pub(super) fn fast(self, folder: &Folder) -> Result<Self, Refusal> {
         match self.slower {
             None => Ok(self),

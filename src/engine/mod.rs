@@ -53,7 +53,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those of one image of several in the batch, still `[1, n_cls + P, D]` each; on the same memory.
+    /// The tokens of one of several images in the batch, still `[1, n_cls + P, D]` each; on the same memory.
     ///
     /// # Errors
     /// There is no such image.

@@ -14,7 +14,7 @@ use crate::pixio::Pixio;
 /// An engine's tokens and the eager model's in float32 are not the same.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
-    /// They differ by more than its arithmetic explains.
+    /// The tokens differ by more than the engine's arithmetic explains.
     #[error(
         "its tokens for {batch} images of {size} have a cosine of {cosine:.6} with the eager model's in \
          float32, at least {least} is asked for (largest difference {largest_difference:.1e} of the largest \
@@ -122,7 +122,7 @@ impl Reference for Pixio {
 /// `trial` takes the time.
 ///
 /// # Errors
-/// It does not, or one of both failed.
+/// The tokens do not agree, or one of the two failed.
 pub fn prove(
     engine: &mut dyn Engine,
     reference: &mut dyn Reference,

@@ -139,7 +139,7 @@ impl Drop for KeptReference<'_> {
         if self.model.take().is_some() && self.job.device.is_cuda() {
             let emptied = cuda::load().map(cuda::Cuda::empty_cache);
             if let Ok(Err(err)) = emptied {
-                tracing::debug!("the memory of the proof's reference stays taken: {err}");
+                tracing::debug!("the memory of the proof's reference was not returned: {err}");
             }
         }
     }

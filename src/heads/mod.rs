@@ -50,7 +50,7 @@ enum Network {
 pub struct Labels {
     /// Index of the likeliest class, uint8 `[height, width]`.
     pub classes: Tensor,
-    /// Its probability, `[height, width]`, float32.
+    /// Probability of that class, `[height, width]`, float32.
     pub confidence: Tensor,
 }
 

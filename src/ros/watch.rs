@@ -75,7 +75,7 @@ pub(super) async fn watch(
 /// What is known of the other participants.
 struct Peers {
     names: NodeNames,
-    /// Endpoints of peers that do not fit.
+    /// Endpoints of incompatible peers.
     misfits: HashMap<Gid, Warned>,
     /// Each lets one warning through in its period, and the next misfits wait: anybody can come and go as
     /// many peers.
@@ -177,7 +177,7 @@ fn sentence(endpoint: &Endpoint, peer: &str, misfit: &Mismatch) -> String {
         let here =
             if *is_reliability { ", or start this node with -p output_reliability:=reliable" } else { "" };
         return format!(
-            "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for \
+            "{topic}: {peer} asks for {wish}, {offer} is offered, so that peer receives nothing; request \
              {offer}{here}"
         );
     }
@@ -189,7 +189,7 @@ fn sentence(endpoint: &Endpoint, peer: &str, misfit: &Mismatch) -> String {
         true => "; start this node with -p image_reliability:=best_effort",
         false => "",
     };
-    format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} comes{here}")
+    format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} arrives{here}")
 }
 
 /// A publisher of something else under the name of the images.
@@ -253,8 +253,8 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so it gets nothing; let \
-             it ask for best_effort, or start this node with -p output_reliability:=reliable",
+            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so that peer receives \
+             nothing; request best_effort, or start this node with -p output_reliability:=reliable",
         );
         check(
             "/pixio_node/embedding",
@@ -262,8 +262,8 @@ mod tests {
             "transient_local",
             "volatile",
             false,
-            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so it gets nothing; \
-             let it ask for volatile",
+            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so that peer \
+             receives nothing; request volatile",
         );
         check(
             "/camera/image_raw",
@@ -271,7 +271,7 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no image comes; start \
+            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no image arrives; start \
              this node with -p image_reliability:=best_effort",
         );
     }

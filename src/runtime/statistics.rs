@@ -20,9 +20,9 @@ pub struct Accounting {
     pub published: AtomicU64,
     /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: AtomicU64,
-    /// Those of the displaced that had waited longer than `max_age`.
+    /// Displaced frames that had waited longer than `max_age`.
     pub too_old: AtomicU64,
-    /// It was broken.
+    /// Frames that were broken.
     pub refused: AtomicU64,
     /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or what somebody subscribed to
     /// cannot be made yet: the PCA basis and the CameraInfo take their time.
@@ -82,9 +82,9 @@ pub struct Counts {
     pub published: u64,
     /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: u64,
-    /// Those of the displaced that had waited longer than `max_age`.
+    /// Displaced frames that had waited longer than `max_age`.
     pub too_old: u64,
-    /// It was broken.
+    /// Frames that were broken.
     pub refused: u64,
     /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or nothing could be made of it
     /// yet.

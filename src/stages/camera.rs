@@ -1,5 +1,5 @@
 //! Camera: one image as a camera topic delivered it, with the checks that need no pixels.
-//! It knows no ROS: `ros/` fills a [`Frame`] and hands it over.
+//! This module knows no ROS: `ros/` fills a [`Frame`] and hands it over.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -50,7 +50,7 @@ impl Input {
     pub fn images(&self) -> Result<Tensor, EngineError> {
         let size @ Size { width, height } = self.geometry.model;
         if self.pixels.len() != width as usize * height as usize * 3 {
-            let message = format!("{} bytes are no image of {width}x{height}", self.pixels.len());
+            let message = format!("{} bytes are not an image of {width}x{height}", self.pixels.len());
             return Err(EngineError { message });
         }
         let image = self.pixels.tensor(&[1, i64::from(height), i64::from(width), 3])?;

@@ -26,6 +26,31 @@ from peer import Peer
 from rig import Rig
 from shell import Shell
 
+# The files that take longest, which begin first: whoever begins one last is waited for.
+LONGEST = (
+    "test_engine_builds",
+    "test_rooms",
+    "test_calibration",
+    "test_engines",
+    "test_cross_compile",
+    "test_transport",
+    "test_tiny_model",
+    "test_package",
+    "test_hostile_packets",
+    "test_training",
+    "test_streams",
+    "test_cameras",
+    "test_slow_model",
+    "test_real_stereo",
+    "test_signals",
+    "test_pages",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="module")
 def peer():

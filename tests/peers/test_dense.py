@@ -257,7 +257,7 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     warnings = [line for line in node.node.output.lines if "no points" in line]
     assert len(warnings) == 3 and all("depth is not scaled" in warning for warning in warnings), warnings
     causes = (
-        "no CameraInfo has come",
+        "no CameraInfo has arrived",
         "K is all zeros",
         "the CameraInfo is for 320x240, the images are 640x480",
     )

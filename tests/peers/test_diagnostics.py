@@ -155,7 +155,7 @@ def test_a_calibration_that_is_missing_zero_or_of_another_size_is_told_of(diagno
             log=node.node.tail,
         )
 
-    told(WARN, "no features/camera_info: no CameraInfo has come", "/camera/camera_info")
+    told(WARN, "no features/camera_info: no CameraInfo has arrived", "/camera/camera_info")
     told(WARN, "the camera is not calibrated", k=[0.0] * 9)
     told(WARN, "the CameraInfo is for 640x480, the images are 320x240", width=640, height=480)
     told(OK, "Hz in", width=320)

@@ -188,7 +188,7 @@ pub struct PointCloud2 {
 /// `vision_msgs/VisionClass`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VisionClass {
-    /// Its label in the segmentation image.
+    /// Label of the class in the segmentation image.
     pub class_id: u16,
     /// For people.
     pub class_name: String,
@@ -273,7 +273,7 @@ pub struct DiagnosticStatus {
     pub name: String,
     /// What was found.
     pub message: String,
-    /// Who found it.
+    /// Name of what was diagnosed.
     pub hardware_id: String,
     /// Figures.
     pub values: Vec<KeyValue>,

@@ -14,7 +14,7 @@ use crate::runtime::tensor;
 /// Distance along the optical axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthMap {
-    /// That of the model input.
+    /// Size of the model input.
     pub size: Size,
     /// `[height, width]`, metres, row-major; NaN where the camera's image does not reach, infinite beyond
     /// the limits.
@@ -39,7 +39,7 @@ impl DepthMap {
 /// One class per pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
-    /// That of the model input.
+    /// Size of the model input.
     pub size: Size,
     /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's image does not
     /// reach.
