@@ -206,7 +206,9 @@ def compile_package(
         configs["cpp.vec_isa_ok"] = True
     if plan["device"] != "cpu":
         # Kernels of the packages before would else be packed too.
-        torch._inductor.codecache.CudaKernelParamCache.cache_clear()
+        from torch._inductor.codecache import CudaKernelParamCache
+
+        CudaKernelParamCache.cache_clear()
     with torch.no_grad():
         with stage.exporting():
             exported = torch.export.export(model, (example,), dynamic_shapes=varying)

@@ -157,6 +157,10 @@ fn elsewhere(config: &Config, target: Target) -> anyhow::Result<(Config, Arithme
 /// What cannot be built, or a model that cannot be loaded.
 pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow::Result<Plan> {
     let target = options.target;
+    ensure!(
+        target.is_none() || !options.max_autotune,
+        "--max-autotune times kernels on the GPU, --for compiles for one that is not here: give one of the two"
+    );
     let (config, arithmetic) = match target {
         Some(target) => elsewhere(config, target).map(|(config, arithmetic)| (config, Some(arithmetic)))?,
         None => (config.clone(), candidates(config)?.arithmetic()),

@@ -244,29 +244,29 @@ mod tests {
         let mut old = on_fake(&fake, LaunchMode::Graph, false);
         old.run(&[images(1)], 2).unwrap();
         let lane = Arc::new(Lane::new(fake.cuda(), 0, Device::Cpu).unwrap());
-        let mut others = Vec::new();
         let (started, waiting) = mpsc::channel();
         let mut n_runs = 0;
-        let recorded = lane.record("this", || {
-            n_runs += 1;
-            // The last run is the one that is recorded.
-            if n_runs == 4 {
-                let mut other = on_fake(&fake, LaunchMode::Graph, false);
-                let old = std::mem::replace(&mut old, on_fake(&fake, LaunchMode::Plain, false));
-                let started = started.clone();
-                others.push(std::thread::spawn(move || {
-                    started.send(()).unwrap();
-                    drop(old);
-                    other.run(&[images(1)], 2).unwrap();
-                }));
-                waiting.recv().unwrap();
-                // Long enough for what must not happen.
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            Ok(())
+        std::thread::scope(|threads| {
+            let recorded = lane.record("this", || {
+                n_runs += 1;
+                // The last run is the one that is recorded.
+                if n_runs == 4 {
+                    let mut other = on_fake(&fake, LaunchMode::Graph, false);
+                    let old = std::mem::replace(&mut old, on_fake(&fake, LaunchMode::Plain, false));
+                    let started = started.clone();
+                    threads.spawn(move || {
+                        started.send(()).unwrap();
+                        drop(old);
+                        other.run(&[images(1)], 2).unwrap();
+                    });
+                    waiting.recv().unwrap();
+                    // Long enough for what must not happen.
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                Ok(())
+            });
+            assert!(recorded.unwrap().is_some());
         });
-        assert!(recorded.unwrap().is_some());
-        others.into_iter().for_each(|other| other.join().unwrap());
         let calls = fake.calls();
         assert!(!calls.iter().any(|call| call.contains("second") || call.contains("while")), "{calls:?}");
         assert_eq!(calls.iter().filter(|call| *call == "begin").count(), 3);

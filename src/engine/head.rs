@@ -320,3 +320,51 @@ fn fits(entry: &manifest::PackageEntry, constants: &[(String, Tensor)]) -> bool 
     };
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::cuda::fake::Fake;
+
+    const SIZE: Size = Size { width: 256, height: 256 };
+
+    fn lane(fake: &Fake) -> Arc<Lane> {
+        Arc::new(Lane::new(fake.cuda(), 0, Device::Cpu).unwrap())
+    }
+
+    #[test]
+    fn a_head_is_recorded_on_the_engines_own_tokens_and_anew_on_the_next_engines() {
+        let fake = Fake::begin();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pixio-tiny/depth.safetensors");
+        let head = Head::parse(&file, &std::fs::read(&file).unwrap(), Device::Cpu, Kind::Float).unwrap();
+        let mut engine = HeadEngine::new(head);
+        let wanted = Wanted { coverage: Coverage::Whole(SIZE), upsampling: Upsampling::default() };
+        let shape = tokens(engine.head(), SIZE, 1);
+        let taps: Vec<_> = (0..shape[1])
+            .map(|_| Tensor::randn([1, shape[2], shape[3]], (Kind::Float, Device::Cpu)))
+            .collect();
+        let tokens = |lane: Option<&Arc<Lane>>, is_in_place| Tokens {
+            taps: taps.iter().map(Tensor::shallow_clone).collect(),
+            lane: lane.cloned(),
+            is_in_place,
+        };
+        let (first, second) = (lane(&fake), lane(&fake));
+        fake.calls();
+        let mut check = |tokens: &Tokens, expect: &[&str]| {
+            let maps = engine.run(tokens, wanted).unwrap();
+            assert_eq!((maps.len(), maps[0].size()), (1, vec![256, 256]));
+            assert_eq!(fake.calls(), expect);
+        };
+        check(&tokens(None, false), &[]);
+        let recorded = ["wait", "begin", "end", "replay"];
+        check(&tokens(Some(&first), true), &recorded);
+        check(&tokens(Some(&first), true), &["replay"]);
+        // Tokens that lie elsewhere each time are copied to a recording's own.
+        check(
+            &tokens(Some(&first), false),
+            &["wait", "begin", "end", "copy", "copy", "copy", "copy", "replay"],
+        );
+        check(&tokens(Some(&first), false), &["copy", "copy", "copy", "copy", "replay"]);
+        check(&tokens(Some(&second), true), &["free", "free", "wait", "begin", "end", "replay"]);
+    }
+}

@@ -119,7 +119,7 @@ pub enum Span {
     Fit,
     /// In a latest slot before the model.
     Wait,
-    /// The backbone.
+    /// The backbone; on a GPU the heads as well, which are waited for with it.
     Forward,
     /// Everything computed from tokens.
     Heads,

@@ -30,6 +30,11 @@ UNBUILDABLE = {
         {},
         ["--int8-kernel", "--precision int8", "float32"],
     ),
+    "trial on a GPU that is not here": (
+        ["--max-autotune", "--for", "sm_90"],
+        {},
+        ["--max-autotune", "--for"],
+    ),
     "no such layer": (["--layers", "9"], {}, ["--layers", "1 to 4"]),
     "a size that cannot be": (["--size", "250x256"], {}, ["size", "250", "16"]),
     "a folder with other files": (["--out", str(Path(__file__).parent)], {}, ["other files"]),

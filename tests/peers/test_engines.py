@@ -294,8 +294,8 @@ def truncate(folder: Path):
 SPOILT = {
     "truncated": (truncate, [f"backbone-{SIZE}.pt2", "build the engine again"]),
     "half written": (lambda folder: (folder / "manifest.json").unlink(), ["manifest.json", "no engine"]),
-    "newer": (lambda folder: rewrite(folder, '"format": 2', '"format": 7'), ["format 7", "newer"]),
-    "older": (lambda folder: rewrite(folder, '"format": 2', '"format": 1'), ["format 1", "older"]),
+    "newer": (lambda folder: rewrite(folder, '"format": 3', '"format": 7'), ["format 7", "newer"]),
+    "older": (lambda folder: rewrite(folder, '"format": 3', '"format": 2'), ["format 2", "older"]),
     "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
     "another architecture": (
         lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'),

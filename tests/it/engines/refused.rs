@@ -97,7 +97,7 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
         fs::write(package(folder), bytes).unwrap();
         manifest(folder, &before, &pixio_node::engine::store::folder::hash(&package(folder)).unwrap());
     };
-    let changed = "backbone-96x64.pt2 is not as it was built";
+    let changed = "backbone-96x64.pt2 has changed since it was built";
     check("truncated", &|folder| fs::write(package(folder), &bytes(folder)[..100_000]).unwrap(), changed);
     check(
         "corrupted",
@@ -118,8 +118,8 @@ fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
     );
     check(
         "newer",
-        &|folder| manifest(folder, "\"format\": 2", "\"format\": 3"),
-        "it has format 3, of a newer pixio_node",
+        &|folder| manifest(folder, "\"format\": 3", "\"format\": 4"),
+        "it has format 4, of a newer pixio_node",
     );
     check(
         "other-torch",
