@@ -15,7 +15,7 @@ use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_jso
 /// Opens the file for reports.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub fn open(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.with_context(|| format!("stats_file: cannot write {}", path.display()))

@@ -150,7 +150,7 @@ def bench(
     *,
     model: str | None = None,
     size: str | None = None,
-    picture: str = "1280x720",
+    image: str = "1280x720",
     env: dict[str, str] | None = None,
 ):
     """`pixio_node bench` of some engines in turn; those that fail leave the others."""
@@ -158,7 +158,7 @@ def bench(
     out.unlink(missing_ok=True)
     arguments = ["bench", "--model", model or f"random:{cell.model}", "--size", size or cell.size]
     arguments += ["--device", cell.device, "--precision", cell.precision, "--engine", ",".join(which)]
-    arguments += ["--batch", "1", "--frames", str(min(FRAMES, run.options.runs)), "--picture", picture]
+    arguments += ["--batch", "1", "--frames", str(min(FRAMES, run.options.runs)), "--image", image]
     try:
         finish(Command([*arguments, "--json", str(out), *(options or [])], run.log(name), env=env), until)
     except StepFailed:
@@ -276,15 +276,15 @@ def autotuned(run: FirstRun, found: dict, until: float):
 
 def starts(run: FirstRun, found: dict, until: float):
     """How long it takes from nothing to the first frame: twice, for the second finds what the first left."""
-    picture, out = run.work / "grey.png", run.work / "infer"
-    write_png(picture, 640, 480)
+    image, out = run.work / "grey.png", run.work / "infer"
+    write_png(image, 640, 480)
     for name in ("eager", *engines(run, NATIVE)):
         found[Path(name).name] = secs = []
         for turn in (1, 2):
             started, cell = time.monotonic(), run.cell
             arguments = ["infer", "--model", f"random:{cell.model}", "--size", cell.size, "--engine", name]
             arguments += ["--device", cell.device, "--precision", cell.precision]
-            arguments += ["--image", str(picture), "--out", str(out)]
+            arguments += ["--image", str(image), "--out", str(out)]
             # A cache that the first start finds empty.
             env = {"XDG_CACHE_HOME": str(run.work / f"cache of {Path(name).name}")}
             finish(Command(arguments, run.log(f"start {Path(name).name} {turn}"), env=env), until)
@@ -304,7 +304,7 @@ def write_png(file: Path, width: int, height: int):
 def cameras(run: FirstRun, found: dict, until: float):
     """Four cameras against one."""
     options = ["--cameras", "front,left,right,rear"]
-    bench(run, found, until, "four cameras", ["eager"], options, picture="640x480")
+    bench(run, found, until, "four cameras", ["eager"], options, image="640x480")
 
 
 def memcheck(run: FirstRun, found: dict, until: float):

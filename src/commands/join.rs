@@ -84,7 +84,7 @@ fn address(config: &Config, environment: &Environment) -> Result<Address, Interf
         );
     } else if environment.is_loopback_only() && !address.ip.is_loopback() {
         tracing::warn!(
-            "network_interface: {address} outweighs the environment, which asks for this machine alone"
+            "network_interface: {address} overrides the environment, which asks for this machine only"
         );
     }
     Ok(address)

@@ -308,7 +308,7 @@ fn tokens(head: &Head, size: Size, batch: i64) -> [i64; 4] {
     [batch, card.taps.len() as i64, n_tokens, card.backbone.hidden_size as i64]
 }
 
-/// Pictures whose tokens these are.
+/// Images whose tokens these are.
 fn batch(taps: &[Tensor]) -> i64 {
     taps.first().map_or(0, |tap| tap.size()[0])
 }

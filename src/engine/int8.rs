@@ -30,7 +30,7 @@ impl Kernel {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Avx2, Self::IntMm];
 
-    /// Its name, as the manifest and `build` spell it.
+    /// The name of the kernel, as the manifest and `build` spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::IntMm => "int_mm",

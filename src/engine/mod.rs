@@ -53,11 +53,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Those of one image of several in the batch, still `[1, n_cls + P, D]` each; on the same memory.
+    /// The tokens of one of several images in the batch, still `[1, n_cls + P, D]` each; on the same memory.
     ///
     /// # Errors
-    /// There is no such picture.
-    pub fn of_picture(&self, index: usize) -> Result<Self, TchError> {
+    /// There is no such image.
+    pub fn of_image(&self, index: usize) -> Result<Self, TchError> {
         let one = |tap: &Tensor| tap.f_narrow(0, i64::try_from(index).unwrap_or(i64::MAX), 1);
         let taps = self.taps.iter().map(one).collect::<Result<_, _>>()?;
         // Each image has a place of its own: recordings for one serve all of them.

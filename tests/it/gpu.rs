@@ -11,7 +11,7 @@ use pixio_node::engine::builder::{BUDGET, Plan, Stop, build};
 use pixio_node::engine::graph::LaunchMode;
 use pixio_node::engine::head::{HeadEngine, Taken, Wanted};
 use pixio_node::engine::job::EngineJob;
-use pixio_node::engine::proof::{BatchShape, pictures};
+use pixio_node::engine::proof::{BatchShape, test_images};
 use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::swap::Swap;
 use pixio_node::engine::{Engine, Tokens, device};
@@ -99,7 +99,7 @@ fn tokens(engine: &mut dyn Engine, images: &Tensor, n_taps: usize) -> Vec<Tensor
 }
 
 #[test]
-fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
+fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_images() {
     if !is_here("replays") {
         return;
     }
@@ -113,7 +113,7 @@ fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
         for turn in 0..30 {
             let (batch, n_taps) = (1 + turn % 2, 1 + turn as usize / 2 % 2);
             let images = noise(batch);
-            // Also from pictures that are on the GPU already.
+            // Also from images that are on the GPU already.
             let there = if turn % 3 == 0 { images.to_device(GPU) } else { images.shallow_clone() };
             let (found, expect) = (tokens(&mut *graph, &there, n_taps), tokens(&mut *plain, &images, n_taps));
             assert_eq!(found.len(), n_taps);
@@ -177,7 +177,7 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
 }
 
 #[test]
-fn pictures_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() {
+fn images_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() {
     if !is_here("devices of inputs") {
         return;
     }
@@ -247,7 +247,7 @@ fn a_gpu_that_is_full_is_an_error_and_not_the_end() {
     }
     let job = job(LaunchMode::Graph);
     let large = Size { width: 1024, height: 1024 };
-    let images = pictures(BatchShape { size: large, batch: 8 }).unwrap();
+    let images = test_images(BatchShape { size: large, batch: 8 }).unwrap();
     let mut full = job.eager().unwrap();
     let mut taken = Vec::new();
     // In ever smaller pieces until nothing is left.

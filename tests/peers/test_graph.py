@@ -2,7 +2,7 @@
 
 import time
 
-import pictures
+import images
 import pytest
 from builtin_interfaces.msg import Time
 from node_process import Node
@@ -13,7 +13,7 @@ from rclpy.parameter_client import AsyncParameterClient
 from rosgraph_msgs.msg import Clock
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 
 
 def endpoints(peer, topic: str, node: Node) -> list:

@@ -1,5 +1,5 @@
 //! Which network address DDS uses. It is exactly one: a peer that learns of two sends every
-//! datagram to both, and large pictures then drown in their own copies.
+//! datagram to both, and large images then drown in their own copies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
