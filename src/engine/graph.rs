@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::lane::Lane;
-use super::{Engine, EngineError, Tokens};
-use crate::ffi::cuda::Graph;
+use super::lane::{Lane, Recording};
+use super::{Engine, EngineError, Place, Tokens};
 use crate::ffi::memory::HostMemory;
 
 /// How the work reaches the GPU.
@@ -39,7 +38,7 @@ struct PassKey {
 struct Pass {
     /// And leaves its results in the tensors beside it; `None` for what cannot be recorded, which would not
     /// be possible the next time either.
-    recorded: Option<(Graph, Vec<Tensor>)>,
+    recorded: Option<Recording<Vec<Tensor>>>,
     input: Tensor,
 }
 
@@ -98,10 +97,10 @@ impl Engine for OnGpu {
         };
         fill(&self.lane, input, images)?;
         let mut tokens = match recorded {
-            Some((graph, taps)) => {
+            Some(Recording { graph, made, id }) => {
                 graph.replay()?;
-                let taps = taps.iter().map(Tensor::shallow_clone).collect();
-                Tokens { taps, lane: Some(Arc::clone(&self.lane)), is_in_place: true }
+                let taps = made.iter().map(Tensor::shallow_clone).collect();
+                Tokens { taps, lane: Some(Arc::clone(&self.lane)), place: Place::Results(*id) }
             }
             None => {
                 let lane = (self.launch == LaunchMode::Graph).then(|| Arc::clone(&self.lane));
@@ -200,7 +199,7 @@ mod tests {
         engine.run(&[images(1)], 2).unwrap();
         check(&fake, &["wait", "begin", "end", "upload", "replay"]);
         let tokens = engine.run(&[images(1)], 2).unwrap();
-        assert!(tokens.is_in_place && tokens.lane.is_some());
+        assert!(matches!(tokens.place, Place::Results(_)) && tokens.lane.is_some());
         // The images of three cameras go to one input.
         engine.run(&[images(1), images(1), images(1)], 2).unwrap();
         check(&fake, &["upload", "replay", "wait", "begin", "end", "upload", "upload", "upload", "replay"]);
@@ -228,7 +227,7 @@ mod tests {
         let mut engine = on_fake(&fake, LaunchMode::Graph, false);
         fake.spoil_recording();
         let tokens = engine.run(&[images(2)], 2).unwrap();
-        assert!(!tokens.is_in_place);
+        assert_eq!(tokens.place, Place::Anywhere);
         assert_eq!(tokens.taps[0].double_value(&[1, 0, 0]), 256.0);
         check(&fake, &["pool", "wait", "begin", "end, not valid", "free", "upload"]);
         engine.run(&[images(2)], 2).unwrap();

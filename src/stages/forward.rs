@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::engine::{Engine, EngineError, Tokens};
+use crate::engine::{Engine, EngineError, Place, Tokens};
 use crate::geometry::{Calibration, Geometry, PADDING, STRIDE, Size, WINDOW, padded};
 use crate::runtime::input_pixels::InputPixels;
 use crate::stages::camera::{Frame, Header};
@@ -129,7 +129,7 @@ fn one_after_the_other(
     let n_taps = parts.first().map_or(0, Vec::len);
     let joined = |tap: usize| Tensor::f_cat(&parts.iter().map(|part| &part[tap]).collect::<Vec<_>>(), 0);
     let taps = (0..n_taps).map(joined).collect::<Result<_, _>>()?;
-    Ok(Tokens { taps, lane, is_in_place: false })
+    Ok(Tokens { taps, lane, place: Place::Anywhere })
 }
 
 /// Runs `engine` on `batch` grey images, so that the first camera frame pays for no set-up. Returns their

@@ -14,7 +14,7 @@ use pixio_node::engine::job::EngineJob;
 use pixio_node::engine::proof::{BatchShape, test_images};
 use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::swap::Swap;
-use pixio_node::engine::{Engine, Tokens, device};
+use pixio_node::engine::{Engine, Place, Tokens, device};
 use pixio_node::ffi::cuda;
 use pixio_node::ffi::package::{Package, Signature};
 use pixio_node::geometry::Size;
@@ -153,12 +153,12 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
         let expect: Vec<_> =
             plainly.iter_mut().map(|head| on_cpu(head.run(&tokens, wanted).unwrap())).collect();
         let tokens = four(recorded.run(&images, 2).unwrap());
-        assert!(tokens.is_in_place && tokens.lane.is_some());
+        assert!(matches!(tokens.place, Place::Results(_)) && tokens.lane.is_some());
         // Both read the same tokens, one after the other, and so do copies of them.
         let copied = Tokens {
             taps: tokens.taps.iter().map(Tensor::detach_copy).collect(),
             lane: tokens.lane.clone(),
-            is_in_place: false,
+            place: Place::Anywhere,
         };
         for which in 0..2 {
             for (is_compiled, tokens) in [(true, &tokens), (false, &tokens), (true, &copied)] {
@@ -172,6 +172,45 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
                     assert!(share < 0.02, "turn {turn}: {share} of the pixels differ");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn several_cameras_together_get_the_maps_that_each_gets_alone() {
+    if !is_here("several cameras") {
+        return;
+    }
+    let mut engine = job(LaunchMode::Graph).eager().unwrap();
+    let mut heads: Vec<_> = heads().into_iter().map(HeadEngine::new).collect();
+    let wanted = Wanted { coverage: Coverage::Whole(SIZE), upsampling: Upsampling::default() };
+    // These heads read four taps, the engine has two.
+    let four = |tokens: Tokens| Tokens {
+        taps: [0, 0, 1, 1].map(|tap| tokens.taps[tap].shallow_clone()).into(),
+        ..tokens
+    };
+    let images: Vec<_> = (0..4).map(|_| noise(1)).collect();
+    let mut maps = |images: &[Tensor]| -> Vec<Tensor> {
+        let tokens = four(engine.run(images, 2).unwrap());
+        let mut all = Vec::new();
+        for index in 0..images.len() {
+            let tokens = if images.len() == 1 { &tokens } else { &tokens.of_image(index).unwrap() };
+            for head in &mut heads {
+                let maps = head.run(tokens, wanted).unwrap();
+                all.extend(maps.iter().map(|map| map.to_kind(Kind::Float).to_device(Device::Cpu)));
+            }
+        }
+        all
+    };
+    // Recordings of fewer images come first: theirs must not write to the tokens of more.
+    for n in [1, 2, 4, 2, 4] {
+        let together = maps(&images[..n]);
+        let alone: Vec<_> = images[..n].iter().flat_map(|image| maps(slice::from_ref(image))).collect();
+        assert_eq!(together.len(), alone.len());
+        for (index, (together, alone)) in together.iter().zip(&alone).enumerate() {
+            let differ = (together - alone).abs().gt(0.05 * alone.abs().max().double_value(&[]));
+            let share = differ.to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+            assert!(share < 0.02, "{n} cameras, map {index}: {share} of the pixels differ");
         }
     }
 }
