@@ -35,7 +35,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// `cameras` are names for the log; `period_secs` 0 reports at the end alone; `file` gets one
+    /// `cameras` are names for the log; `period_secs` 0 reports only at the end; `file` gets one
     /// JSON object per report.
     pub fn new(shared: Shared, cameras: Vec<String>, period_secs: f64, file: Option<File>) -> Self {
         let counts = vec![Counts::default(); cameras.len()];

@@ -349,7 +349,7 @@ struct HeadCost {
     name: &'static str,
     /// Median time of forward pass and heads while the head's output has a subscriber.
     with_ms: f64,
-    /// The same while nobody does.
+    /// The same while the output has no subscriber.
     without_ms: f64,
     /// Of its file, and so of its weights in memory.
     file_mb: f64,

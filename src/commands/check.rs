@@ -34,7 +34,7 @@ const LISTEN: Duration = Duration::from_secs(3);
 /// The image whose way through the node is tried.
 const IMAGE: Size = Size { width: 1280, height: 720 };
 
-/// The rows of the table, printed as they come.
+/// The rows of the table, printed one by one.
 #[derive(Default)]
 struct Table {
     out: Stdout,
@@ -64,7 +64,7 @@ impl Table {
         outcome.inspect_err(|err| self.fail(what, format!("{err:#}"))).ok()
     }
 
-    /// How the checks went; all is well where nobody reads.
+    /// How the checks went; success where stdout is closed.
     fn finish(self) -> Result<(), Failure> {
         let is_read = self.out.is_open();
         self.out.finish().map_err(Failure::Running)?;

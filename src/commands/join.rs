@@ -56,7 +56,7 @@ pub(super) enum NetworkError {
 }
 
 impl NetworkChoice {
-    /// Where `launch` has the node join. `warn` gets what variables ask for that the node does not do.
+    /// Where `launch` has the node join. `warn` gets what variables ask for and the node does not support.
     ///
     /// # Errors
     /// The environment forbids it, or there is no address.

@@ -22,13 +22,13 @@ pub struct Contender {
     pub name: String,
     /// The engine.
     pub engine: Box<dyn Engine>,
-    /// What libtorch holds on the GPU with it alone, megabytes.
+    /// What libtorch holds on the GPU with only this engine loaded, megabytes.
     pub gpu_memory_mb: Option<f64>,
 }
 
 impl Contender {
     /// Loads an engine and lets it run once on `images`, so that all its memory is taken. `weights_mb` is
-    /// what the model alone holds on the GPU.
+    /// what only the model holds on the GPU.
     ///
     /// # Errors
     /// The errors of `load`, or those of the engine.

@@ -77,7 +77,7 @@ pub enum Precision {
     Bfloat16,
     /// 16-bit IEEE floats.
     Float16,
-    /// Linear layers in 8-bit integers: compiled engines on the CPU alone.
+    /// Linear layers in 8-bit integers: only in compiled engines on the CPU.
     Int8,
 }
 

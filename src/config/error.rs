@@ -7,7 +7,7 @@ use super::origin::Origin;
 /// A configuration that the node does not start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A parameter without a default that nobody gave.
+    /// A parameter without a default that was not given.
     #[error("{}", lacking(name))]
     Required {
         /// The parameter.

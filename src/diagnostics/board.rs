@@ -142,7 +142,7 @@ impl Board {
         self.lock().cameras.push(facts);
     }
 
-    /// The model has been loaded; `basis` tells of its principal components.
+    /// The model has been loaded; `basis` describes its principal components.
     pub fn set_model(&self, facts: ModelFacts, basis: impl Fn() -> String + Send + Sync + 'static) {
         let mut state = self.lock();
         state.model = Some(facts);

@@ -73,7 +73,7 @@ pub enum Refusal {
         /// The figures.
         reason: Slower,
     },
-    /// The model does not do the job.
+    /// The reference model cannot be loaded.
     #[error(transparent)]
     Reference(#[from] ModelError),
     /// The device.

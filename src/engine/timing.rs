@@ -22,7 +22,7 @@ pub enum Runner {
     Eager,
     /// The engine on trial.
     Engine,
-    /// Integer products alone.
+    /// Integer products only.
     Kernel(Kernel),
 }
 

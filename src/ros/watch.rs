@@ -21,7 +21,7 @@ use crate::outputs::{Subscribed, Topics};
 
 /// Graph events that belong together come within this time, and one look serves them all.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Longest time between two looks: the library tells of peers that fit, not of those that do not.
+/// Longest time between two looks: the library reports compatible peers, and no others.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Time for a misfit to tell its name: it comes by a message of its own, which Fast DDS repeats
 /// after three seconds when it was lost.

@@ -39,7 +39,7 @@ pub struct Address {
 pub enum Why {
     /// `network_interface` names it.
     Configured,
-    /// The environment asks for this machine alone.
+    /// The environment asks for this machine only.
     Localhost,
     /// The default route has it.
     DefaultRoute,

@@ -40,7 +40,7 @@ pub struct Sent {
     pub n_failed: usize,
 }
 
-/// What travels encoded; what nobody listens to is `None`.
+/// What travels encoded; what has no subscriber is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Encoded {
     /// For `~/features/pca/compressed`: a PNG file.

@@ -22,7 +22,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Whether it may not be passed over.
+    /// Whether the chunk must be understood.
     pub(super) fn is_critical(&self) -> bool {
         self.name[0].is_ascii_uppercase()
     }

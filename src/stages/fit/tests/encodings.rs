@@ -5,7 +5,7 @@ use crate::stages::camera::CameraImage;
 
 const SIZE: Size = Size { width: 16, height: 16 };
 
-/// Fits a 16x16 image to 16x16: the colours alone remain.
+/// Fits a 16x16 image to 16x16: only the colours remain.
 fn colours(encoding: &str, step: u32, big_endian: bool, bytes: Vec<u8>) -> Vec<u8> {
     let mut frame = raw(encoding, SIZE, step, bytes);
     if let CameraImage::Raw(raster) = &mut frame.image {
