@@ -1,5 +1,6 @@
 //! `check`: everything that the node would need, tried once, as a table.
 
+use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use anyhow::{Context, ensure};
 use crate::commands::Failure;
 use crate::commands::describe::head_outputs;
 use crate::commands::join::{Joined, Launch, NetworkChoice, NetworkError};
-use crate::config::{CameraConfig, Config, Fit};
+use crate::config::{CameraConfig, Config, Fit, LogLevel};
+use crate::console;
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
 use crate::geometry::{CameraModel, Size};
@@ -43,6 +45,8 @@ struct Table {
 
 impl Table {
     fn row(&mut self, verdict: &str, what: &str, detail: &str) {
+        // What was logged before, on the same terminal perhaps, comes before.
+        console::flush();
         self.out.line(format_args!("{verdict:<5} {what:<18} {detail}"));
     }
 
@@ -81,6 +85,10 @@ impl Table {
 /// # Errors
 /// A row failed.
 pub fn check(launch: Launch) -> Result<(), Failure> {
+    // On one screen the rows stand together, and what is wrong beside them.
+    if launch.config.log_level == LogLevel::Info && io::stdout().is_terminal() && io::stderr().is_terminal() {
+        launch.log.set_level(LogLevel::Warn);
+    }
     let mut table = Table::default();
     let listener = launch.signals.end_at_once()?;
     if let Some(path) = &launch.config.stats_file

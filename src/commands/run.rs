@@ -25,7 +25,7 @@ use crate::stages::publish::Sink;
 /// Log records that wait for `/rosout` at most; more are dropped rather than waited for.
 const ROSOUT_QUEUE: usize = 256;
 
-/// Serves until SIGINT, SIGTERM or the end of a stage.
+/// Serves until SIGINT, SIGTERM, SIGHUP or the end of a stage.
 ///
 /// # Errors
 /// Setup errors before the node is ready, a stage's own later.

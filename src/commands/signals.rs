@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: blocked in every thread, and read by one.
+//! SIGINT, SIGTERM and SIGHUP: blocked in every thread, and read by one. SIGQUIT is left as it is, which ends
+//! the process with a core dump.
 //!
 //! No handler may run: one that interrupts foreign code needs a stack there, and oneDNN's matrix products
 //! point the stack register into the heap. So [`Signals::block`] comes before anything else in `main`, every
@@ -27,18 +28,21 @@ use crate::runtime::thread::Stage;
 /// Signals closer to the first one than this say the same.
 const SAID_TWICE: Duration = Duration::from_secs(1);
 
+/// The signals that ask for an end. A terminal that goes away sends the last one.
+const ASKING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
 /// The signals that ask for an end, blocked.
 #[derive(Clone, Copy, Debug)]
 pub struct Signals(SigSet);
 
 impl Signals {
-    /// Blocks SIGINT and SIGTERM in this thread and all that it starts from now on; the mask survives `exec`.
+    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all that it starts from now on; the mask survives `exec`.
     /// A signal that this process was told to ignore, as `nohup` and the background jobs of a shell are,
     /// stays ignored.
     pub fn block() -> Self {
         let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
         let heeded = |signal: &Signal| ignored & (1 << (*signal as u32 - 1)) == 0;
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().filter(heeded).collect();
+        let set: SigSet = ASKING.into_iter().filter(heeded).collect();
         // Fails on no set of real signals.
         let _blocked = set.thread_block();
         Self(set)
@@ -50,7 +54,7 @@ impl Signals {
     /// # Errors
     /// No thread or no file descriptor is left.
     pub fn listen(self, first: impl FnMut(Signal) + Send + 'static) -> Result<Listener, Failure> {
-        self.start(first).context("cannot listen for SIGINT and SIGTERM").map_err(Failure::Running)
+        self.start(first).context("cannot listen for signals").map_err(Failure::Running)
     }
 
     /// Listens, and ends the process by the first signal.

@@ -19,6 +19,7 @@ use super::endpoints::{Endpoint, Endpoints, Role};
 use super::parameters::Parameters;
 use super::rosout::Rosout;
 use super::services::Answer;
+use super::start::apart::apart;
 use super::start::interface::Address;
 use super::start::names::Names;
 use super::watch::{GraphSources, watch};
@@ -76,6 +77,9 @@ impl HeadOutputs {
         }
     }
 }
+
+/// The output that says what labels mean.
+const LABEL_INFO: &str = "segmentation/label_info";
 
 /// What the services do.
 pub struct Services {
@@ -162,13 +166,20 @@ impl RosNode {
     /// subscriber.
     ///
     /// # Errors
-    /// A remap rule that leads to an impossible name, or DDS out of resources.
+    /// Remap rules that lead to an impossible name, or no topic of its own, or DDS out of resources.
     pub fn publishers(
         &mut self,
         cameras: &[CameraConfig],
         heads: &HeadOutputs,
         reliability: Option<Reliability>,
     ) -> anyhow::Result<Publishers> {
+        let called = cameras.iter().flat_map(|camera| {
+            let outputs = TABLE.iter().filter(|output| heads.have(output.exists)).map(|output| output.name);
+            let label_info = heads.classes.is_some().then_some(LABEL_INFO);
+            let prefix = camera.prefix();
+            outputs.chain(label_info).map(move |name| format!("~/{prefix}{name}"))
+        });
+        apart(&self.names, called)?;
         let qos = &qos::output(reliability.unwrap_or(Reliability::Reliable));
         let of_camera = |(index, camera): (usize, &CameraConfig)| {
             let prefix = camera.prefix();
@@ -184,7 +195,7 @@ impl RosNode {
 
     /// Says what the labels mean, once and for every late subscriber.
     fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
-        let name = self.names.resolve(&format!("~/{prefix}segmentation/label_info"))?;
+        let name = self.names.resolve(&format!("~/{prefix}{LABEL_INFO}"))?;
         let publisher: Publisher<LabelInfo> =
             self.writer(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::NodeOutput)?;
         let header = Header { stamp: Time::now(), ..Header::default() };

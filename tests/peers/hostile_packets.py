@@ -28,6 +28,7 @@ from rtps import (
     parameter,
     submessage,
 )
+from sequence_leaps import leaps_of_a_camera
 from waiting import until
 
 FRAME = np.full((24, 32, 3), 100, np.uint8)
@@ -368,6 +369,7 @@ KINDS = [
     many_samples_begun,
     fragments_of_samples_that_are_here,
     ranges_that_nobody_walks,
+    leaps_of_a_camera,
     sets_that_claim_much,
     sequence_numbers_at_the_edges,
     parameter_lists_that_lie,

@@ -1,15 +1,17 @@
 """The commands beside the node: what check, bench and infer print and write, and their exit codes."""
 
+import contextlib
 import itertools
 import json
 import os
 import re
+import subprocess
 
 import images
 import numpy as np
 import pytest
 from cameras import Camera, Cameras
-from node_process import run
+from node_process import BINARY, end_with_parent, environment, run
 from PIL import Image as Pillow
 from safetensors.numpy import load_file
 from waiting import until
@@ -50,6 +52,29 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     ), said
     assert "pixio_node build --model random:tiny" in rows["engine"][1], said
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
+
+
+def test_on_a_terminal_check_shows_its_rows_and_what_is_wrong(tmp_path):
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [BINARY, "check", "--model", "random:tiny", "--device", "cpu", "--ros-args", "-r", "image:=/nobody"],
+        env=environment(XDG_CACHE_HOME=str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=end_with_parent,
+    )
+    os.close(theirs)
+    shown = b""
+    # A terminal whose other end is closed is an error to read.
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    lines = shown.decode().splitlines()
+    assert process.wait() == 0, lines
+    rows = [line for line in lines if re.match(r"(ok|WARN|FAIL) ", line)]
+    assert len(rows) > 6 and not [line for line in lines if "[INFO]" in line], lines
 
 
 def check_hears(tmp_path, topic: str, *options, verdict: str):

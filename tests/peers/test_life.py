@@ -42,7 +42,9 @@ def test_the_log_goes_to_rosout(rig, peer):
     peer.drop(log)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    "how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=["SIGTERM", "SIGINT", "SIGHUP"]
+)
 def test_a_stopped_node_leaves_no_ghost_and_closes_its_books(rig, peer, how):
     node = rig(namespace="/leaving")
     for _ in range(5):

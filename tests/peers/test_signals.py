@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: never a handler, at any moment, for every command."""
+"""SIGINT, SIGTERM and SIGHUP: never a handler, at any moment, for every command."""
 
 import re
 import signal
@@ -28,7 +28,7 @@ def masks(status: Path) -> dict[str, int]:
 def test_every_thread_blocks_the_signals_and_no_other_has_a_handler(rig):
     node = rig()
     node.ask(images.photograph("chelsea", 320, 240))
-    blocked = mask(signal.SIGINT, signal.SIGTERM)
+    blocked = mask(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # Faults of the thread itself, and glibc's own two.
     synchronous = mask(signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, 32, 33)
     threads = list(Path(f"/proc/{node.node.pid}/task").iterdir())
@@ -44,12 +44,14 @@ def test_starts_survive_signals_at_any_moment():
     assert sum(found.values()) == 9, found
 
 
-def test_a_node_told_to_ignore_sigint_ignores_it(tmp_path):
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP], ids=["SIGINT", "SIGHUP"])
+def test_a_node_told_to_ignore_a_signal_ignores_it(tmp_path, ignored):
     node = Node(namespace="/nohup", cache=tmp_path)
-    node.arguments = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *node.arguments]
+    trap = f'trap "" {ignored.name.removeprefix("SIG")}; exec "$@"'
+    node.arguments = ["sh", "-c", trap, "sh", *node.arguments]
     with node:
         n_lines = len(node.output.lines)
-        node.process.send_signal(signal.SIGINT)
+        node.process.send_signal(ignored)
         # Reports go on, and no line speaks of an end.
         assert node.wait_for_line("Hz in", start=n_lines + 3), node.tail()
         assert "stopping" not in node.tail()

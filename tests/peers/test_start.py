@@ -114,6 +114,23 @@ def test_a_domain_that_does_not_exist_stops_the_start():
     refused(run("run", "--model", "random:tiny", ROS_DOMAIN_ID="900"), "ROS_DOMAIN_ID", "900")
 
 
+# rules, what the message must name
+REMAPS = [
+    (["~/features:=/clock"], ["~/features", "/clock"]),
+    (["~/overlay:=/rosout"], ["~/overlay", "/rosout"]),
+    (["~/features:=/diagnostics"], ["~/features", "/diagnostics"]),
+    (["~/features:=/parameter_events"], ["~/features", "/parameter_events"]),
+    (["~/features:=/x", "~/overlay:=/x"], ["~/features", "~/overlay", "/x"]),
+]
+
+
+@pytest.mark.parametrize(("rules", "names"), REMAPS, ids=[" ".join(rules) for rules, _ in REMAPS])
+def test_an_output_without_a_topic_of_its_own_stops_the_start(tmp_path, rules, names):
+    options = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--ros-args")
+    done = run("run", *options, *(part for rule in rules for part in ("-r", rule)), XDG_CACHE_HOME=str(tmp_path))
+    refused(done, *names, "remap")
+
+
 def test_help_and_version_are_no_errors():
     for argument, word in (("--help", "infer"), ("--version", "pixio_node")):
         done = run(argument)

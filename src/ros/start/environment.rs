@@ -2,7 +2,7 @@
 
 mod unused;
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
 use unused::Security;
 
@@ -162,6 +162,11 @@ impl Environment {
                 Err(err) => warn(format!("ROS_STATIC_PEERS: {host} is left out: {err}")),
                 // DDS runs over IPv4 here.
                 Ok(mut addresses) => match addresses.find(|address| address.is_ipv4()) {
+                    Some(address) if !is_host(address.ip()) => {
+                        warn(format!(
+                            "ROS_STATIC_PEERS: {host} is left out: it is not the address of a host"
+                        ));
+                    }
                     Some(address) => peers.push(address.ip()),
                     None => warn(format!("ROS_STATIC_PEERS: {host} is left out: it has no IPv4 address")),
                 },
@@ -173,6 +178,11 @@ impl Environment {
 
 fn hosts(text: &str) -> Vec<String> {
     text.split(';').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether this can be one host's address, to which announcements are sent.
+fn is_host(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && address != Ipv4Addr::BROADCAST
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -192,6 +202,18 @@ mod tests {
         let peers = environment.unwrap().peer_addresses(|warning| warnings.push(warning));
         assert_eq!((peers.len(), warnings.len()), (MAX_STATIC_PEERS, 1), "{warnings:?}");
         assert!(warnings[0].contains("3000 hosts are named"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_host_is_left_out_and_told() {
+        let others = ["0.0.0.0", "239.255.0.1", "224.0.0.1", "255.255.255.255"];
+        let text = format!("10.0.0.1;{};127.0.0.1", others.join(";"));
+        let environment = Environment::read(&|name: &str| (name == "ROS_STATIC_PEERS").then(|| text.clone()));
+        let mut warnings = Vec::new();
+        let peers = environment.unwrap().peer_addresses(|warning| warnings.push(warning));
+        assert_eq!(peers, ["10.0.0.1", "127.0.0.1"].map(|text| text.parse::<IpAddr>().unwrap()));
+        let expect = |host| format!("ROS_STATIC_PEERS: {host} is left out: it is not the address of a host");
+        assert_eq!(warnings, others.map(expect));
     }
 
     fn check(variables: &[(&str, &str)], expect: &str) {

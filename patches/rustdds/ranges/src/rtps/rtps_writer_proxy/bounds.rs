@@ -8,6 +8,7 @@ use std::cmp::min;
 
 use super::RtpsWriterProxy;
 use crate::{
+  dds::qos::{policy::History, QosPolicies},
   messages::submessages::submessages::Heartbeat,
   rtps::constant::MAX_TRACKED_CHANGES_PER_WRITER,
   structure::sequence_number::{SequenceNumber, SequenceNumberRange},
@@ -16,13 +17,28 @@ use crate::{
 /// Most samples that one ACKNACK can ask for.
 const ACKNACK_SPAN: i64 = 256;
 
+const MIN_REACH: i64 = 16;
+
 /// Samples that a Writer that was heard of lately can be ahead.
 const MAX_LEAP: i64 = 1 << 20;
 
 /// A HEARTBEAT that was seen already has a count among as many before the last
 /// one. One that is farther back is of a Writer that has begun anew, or the last
-/// one was not from the Writer.
-const HEARTBEATS_REMEMBERED: i32 = 1000;
+/// one was not from the Writer. One that is late does no harm.
+const HEARTBEATS_REMEMBERED: i32 = 8;
+
+/// The samples that a Reliable Reader takes beyond the first one that is
+/// missing. It cannot hand them over, and the Writer repeats those behind.
+/// Readers of the last samples take few, so that one that is not from the
+/// Writer is passed, or given up, soon.
+pub(crate) fn reach(qos: &QosPolicies, is_built_in: bool) -> i64 {
+  match qos.history() {
+    Some(History::KeepLast { depth }) if !is_built_in => {
+      (4 * i64::from(depth)).clamp(MIN_REACH, ACKNACK_SPAN)
+    }
+    _ => ACKNACK_SPAN,
+  }
+}
 
 /// The last sample to ask for when those from `first` to `last` may be missing.
 pub(super) fn last_to_ask_for(first: SequenceNumber, last: SequenceNumber) -> SequenceNumber {
@@ -43,13 +59,33 @@ impl RtpsWriterProxy {
       || sn <= self.last_received_sequence_number + SequenceNumber::new(MAX_LEAP)
   }
 
+  /// Whether a Reliable Reader that reaches as far as `reach` says leaves `sn`
+  /// for later.
+  pub(crate) fn is_out_of_reach(&self, sn: SequenceNumber, reach: i64) -> bool {
+    sn > self.ack_base + SequenceNumber::new(reach)
+  }
+
   /// Whether a sample `sn` shows that the Writer never said that it has nothing
-  /// before `ack_base`: it is newer than all samples, or lies far behind.
-  pub(super) fn is_contradicted_by(&self, sn: SequenceNumber) -> bool {
+  /// before `ack_base`: it is newer than all samples, or goes on where others
+  /// were written off.
+  pub(crate) fn is_contradicted_by(&self, sn: SequenceNumber) -> bool {
     let newest = self.last_received_sequence_number;
     sn < self.ack_base
-      && sn > newest
-      && (newest > SequenceNumber::zero() || self.ack_base - sn > SequenceNumber::new(MAX_LEAP))
+      && ((sn > newest && newest > SequenceNumber::zero())
+        || self.written_off.was_never_gone(sn, self.ack_base))
+  }
+
+  /// Forgets all that was said of samples from `sn` on.
+  pub(super) fn go_back_to(&mut self, sn: SequenceNumber) {
+    self.changes.clear();
+    self.written_off.go_back_to(sn);
+    self.ack_base = sn;
+    self.last_received_sequence_number = sn - SequenceNumber::new(1);
+  }
+
+  /// Notes that `sn` came and is ignored.
+  pub(crate) fn note_ignored(&mut self, sn: SequenceNumber) {
+    self.written_off.note_ignored(sn);
   }
 
   /// Whether `heartbeat` is new and can be true, and remembers it then.
@@ -124,6 +160,40 @@ mod tests {
     let mut late = proxy(&[]);
     late.irrelevant_changes_up_to(sn(100));
     assert!(late.should_ignore_change(sn(99)) && !late.should_ignore_change(sn(100)));
+  }
+
+  #[test]
+  fn a_sample_that_is_no_sample_makes_nobody_deaf() {
+    // Whatever else is said of what lies before it.
+    let said: [fn(&mut RtpsWriterProxy); 4] = [
+      |proxy| proxy.irrelevant_changes_up_to(sn(5000)),
+      |proxy| proxy.irrelevant_changes_range(sn(1), sn(5000)),
+      |proxy| proxy.irrelevant_changes_range(sn(150), sn(5000)),
+      |_| (),
+    ];
+    for (before, after) in said.iter().flat_map(|b| said.iter().map(move |a| (b, a))) {
+      let mut proxy = proxy(&[98, 99, 100]);
+      proxy.irrelevant_changes_up_to(sn(98));
+      before(&mut proxy);
+      proxy.received_changes_add(sn(5000), Timestamp::INVALID);
+      after(&mut proxy);
+      for n in 101..200 {
+        assert!(!proxy.should_ignore_change(sn(n)), "{n}");
+        proxy.received_changes_add(sn(n), Timestamp::INVALID);
+        assert!(proxy.should_ignore_change(sn(n)), "{n} again");
+      }
+    }
+  }
+
+  #[test]
+  fn samples_out_of_reach_wait_for_those_before_them() {
+    let keep = |history| QosPolicies::builder().history(history).build();
+    let few = reach(&keep(History::KeepLast { depth: 2 }), false);
+    assert_eq!(few, MIN_REACH);
+    assert_eq!(reach(&keep(History::KeepLast { depth: 2 }), true), ACKNACK_SPAN);
+    assert_eq!(reach(&keep(History::KeepAll), false), ACKNACK_SPAN);
+    let proxy = proxy(&[1, 2, 3]);
+    assert!(!proxy.is_out_of_reach(sn(4 + few), few) && proxy.is_out_of_reach(sn(5 + few), few));
   }
 
   #[test]
