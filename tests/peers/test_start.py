@@ -127,7 +127,9 @@ REMAPS = [
 @pytest.mark.parametrize(("rules", "names"), REMAPS, ids=[" ".join(rules) for rules, _ in REMAPS])
 def test_an_output_without_a_topic_of_its_own_stops_the_start(tmp_path, rules, names):
     options = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--ros-args")
-    done = run("run", *options, *(part for rule in rules for part in ("-r", rule)), XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "run", *options, *(part for rule in rules for part in ("-r", rule)), XDG_CACHE_HOME=str(tmp_path)
+    )
     refused(done, *names, "remap")
 
 
