@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import pictures
+import images
 from node_process import BINARY, run
 from waiting import LONG_SECS
 
@@ -31,7 +31,7 @@ ENCODINGS = ("raw", "JPEG")
 STAGES = ("fit", "forward", "heads", "total")
 
 
-def turn(name: str, binary: Path, model: str, picture: str, n_frames: int) -> dict[str, float]:
+def turn(name: str, binary: Path, model: str, image: str, n_frames: int) -> dict[str, float]:
     """Median milliseconds of every stage."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         done = run(
@@ -44,8 +44,9 @@ def turn(name: str, binary: Path, model: str, picture: str, n_frames: int) -> di
             "eager",
             "--threads",
             threads(),
+            # The name of --image that earlier builds know, and a second one in this.
             "--picture",
-            picture,
+            image,
             "--frames",
             n_frames,
             "--json",
@@ -60,11 +61,11 @@ def turn(name: str, binary: Path, model: str, picture: str, n_frames: int) -> di
     return {stage: engine["spans_ms"][stage]["p50"] for stage in STAGES}
 
 
-def compare(old: Path, model: str, picture: str, n_rounds: int, n_frames: int) -> dict[str, dict]:
+def compare(old: Path, model: str, image: str, n_rounds: int, n_frames: int) -> dict[str, dict]:
     """By stage: medians of both, the ratio new / old, and the range of the rounds' ratios."""
     binaries = {"old": old, "new": BINARY}
     turns = [
-        {name: turn(name, binary, model, picture, n_frames) for name, binary in binaries.items()}
+        {name: turn(name, binary, model, image, n_frames) for name, binary in binaries.items()}
         for _ in range(n_rounds)
     ]
     found = {}
@@ -114,13 +115,13 @@ def main() -> int:
                 file=sys.stderr,
                 flush=True,
             )
-            picture = size
+            image = size
             if encoding == "JPEG":
-                picture = Path(folder, f"{size}.jpg")
-                picture.write_bytes(pictures.file_bytes(pictures.photograph("coffee", *SIZES[size])))
+                image = Path(folder, f"{size}.jpg")
+                image.write_bytes(images.file_bytes(images.photograph("coffee", *SIZES[size])))
             try:
                 results[case] = compare(
-                    options.against.absolute(), options.model, picture, n_rounds, options.frames
+                    options.against.absolute(), options.model, image, n_rounds, options.frames
                 )
             except Failed as err:
                 results[case] = str(err)

@@ -94,7 +94,7 @@ class BaselineNode(Node):
         else:
             self.create_subscription(Image, "image", self._receive, NEWEST)
         self.create_timer(0.5, self.write_stats)
-        self.get_logger().info("ready: waiting for pictures")
+        self.get_logger().info("ready: waiting for images")
 
     def close(self):
         self._latest.close()
@@ -111,16 +111,16 @@ class BaselineNode(Node):
         # rest.
         ctypes.CDLL(None).prctl(15, b"model", 0, 0, 0)
         while (message := self._latest.take()) is not None:
-            picture = tensor_from_message(message)
-            if picture is None:
-                self.get_logger().warning("picture that cannot be read", throttle_duration_sec=5)
+            image = tensor_from_message(message)
+            if image is None:
+                self.get_logger().warning("image that cannot be read", throttle_duration_sec=5)
                 continue
-            pixels = self._processor(images=picture, return_tensors="pt")["pixel_values"]
+            pixels = self._processor(images=image, return_tensors="pt")["pixel_values"]
             start, start_cpu = time.perf_counter(), torch_cpu_secs()
             tokens = self._model(pixel_values=pixels).last_hidden_state[0, self._n_cls :]
             self.forward_cpu_secs += torch_cpu_secs() - start_cpu
             self.forward_millis.append((time.perf_counter() - start) * 1e3)
-            self._publish(message.header, picture.shape[-2:], tokens)
+            self._publish(message.header, image.shape[-2:], tokens)
 
     def _publish(self, header, image_size, tokens):
         height, width = image_size

@@ -1,7 +1,7 @@
 """Four cameras into one node, against four nodes with a camera each, in turn on this machine. Start it by
 scripts/bench.
 
-Both get the same pictures at the same rate from an rclpy publisher in a process of its own, and somebody
+Both get the same images at the same rate from an rclpy publisher in a process of its own, and somebody
 listens to the features of every camera. Memory is the proportional set size (what several processes share is
 split among them) and the resident one at the end of a stretch; CPU time is that of the nodes' processes
 alone. The ratio is one node / four nodes.
@@ -110,7 +110,7 @@ def main():
         "--rate",
         type=float,
         default=30.0,
-        help="pictures per second and camera, more than the model takes (default 30)",
+        help="images per second and camera, more than the model takes (default 30)",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a stretch (default 10)")
     parser.add_argument("--rounds", type=int, default=2, help="times that each has its turn (default 2)")

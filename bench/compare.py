@@ -1,7 +1,7 @@
 """Compares pixio_node with a Python node (rclpy, Hugging Face) in one run on this machine. Start it by
 scripts/bench.
 
-Both nodes get the same pictures at the same rate from an rclpy publisher in a process of its own, one after
+Both nodes get the same images at the same rate from an rclpy publisher in a process of its own, one after
 the other and then again (A B A B), with the same number of OpenMP threads, passive waiting and the same Fast
 DDS profile. `saturated` is a rate above what either takes; `calm` is 10 Hz, or half of what the model takes
 if that is less.
@@ -72,7 +72,7 @@ class End:
 
 
 def measure(node, ends: tuple[End, End], transport: str, size, rate: float, seconds: float) -> dict:
-    """One stretch of pictures at one rate."""
+    """One stretch of images at one rate."""
     camera, receiver = ends
     receiver("listen", topic=node.features)
     before, threads_before = node.reading(), cpu_by_name(node.pid)
@@ -108,7 +108,7 @@ def forward_millis(node, ends, transport: str) -> float:
         row = measure(node, ends, transport, SIZES["640x480"], 2, 2.0)
         if not math.isnan(row["forward_millis"]):
             return row["forward_millis"]
-    raise RuntimeError(f"{node.label} answers no picture")
+    raise RuntimeError(f"{node.label} answers no image")
 
 
 def compare(
@@ -186,7 +186,7 @@ def main():
     )
     parser.add_argument("--rounds", type=int, default=2, help="times that each node has its turn (default 2)")
     parser.add_argument(
-        "--calm", type=float, default=4.0, help="seconds of one unhurried stretch of pictures (default 4)"
+        "--calm", type=float, default=4.0, help="seconds of one unhurried stretch of images (default 4)"
     )
     parser.add_argument(
         "--saturated", type=float, default=2.5, help="seconds of one saturated stretch (default 2.5)"

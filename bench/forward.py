@@ -137,7 +137,7 @@ class Ours:
                 1,
                 "--frames",
                 n_runs,
-                "--picture",
+                "--image",
                 "640x480",
                 "--threads",
                 threads(),

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import images
 import messages  # noqa: F401  (pixio_node.msg)
 import numpy as np
-import pictures
 from decode import features_from_message
 from node_process import ROOT, Node, NodeError
 from peer import Inbox, Peer, nanos
@@ -25,13 +25,13 @@ RATE_HZ = 10
 OUTPUTS = {"features": PatchFeatures, "features/pca": Image}
 DEPTH = {"depth/image": Image, "depth/color/compressed": CompressedImage, "points": PointCloud2}
 SEGMENTATION = {"segmentation/image": Image, "segmentation/overlay/compressed": CompressedImage}
-# The pictures that are saved have panels of this size.
+# The images that are saved have panels of this size.
 PANEL = (480, 360)
 GAP = 8
 
 
 def film(recording: Recording, seconds: float) -> list[int]:
-    """Number of the picture of every frame: to the end of the walk and back, as often as it takes."""
+    """Number of the image of every frame: to the end of the walk and back, as often as it takes."""
     there_and_back = [*range(len(recording)), *range(len(recording) - 2, 0, -1)]
     return [there_and_back[i % len(there_and_back)] for i in range(max(2, round(seconds * RATE_HZ)))]
 
@@ -48,7 +48,7 @@ def show(peer: Peer, recording: Recording, frames: list[int], inboxes) -> dict[i
     )
 
     def answered():
-        camera.publish(pictures.image(recording.rgb[frames[0]], peer.stamp()))
+        camera.publish(images.image(recording.rgb[frames[0]], peer.stamp()))
         time.sleep(0.1)
         return len(inboxes[0])
 
@@ -58,9 +58,9 @@ def show(peer: Peer, recording: Recording, frames: list[int], inboxes) -> dict[i
     for inbox in inboxes:
         inbox.clear()
     frame_of, start = {}, time.monotonic()
-    for i, picture in enumerate(frames):
+    for i, image in enumerate(frames):
         time.sleep(max(0.0, start + i / RATE_HZ - time.monotonic()))
-        message = pictures.image(recording.rgb[picture], peer.stamp())
+        message = images.image(recording.rgb[image], peer.stamp())
         frame_of[nanos(message.header.stamp)] = i
         if calibration := recording.camera_info(message.header.stamp):
             info.publish(calibration)
@@ -76,9 +76,9 @@ def by_frame(inbox: Inbox, frame_of) -> dict:
     return {frame_of[stamp]: message for stamp, message in zip(stamps, inbox.messages) if stamp in frame_of}
 
 
-def panels(recording: Recording, picture: int, i: int, found: dict[str, dict]) -> Pillow.Image:
+def panels(recording: Recording, image: int, i: int, found: dict[str, dict]) -> Pillow.Image:
     """Camera and what the node says of it, side by side."""
-    shown = [recording.rgb[picture]]
+    shown = [recording.rgb[image]]
     for topic in ("features/pca", "depth/color/compressed", "segmentation/overlay/compressed"):
         if message := found.get(topic, {}).get(i):
             raw = topic == "features/pca"
@@ -98,7 +98,7 @@ def panels(recording: Recording, picture: int, i: int, found: dict[str, dict]) -
 
 
 def save(folder: Path, recording: Recording, frames: list[int], found: dict[str, dict]) -> list[Path]:
-    """One picture of the middle, and all of them moving."""
+    """One image of the middle, and all of them moving."""
     folder.mkdir(parents=True, exist_ok=True)
     complete = sorted(
         set.intersection(*(set(answers) for topic, answers in found.items() if topic != "points"))
@@ -172,15 +172,15 @@ def main() -> int:
         "depth.safetensors and segmentation.safetensors of a folder are its heads",
     )
     parser.add_argument(
-        "--pictures",
+        "--images",
         type=Path,
         default=ROOT / "data" / "room-walk",
-        help="folder of JPEG or PNG pictures of one size (default: data/room-walk)",
+        help="folder of JPEG or PNG images of one size (default: data/room-walk)",
     )
     parser.add_argument("--size", default="256x256", help="model input (default 256x256)")
     parser.add_argument("--seconds", type=float, default=10, help="length of the film (default 10)")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "out" / "demo", help="folder for the pictures (default out/demo)"
+        "--out", type=Path, default=ROOT / "out" / "demo", help="folder for the images (default out/demo)"
     )
     options = parser.parse_args()
 
@@ -188,7 +188,7 @@ def main() -> int:
     heads = {task: file for task, file in heads.items() if file.exists()}
     topics = OUTPUTS | (DEPTH if "depth" in heads else {}) | (SEGMENTATION if "segmentation" in heads else {})
     try:
-        recording = Recording.open(options.pictures)
+        recording = Recording.open(options.images)
     except OSError as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
@@ -201,7 +201,7 @@ def main() -> int:
         with Node(model=options.model, size=options.size, options=arguments) as node:
             inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
             print(
-                f"the node is ready; showing it {short(options.pictures)} for {len(frames) / RATE_HZ:.0f} s",
+                f"the node is ready; showing it {short(options.images)} for {len(frames) / RATE_HZ:.0f} s",
                 flush=True,
             )
             frame_of = show(peer, recording, frames, list(inboxes.values()))
@@ -219,7 +219,7 @@ def main() -> int:
             print("\n".join(summary(recording, frames, frame_of, found, inboxes["features"])))
             print(f"books         {node.books()}")
             for path in save(options.out, recording, frames, found):
-                print(f"picture       {short(path)}")
+                print(f"image         {short(path)}")
             if options.model.startswith("random:"):
                 print("random weights: this shows the way of the data, not what Pixio sees")
             return 0

@@ -13,10 +13,10 @@ ARGUMENTS = (
     (
         "image_topic",
         "/{camera}/image_raw",
-        "Pictures of each camera, without the transport's suffix; {camera} is its name",
+        "Image topic of each camera, without the transport's suffix; {camera} is its name",
         None,
     ),
-    ("camera_info_topic", "", "Their calibration, likewise; empty is camera_info beside the pictures", None),
+    ("camera_info_topic", "", "CameraInfo topic, likewise; empty is camera_info beside the images", None),
     *pixio.PARAMETERS,
     *pixio.PROCESS,
 )

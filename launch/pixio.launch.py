@@ -13,11 +13,11 @@ from launch import LaunchDescription
 TRUE_OR_FALSE = ["true", "false", "True", "False"]
 # Name, default, description, choices. What is empty is left to params_file and the node's own default.
 TOPICS = (
-    ("image_topic", "image", "Pictures to read, without the transport's suffix", None),
-    ("camera_info_topic", "", "Their calibration; empty is camera_info beside the pictures", None),
+    ("image_topic", "image", "Image topic, without the transport's suffix", None),
+    ("camera_info_topic", "", "CameraInfo topic; empty is camera_info beside the images", None),
 )
 PARAMETERS = (
-    ("image_transport", "", "How the pictures come; empty is raw", ["", "raw", "compressed"]),
+    ("image_transport", "", "Transport of the images; empty is raw", ["", "raw", "compressed"]),
     (
         "model",
         "",
@@ -38,7 +38,7 @@ PARAMETERS = (
     ("use_sim_time", "", "Whether ages are by the time on /clock; empty is false", ["", *TRUE_OR_FALSE]),
 )
 PROCESS = (
-    ("params_file", "", "YAML file with more parameters; what is given here outweighs it", None),
+    ("params_file", "", "YAML file with more parameters; the arguments given here override it", None),
     ("namespace", "", "Namespace of the node", None),
     ("name", "pixio_node", "Name of the node", None),
     ("respawn", "false", "Whether the node is started again two seconds after it has ended", TRUE_OR_FALSE),

@@ -20,7 +20,7 @@ use crate::geometry::Size;
 use crate::ros::start::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::start::environment::{Environment, EnvironmentError};
 use crate::ros::start::names::{NameError, Names};
-use options::{COMMANDS, DEFAULT_FRAMES, DEFAULT_PICTURE, ROS, option, program};
+use options::{COMMANDS, DEFAULT_FRAMES, DEFAULT_IMAGE, ROS, option, program};
 
 /// Name of the node unless a remap rule says otherwise.
 pub const NODE: &str = "pixio_node";
@@ -45,9 +45,9 @@ pub struct Invocation {
 pub enum Command {
     /// The ROS 2 node.
     Run,
-    /// Pictures to files.
+    /// Images to files.
     Infer {
-        /// Pictures to read.
+        /// Images to read.
         images: Vec<PathBuf>,
         /// Folder to write to.
         out: PathBuf,
@@ -62,7 +62,7 @@ pub enum Command {
         sizes: Vec<Size>,
         /// Batch sizes, ascending.
         batches: Vec<i64>,
-        /// Blocks whose tokens it returns; none takes the parameter's.
+        /// Blocks whose tokens the engine returns; none takes the parameter's.
         layers: Vec<usize>,
         /// Folder to make; `None` is one in the cache.
         out: Option<PathBuf>,
@@ -79,14 +79,14 @@ pub enum Command {
     Bench {
         /// Engines: `auto`, `eager` or folders.
         engines: Vec<String>,
-        /// Pictures of a forward pass.
+        /// Images of a forward pass.
         batch: i64,
         /// Frames to measure, after warm-up.
         n_frames: usize,
         /// File for the figures.
         json: Option<PathBuf>,
         /// What the camera sends.
-        picture: Images,
+        image: Images,
     },
 }
 
@@ -282,7 +282,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             batch: matches.get_one("batch").copied().unwrap_or(1),
             n_frames: matches.get_one("frames").copied().unwrap_or(DEFAULT_FRAMES),
             json: path("json"),
-            picture: matches.get_one("picture").cloned().unwrap_or(Images::Synthetic(DEFAULT_PICTURE)),
+            image: matches.get_one("image").cloned().unwrap_or(Images::Synthetic(DEFAULT_IMAGE)),
         },
         _ => Command::Run,
     }

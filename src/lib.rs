@@ -20,7 +20,7 @@
 //! use pixio_node::geometry::Size;
 //! use pixio_node::pixio::{Pixio, Source};
 //! use pixio_node::runtime::input_pixels::InputPixels;
-//! use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+//! use pixio_node::stages::camera::{Frame, Header, CameraImage, Raster, Stamp};
 //! use pixio_node::stages::fit::Fitter;
 //! use pixio_node::stages::forward::{Input, forward};
 //!
@@ -29,7 +29,7 @@
 //!     header: Header { stamp: Stamp { sec: 12, nanosec: 500 }, frame_id: "camera_optical".into() },
 //!     camera: 0,
 //!     received: Instant::now(),
-//!     picture: Picture::Raw(Raster {
+//!     image: CameraImage::Raw(Raster {
 //!         encoding: "mono8".into(),
 //!         width: 64,
 //!         height: 48,

@@ -97,7 +97,7 @@ pub fn init(node: &str, level: LogLevel) -> Log {
     // Fails when the process has a log already, and that one stays.
     let _already_logging = tracing_subscriber::registry().with(filter).with(printer).try_init();
     for text in directives(&rust_log()).filter_map(Result::err) {
-        tracing::warn!("RUST_LOG: passed over {text:?}, which is no directive");
+        tracing::warn!("RUST_LOG: ignored {text:?}, which is not a directive");
     }
     Log { filter: handle, forward }
 }

@@ -85,8 +85,8 @@ fn run_command(signals: Signals) -> ExitCode {
                 BuildOptions { sizes, batches, layers, out, python, int8_kernel, max_autotune, target };
             build(&config, options, signals)
         }
-        Command::Bench { engines, batch, n_frames, json, picture } => {
-            bench(&config, &values, &BenchOptions { engines, batch, n_frames, picture, json }, signals)
+        Command::Bench { engines, batch, n_frames, json, image } => {
+            bench(&config, &values, &BenchOptions { engines, batch, n_frames, image, json }, signals)
         }
     };
     match outcome {

@@ -53,11 +53,11 @@ pub enum Topic {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
-    /// Whose row it is.
+    /// The topic that this row describes.
     pub topic: Topic,
     /// The name below the node's private namespace, and below the camera's prefix.
     pub name: &'static str,
-    /// Its ROS type.
+    /// ROS type of the topic.
     pub message: Message,
     /// What switches it off.
     pub group: Group,
@@ -122,13 +122,13 @@ pub enum Exists {
 /// Patch tokens that an output is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Those of the feature layer.
+    /// The tokens of the feature layer.
     Features,
-    /// Those of the feature layer, and the basis of the principal components.
+    /// The tokens of the feature layer, and the basis of the principal components.
     Basis,
-    /// Those of the feature layer, once a patch has been queried.
+    /// The tokens of the feature layer, once a patch has been queried.
     Query,
-    /// Those of the last layer.
+    /// The tokens of the last layer.
     Last,
     /// What the depth head reads.
     Depth,

@@ -184,7 +184,7 @@ pub struct Estimator {
 
 impl Estimator {
     /// Takes the patch tokens `[P, D]` of one frame; `pixels` is the model input that they come
-    /// from. Near-uniform pictures are left out, and all once enough are there.
+    /// from. Near-uniform images are left out, and all once enough are there.
     ///
     /// # Errors
     /// libtorch's own.
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn near_uniform_pictures_are_left_out() {
+    fn near_uniform_images_are_left_out() {
         let mut estimator = Estimator::default();
         let few = tokens(3).narrow(0, 0, 16);
         let textured: Vec<u8> = (0..3000u32).map(|i| (i * 37 % 256) as u8).collect();

@@ -15,7 +15,7 @@ use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_jso
 /// Opens the file for reports.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub fn open(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(path);
     file.with_context(|| format!("stats_file: cannot write {}", path.display()))
@@ -35,7 +35,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// `cameras` are names for the log; `period_secs` 0 reports at the end alone; `file` gets one
+    /// `cameras` are names for the log; `period_secs` 0 reports only at the end; `file` gets one
     /// JSON object per report.
     pub fn new(shared: Shared, cameras: Vec<String>, period_secs: f64, file: Option<File>) -> Self {
         let counts = vec![Counts::default(); cameras.len()];

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from table import median, pass_group
 
-COLUMNS = "{:44}{:>9}{:>9}{:>9}{:>11}{:>9}{:>9}{:>8}{:>9}{:>11}"
+COLUMNS = "{:44}{:>9}{:>9}{:>9}{:>11}{:>9}{:>9}{:>9}{:>9}{:>7}{:>8}{:>11}"
 # Steps whose figures are engines of pixio_node, and what tells them from others.
 BENCHES = {
     "frames": "",
@@ -28,7 +28,18 @@ def table(first: dict) -> str:
         f"{first['cell']['precision']} on {gpu.get('name', first['cell']['device'])}, driver "
         f"{about.get('driver', '-')}, torch {about.get('torch', '-')}; floor of an H100 {floor_ms:.3f} ms",
         COLUMNS.format(
-            "ms", "p50", "p99", "/ floor", "/ compile", "before", "behind", "waits", "GPU MB", "cosine"
+            "ms",
+            "p50",
+            "p99",
+            "/ floor",
+            "/ compile",
+            "before",
+            "behind",
+            "to host",
+            "queued",
+            "waits",
+            "GPU MB",
+            "cosine",
         ),
     ]
     for name, rounds, cosine in rows(steps):
@@ -60,7 +71,9 @@ def engines(steps: dict, found: dict, told: str) -> Iterator[tuple[str, list[dic
 
 
 def cosine_of(steps: dict, folder: str) -> float | None:
-    """That of the backbone at its smallest batch, from the manifest of an engine that was built here."""
+    """That of the backbone: from the manifest of an engine built here, else from its proof at start."""
+    if folder in (elsewhere := steps.get("compiled elsewhere", {})) and isinstance(elsewhere[folder], dict):
+        return elsewhere[folder].get("cosine")
     step = {"native": "build"}.get(folder, folder.replace("-", " "))
     found = steps.get(step) or steps.get(folder) or {}
     packages = found.get("packages", {})
@@ -85,7 +98,7 @@ def row(name: str, rounds: list[dict], cosine: float | None, floor_ms: float, co
     p50 = median(rounds, group, "p50")
     forward, host = median(rounds, "forward", "p50"), median(rounds, "host_ms", "p50")
     memory = [figures["gpu_memory_mb"] for figures in rounds if figures.get("gpu_memory_mb")]
-    waits = rounds[0].get("waits")
+    waits, queued = rounds[0].get("waits"), median(rounds, "queue_ms", "p50")
     return COLUMNS.format(
         name[:44],
         f"{p50:.3f}",
@@ -94,7 +107,9 @@ def row(name: str, rounds: list[dict], cosine: float | None, floor_ms: float, co
         "-" if math.isnan(compiled_ms) else f"{p50 / compiled_ms:.2f}",
         f"{forward - p50:.3f}" if is_gpu else "-",
         f"{host - forward:.3f}",
-        "-" if waits is None else waits,
+        f"{host:.3f}",
+        "-" if math.isnan(queued) else f"{queued:.3f}",
+        "-" if waits is None else f"{waits:g}",
         f"{max(memory):.0f}" if memory else "-",
         f"{cosine:.7f}" if cosine is not None else "-",
     )
@@ -149,6 +164,8 @@ def tests(steps: dict) -> Iterator[str]:
 FOOTNOTES = """
 p50, p99: a forward pass by CUDA events (on a CPU by the wall clock), input on the device. before: what a
 pass takes longer by the wall clock, from images in host memory until its tokens are there. behind: what
-float16 patch features in host memory take on top of that. Each is a difference of medians. GPU MB: the most
-that PyTorch's allocator reserved, without the CUDA context. cosine: with the eager model in float32, when
-the engine was built. / compile: to the fastest of torch.compile."""
+float16 patch features in host memory take on top of that. Both are differences of medians. to host: the
+whole way, from images in host memory to features there. queued: of that, until the last of it is queued.
+waits: for the GPU on that way. GPU MB: the most that PyTorch's allocator reserved, without the CUDA
+context. cosine: with the eager model in float32, when the engine was built. / compile: to the fastest of
+torch.compile."""

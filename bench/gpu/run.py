@@ -184,7 +184,7 @@ class Run:
                 str(cell.batch),
                 "--frames",
                 str(n_runs),
-                "--picture",
+                "--image",
                 "1280x720",
                 "--json",
                 str(out),

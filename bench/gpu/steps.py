@@ -20,6 +20,7 @@ from run import PYTHON_CONTENDERS
 
 PACK = Path(__file__).resolve().parents[2]
 NATIVE, DEPRIORITIZED, AUTOTUNED = "native", "without cuDNN attention", "max-autotune"
+TINY = PACK / "pixio-tiny"
 # Has torch pass over cuDNN's attention, where it is traced and where it runs.
 NO_CUDNN = {"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"}
 # Where the GPU tests leave the engine that they build.
@@ -72,7 +73,7 @@ def run_tests(run: FirstRun, found: dict, until: float, name: str, is_wanted: Ca
 
 def tested(said: str) -> dict:
     """What the test binary has told. Its own words stand between a test's name and its outcome."""
-    names = re.findall(r"^test (\S+) \.\.\. ", said, re.MULTILINE)
+    names = re.findall(r"^test (\S+) \.\.\.", said, re.MULTILINE)
     summary = re.search(r"test result: \w+\. (\d+) passed; (\d+) failed", said)
     failed = re.findall(r"^    (\S+)$", said.rpartition("\nfailures:\n")[2], re.MULTILINE) if summary else []
     found = {"n_begun": len(names), "failed": failed, "last": names[-1] if names else None}
@@ -149,15 +150,15 @@ def bench(
     *,
     model: str | None = None,
     size: str | None = None,
-    picture: str = "1280x720",
+    image: str = "1280x720",
     env: dict[str, str] | None = None,
 ):
     """`pixio_node bench` of some engines in turn; those that fail leave the others."""
     cell, out = run.cell, run.log(name).with_suffix(".json")
     out.unlink(missing_ok=True)
-    arguments = ["bench", "--model", f"random:{model or cell.model}", "--size", size or cell.size]
+    arguments = ["bench", "--model", model or f"random:{cell.model}", "--size", size or cell.size]
     arguments += ["--device", cell.device, "--precision", cell.precision, "--engine", ",".join(which)]
-    arguments += ["--batch", "1", "--frames", str(min(FRAMES, run.options.runs)), "--picture", picture]
+    arguments += ["--batch", "1", "--frames", str(min(FRAMES, run.options.runs)), "--image", image]
     try:
         finish(Command([*arguments, "--json", str(out), *(options or [])], run.log(name), env=env), until)
     except StepFailed:
@@ -179,21 +180,35 @@ def compiled_elsewhere(run: FirstRun, found: dict, until: float):
     reasons = []
     for folder in folders:
         manifest = json.loads((folder / "manifest.json").read_text())
-        shape = manifest["architecture"]["hidden_size"], manifest["architecture"]["num_hidden_layers"]
-        model = next((name for name, about in MODELS.items() if about[:2] == shape), None)
+        model = model_of(manifest["architecture"])
         found[folder.name] = entry = {"model": model}
-        beside = engines(run, NATIVE) if model == run.cell.model else []
+        beside = engines(run, NATIVE) if model == f"random:{run.cell.model}" else []
         size = manifest["packages"][0]["size"]
         try:
             if model is None:
-                raise StepFailed(f"{shape} is no model of this benchmark")
+                raise StepFailed("its architecture is that of no model of this benchmark")
             name = f"compiled elsewhere {folder.name}"
-            bench(run, entry, until, name, ["eager", *beside, str(folder)], model=model, size=size)
+            # What the proof at start finds is logged for those who look closely.
+            options, which = ["--log-level", "debug"], ["eager", *beside, str(folder)]
+            bench(run, entry, until, name, which, options, model=model, size=size)
         except StepFailed as err:
             entry["reason"] = str(err)
             reasons.append(f"{folder.name}: {err}")
+        if model is not None:
+            said = run.log(name).read_text(errors="replace")
+            # Of several engines it is loaded last.
+            entry["cosine"] = next(map(float, re.findall(r"backbone\S*: cosine ([\d.]+)", said)[::-1]), None)
     if reasons:
         raise StepFailed("; ".join(reasons))
+
+
+def model_of(architecture: dict) -> str | None:
+    """The model that an engine of this architecture is timed with."""
+    shape = architecture["hidden_size"], architecture["num_hidden_layers"]
+    tiny = json.loads((TINY / "config.json").read_text())
+    if shape == (tiny["hidden_size"], tiny["num_hidden_layers"]):
+        return str(TINY)
+    return next((f"random:{name}" for name, about in MODELS.items() if about[:2] == shape), None)
 
 
 def contenders(run: FirstRun, found: dict, until: float):
@@ -261,15 +276,15 @@ def autotuned(run: FirstRun, found: dict, until: float):
 
 def starts(run: FirstRun, found: dict, until: float):
     """How long it takes from nothing to the first frame: twice, for the second finds what the first left."""
-    picture, out = run.work / "grey.png", run.work / "infer"
-    write_png(picture, 640, 480)
+    image, out = run.work / "grey.png", run.work / "infer"
+    write_png(image, 640, 480)
     for name in ("eager", *engines(run, NATIVE)):
         found[Path(name).name] = secs = []
         for turn in (1, 2):
             started, cell = time.monotonic(), run.cell
             arguments = ["infer", "--model", f"random:{cell.model}", "--size", cell.size, "--engine", name]
             arguments += ["--device", cell.device, "--precision", cell.precision]
-            arguments += ["--image", str(picture), "--out", str(out)]
+            arguments += ["--image", str(image), "--out", str(out)]
             # A cache that the first start finds empty.
             env = {"XDG_CACHE_HOME": str(run.work / f"cache of {Path(name).name}")}
             finish(Command(arguments, run.log(f"start {Path(name).name} {turn}"), env=env), until)
@@ -289,7 +304,7 @@ def write_png(file: Path, width: int, height: int):
 def cameras(run: FirstRun, found: dict, until: float):
     """Four cameras against one."""
     options = ["--cameras", "front,left,right,rear"]
-    bench(run, found, until, "four cameras", ["eager"], options, picture="640x480")
+    bench(run, found, until, "four cameras", ["eager"], options, image="640x480")
 
 
 def memcheck(run: FirstRun, found: dict, until: float):

@@ -127,7 +127,7 @@ def packages(plan: dict, stage: Stage) -> Iterator[dict]:
 
 
 def backbone(plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
-    """The encoder and `n` pictures."""
+    """The encoder and `n` images."""
     import torch
 
     from .model import Architecture, Pixio
@@ -147,7 +147,7 @@ def backbone(plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple
 
 
 def head(about: dict, plan: dict, stage: Stage, width: int, height: int, n: int) -> tuple[nn.Module, Tensor]:
-    """A head's network and the tokens of `n` pictures."""
+    """A head's network and the tokens of `n` images."""
     import torch
 
     from .heads import OnTokens
@@ -206,7 +206,9 @@ def compile_package(
         configs["cpp.vec_isa_ok"] = True
     if plan["device"] != "cpu":
         # Kernels of the packages before would else be packed too.
-        torch._inductor.codecache.CudaKernelParamCache.cache_clear()
+        from torch._inductor.codecache import CudaKernelParamCache
+
+        CudaKernelParamCache.cache_clear()
     with torch.no_grad():
         with stage.exporting():
             exported = torch.export.export(model, (example,), dynamic_shapes=varying)

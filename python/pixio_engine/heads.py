@@ -2,7 +2,7 @@
 
 A head reads, per tapped block, the patch tokens after the final norm with the mean of the class tokens beside
 each: 2 D channels on the patch grid. It returns one map per class, or one for depth, at its own resolution;
-`resized` brings that to the size of the picture. The linear head is a batch norm and a 1x1 convolution on one
+`resized` brings that to the size of the image. The linear head is a batch norm and a 1x1 convolution on one
 tap; DPT (arXiv 2103.13413, as the Pixio paper uses it) is four taps at four scales, merged from coarse to
 fine. Parameters have the paper's names.
 """
@@ -57,8 +57,8 @@ class Projection(nn.Conv2d):
 
 
 class FoldedProjection(nn.Module):
-    """The same, as src/heads computes it: what comes of the class token is the same for all patches of a
-    picture."""
+    """The same, as src/heads computes it: what comes of the class token is the same for all patches of an
+    image."""
 
     def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ TF_STATIC = "/tf_static"
 
 @dataclass(frozen=True)
 class Stamped:
-    """When a picture was taken and in which frame."""
+    """When an image was taken and in which frame."""
 
     nanos: int
     frame_id: str

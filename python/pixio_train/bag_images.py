@@ -1,4 +1,4 @@
-"""Pictures in ROS messages, raw and compressed, as arrays."""
+"""Images in ROS messages, raw and compressed, as arrays."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ DEPTHS = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"
 # compressedDepth: an int32 and two float32 come before the PNG.
 COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
-# What a depth picture can hold, metres.
+# What a depth image can hold, metres.
 MAX_DEPTH = 65.535
 
 
@@ -32,7 +32,7 @@ def color(message: Any) -> np.ndarray:
         return np.asarray(decoded(bytes(message.data), message.format).convert("RGB"))
     if message.encoding not in COLORS:
         raise Refused(
-            f"colour pictures with encoding {message.encoding} are not supported: {', '.join(COLORS)} are"
+            f"colour images with encoding {message.encoding} are not supported: {', '.join(COLORS)} are"
         )
     channels, order = COLORS[message.encoding]
     return rows(message, np.uint8, channels)[:, :, order]
@@ -78,7 +78,7 @@ def compressed_depth(data: bytes, form: str) -> np.ndarray:
 def millimetres(image: Image.Image, form: str) -> np.ndarray:
     if not image.mode.startswith("I"):
         raise Refused(
-            f"compressed depth of format {form!r} holds a picture of mode {image.mode}, not of 16 bit"
+            f"compressed depth of format {form!r} holds an image of mode {image.mode}, not of 16 bit"
         )
     return np.asarray(image).astype(np.float32) / 1000
 
@@ -90,13 +90,13 @@ def cleaned(metres: np.ndarray) -> np.ndarray:
 
 
 def rows(message: Any, dtype: DTypeLike, channels: int) -> np.ndarray:
-    """[height, width, channels] of a raw picture without what pads its rows."""
+    """[height, width, channels] of a raw image without what pads its rows."""
     width = message.width * channels
     kind = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
     data = np.asarray(message.data, np.uint8)
     if message.step < width * kind.itemsize or data.size < message.step * message.height:
         raise Refused(
-            f"a picture of {message.width}x{message.height} {message.encoding} has {data.size} bytes in "
+            f"an image of {message.width}x{message.height} {message.encoding} has {data.size} bytes in "
             f"steps of {message.step}"
         )
     padded = data[: message.step * message.height].reshape(message.height, message.step)
@@ -109,5 +109,5 @@ def decoded(data: bytes, form: str) -> Image.Image:
         image = Image.open(io.BytesIO(data))
         image.load()
     except (OSError, SyntaxError, ValueError) as err:
-        raise Refused(f"a compressed picture of format {form!r} cannot be decoded: {err}") from None
+        raise Refused(f"a compressed image of format {form!r} cannot be decoded: {err}") from None
     return image

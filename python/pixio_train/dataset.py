@@ -1,6 +1,6 @@
-"""A data set: a folder of pictures with a depth or a label picture for each.
+"""A data set: a folder of images with a depth or a label image for each.
 
-rgb/NAME.png or .jpg      pictures
+rgb/NAME.png or .jpg      images
 depth/NAME.png            16 bit, millimetres along the optical axis, 0 unknown
 labels/NAME.png           8 bit, class number, 255 unlabelled
 classes.yaml              `classes:` list of {name, color: [r, g, b]}; the first is class 0
@@ -24,7 +24,7 @@ ENDINGS = {".png", ".jpg", ".jpeg"}
 MODES = {"depth": ("I;16", "I;16B", "I"), "segmentation": ("L", "P")}
 # Metres. Medians outside are those of another unit.
 PLAUSIBLE = (0.05, 200.0)
-# Depth pictures whose unit is looked at.
+# Depth images whose unit is looked at.
 N_LOOKED_AT = 100
 THREADS = 4
 
@@ -41,7 +41,7 @@ class Camera:
     cy: float
 
     def focal_length(self, size: tuple[int, int] | None) -> float:
-        """Of both axes, in pixels of the picture stretched to `size` (width, height); None leaves it as it
+        """Of both axes, in pixels of the image stretched to `size` (width, height); None leaves it as it
         is."""
         width, height = size or (self.width, self.height)
         return (self.fx * width / self.width * self.fy * height / self.height) ** 0.5
@@ -52,8 +52,8 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture with its truth: depth or labels."""
+class DatasetImage:
+    """One image with its truth: depth or labels."""
 
     name: str
     rgb: Path
@@ -78,17 +78,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures in the order of their names."""
+    """Images in the order of their names."""
 
     folder: Path
     task: str
-    pictures: list[Picture]
+    images: list[DatasetImage]
     classes: list[dict]
     camera: Camera | None
 
     @staticmethod
     def open(folder: Path, task: str, limit: int | None = None) -> "Dataset":
-        """`limit` takes that many pictures, spread over the whole. Everything is checked here, once."""
+        """`limit` takes that many images, spread over the whole. Everything is checked here, once."""
         if not folder.is_dir():
             raise Refused(f"{folder} is no folder")
         pairs = paired(folder, FOLDERS[task])
@@ -97,74 +97,74 @@ class Dataset:
         classes = read_classes(folder / "classes.yaml") if task == "segmentation" else []
         camera = read_camera(folder / "camera.yaml")
         with ThreadPoolExecutor(THREADS) as threads:
-            pictures = list(threads.map(lambda pair: checked_picture(*pair, task, camera), pairs))
-        dataset = Dataset(folder, task, pictures, classes, camera)
+            images = list(threads.map(lambda pair: checked_image(*pair, task, camera), pairs))
+        dataset = Dataset(folder, task, images, classes, camera)
         dataset.check_units() if task == "depth" else dataset.check_labels()
         return dataset
 
     def check_units(self) -> None:
         """Refuses depth of which nothing is plausible in metres."""
-        some = self.pictures[:: max(1, len(self.pictures) // N_LOOKED_AT)]
+        some = self.images[:: max(1, len(self.images) // N_LOOKED_AT)]
         with ThreadPoolExecutor(THREADS) as threads:
             medians = list(threads.map(median_depth, some))
-        known = [(picture, median) for picture, median in zip(some, medians) if median is not None]
+        known = [(image, median) for image, median in zip(some, medians) if median is not None]
         if not known:
-            raise Refused(f"{self.folder}: no depth picture has a known pixel")
+            raise Refused(f"{self.folder}: no depth image has a known pixel")
         low, high = PLAUSIBLE
         if any(low <= median <= high for _, median in known):
             return
-        picture, median = known[0]
+        image, median = known[0]
         unit = "metres" if median < low else "micrometres"
         raise Refused(
-            f"{picture.truth}: the median depth is {median:g} m (value {median * 1000:.0f}), and no other "
-            f"picture is within {low:g} to {high:g} m: depth must be in millimetres, {unit} were probably "
+            f"{image.truth}: the median depth is {median:g} m (value {median * 1000:.0f}), and no other "
+            f"image is within {low:g} to {high:g} m: depth must be in millimetres, {unit} were probably "
             "written"
         )
 
     def check_labels(self) -> None:
-        """Refuses label pictures with a number that is no class."""
+        """Refuses label images with a number that is no class."""
         n = len(self.classes)
         with ThreadPoolExecutor(THREADS) as threads:
-            strange = threads.map(lambda picture: strange_label(picture, n), self.pictures)
+            strange = threads.map(lambda image: strange_label(image, n), self.images)
             bar = tqdm(
                 strange,
                 "looking at the labels",
-                len(self.pictures),
-                unit="picture",
+                len(self.images),
+                unit="image",
                 leave=False,
                 disable=None,
             )
-            for picture, value in zip(self.pictures, bar):
+            for image, value in zip(self.images, bar):
                 if value is not None:
                     raise Refused(
-                        f"{picture.truth}: a pixel has the value {value}, which is neither one of the {n} "
+                        f"{image.truth}: a pixel has the value {value}, which is neither one of the {n} "
                         f"classes (0 to {n - 1}) nor {UNLABELLED}, unlabelled"
                     )
 
 
 def paired(folder: Path, truth: str) -> list[tuple[str, Path, Path]]:
-    """Names with their picture and truth; every one has both."""
+    """Names with their image and truth; every one has both."""
     rgb, truths = files(folder / "rgb", ENDINGS), files(folder / truth, {".png"})
     if not rgb:
-        raise Refused(f"{folder / 'rgb'} has no pictures (.png or .jpg)")
+        raise Refused(f"{folder / 'rgb'} has no images (.png or .jpg)")
     if not truths:
-        raise Refused(f"{folder / truth} has no pictures (.png)")
+        raise Refused(f"{folder / truth} has no images (.png)")
     alone = [rgb[name].name for name in sorted(rgb.keys() - truths.keys())]
     if alone:
         raise Refused(
-            f"{folder}: {len(alone)} of {len(rgb)} pictures have none of their name in {truth}/: "
+            f"{folder}: {len(alone)} of {len(rgb)} images have none of their name in {truth}/: "
             f"{listed(alone)}"
         )
     alone = [truths[name].name for name in sorted(truths.keys() - rgb.keys())]
     if alone:
         raise Refused(
-            f"{folder}: {len(alone)} of {len(truths)} in {truth}/ have no picture in rgb/: {listed(alone)}"
+            f"{folder}: {len(alone)} of {len(truths)} in {truth}/ have no image in rgb/: {listed(alone)}"
         )
     return [(name, rgb[name], truths[name]) for name in sorted(rgb)]
 
 
 def files(folder: Path, endings: set[str]) -> dict[str, Path]:
-    """Picture files by their name without the ending."""
+    """Image files by their name without the ending."""
     found = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.suffix.lower() not in endings:
@@ -177,7 +177,7 @@ def files(folder: Path, endings: set[str]) -> dict[str, Path]:
     return found
 
 
-def checked_picture(name: str, rgb: Path, truth: Path, task: str, camera: Camera | None) -> Picture:
+def checked_image(name: str, rgb: Path, truth: Path, task: str, camera: Camera | None) -> DatasetImage:
     with opened(rgb) as image:
         size = image.size
     with opened(truth) as image:
@@ -189,36 +189,36 @@ def checked_picture(name: str, rgb: Path, truth: Path, task: str, camera: Camera
         )
     if mode not in MODES[task]:
         needed = "16 bit, millimetres" if task == "depth" else "8 bit, one class number per pixel"
-        raise Refused(f"{truth} is a picture of mode {mode}: {FOLDERS[task]} must be {needed}")
+        raise Refused(f"{truth} is an image of mode {mode}: {FOLDERS[task]} must be {needed}")
     if camera and size != (camera.width, camera.height):
         raise Refused(f"{rgb} is {size[0]}x{size[1]}, camera.yaml is for {camera.width}x{camera.height}")
-    return Picture(name, rgb, truth, size)
+    return DatasetImage(name, rgb, truth, size)
 
 
 def opened(file: Path) -> Image.Image:
     try:
         return Image.open(file)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as err:
-        raise Refused(f"{file} is no picture: {err}") from None
+        raise Refused(f"{file} is no image: {err}") from None
 
 
 def loaded(image: Image.Image, file: Path) -> Image.Image:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as err:
-        raise Refused(f"{file} is not a whole picture: {err}") from None
+        raise Refused(f"{file} is not a whole image: {err}") from None
     return image
 
 
-def median_depth(picture: Picture) -> float | None:
+def median_depth(image: DatasetImage) -> float | None:
     """Metres, over the known pixels."""
-    depth = picture.depth()
+    depth = image.depth()
     known = depth[depth > 0]
     return float(np.median(known)) if known.size else None
 
 
-def strange_label(picture: Picture, n_classes: int) -> int | None:
-    labels = picture.labels()
+def strange_label(image: DatasetImage, n_classes: int) -> int | None:
+    labels = image.labels()
     strange = labels[(labels >= n_classes) & (labels != UNLABELLED)]
     return int(strange[0]) if strange.size else None
 

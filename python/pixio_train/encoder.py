@@ -153,7 +153,7 @@ class Checkpoint:
         }
 
     def load(self, size: tuple[int, int], taps: list[int]) -> Pixio:
-        """The encoder for pictures of `size` (width, height), in float32, frozen."""
+        """The encoder for images of `size` (width, height), in float32, frozen."""
         with torch.device("meta"):
             model = Pixio(self.architecture, size[1], size[0], taps)
         state = {

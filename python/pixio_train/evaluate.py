@@ -1,4 +1,4 @@
-"""Figures of a head over whole pictures, at the size of their truth."""
+"""Figures of a head over whole images, at the size of their truth."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -30,7 +30,7 @@ def evaluate(
     source: Computed | Cached,
     views: list[View],
 ) -> dict:
-    """Views of one picture stand together; where they overlap their answers are averaged."""
+    """Views of one image stand together; where they overlap their answers are averaged."""
     network.eval()
     figures = task.figures()
     answers = tqdm(
@@ -41,10 +41,10 @@ def evaluate(
         leave=False,
         disable=None,
     )
-    for picture, group in groupby(answers, key=lambda pair: pair[0].picture):
-        truth = torch.from_numpy(picture.labels() if task.name == "segmentation" else picture.depth())
-        figures.add(task.final(merged(list(group), picture.size)), truth)
-    return figures.result() | {"pictures": len({view.picture for view in views})}
+    for image, group in groupby(answers, key=lambda pair: pair[0].image):
+        truth = torch.from_numpy(image.labels() if task.name == "segmentation" else image.depth())
+        figures.add(task.final(merged(list(group), image.size)), truth)
+    return figures.result() | {"images": len({view.image for view in views})}
 
 
 def all_answers(
@@ -64,7 +64,7 @@ def all_answers(
 
 
 def merged(answers: list[tuple[View, Tensor]], size: tuple[int, int]) -> Tensor:
-    """[n, height, width] of the whole picture of `size` (width, height)."""
+    """[n, height, width] of the whole image of `size` (width, height)."""
     if len(answers) == 1:
         return answers[0][1]
     total = torch.zeros(answers[0][1].shape[0], size[1], size[0])

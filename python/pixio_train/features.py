@@ -1,7 +1,7 @@
 """Tokens of the frozen encoder for a list of views: computed when asked for, or once and kept on disk.
 
 The cache is a folder per encoder, size and list of views, with one file per block: float16 tokens, view after
-view. An interrupted file is as many views long as it got. Pictures count by path, size and time of change, so
+view. An interrupted file is as many views long as it got. Images count by path, size and time of change, so
 that a changed one makes a folder of its own; folders may be deleted at any time.
 """
 
@@ -101,9 +101,9 @@ def identity(encoder: Encoder, views: list[View]) -> str:
     """Changes when tokens would. Blocks are not in it: each has a file of its own."""
     sha = hashlib.sha256(json.dumps([encoder.card, encoder.size]).encode())
     for view in views:
-        about = view.picture.rgb.stat()
+        about = view.image.rgb.stat()
         entry = [
-            str(view.picture.rgb.resolve()),
+            str(view.image.rgb.resolve()),
             about.st_size,
             about.st_mtime_ns,
             view.box,
@@ -173,9 +173,7 @@ def append(encoder: Encoder, views: list[View], start: int, taps: list[int], fil
             for file, tokens in zip(files, encoder.tokens(some, taps)):
                 half = tokens.half()
                 if not half.isfinite().all():
-                    raise Refused(
-                        f"tokens of {some[0].picture.rgb} are too large for float16: use --no-cache"
-                    )
+                    raise Refused(f"tokens of {some[0].image.rgb} are too large for float16: use --no-cache")
                 file.write(half.cpu().numpy().tobytes())
             bar.update(len(some))
 

@@ -1,4 +1,4 @@
-"""Figures of a head over all known pixels of a set of pictures."""
+"""Figures of a head over all known pixels of a set of images."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Which depth picture belongs to which colour picture, by their stamps."""
+"""Which depth image belongs to which colour image, by their stamps."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ NANOS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Pairs:
-    """Stamps in nanoseconds, and how many colour pictures went without."""
+    """Stamps in nanoseconds, and how many colour images went without."""
 
     pairs: list[tuple[int, int]]
     n_too_far: int

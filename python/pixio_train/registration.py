@@ -33,7 +33,7 @@ def registered(depth: np.ndarray, camera: Camera, color: Camera, color_from_dept
 
 
 def rays_per_pixel(depth: np.ndarray, camera: Camera, color: Camera, color_from_depth: np.ndarray) -> int:
-    """Along one side of a pixel of depth, as many as leave no gaps between them in the colour picture."""
+    """Along one side of a pixel of depth, as many as leave no gaps between them in the colour image."""
     before = points(depth, camera, 1)
     after = (color_from_depth @ before)[2]
     if not (after > 0).any():

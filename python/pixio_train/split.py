@@ -1,24 +1,24 @@
-"""Which pictures are held out from pixio_train."""
+"""Which images are held out from pixio_train."""
 
 import random
 from pathlib import Path
 
-from .dataset import Dataset, Picture
+from .dataset import Dataset, DatasetImage
 from .errors import Refused
 
 
 def split(
     dataset: Dataset, held_out: str, seed: int, limit: int | None = None
-) -> tuple[list[Picture], list[Picture]]:
-    """Pictures to train on and pictures to judge by. `held_out` is a share of the data set, or another
+) -> tuple[list[DatasetImage], list[DatasetImage]]:
+    """Images to train on and images to judge by. `held_out` is a share of the data set, or another
     folder."""
     share = as_share(held_out)
     if share is not None:
-        return by_scene(dataset.pictures, share, seed)
+        return by_scene(dataset.images, share, seed)
     other = Dataset.open(Path(held_out), dataset.task, limit)
     if other.classes != dataset.classes:
         raise Refused(f"{held_out} has other classes than {dataset.folder}")
-    return dataset.pictures, other.pictures
+    return dataset.images, other.images
 
 
 def as_share(text: str) -> float | None:
@@ -32,28 +32,30 @@ def as_share(text: str) -> float | None:
     return share
 
 
-def by_scene(pictures: list[Picture], share: float, seed: int) -> tuple[list[Picture], list[Picture]]:
-    """Whole scenes are held out: neighbours in a film are nearly the same picture. One scene is cut in
+def by_scene(
+    images: list[DatasetImage], share: float, seed: int
+) -> tuple[list[DatasetImage], list[DatasetImage]]:
+    """Whole scenes are held out: neighbours in a film are nearly the same image. One scene is cut in
     two."""
-    if len(pictures) < 2:
-        raise Refused("one picture cannot be split: give --held-out another folder")
-    n_wanted = max(1, round(share * len(pictures)))
-    scenes = sorted({scene(picture) for picture in pictures})
+    if len(images) < 2:
+        raise Refused("one image cannot be split: give --held-out another folder")
+    n_wanted = max(1, round(share * len(images)))
+    scenes = sorted({scene(image) for image in images})
     if len(scenes) == 1:
-        return pictures[:-n_wanted], pictures[-n_wanted:]
+        return images[:-n_wanted], images[-n_wanted:]
     random.Random(seed).shuffle(scenes)
     chosen, n_chosen = set(), 0
     for name in scenes[:-1]:
         if n_chosen >= n_wanted:
             break
         chosen.add(name)
-        n_chosen += sum(scene(picture) == name for picture in pictures)
+        n_chosen += sum(scene(image) == name for image in images)
     return (
-        [picture for picture in pictures if scene(picture) not in chosen],
-        [picture for picture in pictures if scene(picture) in chosen],
+        [image for image in images if scene(image) not in chosen],
+        [image for image in images if scene(image) in chosen],
     )
 
 
-def scene(picture: Picture) -> str:
-    """What stands before the last `_` of its name; without one, every picture is a scene of its own."""
-    return picture.name.rpartition("_")[0] or picture.name
+def scene(image: DatasetImage) -> str:
+    """What stands before the last `_` of its name; without one, every image is a scene of its own."""
+    return image.name.rpartition("_")[0] or image.name

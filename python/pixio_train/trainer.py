@@ -34,7 +34,7 @@ AHEAD = 2
 
 @dataclass
 class Examples:
-    """What is learned from: per picture the views of which each epoch takes one."""
+    """What is learned from: per image the views of which each epoch takes one."""
 
     encoder: Encoder
     task: Depth | Segmentation
@@ -47,7 +47,7 @@ class Examples:
         self.starts = np.cumsum([0, *counts[:-1]])
 
     def batches(self, size: int, seed: int, epoch: int) -> list[list[tuple[int, int]]]:
-        """Picture and view of every example of an epoch: the same whenever asked. A last batch that is not
+        """Image and view of every example of an epoch: the same whenever asked. A last batch that is not
         full is left out, unless it is the only one: batch norm wants company."""
         draw = np.random.default_rng([seed, epoch])
         order = draw.permutation(len(self.views))
@@ -57,13 +57,13 @@ class Examples:
 
     def load(self, batch: list[tuple[int, int]]) -> tuple[list[Tensor], Tensor]:
         """Tokens per tap and truth [B, h, w] at the size of the input."""
-        tokens = self.source.of([int(self.starts[picture]) + view for picture, view in batch])
-        truths = [self.truth(self.views[picture][view]) for picture, view in batch]
+        tokens = self.source.of([int(self.starts[image]) + view for image, view in batch])
+        truths = [self.truth(self.views[image][view]) for image, view in batch]
         return tokens, torch.from_numpy(np.stack(truths))
 
     def truth(self, view: View) -> np.ndarray:
         is_depth = self.task.name == "depth"
-        whole = view.picture.depth() if is_depth else view.picture.labels()
+        whole = view.image.depth() if is_depth else view.image.labels()
         return view.truth(whole, self.encoder.size).astype(np.float32 if is_depth else np.int64)
 
 
@@ -95,7 +95,7 @@ class State:
 
 
 class Training:
-    """A head on its way. `judge` gives the figures of a head on held-out pictures."""
+    """A head on its way. `judge` gives the figures of a head on held-out images."""
 
     def __init__(
         self,

@@ -33,8 +33,8 @@ const BUILD: [&str; 11] = [
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;
-/// Camera pictures of `bench`.
-pub(super) const DEFAULT_PICTURE: Size = Size { width: 1280, height: 720 };
+/// Camera images of `bench`.
+pub(super) const DEFAULT_IMAGE: Size = Size { width: 1280, height: 720 };
 
 const ABOUT: &str = "Turns camera topics into Pixio patch features: a ROS 2 node in one binary.
 
@@ -65,7 +65,7 @@ pub(super) fn program() -> clap::Command {
     let all = |_: &&Parameter| true;
     let run = clap::Command::new("run").about("Runs the ROS 2 node (also without a command)");
     let infer = clap::Command::new("infer")
-        .about("Runs the same stages on pictures: NAME.safetensors and NAME.pca.png for each")
+        .about("Runs the same stages on images: NAME.safetensors and NAME.pca.png for each")
         .args([
             Arg::new("image")
                 .long("image")
@@ -74,7 +74,7 @@ pub(super) fn program() -> clap::Command {
                 .action(ArgAction::Append)
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("Pictures to read, PNG or JPEG"),
+                .help("Images to read, PNG or JPEG"),
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
@@ -104,29 +104,29 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N,N")
                 .value_parser(|text: &str| ascending::<usize>(text, usize::MAX))
                 .help(
-                    "Blocks whose tokens it returns, counted from 1 [default: the feature layer and the \
-                       last]",
+                    "Blocks whose tokens the engine returns, counted from 1 [default: the feature layer and \
+                     the last]",
                 ),
             Arg::new("out")
                 .long("out")
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
                 .help("Folder to make [default: one in engine_cache, where `engine: auto` finds it]"),
-            Arg::new("python")
-                .long("python")
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Python with torch [default: the one whose libtorch this is, else python3]"),
+            Arg::new("python").long("python").value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+                "Python with torch [default: the one that provides this node's libtorch, otherwise \
+                    python3]",
+            ),
             Arg::new("int8-kernel")
                 .long("int8-kernel")
                 .value_name("KERNEL")
                 .value_parser(["auto", "avx2", "int_mm"])
                 .help(
-                    "What multiplies the integers of an int8 engine [default auto: the fastest on this \
+                    "Kernel for the integer products of an int8 engine [default auto: the fastest on this \
                        machine]",
                 ),
             Arg::new("max-autotune").long("max-autotune").action(ArgAction::SetTrue).help(
-                "Try several kernels for every matrix product and take the fastest; that takes minutes more",
+                "Try several kernels for every matrix product and take the fastest, which takes minutes \
+                 longer",
             ),
         ]);
     let check = clap::Command::new("check")
@@ -146,18 +146,23 @@ pub(super) fn program() -> clap::Command {
                 .value_name("N")
                 .value_parser(value_parser!(i64).range(1..=64))
                 .help(
-                    "Pictures of a forward pass; the frame path is measured for 1, with --cameras of several \
-                     too [default 1]",
+                    "Images per forward pass; the frame path is measured with 1, and with --cameras with \
+                     several too [default 1]",
                 ),
             Arg::new("json")
                 .long("json")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write the figures here too"),
-            Arg::new("picture").long("picture").value_name("WIDTHxHEIGHT|FILE").value_parser(images).help(
-                "Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default \
+                .help("Also write the figures to this file"),
+            Arg::new("image")
+                .long("image")
+                .alias("picture")
+                .value_name("WIDTHxHEIGHT|FILE")
+                .value_parser(images)
+                .help(
+                    "Camera images: synthetic raw ones of a size, or a JPEG or PNG file [default \
                        1280x720]",
-            ),
+                ),
         ]);
     clap::Command::new(NODE)
         .version(env!("CARGO_PKG_VERSION"))

@@ -55,28 +55,28 @@ fn commands_take_what_is_theirs() {
         batch: 1,
         n_frames,
         json: json.map(PathBuf::from),
-        picture: Images::Synthetic(Size { width, height }),
+        image: Images::Synthetic(Size { width, height }),
     };
     check_command("bench", bench(200, None, 1280, 720));
-    check_command("bench --frames 5 --json f.json --picture 640x480", bench(5, Some("f.json"), 640, 480));
+    check_command("bench --frames 5 --json f.json --image 640x480", bench(5, Some("f.json"), 640, 480));
     check_refused(
         "bench --frames 0",
         "error: invalid value '0' for '--frames <N>': valid is a whole number from 1",
     );
     check_refused(
-        "bench --picture 640x",
-        "error: invalid value '640x' for '--picture <WIDTHxHEIGHT|FILE>': \
+        "bench --image 640x",
+        "error: invalid value '640x' for '--image <WIDTHxHEIGHT|FILE>': \
          valid is WIDTHxHEIGHT in pixels, or a JPEG or PNG file",
     );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("room.jpg");
     std::fs::write(&file, "").unwrap();
-    let line = format!("bench --picture {}", file.display());
-    let picture = match parsed(&line).unwrap().command {
-        Command::Bench { picture, .. } => picture,
+    let line = format!("bench --image {}", file.display());
+    let image = match parsed(&line).unwrap().command {
+        Command::Bench { image, .. } => image,
         other => panic!("{other:?}"),
     };
-    assert_eq!(picture, Images::File(file));
+    assert_eq!(image, Images::File(file));
     check_refused("infer --image a --out o --max-rate 3", "error: unexpected argument '--max-rate' found");
     check_refused("infer --image a", "error: the following required arguments were not provided:");
     check_refused("check --layers", "error: unexpected argument '--layers' found");

@@ -71,12 +71,15 @@ impl Background {
             });
             match built {
                 Ok(Built { slower: Some(slower), folder, .. }) => {
-                    tracing::warn!("engine {}: {slower}; the eager model goes on", folder.path().display());
+                    tracing::warn!(
+                        "engine {}: {slower}; the eager model stays in use",
+                        folder.path().display()
+                    );
                 }
                 // The model's thread may be gone when the node stops.
                 Ok(built) => drop(built.engine.map(|engine| better.send(engine))),
                 Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
-                Err(err) => tracing::warn!("no engine was built, the eager model goes on: {err:#}"),
+                Err(err) => tracing::warn!("no engine was built, the eager model stays in use: {err:#}"),
             }
             Ok(())
         })?;

@@ -40,12 +40,12 @@ pub use crate::commands::film::Images;
 pub struct BenchOptions {
     /// Engines: `auto`, `eager` or folders.
     pub engines: Vec<String>,
-    /// Pictures of one forward pass.
+    /// Images of one forward pass.
     pub batch: i64,
     /// Frames per measurement.
     pub n_frames: usize,
     /// What the camera sends.
-    pub picture: Images,
+    pub image: Images,
     /// Where the figures go as JSON.
     pub json: Option<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub fn bench(
 ) -> Result<(), Failure> {
     let _listener = signals.end_at_once()?;
     let mut out = Stdout::default();
-    let film = Film::open(&options.picture, fitter(config)).map_err(Failure::Setup)?;
+    let film = Film::open(&options.image, fitter(config)).map_err(Failure::Setup)?;
     // The model as it is, whose threads the engines share.
     let plain = Config { engine: EngineChoice::Eager, cuda_graph: false, ..config.clone() };
     let mut model = Model::load(&plain).map_err(Failure::Setup)?;
@@ -153,7 +153,7 @@ pub fn bench(
         "revision": model.card.revision,
         "device": format!("{:?}", model.job.device),
         "precision": model.job.arithmetic,
-        "picture": [film.size.width, film.size.height],
+        "image": [film.size.width, film.size.height],
         "encoding": film.encoding(),
         "size": [size.width, size.height],
         "frames": options.n_frames,
@@ -200,7 +200,7 @@ fn load(
     let batches = if batch == 1 { job.batches.clone() } else { vec![batch] };
     let job = EngineJob { batches, launch, ..job.shallow_clone() };
     let config = Config { engine: EngineChoice::from_text(name), ..config.clone() };
-    let images = [proof::pictures(BatchShape { size: input_size(&config), batch })?];
+    let images = [proof::test_images(BatchShape { size: input_size(&config), batch })?];
     let mut folder = None;
     let contender = Contender::load(name, job.device, weights_mb, &images, || {
         let loaded = engine::load(&config, &job, candidates(&config)?)?;
@@ -338,7 +338,7 @@ struct PathFigures {
     spans: Spans,
     /// Frames per second at saturation.
     rate: f64,
-    /// Those of all cameras together, where there are several.
+    /// Frames per second of all cameras together, where there are several.
     together: Option<f64>,
     heads: Vec<HeadCost>,
 }
@@ -349,7 +349,7 @@ struct HeadCost {
     name: &'static str,
     /// Median time of forward pass and heads while the head's output has a subscriber.
     with_ms: f64,
-    /// The same while nobody does.
+    /// The same while the output has no subscriber.
     without_ms: f64,
     /// Of its file, and so of its weights in memory.
     file_mb: f64,

@@ -36,8 +36,8 @@ pub struct BuildOptions {
     pub sizes: Vec<Size>,
     /// Batch sizes.
     pub batches: Vec<i64>,
-    /// Blocks whose tokens it returns, counted from 1; none takes the feature layer, the last and what the
-    /// heads read.
+    /// Blocks whose tokens the engine returns, counted from 1; none takes the feature layer, the last and
+    /// what the heads read.
     pub layers: Vec<usize>,
     /// The folder to make; `None` is one in the cache.
     pub out: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub fn build(config: &Config, options: BuildOptions, signals: Signals) -> Result
     out.line(format_args!("\nengine: {}", folder.path().display()));
     if let Some(slower) = slower {
         tracing::warn!(
-            "{slower}: `engine: auto` will not take it, `engine: {}` does",
+            "{slower}: `engine: auto` passes over this engine, `engine: {}` uses it",
             folder.path().display()
         );
     }
@@ -132,8 +132,8 @@ fn print_unproven(manifest: &Manifest, target: Target, out: &mut Stdout) {
     }
     let capability = target.capability();
     out.line(format_args!(
-        "for GPUs of compute capability {capability}, not yet proven: no GPU was asked. The node proves it at \
-         every start; copy the folder to the machine with the GPU and name it there by `engine`"
+        "for GPUs of compute capability {capability}, not yet proven: no GPU was used. The node proves the \
+         engine at every start; copy the folder to the machine with the GPU and set `engine` to it there"
     ));
 }
 
@@ -157,6 +157,10 @@ fn elsewhere(config: &Config, target: Target) -> anyhow::Result<(Config, Arithme
 /// What cannot be built, or a model that cannot be loaded.
 pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow::Result<Plan> {
     let target = options.target;
+    ensure!(
+        target.is_none() || !options.max_autotune,
+        "--max-autotune times kernels on the GPU, --for compiles for one that is not here: give one of the two"
+    );
     let (config, arithmetic) = match target {
         Some(target) => elsewhere(config, target).map(|(config, arithmetic)| (config, Some(arithmetic)))?,
         None => (config.clone(), candidates(config)?.arithmetic()),

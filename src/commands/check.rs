@@ -25,18 +25,18 @@ use crate::runtime::monitor::Monitor;
 use crate::setup::Model;
 use crate::setup::heads::head_files;
 use crate::setup::input::fitter;
-use crate::stages::camera::{CameraListener, Frame, Header, Picture, Raster};
+use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
 use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
 use crate::stages::publish::points_stride;
 
-/// How long `check` listens for cameras and pictures.
+/// How long `check` listens for cameras and images.
 const LISTEN: Duration = Duration::from_secs(3);
 
-/// The picture whose way through the node is tried.
-const PICTURE: Size = Size { width: 1280, height: 720 };
+/// The image whose way through the node is tried.
+const IMAGE: Size = Size { width: 1280, height: 720 };
 
-/// The rows of the table, printed as they come.
+/// The rows of the table, printed one by one.
 #[derive(Default)]
 struct Table {
     out: Stdout,
@@ -68,7 +68,7 @@ impl Table {
         outcome.inspect_err(|err| self.fail(what, format!("{err:#}"))).ok()
     }
 
-    /// How the checks went; all is well where nobody reads.
+    /// How the checks went; success where stdout is closed.
     fn finish(self) -> Result<(), Failure> {
         let is_read = self.out.is_open();
         self.out.finish().map_err(Failure::Running)?;
@@ -119,7 +119,7 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             (Some(basis), Some(path)) => {
                 table.ok("PCA basis", format!("{} from {}", basis.hash, path.display()));
             }
-            _ => table.ok("PCA basis", "none yet: it will be estimated over the first frames"),
+            _ => table.ok("PCA basis", "none yet: the first frames will be used to estimate one"),
         }
         for head in head_files(&launch.config) {
             table.ok(head.task, format!("head {}", head.file.display()));
@@ -141,19 +141,19 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
     table.finish()
 }
 
-/// One synthetic picture through fit, model and heads.
+/// One synthetic image through fit, model and heads.
 fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let warm = model.warm(config)?;
-    let bytes: Vec<u8> = (0..PICTURE.width * PICTURE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
+    let bytes: Vec<u8> = (0..IMAGE.width * IMAGE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
         header: Header::default(),
         camera: 0,
         received: Instant::now(),
-        picture: Picture::Raw(Raster {
+        image: CameraImage::Raw(Raster {
             encoding: "bgr8".into(),
-            width: PICTURE.width,
-            height: PICTURE.height,
-            step: PICTURE.width * 3,
+            width: IMAGE.width,
+            height: IMAGE.height,
+            step: IMAGE.width * 3,
             big_endian: false,
             bytes: bytes.into(),
         }),
@@ -186,8 +186,8 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let features = derived.features.context("no features came out")?;
     Ok(format!(
         "{}x{} bgr8 -> {}x{} patches of {}: fit {:.1} ms, forward {warm}",
-        PICTURE.width,
-        PICTURE.height,
+        IMAGE.width,
+        IMAGE.height,
         features.grid.width,
         features.grid.height,
         features.channels,
@@ -200,7 +200,7 @@ fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Fail
     let frame_bytes = 1920 * 1080 * 3;
     match buffers.advice(frame_bytes) {
         Some(advice) => table.warn("receive buffers", advice),
-        None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p pictures"),
+        None => table.ok("receive buffers", "net.core.rmem_max is enough for 1080p images"),
     }
     let network = match NetworkChoice::choose(launch, |text| table.warn("environment", text)) {
         Ok(network) => network,
@@ -287,7 +287,7 @@ fn listen(
     joined.node.unsubscribe()
 }
 
-/// Whether a camera's picture can be read and has a calibration.
+/// Whether a camera's image can be read and has a calibration.
 fn read(table: &mut Table, camera: &CameraConfig, config: &Config, monitor: &Monitor, frame: &Frame) {
     let name = format!("calibration {}", camera.name);
     let name = name.trim_end();

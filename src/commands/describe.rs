@@ -1,4 +1,4 @@
-//! What the node tells of itself, and what its services do.
+//! What the node logs about itself, and what its services do.
 
 use std::sync::Arc;
 

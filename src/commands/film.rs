@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::geometry::Size;
 use crate::runtime::pool::Pool;
-use crate::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+use crate::stages::camera::{CameraImage, Frame, Header, Raster, Stamp};
 use crate::stages::fit::Fitter;
 
 /// What the camera of `bench` sends.
@@ -47,7 +47,7 @@ impl Film {
         };
         let reason = || format!("cannot read the image {}", file.display());
         let bytes = std::fs::read(file).with_context(reason)?;
-        let first = frame(Picture::Compressed(bytes.clone().into()));
+        let first = frame(CameraImage::Compressed(bytes.clone().into()));
         let geometry = fitter.fit(&first, &mut InputPixels::default()).with_context(reason)?;
         Ok(Self { images: FilmSource::File { bytes, pool: Pool::default() }, size: geometry.camera })
     }
@@ -60,7 +60,7 @@ impl Film {
                 let mut copy = pool.lease();
                 copy.clear();
                 copy.extend_from_slice(bytes);
-                Picture::Compressed(copy)
+                CameraImage::Compressed(copy)
             }
         })
     }
@@ -95,7 +95,7 @@ impl Gradient {
         Self { size, texture, shift: 0, pool: Pool::default() }
     }
 
-    fn next(&mut self) -> Picture {
+    fn next(&mut self) -> CameraImage {
         let row_bytes = self.size.width * 3;
         self.shift = (self.shift + 3) % row_bytes;
         let mut bytes = self.pool.lease();
@@ -104,7 +104,7 @@ impl Gradient {
             let start = ((self.shift + y * 5) % row_bytes) as usize;
             bytes.extend_from_slice(&self.texture[start..start + row_bytes as usize]);
         }
-        Picture::Raw(Raster {
+        CameraImage::Raw(Raster {
             encoding: "bgr8".into(),
             width: self.size.width,
             height: self.size.height,
@@ -115,14 +115,14 @@ impl Gradient {
     }
 }
 
-fn frame(picture: Picture) -> Frame {
+fn frame(image: CameraImage) -> Frame {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let stamp = Stamp { sec: now.as_secs() as i32, nanosec: now.subsec_nanos() };
     Frame {
         header: Header { stamp, frame_id: "bench".into() },
         camera: 0,
         received: Instant::now(),
-        picture,
+        image,
         intrinsics: None,
     }
 }
@@ -142,8 +142,10 @@ mod tests {
     fn synthetic_images_differ_and_have_their_size() {
         let mut film = Film::open(&Images::Synthetic(SIZE), fitter()).unwrap();
         let [one, other] = [film.next(), film.next()];
-        assert!(matches!((&one.picture, &other.picture),
-            (Picture::Raw(a), Picture::Raw(b)) if *a.bytes != *b.bytes && a.bytes.len() == 48 * 32 * 3));
+        let (CameraImage::Raw(a), CameraImage::Raw(b)) = (&one.image, &other.image) else {
+            panic!("not raw")
+        };
+        assert!(*a.bytes != *b.bytes && a.bytes.len() == 48 * 32 * 3);
         assert_eq!(film.to_string(), "48x32 bgr8");
     }
 
@@ -154,7 +156,7 @@ mod tests {
         let bytes = crate::encode::gray8(&[7; 48 * 32], SIZE).unwrap();
         std::fs::write(&path, &bytes).unwrap();
         let mut film = Film::open(&Images::File(path.clone()), fitter()).unwrap();
-        assert!(matches!(film.next().picture, Picture::Compressed(file) if *file == bytes));
+        assert!(matches!(film.next().image, CameraImage::Compressed(file) if *file == bytes));
         assert_eq!(film.to_string(), "48x32 compressed");
         std::fs::write(&path, &bytes[..20]).unwrap();
         let refused = Film::open(&Images::File(path), fitter()).err().unwrap();

@@ -1,4 +1,4 @@
-//! `infer`: the same stages on picture files, into files.
+//! `infer`: the same stages on image files, into files.
 
 use crate::engine::readback::Readback;
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +23,7 @@ use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::tensor;
 use crate::setup::Model;
 use crate::setup::input::fitter;
-use crate::stages::camera::{Frame, Header, Picture};
+use crate::stages::camera::{CameraImage, Frame, Header};
 use crate::stages::derive::{Dense, DepthMap, LabelMap, Maps, pca_image};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
@@ -34,13 +34,13 @@ use crate::stages::publish::{depth_png, png};
 pub struct InferOptions {
     /// JPEG or PNG files.
     pub images: Vec<PathBuf>,
-    /// Folder for `NAME.safetensors` and the pictures `NAME.*.png`; made when missing.
+    /// Folder for `NAME.safetensors` and the images `NAME.*.png`; made when missing.
     pub out: PathBuf,
     /// Also write `hidden_states.K`.
     pub layers: bool,
 }
 
-/// One picture's tokens, on the CPU in float32.
+/// One image's tokens, on the CPU in float32.
 struct ImageTokens {
     name: String,
     size: Size,
@@ -57,10 +57,10 @@ struct ImageTokens {
     labels: Option<LabelMap>,
 }
 
-/// Runs every picture and writes its files; a picture that cannot be read costs no other.
+/// Runs every image and writes its files; an image that cannot be read costs no other.
 ///
 /// # Errors
-/// Setup errors, and at the end one that names the pictures that failed.
+/// Setup errors, and at the end one that names the images that failed.
 pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Result<(), Failure> {
     let _listener = signals.end_at_once()?;
     // The files are what was asked for: they are written whether anybody reads the lines or not.
@@ -85,7 +85,7 @@ pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Resul
                 let path = options.out.join(format!("{}.safetensors", image.name));
                 image.save(&path, &model).map_err(Failure::Running)?;
                 image.save_dense(&options.out, &palette).map_err(Failure::Running)?;
-                // They are large, and only what the PCA picture needs is kept until the end.
+                // They are large, and only what the PCA image needs is kept until the end.
                 image.hidden_states.clear();
                 (image.depth, image.labels) = (None, None);
                 let channels = model.pixio().config().hidden_size;
@@ -112,20 +112,20 @@ pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Resul
         Some(basis) => results.iter().try_for_each(|image| image.save_colors(&options.out, &basis)),
         None if config.fit == Fit::Window => Ok(()),
         None => {
-            tracing::warn!("no PCA pictures: no picture has enough texture to estimate a basis");
+            tracing::warn!("no PCA images: no image has enough texture to estimate a basis");
             Ok(())
         }
     }
     .map_err(Failure::Running)?;
     if !failed.is_empty() {
         let (n_failed, n_images) = (failed.len(), options.images.len());
-        let text = format!("{n_failed} of {n_images} pictures failed: {}", failed.join(", "));
+        let text = format!("{n_failed} of {n_images} images failed: {}", failed.join(", "));
         return Err(Failure::Running(anyhow::anyhow!(text)));
     }
     out.finish().map_err(Failure::Running)
 }
 
-/// Checks that no two pictures would write the same files.
+/// Checks that no two images would write the same files.
 fn names(images: &[PathBuf]) -> anyhow::Result<()> {
     let mut seen = BTreeMap::new();
     for path in images {
@@ -172,7 +172,7 @@ fn encode(
         header: Header::default(),
         camera: 0,
         received: Instant::now(),
-        picture: Picture::Compressed(file.into()),
+        image: CameraImage::Compressed(file.into()),
         intrinsics: None,
     };
     let mut pixels = InputPixels::default();
@@ -266,8 +266,8 @@ impl ImageTokens {
     fn save_colors(&self, out: &Path, basis: &Basis) -> anyhow::Result<()> {
         let Some(tokens) = &self.patch_tokens else { return Ok(()) };
         let patches = tokens.f_flatten(0, 1)?;
-        let picture = pca_image(&basis.colors(&patches)?, self.grid)?;
-        save_png(out, &self.name, "pca", &png(&picture)?)
+        let image = pca_image(&basis.colors(&patches)?, self.grid)?;
+        save_png(out, &self.name, "pca", &png(&image)?)
     }
 }
 

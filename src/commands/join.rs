@@ -56,7 +56,7 @@ pub(super) enum NetworkError {
 }
 
 impl NetworkChoice {
-    /// Where `launch` has the node join. `warn` gets what variables ask for that the node does not do.
+    /// Where `launch` has the node join. `warn` gets what variables ask for and the node does not support.
     ///
     /// # Errors
     /// The environment forbids it, or there is no address.
@@ -84,7 +84,7 @@ fn address(config: &Config, environment: &Environment) -> Result<Address, Interf
         );
     } else if environment.is_loopback_only() && !address.ip.is_loopback() {
         tracing::warn!(
-            "network_interface: {address} outweighs the environment, which asks for this machine alone"
+            "network_interface: {address} overrides the environment, which asks for this machine only"
         );
     }
     Ok(address)

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::console::stdout::Stdout;
 use crate::engine::device;
-use crate::engine::proof::{BatchShape, pictures};
+use crate::engine::proof::{BatchShape, test_images};
 use crate::engine::readback::Readback;
 use crate::engine::timing::ProcessorTime;
 use crate::engine::{Engine, EngineError};
@@ -22,16 +22,16 @@ pub struct Contender {
     pub name: String,
     /// The engine.
     pub engine: Box<dyn Engine>,
-    /// What libtorch holds on the GPU with it alone, megabytes.
+    /// What libtorch holds on the GPU with only this engine loaded, megabytes.
     pub gpu_memory_mb: Option<f64>,
 }
 
 impl Contender {
     /// Loads an engine and lets it run once on `images`, so that all its memory is taken. `weights_mb` is
-    /// what the model alone holds on the GPU.
+    /// what only the model holds on the GPU.
     ///
     /// # Errors
-    /// Those of `load`, or the engine's own.
+    /// The errors of `load`, or those of the engine.
     pub fn load(
         name: &str,
         device: Device,
@@ -63,11 +63,11 @@ pub fn settled_mb(device: Device) -> Option<f64> {
 pub struct Figures {
     /// [`Engine::kind`].
     pub kind: String,
-    /// A forward pass as the host sees it, from pictures in host memory until the tokens are there.
+    /// A forward pass as the host sees it, from images in host memory until the tokens are there.
     pub forward: Percentiles,
     /// CPU time of the process, all threads together, per forward pass.
     pub forward_cpu_ms: f64,
-    /// A forward pass by the GPU's clock, pictures on the GPU.
+    /// A forward pass by the GPU's clock, images on the GPU.
     pub device_ms: Option<Percentiles>,
     /// [`Contender::gpu_memory_mb`].
     pub gpu_memory_mb: Option<f64>,
@@ -98,7 +98,7 @@ pub fn measure(
     n_runs: usize,
 ) -> Result<Vec<Figures>, EngineError> {
     let (images, there) =
-        ([on_host(&pictures(shape)?, contenders)?], [pictures(shape)?.f_to_device(device)?]);
+        ([on_host(&test_images(shape)?, contenders)?], [test_images(shape)?.f_to_device(device)?]);
     if device.is_cuda() {
         warm_gpu(contenders, &images)?;
     }

@@ -47,10 +47,10 @@ impl Failure {
 
 /// Says which failure an error is.
 trait OrFailure<T> {
-    /// It comes from what the user gave.
+    /// Marks an error as one of what the user gave.
     fn setup(self) -> Result<T, Failure>;
 
-    /// It comes from something that broke.
+    /// Marks an error as one of something that broke.
     fn running(self) -> Result<T, Failure>;
 }
 

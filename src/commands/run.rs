@@ -152,7 +152,7 @@ impl Running {
     /// Ends everything, upstream first.
     ///
     /// # Errors
-    /// Those of all that failed.
+    /// The errors of all that failed.
     fn stop(self) -> anyhow::Result<()> {
         let Self { joined: Joined { mut node, .. }, background, pipeline, teller, reports, reporter, log } =
             self;

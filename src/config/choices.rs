@@ -27,7 +27,7 @@ pub(super) fn words<C: Choice>() -> Vec<&'static str> {
 /// Device of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The first GPU if it computes, else the CPU.
+    /// The first GPU if that works, otherwise the CPU.
     Auto,
     /// The CPU.
     Cpu,
@@ -52,7 +52,7 @@ impl Device {
 pub enum NetworkInterface {
     /// The default route's address; loopback when there is none or ROS asks for localhost.
     Auto,
-    /// This address.
+    /// The given address.
     Address(IpAddr),
 }
 
@@ -77,7 +77,7 @@ pub enum Precision {
     Bfloat16,
     /// 16-bit IEEE floats.
     Float16,
-    /// Linear layers in 8-bit integers: compiled engines on the CPU alone.
+    /// Linear layers in 8-bit integers: only in compiled engines on the CPU.
     Int8,
 }
 
@@ -119,7 +119,7 @@ pub enum Upsampling {
     /// Scores, before the likeliest class is taken: as in training.
     #[default]
     Logits,
-    /// Classes, after it: faster, with stairs at borders.
+    /// Classes, after it: faster, with jagged borders.
     Labels,
 }
 
@@ -130,10 +130,10 @@ impl Choice for Upsampling {
 /// At which pixels depth is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DepthResolution {
-    /// Those of the model input.
+    /// Pixels of the model input.
     #[default]
     Model,
-    /// Those of the camera's picture: compressed alone.
+    /// Pixels of the camera's image, in compressedDepth only.
     Camera,
 }
 
@@ -154,7 +154,7 @@ impl Choice for EngineBuild {
     const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("background", Self::Background)];
 }
 
-/// How a camera picture becomes a model input.
+/// How a camera image becomes a model input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// Each axis scaled on its own; what Hugging Face does.
@@ -241,7 +241,7 @@ impl Choice for FeaturesDtype {
     const ALL: &'static [(&'static str, Self)] = &[("float16", Self::Float16), ("float32", Self::Float32)];
 }
 
-/// Least severity that is logged, mildest first.
+/// Lowest severity that is logged, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// What only a developer asks for.

@@ -89,19 +89,19 @@ mod tests {
 
     #[test]
     fn a_descriptor_says_what_the_table_says() {
-        let rate = "Most frames per second that are taken from a camera";
+        let rate = "Maximum frames per second taken from a camera";
         check(&[], "max_rate", &format!("{rate} |  | Some(Double(0.0, 1000.0)) | false"));
         check(
             &[],
             "batch_max",
-            "Most pictures of several cameras that go through the model at once |  | Some(Integer(1, 64)) | \
+            "Maximum number of images, from several cameras, in one forward pass |  | Some(Integer(1, 64)) | \
              true",
         );
         check(
             &[],
             "log_level",
-            "Least severity that is logged, to stderr and to /rosout | valid is debug, info, warn or error | \
-             None | false",
+            "Lowest severity that is logged, to stderr and to /rosout | valid is debug, info, warn or error \
+             | None | false",
         );
         check(
             &[],

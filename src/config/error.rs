@@ -7,7 +7,7 @@ use super::origin::Origin;
 /// A configuration that the node does not start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A parameter without a default that nobody gave.
+    /// A parameter without a default that was not given.
     #[error("{}", lacking(name))]
     Required {
         /// The parameter.
@@ -15,9 +15,7 @@ pub enum ConfigError {
     },
 
     /// The configuration reads a parameter that the table lacks.
-    #[error(
-        "the configuration reads `{name}`, and no parameter has this name: this is a fault of pixio_node"
-    )]
+    #[error("the configuration reads `{name}`, but there is no such parameter: this is a bug in pixio_node")]
     Undeclared {
         /// The name that was read.
         name: String,
@@ -26,7 +24,7 @@ pub enum ConfigError {
     /// No parameter has this name.
     #[error("{origin}: there is no parameter `{name}`; the nearest valid name is `{nearest}`")]
     Unknown {
-        /// Who said it.
+        /// Where the value was given.
         origin: Origin,
         /// The name.
         name: String,
@@ -37,7 +35,7 @@ pub enum ConfigError {
     /// A parameter of a camera that does not exist.
     #[error("{origin}: `{name}` is for a camera that `cameras` does not name: {}", named(cameras))]
     NoCamera {
-        /// Who said it.
+        /// Where the value was given.
         origin: Origin,
         /// As it was given.
         name: String,
@@ -48,7 +46,7 @@ pub enum ConfigError {
     /// A parameter cannot have this value.
     #[error("{origin}: `{name}` cannot be {given}: {reason}")]
     Invalid {
-        /// Who said it.
+        /// Where the value was given.
         origin: Origin,
         /// The parameter.
         name: String,
@@ -61,7 +59,7 @@ pub enum ConfigError {
     /// The text is not a valid value of the parameter.
     #[error("{origin}: `{name}`: {reason}")]
     NoValue {
-        /// Who said it.
+        /// Where the value was given.
         origin: Origin,
         /// The parameter.
         name: String,
@@ -102,11 +100,11 @@ pub enum ConfigError {
 /// How to give the parameter `name`, which has no default.
 fn lacking(name: &str) -> String {
     match name {
-        "model" => "no model is given: say --model DIR, -p model:=DIR, or model: DIR in a parameter file. \
+        "model" => "no model is given: use --model DIR, -p model:=DIR, or model: DIR in a parameter file. \
          DIR is a folder with config.json and model.safetensors, a Hugging Face id that is in the local \
          cache, or random:tiny for a dry run with random weights"
             .to_owned(),
-        _ => format!("no `{name}` is given: say -p {name}:=VALUE, or {name}: VALUE in a parameter file"),
+        _ => format!("no `{name}` is given: use -p {name}:=VALUE, or {name}: VALUE in a parameter file"),
     }
 }
 

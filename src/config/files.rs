@@ -39,7 +39,7 @@ pub fn read(
         let keys =
             if keys.is_empty() { "it is empty".into() } else { format!("its keys are {}", keys.join(", ")) };
         warnings.push(format!(
-            "{}: nothing in it is for {fully_qualified}: {keys}; /** is for every node",
+            "{}: the file has nothing for {fully_qualified}: {keys}; /** matches every node",
             path.display()
         ));
     }
@@ -81,7 +81,7 @@ fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>
         Yaml::Mapping(mapping) => mapping,
         Yaml::Null if key.is_empty() => return Ok(()),
         _ if key.is_empty() => return Err("it holds no node key".into()),
-        _ => return Err(format!("`{}` stands outside of {PARAMETERS}", &key[1..])),
+        _ => return Err(format!("`{}` is outside {PARAMETERS}", &key[1..])),
     };
     for (child, below) in mapping {
         let child = word(child);
@@ -90,7 +90,7 @@ fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>
             continue;
         }
         match untagged(below) {
-            _ if key.is_empty() => return Err(format!("{PARAMETERS} stands under no node key")),
+            _ if key.is_empty() => return Err(format!("{PARAMETERS} is not under a node key")),
             Yaml::Mapping(parameters) => entries.push((key.into(), parameters)),
             Yaml::Null => {}
             _ => return Err(format!("{PARAMETERS} under {key} must hold names and values")),
@@ -190,12 +190,12 @@ mod tests {
         check("/**: {ros__parameters: {layer: !block 3}}", "layer 3");
         check(
             "/**: {ros__parameters: }",
-            "FILE: nothing in it is for /robot/pixio_node: it is empty; /** is for every node",
+            "FILE: the file has nothing for /robot/pixio_node: it is empty; /** matches every node",
         );
         check(
             "pixio_node: {ros__parameters: {threads: 2}}\n/*: {ros__parameters: {}}",
-            "FILE: nothing in it is for /robot/pixio_node: its keys are /pixio_node, /*; /** is for every \
-             node",
+            "FILE: the file has nothing for /robot/pixio_node: its keys are /pixio_node, /*; /** matches \
+             every node",
         );
     }
 
@@ -224,7 +224,7 @@ mod tests {
         );
         check(
             "/**: {ros__parameters: {shutter: {speed: [1, a]}}}",
-            "FILE under /**: passed over `shutter.speed`, which is no parameter of this node",
+            "FILE under /**: ignored `shutter.speed`, which is not a parameter of this node",
         );
         check(
             "/**: {ros__parameters: {modle: tiny}}",
@@ -232,7 +232,7 @@ mod tests {
         );
         check(
             "/**: {ros__parameters: {fps: 30}}",
-            "FILE under /**: passed over `fps`, which is no parameter of this node",
+            "FILE under /**: ignored `fps`, which is not a parameter of this node",
         );
         check(
             "/**: {ros__parameters: {sise: 16x16}}",
@@ -249,12 +249,12 @@ mod tests {
         );
         check(
             "model: tiny",
-            "FILE: `model` stands outside of ros__parameters; the form is `/**: ros__parameters: NAME: \
+            "FILE: `model` is outside ros__parameters; the form is `/**: ros__parameters: NAME: \
              VALUE`",
         );
         check(
             "ros__parameters: {model: tiny}",
-            "FILE: ros__parameters stands under no node key; the form is `/**: ros__parameters: NAME: VALUE`",
+            "FILE: ros__parameters is not under a node key; the form is `/**: ros__parameters: NAME: VALUE`",
         );
         check("- 3", "FILE: it holds no node key; the form is `/**: ros__parameters: NAME: VALUE`");
         check(

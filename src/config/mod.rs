@@ -53,11 +53,11 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Model input in pixels (both sides divisible by 16). Not read under [`Fit::Auto`] and [`Fit::Window`].
     pub size: Size,
-    /// How a camera picture becomes a model input.
+    /// How a camera image becomes a model input.
     pub fit: Fit,
     /// The resampling filter.
     pub resize_filter: ResizeFilter,
-    /// Most pixels of a picture that is read.
+    /// Most pixels of an image that is read.
     pub max_image_pixels: u64,
     /// Block whose tokens feed `~/features`, counted from 1; `None` is the last.
     pub layer: Option<usize>,
@@ -73,7 +73,7 @@ pub struct Config {
     pub points_stride: Option<u32>,
     /// The cameras, one at least.
     pub cameras: Vec<CameraConfig>,
-    /// Most pictures of several cameras that go through the model at once.
+    /// Maximum number of images, from several cameras, in one forward pass.
     pub batch_max: usize,
     /// QoS of the outputs; `None` fits every subscriber.
     pub output_reliability: Option<Reliability>,
@@ -91,7 +91,7 @@ pub struct Config {
     pub stats_period_secs: f64,
     /// File that gets the statistics as JSON lines.
     pub stats_file: Option<PathBuf>,
-    /// Least severity that is logged at start.
+    /// Lowest severity that is logged at start.
     pub log_level: LogLevel,
     /// Whether time is that of `/clock`.
     pub use_sim_time: bool,
@@ -111,7 +111,7 @@ pub struct SendPace {
 pub struct CameraConfig {
     /// As in `cameras`; empty for the one camera that has no name.
     pub name: String,
-    /// Raw or compressed pictures.
+    /// Raw or compressed images.
     pub transport: ImageTransport,
     /// QoS of its subscriptions.
     pub reliability: Reliability,

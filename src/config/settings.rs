@@ -12,7 +12,7 @@ use super::value::Value;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings(BTreeMap<String, (Value, Origin)>);
 
-/// Whose parameter a name is.
+/// The node or the camera that a parameter name belongs to.
 #[derive(Clone, Debug)]
 pub enum Ownership {
     /// A parameter of this node, or one camera's.
@@ -41,7 +41,7 @@ impl Settings {
         let is_slip = distance <= 2 && 2 * distance < nearest.len();
         if origin.is_shared() && !is_slip {
             return Ok(Ownership::Foreign(format!(
-                "{origin}: passed over `{name}`, which is no parameter of this node"
+                "{origin}: ignored `{name}`, which is not a parameter of this node"
             )));
         }
         Err(ConfigError::Unknown { origin: origin.clone(), name: name.into(), nearest })
@@ -122,7 +122,7 @@ impl Values {
             if !origin.is_shared() {
                 return Err(error);
             }
-            passed_over.push(format!("passed over: {error}"));
+            passed_over.push(format!("ignored: {error}"));
         }
         Ok(Self { values, passed_over })
     }

@@ -8,7 +8,7 @@ const MAX_SIDE: u32 = 256 * PATCH;
 /// Reads `WIDTHxHEIGHT`, in pixels, neither of them zero.
 ///
 /// # Errors
-/// That it is not of this form; empty when there is nothing to add to what is valid.
+/// Why `text` is not of this form; empty when there is nothing to add to what is valid.
 pub fn size_from_text(text: &str) -> Result<Size, String> {
     let (width, height) = text.split_once(['x', 'X']).ok_or_else(String::new)?;
     match (width.parse(), height.parse()) {

@@ -76,7 +76,7 @@ fn without_a_model_the_error_says_how_to_give_one() {
 fn a_read_of_a_parameter_that_the_table_lacks_is_told_as_such() {
     let values = Values::new(&settings(&[("model", string("m"))])).unwrap();
     let answer = values.read("modle", |_| Some(())).unwrap_err().to_string();
-    assert!(answer.contains("reads `modle`, and no parameter has this name"), "{answer}");
+    assert!(answer.contains("reads `modle`, but there is no such parameter"), "{answer}");
 }
 
 /// Gives `value` to `name` and compares the whole configuration, as debug text, or the error.

@@ -43,7 +43,7 @@ impl Value {
         }
     }
 
-    /// Reads a YAML scalar or list; tags are passed over.
+    /// Reads a YAML scalar or list; tags are ignored.
     ///
     /// # Errors
     /// What a ROS parameter cannot be: nothing, a mapping, a list in a list or of several types.

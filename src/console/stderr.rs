@@ -1,4 +1,4 @@
-//! stderr: a bounded queue and a thread that writes, so that a reader who does not read stops nobody.
+//! stderr: a bounded queue and a thread that writes, so that a reader that does not read blocks no one.
 
 use std::collections::VecDeque;
 use std::fs::File;

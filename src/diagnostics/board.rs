@@ -12,7 +12,7 @@ use crate::runtime::lock::lock;
 /// One camera, once it is subscribed to.
 #[derive(Clone, Debug)]
 pub struct CameraFacts {
-    /// Resolved name of its pictures' topic.
+    /// Resolved name of its images' topic.
     pub topic: String,
     /// Resolved name of its calibration's topic.
     pub camera_info: String,
@@ -43,7 +43,7 @@ pub struct ModelFacts {
 pub struct EngineFacts {
     /// Such as `compiled + graph`.
     pub kind: String,
-    /// Its arithmetic and device.
+    /// Arithmetic and device of the model.
     pub place: String,
     /// Time of a forward pass at start.
     pub warm: String,
@@ -63,7 +63,7 @@ pub struct TransportFacts {
 /// What became of the messages of a topic since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its full name.
+    /// Full name of the topic.
     pub topic: String,
     /// Messages that were sent whole.
     pub n_sent: u64,
@@ -78,9 +78,9 @@ pub struct Delivery {
 /// What the graph shows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GraphFacts {
-    /// Endpoints of peers that do not fit.
+    /// Endpoints of incompatible peers.
     pub(crate) misfits: Vec<Misfit>,
-    /// Of every camera: publishers of pictures that fit.
+    /// Of every camera: publishers of images that fit.
     pub(crate) n_publishers: Vec<usize>,
 }
 
@@ -109,7 +109,7 @@ pub struct Board {
     shared: Shared,
     expected: Vec<ExpectedCamera>,
     state: Mutex<State>,
-    /// What to do when pictures of so many bytes would be lost.
+    /// What to do when images of so many bytes would be lost.
     receive_advice: Advice,
 }
 
@@ -142,7 +142,7 @@ impl Board {
         self.lock().cameras.push(facts);
     }
 
-    /// The model has been loaded; `basis` tells of its principal components.
+    /// The model has been loaded; `basis` describes its principal components.
     pub fn set_model(&self, facts: ModelFacts, basis: impl Fn() -> String + Send + Sync + 'static) {
         let mut state = self.lock();
         state.model = Some(facts);
@@ -267,7 +267,7 @@ impl Board {
             .for_each(|misfit| findings.warn(&misfit.text));
         if clock.is_told() && clock.now_nanos().is_none() {
             findings.warn(
-                "use_sim_time is true and nothing has come on /clock: start the bag with --clock, \
+                "use_sim_time is true and nothing has arrived on /clock: start the bag with --clock, \
             or the simulator",
             );
         }
@@ -276,14 +276,14 @@ impl Board {
         findings.values.clone_from(&state.transport.values);
         findings.value("time", if clock.is_told() { "/clock" } else { "this machine's" });
         findings.value("clock jumps", n_jumps);
-        findings.value("peers that do not fit", state.graph.misfits.len());
+        findings.value("incompatible peers", state.graph.misfits.len());
         if let Some(ask) = &state.deliveries {
             delivered(&mut findings, &ask());
         }
         let well = if state.graph.misfits.is_empty() {
             "every peer fits"
         } else {
-            "peers that do not fit: see the cameras"
+            "incompatible peers: see the cameras"
         };
         findings.into_status("transport", well)
     }

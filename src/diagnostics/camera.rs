@@ -26,7 +26,7 @@ pub(super) struct View<'a> {
     /// Whether an output of the camera has a subscriber.
     pub(super) is_wanted: bool,
     pub(super) is_sim_time: bool,
-    /// Publishers of the pictures that fit.
+    /// Publishers of the images that fit.
     pub(super) n_publishers: usize,
     /// Publishers that do not fit, and why.
     pub(super) misfits: &'a [String],
@@ -48,8 +48,8 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
         && rate < expected * (1.0 - TOLERANCE)
     {
         findings.warn(format!(
-            "{rate:.1} Hz come, {expected:.1} Hz are expected: the camera is slower (exposure time, USB) or \
-             pictures are lost on the way"
+            "{rate:.1} Hz arrive, {expected:.1} Hz are expected: the camera is slower (exposure time, USB) \
+             or images are lost on the way"
         ));
     }
     for misfit in view.misfits {
@@ -57,9 +57,9 @@ pub(super) fn status(name: &str, view: &View<'_>, now: Instant) -> Status {
     }
     view.buffers.iter().for_each(|advice| findings.warn(advice));
     if let Some((_, why)) = seen.refused.as_ref().filter(|(at, _)| is_news(*at, now)) {
-        match seen.picture.is_some_and(|(at, _)| is_news(at, now)) {
-            true => findings.warn(format!("some pictures are refused: {why}")),
-            false => findings.error(format!("no picture can be read: {why}")),
+        match seen.image.is_some_and(|(at, _)| is_news(at, now)) {
+            true => findings.warn(format!("some images are refused: {why}")),
+            false => findings.error(format!("no image can be read: {why}")),
         }
     }
     if view.is_wanted && !seen.lacks.is_empty() && silence.is_some_and(|silence| silence < NEWS) {
@@ -106,14 +106,17 @@ fn find_silence(findings: &mut Findings, view: &View<'_>, silence: Option<Durati
     let topic = view.topic;
     let patience = view.seen.arrivals.period().map_or(SILENT, |period| SILENT.max(period * 4));
     let cause = || match view.n_publishers {
-        0 => "nobody publishes it: start the camera, or remap `image`".to_owned(),
+        0 => "there is no publisher: start the camera, or remap `image`".to_owned(),
         n => {
-            format!("it has {n} publisher{}: look at the camera and its cable", if n == 1 { "" } else { "s" })
+            format!(
+                "the topic has {n} publisher{}: check the camera and its cable",
+                if n == 1 { "" } else { "s" }
+            )
         }
     };
     match silence {
         None if NEVER < now.saturating_duration_since(view.subscribed) => {
-            findings.warn(format!("no picture has come on {topic}: {}", cause()));
+            findings.warn(format!("no image has arrived on {topic}: {}", cause()));
         }
         Some(silence) if patience < silence => {
             findings.warn(format!("silent for {:.1} s on {topic}: {}", silence.as_secs_f64(), cause()));
@@ -130,11 +133,11 @@ fn find_times(findings: &mut Findings, view: &View<'_>, now: Instant) {
             true => "start the node without use_sim_time unless this camera follows /clock",
             false => "synchronise the clocks (chrony, PTP), or start the node with use_sim_time for a bag",
         };
-        findings.warn(format!("its stamps are {ahead:.3} s ahead of the clock: {cure}"));
+        findings.warn(format!("stamps are {ahead:.3} s ahead of the clock: {cure}"));
     }
     if let Some((_, behind)) = seen.last_jump.filter(|(at, _)| is_news(*at, now)) {
         findings.warn(format!(
-            "its stamps jumped back by {:.3} s: a bag that plays in a loop, or a clock that was set",
+            "stamps jumped back by {:.3} s: a bag that plays in a loop, or a clock that was set",
             behind.as_secs_f64()
         ));
     }
@@ -144,8 +147,8 @@ fn tell_values(findings: &mut Findings, view: &View<'_>, rate: f64, silence: Opt
     let View { seen, counts, .. } = view;
     findings.value("topic", view.topic);
     let size = |(_, Size { width, height })| format!("{width}x{height}");
-    let picture = seen.picture.map_or_else(|| "none".into(), size);
-    findings.value("picture", picture);
+    let image = seen.image.map_or_else(|| "none".into(), size);
+    findings.value("image", image);
     findings.value("Actual frequency (Hz)", format!("{rate:.2}"));
     if let Some(expected) = view.expected_rate {
         findings.value("Expected frequency (Hz)", format!("{expected:.2}"));
@@ -222,13 +225,28 @@ mod tests {
     fn a_camera_is_well_silent_or_slow() {
         use Level::{Ok, Warn};
         check(20, 0.05, |_| (), (Ok, "/image: 10.0 Hz in"));
-        check(20, 1.1, |_| (), (Warn, "silent for 1.1 s on /image: it has 1 publisher: look at the camera"));
+        check(
+            20,
+            1.1,
+            |_| (),
+            (Warn, "silent for 1.1 s on /image: the topic has 1 publisher: check the camera"),
+        );
         check(20, 0.9, |_| (), (Ok, ""));
-        check(20, 1.1, |view| view.n_publishers = 0, (Warn, "nobody publishes it: start the camera"));
+        check(20, 1.1, |view| view.n_publishers = 0, (Warn, "there is no publisher: start the camera"));
         check(0, 1.0, |_| (), (Ok, ""));
-        check(0, 1.6, |view| view.n_publishers = 0, (Warn, "no picture has come on /image: nobody"));
+        check(
+            0,
+            1.6,
+            |view| view.n_publishers = 0,
+            (Warn, "no image has arrived on /image: there is no publisher"),
+        );
         check(20, 0.0, |view| view.expected_rate = Some(11.0), (Ok, ""));
-        check(20, 0.0, |view| view.expected_rate = Some(15.0), (Warn, "10.0 Hz come, 15.0 Hz are expected"));
+        check(
+            20,
+            0.0,
+            |view| view.expected_rate = Some(15.0),
+            (Warn, "10.0 Hz arrive, 15.0 Hz are expected"),
+        );
         check(20, 0.0, |view| view.is_enabled = false, (Ok, "set_enabled"));
     }
 

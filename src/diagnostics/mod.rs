@@ -22,9 +22,9 @@ pub enum Level {
     /// As it should be.
     #[default]
     Ok = 0,
-    /// It works, or not as well as it could.
+    /// What is diagnosed works, but not as well as it could.
     Warn = 1,
-    /// It does not work.
+    /// What is diagnosed does not work.
     Error = 2,
 }
 

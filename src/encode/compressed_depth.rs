@@ -51,8 +51,8 @@ mod tests {
         let float = |at: usize| f32::from_le_bytes(message[at..at + 4].try_into().unwrap());
         let (a, b) = (float(4), float(8));
         assert_eq!(message[..4], [0; 4]);
-        let picture = image::load_from_memory(&message[12..]).unwrap().into_luma16();
-        picture.iter().map(|&q| if q == 0 { f32::NAN } else { a / (f32::from(q) - b) }).collect()
+        let image = image::load_from_memory(&message[12..]).unwrap().into_luma16();
+        image.iter().map(|&q| if q == 0 { f32::NAN } else { a / (f32::from(q) - b) }).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Maps and pictures as bytes for the wire and for eyes. Pure: no topic, no tensor.
+//! Maps and images as bytes for the wire and for eyes. Pure: no topic, no tensor.
 
 mod cloud;
 mod compressed_depth;

@@ -19,9 +19,9 @@ pub fn label_colors(labels: &[u8], palette: &[[u8; 3]]) -> Vec<u8> {
     labels.iter().flat_map(|&label| palette.get(usize::from(label)).copied().unwrap_or_default()).collect()
 }
 
-/// `picture` `[h, w, 3]` under the colours of `labels` `[h, w]`, which hide it by `opacity`; unlabelled
+/// `image` `[h, w, 3]` under the colours of `labels` `[h, w]`, which hide it by `opacity`; unlabelled
 /// pixels stay.
-pub fn overlay(picture: &[u8], labels: &[u8], palette: &[[u8; 3]], opacity: f32) -> Vec<u8> {
+pub fn overlay(image: &[u8], labels: &[u8], palette: &[[u8; 3]], opacity: f32) -> Vec<u8> {
     let mix = |below: u8, above: u8| {
         (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round() as u8
     };
@@ -30,7 +30,7 @@ pub fn overlay(picture: &[u8], labels: &[u8], palette: &[[u8; 3]], opacity: f32)
         let Some(above) = palette.get(usize::from(label)) else { return below };
         [0, 1, 2].map(|i| mix(below[i], above[i]))
     };
-    picture.chunks_exact(3).zip(labels).flat_map(pixel).collect()
+    image.chunks_exact(3).zip(labels).flat_map(pixel).collect()
 }
 
 /// The first and the last hundredth left out.
@@ -80,8 +80,8 @@ mod tests {
     fn labels_have_the_palettes_colours_and_hide_as_much_as_asked() {
         let (palette, labels) = ([[200, 0, 100], [0, 50, 0]], [1, 255, 0]);
         assert_eq!(label_colors(&labels, &palette), [0, 50, 0, 0, 0, 0, 200, 0, 100]);
-        let picture = [100; 9];
-        assert_eq!(overlay(&picture, &labels, &palette, 0.25), [75, 88, 75, 100, 100, 100, 125, 75, 100]);
-        assert_eq!(overlay(&picture, &labels, &palette, 0.0), picture);
+        let image = [100; 9];
+        assert_eq!(overlay(&image, &labels, &palette, 0.25), [75, 88, 75, 100, 100, 100, 125, 75, 100]);
+        assert_eq!(overlay(&image, &labels, &palette, 0.0), image);
     }
 }

@@ -4,12 +4,12 @@ use nalgebra::Point2;
 
 use crate::geometry::Geometry;
 
-/// `map` `[model.height, model.width]` at every pixel of the camera's picture, between its four neighbours;
-/// NaN where the model has seen nothing. Beyond the outermost pixels of the picture in the model input they
+/// `map` `[model.height, model.width]` at every pixel of the camera's image, between its four neighbours;
+/// NaN where the model has seen nothing. Beyond the outermost pixels of the image in the model input they
 /// go on as they are.
 pub fn at_camera(map: &[f32], geometry: &Geometry) -> Vec<f32> {
     let Geometry { camera, model, model_from_camera, .. } = geometry;
-    let seen = geometry.picture_in_model();
+    let seen = geometry.image_in_model();
     // Every fit moves and scales each axis on its own.
     let columns: Vec<_> = (0..camera.width)
         .map(|x| (model_from_camera * Point2::new(f64::from(x), 0.0)).x)
@@ -44,7 +44,7 @@ struct Between {
 
 impl Between {
     /// Of the place `at` on an axis of `n_model` pixels, `n_seen` of which from `first` on show the camera's
-    /// picture.
+    /// image.
     fn find(at: f64, n_model: u32, first: u32, n_seen: u32) -> Option<Self> {
         let last = (first + n_seen).checked_sub(1).filter(|_| 0 < n_seen)?;
         if !(-0.5..=f64::from(n_model) - 0.5).contains(&at) {
@@ -69,11 +69,11 @@ mod tests {
     const CAMERA: Size = Size { width: 64, height: 48 };
     const MODEL: Size = Size { width: 32, height: 32 };
 
-    /// A plane over the camera's picture, as the model would see it, comes back at the camera's pixels.
+    /// A plane over the camera's image, as the model would see it, comes back at the camera's pixels.
     fn check(geometry: &Geometry, is_seen: impl Fn(u32, u32) -> bool) {
         let plane = |x: f64, y: f64| (1.0 + 0.1 * x + 0.01 * y) as f32;
         let back = geometry.camera_from_model();
-        let seen = geometry.picture_in_model();
+        let seen = geometry.image_in_model();
         let mut map = vec![f32::NAN; (MODEL.width * MODEL.height) as usize];
         for y in seen.top..seen.top + seen.size.height {
             for x in seen.left..seen.left + seen.size.width {

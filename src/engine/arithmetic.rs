@@ -15,7 +15,7 @@ pub enum Arithmetic {
     Bfloat16,
     /// 16-bit IEEE floats.
     Float16,
-    /// Linear layers in 8-bit integers with a scale per token, the rest in float32. Compiled engines alone.
+    /// Linear layers in 8-bit integers with a scale per token, the rest in float32. Compiled engines only.
     Int8,
 }
 

@@ -93,9 +93,9 @@ pub enum BuildError {
     Torch {
         /// What was started.
         python: PathBuf,
-        /// Its version of torch.
+        /// The version of torch in that Python.
         found: String,
-        /// Ours.
+        /// The version that this node runs.
         expected: String,
     },
     /// The compiler's own.
@@ -105,7 +105,7 @@ pub enum BuildError {
         reason: String,
     },
     /// The package was compiled but failed validation.
-    #[error("the engine was compiled and is of no use: {0}")]
+    #[error("the engine was compiled, but failed validation: {0}")]
     Useless(Refusal),
     /// A file.
     #[error("{what}: {reason}")]

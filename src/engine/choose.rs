@@ -16,7 +16,7 @@ pub const ENGINES: &str = "engines";
 #[expect(clippy::large_enum_variant, reason = "there is one, at start")]
 #[derive(Debug)]
 pub enum Candidates {
-    /// This folder, which must serve.
+    /// The engine in this folder, which must serve.
     Folder(Folder),
     /// The engines in this cache folder, if any, or else the eager model.
     Cache(Option<PathBuf>),
@@ -40,7 +40,7 @@ pub struct Chosen {
     pub engine: Box<dyn Engine>,
     /// The folder that holds it; `None` for the eager model.
     pub folder: Option<Folder>,
-    /// Its times beside the eager model's, where both were measured.
+    /// Times of the engine and of the eager model, where both were measured.
     pub times: Option<Comparison>,
     /// Why it should not serve although it was asked for.
     pub slower: Option<Slower>,

@@ -35,7 +35,7 @@ pub(super) struct SizedPackage {
 }
 
 impl SizedPackage {
-    /// Whether it serves `batch` pictures of `size`.
+    /// Whether it serves `batch` images of `size`.
     pub(super) fn serves(&self, size: Size, batch: i64) -> bool {
         self.size == size && (self.batch[0]..=self.batch[1]).contains(&batch)
     }
@@ -44,7 +44,7 @@ impl SizedPackage {
 /// An engine folder that does not become an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Its files.
+    /// The files of the engine.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// A package.
@@ -100,7 +100,7 @@ impl Compiled {
         Ok(Self { packages, outputs, device, eager, told: Vec::new() })
     }
 
-    /// The package for `batch` pictures of `size`; nothing when the size was not built.
+    /// The package for `batch` images of `size`; nothing when the size was not built.
     fn package(&mut self, size: Size, batch: i64) -> Result<Option<&mut Package>, EngineError> {
         if let Some(index) = self.packages.iter().position(|loaded| loaded.serves(size, batch)) {
             return Ok(Some(&mut self.packages[index].package));
@@ -119,7 +119,7 @@ impl Compiled {
     fn say_once(&mut self, size: Size) {
         if !self.told.contains(&size) {
             self.told.push(size);
-            tracing::warn!("the engine was not built for {size}: such pictures run eagerly");
+            tracing::warn!("the engine was not built for {size}: such images run eagerly");
         }
     }
 }
@@ -129,12 +129,12 @@ struct ConstantSource<'a> {
     pixio: &'a Pixio,
     int8_kernel: Option<Kernel>,
     machine: &'a Machine,
-    /// Those that are made from the model's; the same for every size.
+    /// Constants that are made from the model's weights; the same for every size.
     made: Vec<(String, Tensor)>,
 }
 
 impl ConstantSource<'_> {
-    /// For pictures of `size`.
+    /// For images of `size`.
     fn constants(&mut self, size: Size) -> Result<Vec<(String, Tensor)>, EngineError> {
         let constants = self.pixio.constants(size.patches())?;
         let Some(kernel) = self.int8_kernel else { return Ok(constants) };

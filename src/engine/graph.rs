@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::lane::Lane;
-use super::{Engine, EngineError, Tokens};
-use crate::ffi::cuda::Graph;
+use super::lane::{Lane, Recording};
+use super::{Engine, EngineError, Place, Tokens};
 use crate::ffi::memory::HostMemory;
 
 /// How the work reaches the GPU.
@@ -39,7 +38,7 @@ struct PassKey {
 struct Pass {
     /// And leaves its results in the tensors beside it; `None` for what cannot be recorded, which would not
     /// be possible the next time either.
-    recorded: Option<(Graph, Vec<Tensor>)>,
+    recorded: Option<Recording<Vec<Tensor>>>,
     input: Tensor,
 }
 
@@ -98,10 +97,10 @@ impl Engine for OnGpu {
         };
         fill(&self.lane, input, images)?;
         let mut tokens = match recorded {
-            Some((graph, taps)) => {
+            Some(Recording { graph, made, id }) => {
                 graph.replay()?;
-                let taps = taps.iter().map(Tensor::shallow_clone).collect();
-                Tokens { taps, lane: Some(Arc::clone(&self.lane)), is_in_place: true }
+                let taps = made.iter().map(Tensor::shallow_clone).collect();
+                Tokens { taps, lane: Some(Arc::clone(&self.lane)), place: Place::Results(*id) }
             }
             None => {
                 let lane = (self.launch == LaunchMode::Graph).then(|| Arc::clone(&self.lane));
@@ -200,7 +199,7 @@ mod tests {
         engine.run(&[images(1)], 2).unwrap();
         check(&fake, &["wait", "begin", "end", "upload", "replay"]);
         let tokens = engine.run(&[images(1)], 2).unwrap();
-        assert!(tokens.is_in_place && tokens.lane.is_some());
+        assert!(matches!(tokens.place, Place::Results(_)) && tokens.lane.is_some());
         // The images of three cameras go to one input.
         engine.run(&[images(1), images(1), images(1)], 2).unwrap();
         check(&fake, &["upload", "replay", "wait", "begin", "end", "upload", "upload", "upload", "replay"]);
@@ -228,7 +227,7 @@ mod tests {
         let mut engine = on_fake(&fake, LaunchMode::Graph, false);
         fake.spoil_recording();
         let tokens = engine.run(&[images(2)], 2).unwrap();
-        assert!(!tokens.is_in_place);
+        assert_eq!(tokens.place, Place::Anywhere);
         assert_eq!(tokens.taps[0].double_value(&[1, 0, 0]), 256.0);
         check(&fake, &["pool", "wait", "begin", "end, not valid", "free", "upload"]);
         engine.run(&[images(2)], 2).unwrap();
@@ -244,29 +243,29 @@ mod tests {
         let mut old = on_fake(&fake, LaunchMode::Graph, false);
         old.run(&[images(1)], 2).unwrap();
         let lane = Arc::new(Lane::new(fake.cuda(), 0, Device::Cpu).unwrap());
-        let mut others = Vec::new();
         let (started, waiting) = mpsc::channel();
         let mut n_runs = 0;
-        let recorded = lane.record("this", || {
-            n_runs += 1;
-            // The last run is the one that is recorded.
-            if n_runs == 4 {
-                let mut other = on_fake(&fake, LaunchMode::Graph, false);
-                let old = std::mem::replace(&mut old, on_fake(&fake, LaunchMode::Plain, false));
-                let started = started.clone();
-                others.push(std::thread::spawn(move || {
-                    started.send(()).unwrap();
-                    drop(old);
-                    other.run(&[images(1)], 2).unwrap();
-                }));
-                waiting.recv().unwrap();
-                // Long enough for what must not happen.
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            Ok(())
+        std::thread::scope(|threads| {
+            let recorded = lane.record("this", || {
+                n_runs += 1;
+                // The last run is the one that is recorded.
+                if n_runs == 4 {
+                    let mut other = on_fake(&fake, LaunchMode::Graph, false);
+                    let old = std::mem::replace(&mut old, on_fake(&fake, LaunchMode::Plain, false));
+                    let started = started.clone();
+                    threads.spawn(move || {
+                        started.send(()).unwrap();
+                        drop(old);
+                        other.run(&[images(1)], 2).unwrap();
+                    });
+                    waiting.recv().unwrap();
+                    // Long enough for what must not happen.
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                Ok(())
+            });
+            assert!(recorded.unwrap().is_some());
         });
-        assert!(recorded.unwrap().is_some());
-        others.into_iter().for_each(|other| other.join().unwrap());
         let calls = fake.calls();
         assert!(!calls.iter().any(|call| call.contains("second") || call.contains("while")), "{calls:?}");
         assert_eq!(calls.iter().filter(|call| *call == "begin").count(), 3);

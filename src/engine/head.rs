@@ -13,15 +13,14 @@ use tch::{Device, Kind, Tensor};
 use super::arithmetic::Arithmetic;
 use super::compiled::{LoadError, SizedPackage};
 use super::job::EngineJob;
-use super::lane::Lane;
+use super::lane::{Lane, Recording};
 use super::proof::{self, BatchShape};
 use super::store::folder::Folder;
 use super::store::manifest::{self, Parity};
 use super::timing::Trial;
 use super::verdict::{Comparison, Slower};
-use super::{EngineError, Tokens};
+use super::{EngineError, Place, Tokens};
 use crate::config::Upsampling;
-use crate::ffi::cuda::Graph;
 use crate::ffi::package::{Package, Signature};
 use crate::geometry::Size;
 use crate::heads::{Coverage, Head, Labels};
@@ -45,25 +44,24 @@ struct Packages(Vec<SizedPackage>);
 #[derive(Debug, Default)]
 struct Recordings {
     // Recorded graphs go before what they refer to; `None` runs kernel by kernel.
-    by_key: HashMap<RecordingKey, Option<Recording>>,
+    by_key: HashMap<RecordingKey, Option<HeadRecording>>,
     lane: Option<Arc<Lane>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct RecordingKey {
-    /// Where the tokens lie, if they always lie there.
-    places: Vec<usize>,
+    /// Of the tokens: where they are the results of a recording, the head is recorded after that one.
+    place: Place,
     batch: i64,
     coverage: Coverage,
     upsampling: Upsampling,
 }
 
-/// It reads `taps` and leaves its results in `maps`.
+/// A recording that reads `taps` and leaves maps.
 #[derive(Debug)]
-struct Recording {
-    graph: Graph,
+struct HeadRecording {
+    recorded: Recording<Vec<Tensor>>,
     taps: Vec<Tensor>,
-    maps: Vec<Tensor>,
 }
 
 /// What a head is asked for.
@@ -119,32 +117,31 @@ impl HeadEngine {
         let Some(lane) = &tokens.lane else { return packages.maps(head, &tokens.taps, wanted) };
         recordings.follow(lane);
         let Wanted { coverage, upsampling } = wanted;
-        let places = tokens.taps.iter().filter(|_| tokens.is_in_place).map(|tap| tap.data_ptr().addr());
-        let batch = batch(&tokens.taps);
-        let key = RecordingKey { places: places.collect(), batch, coverage, upsampling };
+        let is_in_place = matches!(tokens.place, Place::Results(_));
+        let key = RecordingKey { place: tokens.place, batch: batch(&tokens.taps), coverage, upsampling };
         let recording = match recordings.by_key.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let own = |tap: &Tensor| match tokens.is_in_place {
+                let own = |tap: &Tensor| match is_in_place {
                     true => Ok(tap.shallow_clone()),
                     false => tap.f_zeros_like(),
                 };
                 let taps = tokens.taps.iter().map(own).collect::<Result<Vec<_>, _>>()?;
                 let what = format!("{} on {coverage:?}", head.card().task.name());
                 let recorded = lane.record(what, || packages.maps(head, &taps, wanted))?;
-                entry.insert(recorded.map(|(graph, maps)| Recording { graph, taps, maps }))
+                entry.insert(recorded.map(|recorded| HeadRecording { recorded, taps }))
             }
         };
-        let Some(Recording { graph, taps, maps }) = recording else {
+        let Some(HeadRecording { recorded, taps }) = recording else {
             return packages.maps(head, &tokens.taps, wanted);
         };
-        if !tokens.is_in_place {
+        if !is_in_place {
             for (target, tap) in taps.iter().zip(&tokens.taps) {
                 lane.stream.copy(target, tap)?;
             }
         }
-        graph.replay()?;
-        Ok(maps.iter().map(Tensor::shallow_clone).collect())
+        recorded.graph.replay()?;
+        Ok(recorded.made.iter().map(Tensor::shallow_clone).collect())
     }
 }
 
@@ -308,7 +305,7 @@ fn tokens(head: &Head, size: Size, batch: i64) -> [i64; 4] {
     [batch, card.taps.len() as i64, n_tokens, card.backbone.hidden_size as i64]
 }
 
-/// Pictures whose tokens these are.
+/// Images whose tokens these are.
 fn batch(taps: &[Tensor]) -> i64 {
     taps.first().map_or(0, |tap| tap.size()[0])
 }
@@ -319,4 +316,59 @@ fn fits(entry: &manifest::PackageEntry, constants: &[(String, Tensor)]) -> bool 
         entry.form(name).is_some_and(|form| (form.kind, form.shape) == (tensor.kind(), tensor.size()))
     };
     entry.constants.len() == constants.len() && constants.iter().all(is_wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::cuda::fake::Fake;
+
+    const SIZE: Size = Size { width: 256, height: 256 };
+
+    fn lane(fake: &Fake) -> Arc<Lane> {
+        Arc::new(Lane::new(fake.cuda(), 0, Device::Cpu).unwrap())
+    }
+
+    #[test]
+    fn a_head_is_recorded_on_the_engines_own_tokens_and_anew_on_the_next_engines() {
+        let fake = Fake::begin();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pixio-tiny/depth.safetensors");
+        let head = Head::parse(&file, &std::fs::read(&file).unwrap(), Device::Cpu, Kind::Float).unwrap();
+        let mut engine = HeadEngine::new(head);
+        let wanted = Wanted { coverage: Coverage::Whole(SIZE), upsampling: Upsampling::default() };
+        let shape = tokens(engine.head(), SIZE, 1);
+        let taps: Vec<_> = (0..shape[1])
+            .map(|_| Tensor::randn([1, shape[2], shape[3]], (Kind::Float, Device::Cpu)))
+            .collect();
+        let tokens = |lane: Option<&Arc<Lane>>, place| Tokens {
+            taps: taps.iter().map(Tensor::shallow_clone).collect(),
+            lane: lane.cloned(),
+            place,
+        };
+        // Recordings of engines.
+        let of_engine = |lane: &Arc<Lane>| lane.record("an engine", || Ok(())).unwrap().unwrap().id;
+        let (first, second) = (lane(&fake), lane(&fake));
+        let [one, two, four] = [(); 3].map(|()| of_engine(&first));
+        let other = of_engine(&second);
+        fake.calls();
+        let mut check = |tokens: &Tokens, expect: &[&str]| {
+            let maps = engine.run(tokens, wanted).unwrap();
+            assert_eq!((maps.len(), maps[0].size()), (1, vec![256, 256]));
+            assert_eq!(fake.calls(), expect);
+        };
+        check(&tokens(None, Place::Anywhere), &[]);
+        let recorded = ["wait", "begin", "end", "replay"];
+        check(&tokens(Some(&first), Place::Results(one)), &recorded);
+        check(&tokens(Some(&first), Place::Results(one)), &["replay"]);
+        // Tokens that lie elsewhere each time are copied to a recording's own.
+        let copied = ["copy", "copy", "copy", "copy", "replay"];
+        let recorded_copied = [&recorded[..3], &copied].concat();
+        for place in [Place::Anywhere, Place::PartOf(two), Place::PartOf(four)] {
+            // For each recording of an engine anew: an earlier one would write to the tokens of the next image.
+            check(&tokens(Some(&first), place), &recorded_copied);
+            check(&tokens(Some(&first), place), &copied);
+        }
+        let n_freed = ["free"; 4];
+        check(&tokens(Some(&second), Place::Results(other)), &[&n_freed[..], &recorded].concat());
+    }
 }

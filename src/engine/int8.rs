@@ -21,7 +21,7 @@ pub enum Kernel {
     /// `torch._int_mm`: oneDNN, which has VNNI and AMX. Without them it may be a plain loop.
     #[serde(rename = "int_mm")]
     IntMm,
-    /// `pixio::int8_product`, for AVX2 alone ([`int8`]).
+    /// `pixio::int8_product`, for AVX2 only ([`int8`]).
     #[serde(rename = "avx2")]
     Avx2,
 }
@@ -30,7 +30,7 @@ impl Kernel {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Avx2, Self::IntMm];
 
-    /// Its name, as the manifest and `build` spell it.
+    /// The name of the kernel, as the manifest and `build` spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::IntMm => "int_mm",

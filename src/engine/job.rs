@@ -7,7 +7,7 @@ use super::compiled::{Compiled, LoadError};
 use super::eager::Eager;
 use super::graph::{LaunchMode, OnGpu};
 use super::lane::Lane;
-use super::proof::{BatchShape, ProofError, pictures, prove};
+use super::proof::{BatchShape, ProofError, prove, test_images};
 use super::reference::KeptReference;
 use super::store::folder::{Folder, FolderError};
 use super::store::machine::{Machine, torch_version};
@@ -28,13 +28,13 @@ pub struct EngineJob {
     pub pixio: Pixio,
     /// Where it runs.
     pub device: Device,
-    /// Its arithmetic.
+    /// Arithmetic of the model.
     pub arithmetic: Arithmetic,
     /// Blocks whose tokens are needed, counted from 1, ascending.
     pub taps: Vec<usize>,
     /// Sizes of the model input: one, or those between which `fit: auto` chooses.
     pub sizes: Vec<Size>,
-    /// Pictures of the batches that come, ascending.
+    /// Images of the batches that come, ascending.
     pub batches: Vec<i64>,
     /// How the work reaches a GPU.
     pub launch: LaunchMode,
@@ -46,7 +46,7 @@ pub enum Refusal {
     /// The folder itself.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// It was built for something else.
+    /// The engine was built for something else.
     #[error("engine {folder}: {reason}")]
     Misfit {
         /// The folder.
@@ -57,7 +57,7 @@ pub enum Refusal {
     /// A package cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Its tokens are wrong.
+    /// The tokens of the engine are wrong.
     #[error("engine {folder}: {reason}")]
     Proof {
         /// The folder.
@@ -65,7 +65,7 @@ pub enum Refusal {
         /// The figures.
         reason: ProofError,
     },
-    /// It is right, and slower than the model without it.
+    /// The engine is right, but slower than the eager model.
     #[error("engine {folder}: {reason}")]
     Slow {
         /// The folder.
@@ -73,7 +73,7 @@ pub enum Refusal {
         /// The figures.
         reason: Slower,
     },
-    /// The model does not do the job.
+    /// The reference model cannot be loaded.
     #[error(transparent)]
     Reference(#[from] ModelError),
     /// The device.
@@ -134,7 +134,7 @@ impl EngineJob {
             let rounds = if self.is_reference() && rounds.are_hopeless() {
                 rounds.clone()
             } else {
-                let images = pictures(*shape)?.f_to_device(self.device).map_err(EngineError::from)?;
+                let images = test_images(*shape)?.f_to_device(self.device).map_err(EngineError::from)?;
                 let share = trial.left() / u32::try_from(proofs.len() - n_before).unwrap_or(1);
                 trial.engines(&mut *eager, &mut *engine, &[images], share, &mut |_| true)?
             };
@@ -210,7 +210,7 @@ impl EngineJob {
     /// The model in float32, against which an engine is proven; the model itself where it is that.
     ///
     /// # Errors
-    /// It cannot be loaded once more.
+    /// The model cannot be loaded again.
     pub fn reference(&self) -> Result<Pixio, ModelError> {
         match self.pixio.kind() {
             Kind::Float => Ok(self.pixio.shallow_clone()),
@@ -230,7 +230,7 @@ struct ProvenEngine {
 pub struct Tried {
     /// The engine.
     pub engine: Box<dyn Engine>,
-    /// Its times at the first size, or at the one where it is slower.
+    /// Times at the first size, or at the one where the engine is slower.
     pub times: Option<Comparison>,
     /// Why it should not serve, if it is slower than the eager model.
     pub slower: Option<Slower>,
@@ -240,7 +240,7 @@ impl Tried {
     /// The engine, unless it is slower than the eager model.
     ///
     /// # Errors
-    /// It is.
+    /// The engine is slower than the eager model.
     pub(super) fn fast(self, folder: &Folder) -> Result<Self, Refusal> {
         match self.slower {
             None => Ok(self),

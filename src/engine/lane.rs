@@ -12,13 +12,29 @@ use crate::ffi::cuda::{Cuda, Graph, GraphPool, Stream};
 /// which can be recorded.
 const WARM_UP_RUNS: usize = 3;
 
+/// A recording among those of its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordingId(usize);
+
+/// Recorded work.
+#[derive(Debug)]
+pub struct Recording<T> {
+    /// To be replayed.
+    pub graph: Graph,
+    /// What the work returned: it lies where every replay leaves it.
+    pub made: T,
+    /// Which one it is.
+    pub id: RecordingId,
+}
+
 /// Recordings on one lane, at most. What comes later runs kernel by kernel: an input may have any number of
 /// sizes, and each recording takes memory for good.
 pub const MOST_RECORDINGS: usize = 64;
 
 /// A stream of a GPU, and the recordings on it. All of them share their memory, because nothing runs beside
-/// anything else on a stream: what one leaves is read, or its copy to the host queued, before the next is
-/// replayed.
+/// anything else on a stream. What a recording needs while it runs may lie where an earlier one has had the
+/// same, or where a later one leaves its results, but never on the results of an earlier one. So what is
+/// replayed while the results of another are still to be read must have been recorded after that other.
 #[derive(Debug)]
 pub struct Lane {
     /// Its work.
@@ -50,11 +66,12 @@ impl Lane {
         &self,
         what: impl Display,
         mut work: impl FnMut() -> Result<T, EngineError>,
-    ) -> Result<Option<(Graph, T)>, EngineError> {
+    ) -> Result<Option<Recording<T>>, EngineError> {
         for _ in 0..WARM_UP_RUNS {
             work()?;
         }
-        if MOST_RECORDINGS <= self.n_recordings.fetch_add(1, Ordering::Relaxed) {
+        let id = RecordingId(self.n_recordings.fetch_add(1, Ordering::Relaxed));
+        if MOST_RECORDINGS <= id.0 {
             tracing::warn!(
                 "no CUDA graph for {what}, it runs kernel by kernel: there are {MOST_RECORDINGS} already"
             );
@@ -62,7 +79,7 @@ impl Lane {
         }
         self.stream.wait()?;
         match self.stream.record(self.pool, work) {
-            Ok(recorded) => Ok(Some(recorded)),
+            Ok((graph, made)) => Ok(Some(Recording { graph, made, id })),
             Err(EngineError { message }) => {
                 tracing::warn!("no CUDA graph for {what}, it runs kernel by kernel: {message}");
                 Ok(None)

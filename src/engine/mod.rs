@@ -39,7 +39,7 @@ use crate::ffi::{self, memory::HostMemory};
 use crate::heads::HeadError;
 use crate::pixio::ModelError;
 
-use lane::Lane;
+use lane::{Lane, RecordingId};
 
 /// What an engine computes from a batch, on the engine's device.
 #[derive(Debug, Default)]
@@ -48,20 +48,35 @@ pub struct Tokens {
     pub taps: Vec<Tensor>,
     /// Where heads may record what they do with them; `None` where nothing is recorded.
     pub lane: Option<Arc<Lane>>,
-    /// Whether every batch of this shape leaves its tokens on this very memory.
-    pub is_in_place: bool,
+    /// Where they lie.
+    pub place: Place,
+}
+
+/// Where tokens lie on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Somewhere else every time.
+    #[default]
+    Anywhere,
+    /// Where every replay of this recording leaves them.
+    Results(RecordingId),
+    /// In a part of that, which is another part for every image of the batch.
+    PartOf(RecordingId),
 }
 
 impl Tokens {
-    /// Those of one image of several in the batch, still `[1, n_cls + P, D]` each; on the same memory.
+    /// The tokens of one of several images in the batch, still `[1, n_cls + P, D]` each; on the same memory.
     ///
     /// # Errors
-    /// There is no such picture.
-    pub fn of_picture(&self, index: usize) -> Result<Self, TchError> {
+    /// There is no such image.
+    pub fn of_image(&self, index: usize) -> Result<Self, TchError> {
         let one = |tap: &Tensor| tap.f_narrow(0, i64::try_from(index).unwrap_or(i64::MAX), 1);
         let taps = self.taps.iter().map(one).collect::<Result<_, _>>()?;
-        // Each image has a place of its own: recordings for one serve all of them.
-        Ok(Self { taps, lane: self.lane.clone(), is_in_place: false })
+        let place = match self.place {
+            Place::Results(id) | Place::PartOf(id) => Place::PartOf(id),
+            Place::Anywhere => Place::Anywhere,
+        };
+        Ok(Self { taps, lane: self.lane.clone(), place })
     }
 }
 

@@ -14,16 +14,16 @@ use crate::pixio::Pixio;
 /// An engine's tokens and the eager model's in float32 are not the same.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
-    /// They differ by more than its arithmetic explains.
+    /// The tokens differ by more than the engine's arithmetic explains.
     #[error(
-        "its tokens for {batch} pictures of {size} have a cosine of {cosine:.6} with the eager model's in \
+        "its tokens for {batch} images of {size} have a cosine of {cosine:.6} with the eager model's in \
          float32, at least {least} is asked for (largest difference {largest_difference:.1e} of the largest \
          value)"
     )]
     Differs {
         /// Size of the model input.
         size: Size,
-        /// Pictures.
+        /// Images.
         batch: i64,
         /// Found.
         cosine: f64,
@@ -46,24 +46,24 @@ pub struct BatchShape {
     pub batch: i64,
 }
 
-/// The fixed batch: uint8 `[batch, H, W, 3]` on the CPU, every picture with its own waves and grain.
+/// The fixed batch: uint8 `[batch, H, W, 3]` on the CPU, every image with its own waves and grain.
 ///
 /// # Errors
 /// libtorch's own.
-pub fn pictures(shape: BatchShape) -> Result<Tensor, EngineError> {
+pub fn test_images(shape: BatchShape) -> Result<Tensor, EngineError> {
     let BatchShape { size, batch } = shape;
     let (width, height) = (i64::from(size.width), i64::from(size.height));
     let mut noise = 1u32;
     let mut bytes =
         Vec::with_capacity(size.width as usize * size.height as usize * 3 * batch.unsigned_abs() as usize);
-    for picture in 0..batch {
+    for image in 0..batch {
         for (y, x, channel) in
             (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| (y, x, c))))
         {
             // A linear congruential generator (Numerical Recipes); its upper bits are grain.
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let grain = f64::from(noise >> 24) / 8.0;
-            let phase = (x as f64 * (0.02 + 0.01 * f64::from(channel)) + picture as f64) + y as f64 * 0.03;
+            let phase = (x as f64 * (0.02 + 0.01 * f64::from(channel)) + image as f64) + y as f64 * 0.03;
             bytes.push((112.0 + 96.0 * phase.sin() + grain) as u8);
         }
     }
@@ -122,7 +122,7 @@ impl Reference for Pixio {
 /// `trial` takes the time.
 ///
 /// # Errors
-/// It does not, or one of both failed.
+/// The tokens do not agree, or one of the two failed.
 pub fn prove(
     engine: &mut dyn Engine,
     reference: &mut dyn Reference,
@@ -131,7 +131,7 @@ pub fn prove(
     trial: &mut Trial,
 ) -> Result<Proven, ProofError> {
     let BatchShape { size, batch } = shape;
-    let images = pictures(shape)?;
+    let images = test_images(shape)?;
     reference.prepare(shape, engine.taps())?;
     // On the CPU before the engine runs: on a GPU that is another stream, which waits for nobody.
     let (mut expected, mut actual) = (Vec::new(), Tokens::default());
@@ -235,16 +235,16 @@ mod tests {
             |tokens| tokens * 0.0,
             "a cosine of NaN with the eager model's in float32, at least 0.999 is asked for",
         );
-        check(|tokens| tokens.flip([1]), "its tokens for 2 pictures of 64x32 have a cosine of ");
+        check(|tokens| tokens.flip([1]), "its tokens for 2 images of 64x32 have a cosine of ");
         check(|tokens| tokens.narrow(0, 0, 1), "a cosine of NaN");
     }
 
     #[test]
-    fn the_pictures_differ_and_use_most_of_the_range() {
-        let pictures = pictures(BatchShape { size: SIZE, batch: 2 }).unwrap();
-        assert_eq!(pictures.size(), [2, 32, 64, 3]);
-        assert!(!pictures.get(0).equal(&pictures.get(1)));
-        let (least, most) = (pictures.min().int64_value(&[]), pictures.max().int64_value(&[]));
+    fn the_images_differ_and_use_most_of_the_range() {
+        let images = test_images(BatchShape { size: SIZE, batch: 2 }).unwrap();
+        assert_eq!(images.size(), [2, 32, 64, 3]);
+        assert!(!images.get(0).equal(&images.get(1)));
+        let (least, most) = (images.min().int64_value(&[]), images.max().int64_value(&[]));
         assert!(least < 40 && 200 < most, "{least} {most}");
     }
 }

@@ -8,7 +8,7 @@ use super::Engine;
 use super::builder::{BuildError, Plan, Stop};
 use super::head;
 use super::job::Refusal;
-use super::proof::{BatchShape, pictures, prove};
+use super::proof::{BatchShape, prove, test_images};
 use super::reference::KeptReference;
 use super::store::folder::{Draft, Folder};
 use super::store::manifest::{BACKBONE, Manifest, PackageEntry};
@@ -126,7 +126,7 @@ impl Court<'_> {
         let rounds = if plan.job.is_reference() && proven.rounds.are_hopeless() {
             proven.rounds
         } else {
-            let images = pictures(shape).and_then(|images| Ok(images.f_to_device(plan.job.device)?));
+            let images = test_images(shape).and_then(|images| Ok(images.f_to_device(plan.job.device)?));
             let (images, mut told) = (images.map_err(Refusal::from)?, Instant::now());
             let heard = &mut |rounds: &Rounds| {
                 if PERIOD <= told.elapsed() {

@@ -139,7 +139,7 @@ impl Drop for KeptReference<'_> {
         if self.model.take().is_some() && self.job.device.is_cuda() {
             let emptied = cuda::load().map(cuda::Cuda::empty_cache);
             if let Ok(Err(err)) = emptied {
-                tracing::debug!("the memory of the proof's reference stays taken: {err}");
+                tracing::debug!("the memory of the proof's reference was not returned: {err}");
             }
         }
     }
@@ -173,7 +173,7 @@ mod tests {
 
     use super::super::arithmetic::Arithmetic;
     use super::super::graph::LaunchMode;
-    use super::super::proof::pictures;
+    use super::super::proof::test_images;
     use super::*;
     use crate::geometry::Size;
     use crate::pixio::Source;
@@ -200,7 +200,7 @@ mod tests {
     fn tokens(job: &EngineJob, cache: &Path, shape: BatchShape, taps: &[usize]) -> (Vec<Tensor>, bool) {
         let mut reference = KeptReference::in_folder(job, Some(cache.to_owned()));
         reference.prepare(shape, taps).unwrap();
-        let tokens = reference.tokens(&pictures(shape).unwrap(), shape, taps).unwrap();
+        let tokens = reference.tokens(&test_images(shape).unwrap(), shape, taps).unwrap();
         (tokens, reference.model.is_some())
     }
 

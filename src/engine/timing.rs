@@ -15,14 +15,14 @@ const HICCUP: Duration = Duration::from_secs(1);
 /// Rounds of a comparison that the engine is about to lose, as long as there is time: noise may be to blame.
 const MANY: usize = 100;
 
-/// Whose run is timed.
+/// What a timed run belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runner {
     /// The model, operation by operation.
     Eager,
     /// The engine on trial.
     Engine,
-    /// Integer products alone.
+    /// Integer products only.
     Kernel(Kernel),
 }
 
@@ -34,7 +34,7 @@ pub trait Stopwatch {
     /// Runs `run` and returns how long that took.
     ///
     /// # Errors
-    /// Those of `run`.
+    /// The errors of `run`.
     fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError>;
 }
 
@@ -99,7 +99,7 @@ impl Trial {
     /// Runs once, at the budget's cost.
     ///
     /// # Errors
-    /// Those of `run`.
+    /// The errors of `run`.
     pub fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
         let took = self.stopwatch.time(runner, run)?;
         self.left = self.left.saturating_sub(took);
@@ -111,7 +111,7 @@ impl Trial {
     /// ends the comparison when it returns false.
     ///
     /// # Errors
-    /// Those of the two.
+    /// The errors of the two runs.
     pub fn compare(
         &mut self,
         eager: Run<'_>,

@@ -25,7 +25,7 @@ pub fn give_back() {
 /// The bytes of `tensor`'s values, in the machine's order.
 ///
 /// # Errors
-/// It is not on the CPU, or not contiguous.
+/// The tensor is not on the CPU, or not contiguous.
 pub fn values(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     if tensor.device() != Device::Cpu || !tensor.is_contiguous() {
         return Err(TchError::Kind(format!("a tensor on {:?} has no bytes in a row", tensor.device())));

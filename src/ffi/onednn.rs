@@ -1,4 +1,4 @@
-//! Matrix products by oneDNN, which libtorch has and takes for some types of CPU alone.
+//! Matrix products by oneDNN, which libtorch has and uses only on some CPUs.
 
 use std::ffi::c_void;
 use std::ptr;

@@ -29,7 +29,7 @@ pub struct Signature {
 pub struct ConstantForm {
     /// Element type.
     pub kind: Kind,
-    /// Its shape.
+    /// Shape of the constant.
     pub shape: Vec<i64>,
     /// Whether the second axis, of channels, lies innermost in memory; the last does otherwise.
     pub channels_last: bool,

@@ -17,8 +17,8 @@ pub enum Projection {
 }
 
 impl Projection {
-    /// That of the images on `topic`: image_proc calls rectified ones `image_rect` and `image_rect_color`.
-    /// Their compressed twins are of the same kind.
+    /// The projection of the images on `topic`: image_proc calls rectified ones `image_rect` and
+    /// `image_rect_color`. Their compressed twins are of the same kind.
     pub fn of_topic(topic: &str) -> Self {
         let parts = topic.strip_suffix("/compressed").unwrap_or(topic).rsplit('/').take(2);
         let mut rectified = parts.filter(|part| part.starts_with("image_rect"));
@@ -120,13 +120,13 @@ impl CameraModel {
         Ok(Optics { size: self.size(), pinhole, lens: self.lens.clone()? })
     }
 
-    /// That no pixel of the image has a ray.
+    /// The error that no pixel of the image has a ray.
     pub fn no_ray(&self) -> LensError {
         let Intrinsics { distortion_model, d, .. } = &self.intrinsics;
         LensError::NoRay { model: distortion_model.clone(), d: d.clone() }
     }
 
-    /// That of the image of `size` that `target_from_source` makes of this one's.
+    /// The model of the image of `size` that `target_from_source` makes of this camera's image.
     pub fn under(&self, target_from_source: &Affine2<f64>, size: Size) -> Self {
         Self { intrinsics: self.intrinsics.under(target_from_source, size), ..self.clone() }
     }

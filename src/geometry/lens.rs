@@ -57,7 +57,7 @@ pub enum LensError {
     NoRay {
         /// As the CameraInfo names it.
         model: String,
-        /// Its coefficients.
+        /// Distortion coefficients.
         d: Vec<f64>,
     },
 }
@@ -167,8 +167,9 @@ impl Lens {
     }
 
     /// The direction that the lens shows at `pixel`, in focal lengths from the centre, searched from `near`.
-    /// It is the one that a straight line in the image from there leads to without a fold: beyond a fold the
-    /// polynomials of a lens describe nothing that exists, though they may come by the same place again.
+    /// This is the direction that a straight line in the image from there leads to without a fold: beyond a
+    /// fold the polynomials of a lens describe nothing that exists, though they may come by the same place
+    /// again.
     /// `None` where no such point exists.
     pub(super) fn seen(&self, near: Sighting, pixel: [f64; 2]) -> Option<Sighting> {
         let target = self.untilted(pixel)?;

@@ -73,10 +73,10 @@ pub fn nearest_standard_size(camera: Size) -> Size {
     STANDARD_SIZES.into_iter().fold(STANDARD_SIZES[0], nearer)
 }
 
-/// How one camera picture became one model input.
+/// How one camera image became one model input.
 #[derive(Clone, Debug)]
 pub struct Geometry {
-    /// Size of the camera's picture.
+    /// Size of the camera's image.
     pub camera: Size,
     /// Size of the model input, both sides divisible by [`PATCH`] unless the model sees it window by window.
     pub model: Size,
@@ -102,7 +102,7 @@ impl Geometry {
         Placement::crop(camera, model).geometry()
     }
 
-    /// The camera's picture as it is, seen window by window.
+    /// The camera's image as it is, seen window by window.
     pub fn windows(camera: Size) -> Self {
         Self { camera, model: camera, model_from_camera: Affine2::identity(), is_windowed: true }
     }
@@ -118,12 +118,12 @@ impl Geometry {
         if self.is_windowed { Size { width: WINDOW, height: WINDOW } } else { self.model }
     }
 
-    /// Pixels of the model input that show the camera's picture; the others are padding.
-    pub fn picture_in_model(&self) -> Rect {
+    /// Pixels of the model input that show the camera's image; the others are padding.
+    pub fn image_in_model(&self) -> Rect {
         let corner = |x: f64, y: f64| self.model_from_camera * Point2::new(x, y);
         let first = corner(-0.5, -0.5);
         let end = corner(f64::from(self.camera.width) - 0.5, f64::from(self.camera.height) - 0.5);
-        // A pixel belongs to the picture when its centre does; rounding errors are no reason to lose one.
+        // A pixel belongs to the image when its centre does; rounding errors are no reason to lose one.
         let range = |first: f64, end: f64, n: u32| {
             let within = |side: f64| (side - 1e-6).ceil().clamp(0.0, f64::from(n)) as u32;
             (within(first), within(end))
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn points_land_where_they_were_computed_by_hand() {
         let stretch = Geometry::stretch(size(640, 480), size(256, 256));
-        // The corners of the picture's area stay corners, its middle stays the middle.
+        // The corners of the image's area stay corners, its middle stays the middle.
         check(&stretch, [-0.5, -0.5], [-0.5, -0.5], [-0.5, -0.5]);
         check(&stretch, [639.5, 479.5], [255.5, 255.5], [15.5, 15.5]);
         check(&stretch, [319.5, 239.5], [127.5, 127.5], [7.5, 7.5]);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn image_from_grid_of_a_known_picture() {
+    fn image_from_grid_of_a_known_image() {
         let m = Geometry::stretch(size(640, 480), size(256, 256)).camera_from_grid();
         let expect = [40.0, 0.0, 19.5, 0.0, 30.0, 14.5];
         assert!(m.iter().zip(expect).all(|(found, expect)| (found - expect).abs() < 1e-9), "{m:?}");

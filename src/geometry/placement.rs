@@ -1,4 +1,4 @@
-//! Which rectangle of the camera's picture goes into which rectangle of the model input.
+//! Which rectangle of the camera's image goes into which rectangle of the model input.
 
 use std::fmt;
 
@@ -40,11 +40,11 @@ impl Rect {
 /// differ by that much, and the transform says so. No side may be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// Size of the camera's picture.
+    /// Size of the camera's image.
     pub camera: Size,
     /// Size of the model input.
     pub model: Size,
-    /// What is kept of the camera's picture.
+    /// What is kept of the camera's image.
     pub source: Rect,
     /// Where it goes in the model input.
     pub target: Rect,

@@ -1,4 +1,4 @@
-//! Square windows over a picture that is larger than the model's input, as the Pixio paper evaluates depth
+//! Square windows over an image that is larger than the model's input, as the Pixio paper evaluates depth
 //! and segmentation (arXiv 2512.15715): 256 pixels wide, 170 apart.
 
 use super::Size;
@@ -9,22 +9,22 @@ pub const WINDOW: u32 = 256;
 /// From one window to the next, pixels: two thirds of a window, rounded down.
 pub const STRIDE: u32 = WINDOW * 2 / 3;
 
-/// Columns and rows of windows that cover a picture of this size. A window begins wherever the picture still
+/// Columns and rows of windows that cover an image of this size. A window begins wherever the image still
 /// has pixels, so that the last ones may be mostly padding.
-fn windows_over(picture: Size) -> Size {
-    Size { width: picture.width.div_ceil(STRIDE), height: picture.height.div_ceil(STRIDE) }
+fn windows_over(image: Size) -> Size {
+    Size { width: image.width.div_ceil(STRIDE), height: image.height.div_ceil(STRIDE) }
 }
 
 /// The size that the windows cover together, padding included.
-pub fn padded(picture: Size) -> Size {
+pub fn padded(image: Size) -> Size {
     let side = |n: u32| n.saturating_sub(1) * STRIDE + WINDOW;
-    let Size { width, height } = windows_over(picture);
+    let Size { width, height } = windows_over(image);
     Size { width: side(width), height: side(height) }
 }
 
 /// Left and top of every window, row by row.
-pub fn corners(picture: Size) -> impl Iterator<Item = [u32; 2]> {
-    let Size { width, height } = windows_over(picture);
+pub fn corners(image: Size) -> impl Iterator<Item = [u32; 2]> {
+    let Size { width, height } = windows_over(image);
     (0..height).flat_map(move |row| (0..width).map(move |column| [column * STRIDE, row * STRIDE]))
 }
 
@@ -35,11 +35,11 @@ mod tests {
     #[test]
     fn as_many_windows_as_the_paper_runs() {
         let check = |width, height, n, last: [u32; 2], expect: (u32, u32)| {
-            let picture = Size { width, height };
-            let corners: Vec<_> = corners(picture).collect();
-            let padded = padded(picture);
-            assert_eq!((corners.len(), corners.last()), (n, Some(&last)), "{picture:?}");
-            assert_eq!((padded.width, padded.height), expect, "{picture:?}");
+            let image = Size { width, height };
+            let corners: Vec<_> = corners(image).collect();
+            let padded = padded(image);
+            assert_eq!((corners.len(), corners.last()), (n, Some(&last)), "{image:?}");
+            assert_eq!((padded.width, padded.height), expect, "{image:?}");
         };
         check(256, 256, 4, [170, 170], (426, 426));
         check(640, 480, 12, [510, 340], (766, 596));

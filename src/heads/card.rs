@@ -36,7 +36,7 @@ pub enum Task {
     Depth {
         /// The largest depth that the head can say, metres.
         max_depth: f64,
-        /// Focal length of the training pictures, in pixels of the model input; none when they had many.
+        /// Focal length of the training images, in pixels of the model input; none when they had many.
         focal_length: Option<f64>,
     },
     /// One class per pixel.
@@ -73,9 +73,9 @@ pub enum HeadKind {
 /// The encoder that a head was trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncoderCard {
-    /// Its name, for people.
+    /// Name of the model, for people.
     pub model: String,
-    /// Its weights: as `Pixio::revision`.
+    /// The weights of the model, as `Pixio::revision`.
     pub revision: String,
     /// Channels of a token.
     pub hidden_size: usize,
@@ -136,7 +136,7 @@ impl Card {
     /// Reads and checks a card.
     ///
     /// # Errors
-    /// It is not one, is of a newer form, or contradicts itself.
+    /// The text is not a card, is of a newer format, or contradicts itself.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct CardFormat {

@@ -17,7 +17,7 @@ pub enum HeadError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It was made for another encoder, or for another task.
+    /// The head was made for another encoder, or for another task.
     #[error("head {}: {reason}", file.display())]
     Misfit {
         /// The head file.

@@ -87,7 +87,7 @@ impl HeadTensors {
         match self.unread.keys().min() {
             None => Ok(()),
             Some(name) => {
-                Err(self.failed(format!("tensor {name} is no part of the head that its card tells of")))
+                Err(self.failed(format!("tensor {name} is not part of the head that the card describes")))
             }
         }
     }

@@ -5,7 +5,7 @@
 //!  head file -> Card (what it is for) + Network: taps -> [B, n, h, w] -> depth in metres, or labels
 //! ```
 //! A head reads, per tap, the patch tokens after the final norm with the mean of the class tokens beside
-//! each. That half is the same for the whole picture, so it is folded into a bias per picture.
+//! each. That half is the same for the whole image, so it is folded into a bias per image.
 //! `python/pixio_engine/heads.py` is the reference.
 
 mod card;
@@ -50,7 +50,7 @@ enum Network {
 pub struct Labels {
     /// Index of the likeliest class, uint8 `[height, width]`.
     pub classes: Tensor,
-    /// Its probability, `[height, width]`, float32.
+    /// Probability of that class, `[height, width]`, float32.
     pub confidence: Tensor,
 }
 
@@ -134,7 +134,7 @@ impl Head {
         }
     }
 
-    /// Depth in metres, `[height, width]`, float32, from the raw maps of a picture: one, or those of the
+    /// Depth in metres, `[height, width]`, float32, from the raw maps of an image: one, or those of the
     /// windows over it. Nothing for a segmentation head.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Head {
     }
 
     /// Classes and confidence from raw maps like those of [`Head::depth`]; nothing for a depth head.
-    /// `upsampling` says what is brought to the picture's size; windows are always merged as probabilities.
+    /// `upsampling` says what is brought to the image's size; windows are always merged as probabilities.
     ///
     /// # Errors
     /// libtorch's own.
@@ -188,7 +188,7 @@ impl Head {
 pub enum Coverage {
     /// There is one map, of all of it.
     Whole(Size),
-    /// There is one map per window over a picture of this size.
+    /// There is one map per window over an image of this size.
     Windows(Size),
 }
 

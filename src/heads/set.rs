@@ -19,7 +19,7 @@ impl<T> Default for HeadSet<T> {
 }
 
 impl<T> HeadSet<T> {
-    /// Those that there are, depth first.
+    /// The heads that are there, depth first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.depth.iter().chain(&self.segmentation)
     }
@@ -27,7 +27,7 @@ impl<T> HeadSet<T> {
     /// What `work` makes of each.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The errors of `work`.
     pub fn try_map<U, E>(self, mut work: impl FnMut(T) -> Result<U, E>) -> Result<HeadSet<U>, E> {
         Ok(HeadSet {
             depth: self.depth.map(&mut work).transpose()?,

@@ -26,7 +26,7 @@ impl Tap {
 }
 
 /// A 1x1 convolution over a tap's 2 D channels, patch tokens first, as two linear maps: the second is the
-/// same for all patches of a picture.
+/// same for all patches of an image.
 #[derive(Debug)]
 pub(super) struct TapProjection {
     /// `[out, D]`.

@@ -24,7 +24,7 @@ use crate::stages::fit::Fitter;
 use crate::stages::forward::{Input, forward};
 use crate::stages::publish::{Encoder, FrameTimes, Sent, Sink};
 
-/// Camera pictures in, model inputs out.
+/// Camera images in, model inputs out.
 pub(super) struct FitLoop {
     pub(super) fitter: Fitter,
     pub(super) inputs: latest::Sender<Input>,
@@ -88,7 +88,7 @@ pub(super) struct ModelLoop {
     pub(super) outputs: channel::Sender<Derived>,
     pub(super) shared: Shared,
     pub(super) pace: Arc<Pace>,
-    /// How long batches take, by their number of pictures.
+    /// How long batches take, by their number of images.
     pub(super) usual: BTreeMap<usize, Estimate>,
     pub(super) too_old: Throttle,
     pub(super) stopping: Arc<AtomicBool>,
@@ -132,8 +132,8 @@ impl ModelLoop {
     }
 
     fn serve(&mut self, batch: Vec<(Topics, Input)>) -> anyhow::Result<()> {
-        let (started, n_pictures) = (Instant::now(), batch.len());
-        let usual = self.usual.entry(n_pictures).or_insert_with(Estimate::low);
+        let (started, n_images) = (Instant::now(), batch.len());
+        let usual = self.usual.entry(n_images).or_insert_with(Estimate::low);
         self.pace.busy_until(started + usual.get());
         let mut n_taps = 0;
         for (wanted, input) in &batch {
@@ -146,7 +146,7 @@ impl ModelLoop {
         let tokens = match n_taps {
             0 => Tokens::default(),
             n_taps => {
-                self.shared.batches.count(n_pictures);
+                self.shared.batches.count(n_images);
                 let inputs: Vec<_> = batch.iter().map(|(_, input)| input).collect();
                 forward(&mut *self.engine, &inputs, n_taps)?
             }
@@ -156,14 +156,14 @@ impl ModelLoop {
         let mut queued = Vec::new();
         for (index, (wanted, input)) in batch.into_iter().enumerate() {
             let mut started_heads = Instant::now();
-            // The windows of one picture belong together.
-            let tokens = match n_pictures {
+            // The windows of one image belong together.
+            let tokens = match n_images {
                 1 => &tokens,
-                _ => &tokens.of_picture(index).map_err(EngineError::from)?,
+                _ => &tokens.of_image(index).map_err(EngineError::from)?,
             };
             queued.push((self.deriver.queue(&input, tokens, wanted, &mut self.readback)?, input));
             if self.readback.is_deferred() {
-                if index + 1 < n_pictures {
+                if index + 1 < n_images {
                     continue;
                 }
                 // Once for all that was queued, heads included.
@@ -179,7 +179,7 @@ impl ModelLoop {
                 started_heads = Instant::now();
             }
         }
-        if let Some(usual) = self.usual.get_mut(&n_pictures) {
+        if let Some(usual) = self.usual.get_mut(&n_images) {
             usual.add(started.elapsed());
         }
         self.pace.free();

@@ -39,7 +39,7 @@ pub use shared::Shared;
 pub struct Camera {
     /// For logs and thread names.
     pub name: String,
-    /// Makes model inputs from this camera's pictures.
+    /// Makes model inputs from this camera's images.
     pub fitter: Fitter,
 }
 
@@ -125,7 +125,7 @@ impl Pipeline {
     /// joins all threads. The intakes must be gone: they keep the pipeline open.
     ///
     /// # Errors
-    /// Those of all stages that failed, upstream first.
+    /// The errors of all stages that failed, upstream first.
     pub fn stop(self) -> anyhow::Result<()> {
         // Only the last waiting frame of each camera can still be there: this spares its forward pass.
         self.stopping.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Just-in-time work upstream of the model: a picture that is fitted while the model is busy with
+//! Just-in-time work upstream of the model: an image that is fitted while the model is busy with
 //! another will be displaced by a newer one, so fitting waits until the model is almost free.
 
 use std::sync::Mutex;

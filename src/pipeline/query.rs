@@ -9,7 +9,7 @@ use crate::runtime::lock::lock;
 pub struct Query(Mutex<Option<[f64; 2]>>);
 
 impl Query {
-    /// Asks for `pixel`, x and y in the camera's picture, instead of what was asked before.
+    /// Asks for `pixel`, x and y in the camera's image, instead of what was asked before.
     pub fn ask(&self, pixel: [f64; 2]) {
         *self.lock() = Some(pixel);
     }

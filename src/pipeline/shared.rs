@@ -28,7 +28,7 @@ pub struct Shared {
     pub latencies: Arc<[Latencies]>,
     /// What is seen of the camera.
     pub monitors: Arc<[Monitor]>,
-    /// Forward passes by their number of pictures.
+    /// Forward passes by their number of images.
     pub batches: Arc<Batches>,
 }
 
@@ -65,7 +65,7 @@ impl Shared {
     /// Notes for diagnostics that `frame` came.
     pub fn arrived(&self, camera: usize, frame: &Frame) {
         let (stamp, now) = (frame.header.stamp.nanos(), self.clock.now_nanos());
-        self.monitors[camera].arrived(frame.received, stamp, now, frame.picture.n_bytes());
+        self.monitors[camera].arrived(frame.received, stamp, now, frame.image.n_bytes());
     }
 
     /// Time since `stamp`, zero for one from the future; `None` when the clock has not been told the time

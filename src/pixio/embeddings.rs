@@ -13,7 +13,7 @@ use crate::geometry::PATCH;
 
 /// Mean of the pixels of ImageNet per channel, of 1.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Their standard deviation.
+/// Standard deviation of the channels.
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 const SIDE: i64 = PATCH as i64;
 /// Sizes whose position embedding is kept. A camera has one, `fit: auto` a handful.
@@ -30,7 +30,7 @@ pub(super) struct Embeddings {
     class_tokens: Tensor,
     /// Position embedding of the patches as trained, `[1, D, side, side]`, float32.
     trained: Tensor,
-    /// Its rows and columns.
+    /// Rows and columns of that grid.
     trained_grid: [i64; 2],
     /// The same per rows and columns, `[1, P, D]`, in the model's precision.
     positions: RefCell<HashMap<[i64; 2], Tensor>>,

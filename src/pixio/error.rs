@@ -78,7 +78,7 @@ pub enum ModelError {
         file: PathBuf,
         /// Name of the setting.
         key: &'static str,
-        /// Its value.
+        /// Value in config.json.
         found: String,
         /// What it may be.
         supported: String,
@@ -90,7 +90,7 @@ pub enum ModelError {
         file: PathBuf,
         /// Name in the layout of the checkpoint.
         tensor: String,
-        /// Its shape according to config.json.
+        /// Shape according to config.json.
         expected: Vec<i64>,
     },
     /// A tensor of a shape that does not fit config.json.

@@ -43,7 +43,7 @@ impl RandomModel {
         })
     }
 
-    /// Its architecture.
+    /// Architecture of the random model.
     pub fn config(&self) -> PixioConfig {
         PixioConfig {
             hidden_size: self.hidden_size,

@@ -56,7 +56,7 @@ pub(super) trait Weights {
     /// One parameter, contiguous on the CPU, finite in `kind`.
     ///
     /// # Errors
-    /// It is missing, has another shape or is not finite.
+    /// The tensor is missing, has another shape or is not finite.
     fn read(&mut self, part: Part, shape: &[i64], kind: Kind) -> Result<Tensor, ModelError>;
 }
 

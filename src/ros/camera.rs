@@ -1,4 +1,4 @@
-//! One camera's topics: a thread of its own takes each picture straight into a leased buffer.
+//! One camera's topics: a thread of its own takes each image straight into a leased buffer.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -23,7 +23,7 @@ use crate::geometry::Projection;
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::pool::Pool;
 use crate::runtime::thread::Stage;
-use crate::stages::camera::{CameraListener, Frame, Header, Picture, Raster};
+use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
 
 /// Time between two looks at what DDS has passed over.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -38,9 +38,9 @@ pub struct CameraInput {
     pub transport: ImageTransport,
     /// What is asked of the publisher.
     pub reliability: Reliability,
-    /// Bytes of the largest message on the picture topic.
+    /// Bytes of the largest message on the image topic.
     pub max_message_bytes: usize,
-    /// Buffers for the pictures' bytes.
+    /// Buffers for the images' bytes.
     pub pool: Pool,
 }
 
@@ -51,7 +51,7 @@ const MAX_PIXEL_BYTES: u64 = 2 * 8;
 pub(super) const MAX_PLAIN_MESSAGE_BYTES: usize = 64 << 10;
 
 impl CameraInput {
-    /// The camera with this index and configuration, whose pictures may have so many pixels.
+    /// The camera with this index and configuration, whose images may have so many pixels.
     pub fn new(index: usize, config: &CameraConfig, max_image_pixels: u64) -> Self {
         let CameraConfig { transport, reliability, .. } = *config;
         let pixels = usize::try_from(max_image_pixels.saturating_mul(MAX_PIXEL_BYTES)).unwrap_or(usize::MAX);
@@ -70,7 +70,7 @@ impl CameraInput {
 /// Full names of one camera's topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CameraTopics {
-    /// Pictures.
+    /// Images.
     pub image: String,
     /// Calibration.
     pub camera_info: String,
@@ -97,11 +97,11 @@ impl CameraTopics {
     }
 }
 
-/// A picture as it came, before it is a [`Frame`].
+/// An image as it came, before it is a [`Frame`].
 pub(super) struct Sample {
     received: Instant,
     header: Header,
-    picture: Picture,
+    image: CameraImage,
 }
 
 /// Copies a sample out of the reader's cache, pixels in one block.
@@ -122,7 +122,7 @@ impl<'de> DeserializeSeed<'de> for CopyOut {
             bytes.extend_from_slice(data);
             bytes
         };
-        let (header, picture) = match self.transport {
+        let (header, image) = match self.transport {
             ImageTransport::Raw => {
                 let image = Image::<&Bytes>::deserialize(message)?;
                 let raster = Raster {
@@ -133,15 +133,15 @@ impl<'de> DeserializeSeed<'de> for CopyOut {
                     step: image.step,
                     big_endian: image.is_bigendian != 0,
                 };
-                (image.header, Picture::Raw(raster))
+                (image.header, CameraImage::Raw(raster))
             }
             ImageTransport::Compressed => {
                 let image = CompressedImage::<&Bytes>::deserialize(message)?;
                 let file = copy(image.data);
-                (image.header, Picture::Compressed(file))
+                (image.header, CameraImage::Compressed(file))
             }
         };
-        Ok(Sample { received, header: header.into(), picture })
+        Ok(Sample { received, header: header.into(), image })
     }
 }
 
@@ -161,7 +161,7 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
-    /// Takes pictures until [`Receiving::stop`].
+    /// Takes images until [`Receiving::stop`].
     pub(super) fn start(
         camera: CameraInput,
         topics: CameraTopics,
@@ -236,12 +236,12 @@ async fn receive(
             }
             sample = samples.select_next_some() => match sample {
                 Ok((sample, _)) => {
-                    buffers.check(&topics.image, sample.picture.n_bytes());
+                    buffers.check(&topics.image, sample.image.n_bytes());
                     listener.frame(Frame {
                         header: sample.header,
                         camera: camera.index,
                         received: sample.received,
-                        picture: sample.picture,
+                        image: sample.image,
                         intrinsics: newest_info.clone(),
                     });
                 }
@@ -252,7 +252,7 @@ async fn receive(
     }
 }
 
-/// Warns once when pictures are larger than the socket can take.
+/// Warns once when images are larger than the socket can take.
 #[derive(Default)]
 struct Buffers {
     largest_bytes: usize,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn calibration_is_beside_the_remapped_picture_unless_it_is_remapped_itself() {
+    fn calibration_is_beside_the_remapped_image_unless_it_is_remapped_itself() {
         use ImageTransport::{Compressed, Raw};
         check(&[], "", Raw, "/image", "/camera_info");
         check(&["__ns:=/cam"], "", Raw, "/cam/image", "/cam/camera_info");
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_comes_out_whole_and_its_buffer_is_used_again() {
+    fn an_image_comes_out_whole_and_its_buffer_is_used_again() {
         let image = Image {
             header: header(),
             height: 2,
@@ -334,13 +334,13 @@ mod tests {
             data: ByteBuf::from([1, 2, 3, 4, 5, 6]),
         };
         let pool = Pool::default();
-        let place = |sample: &Sample| match &sample.picture {
-            Picture::Raw(raster) => raster.bytes.as_ptr(),
-            Picture::Compressed(file) => file.as_ptr(),
+        let place = |sample: &Sample| match &sample.image {
+            CameraImage::Raw(raster) => raster.bytes.as_ptr(),
+            CameraImage::Compressed(file) => file.as_ptr(),
         };
         let first = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
         let before = place(&first);
-        let Picture::Raw(raster) = &first.picture else { panic!("not raw") };
+        let CameraImage::Raw(raster) = &first.image else { panic!("not raw") };
         assert_eq!((raster.width, raster.height, raster.step, raster.big_endian), (3, 2, 3, false));
         assert_eq!((raster.encoding.as_str(), raster.bytes.as_slice()), ("mono8", &[1, 2, 3, 4, 5, 6][..]));
         assert_eq!(first.header, header().into());

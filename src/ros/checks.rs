@@ -1,4 +1,4 @@
-//! What this machine's kernel allows, against what pictures of a given size need.
+//! What this machine's kernel allows, against what images of a given size need.
 
 /// The largest receive buffer that a socket may ask for.
 const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
@@ -19,15 +19,15 @@ impl ReceiveBuffers {
         Self { max: read(RMEM_MAX) }
     }
 
-    /// What to do when pictures of `frame_bytes` would be lost; `None` when all is well.
+    /// What to do when images of `frame_bytes` would be lost; `None` when all is well.
     pub fn advice(self, frame_bytes: usize) -> Option<String> {
         let max = self.max?;
-        // Measured at 30 Hz: pictures arrive whole while two thirds of one fit into the buffer.
+        // Measured at 30 Hz: images arrive whole while two thirds of one fit into the buffer.
         let needed = frame_bytes / 3 * 2;
         (max < needed).then(|| {
             let cure = needed.next_power_of_two().max(GENEROUS);
             format!(
-                "net.core.rmem_max is {max} bytes, too small for pictures of {frame_bytes} bytes: many will \
+                "net.core.rmem_max is {max} bytes, too small for images of {frame_bytes} bytes: many will \
                  be lost; run: sudo sysctl -w net.core.rmem_max={cure}"
             )
         })
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_names_the_cure_when_two_thirds_of_a_picture_do_not_fit() {
+    fn advice_names_the_cure_when_two_thirds_of_an_image_do_not_fit() {
         let check = |max: Option<usize>, frame_bytes, expect: Option<&str>| {
             let advice = ReceiveBuffers { max }.advice(frame_bytes);
             let cure = advice.as_deref().and_then(|text| text.rsplit(' ').next());

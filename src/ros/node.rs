@@ -39,7 +39,7 @@ use crate::stages::camera::CameraListener;
 
 /// What a node needs to take part.
 pub struct NodeConfig {
-    /// Its name and remap rules.
+    /// Name and remap rules of the node.
     pub names: Names,
     /// `ROS_DOMAIN_ID`.
     pub domain_id: u16,

@@ -15,7 +15,7 @@ pub type Rule = Box<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 pub struct Declared {
     /// What it is called.
     pub name: String,
-    /// Its value at start.
+    /// Value at start.
     pub value: Value,
     /// What `ros2 param describe` tells.
     pub descriptor: Option<Descriptor>,

@@ -27,7 +27,7 @@ impl NetworkPlace {
     /// Looks whether the address is still the right one.
     ///
     /// # Errors
-    /// It is not, and nothing but a new start helps.
+    /// The node can no longer be found there, and only a restart helps.
     pub(super) fn look(&mut self) -> anyhow::Result<()> {
         match own_addresses() {
             Ok(addresses) => self.compare(&addresses, || of_default_route(&addresses).is_some()),

@@ -17,7 +17,7 @@ const OUTPUT_SAMPLES: i32 = 2;
 /// no say in it, and the default is 64.
 const CAMERA_SAMPLES: i32 = 2;
 
-/// For picture and calibration topics.
+/// For image and calibration topics.
 pub(super) fn camera(reliability: Reliability) -> QosPolicies {
     bounded(newest(reliability), CAMERA_SAMPLES)
 }

@@ -21,7 +21,7 @@ use crate::outputs::{Subscribed, Topics};
 
 /// Graph events that belong together come within this time, and one look serves them all.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Longest time between two looks: the library tells of peers that fit, not of those that do not.
+/// Longest time between two looks: the library reports compatible peers, and no others.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// Time for a misfit to tell its name: it comes by a message of its own, which Fast DDS repeats
 /// after three seconds when it was lost.
@@ -75,7 +75,7 @@ pub(super) async fn watch(
 /// What is known of the other participants.
 struct Peers {
     names: NodeNames,
-    /// Endpoints of peers that do not fit.
+    /// Endpoints of incompatible peers.
     misfits: HashMap<Gid, Warned>,
     /// Each lets one warning through in its period, and the next misfits wait: anybody can come and go as
     /// many peers.
@@ -107,7 +107,7 @@ impl Peers {
             for peer in peers.iter().filter(|peer| peer.topic == endpoint.dds_topic) {
                 let camera = if let Role::Images(camera) = endpoint.role { Some(camera) } else { None };
                 if peer.dds_type != endpoint.dds_type {
-                    // Another type on an output's name is another's affair; pictures of it never come.
+                    // Another type on an output's name is another's affair; images of it never come.
                     if camera.is_some() {
                         let text = wrong_type(endpoint, &peer.dds_type);
                         facts.misfits.push(Misfit { camera, text });
@@ -177,22 +177,22 @@ fn sentence(endpoint: &Endpoint, peer: &str, misfit: &Mismatch) -> String {
         let here =
             if *is_reliability { ", or start this node with -p output_reliability:=reliable" } else { "" };
         return format!(
-            "{topic}: {peer} asks for {wish}, {offer} is offered, so it gets nothing; let it ask for \
+            "{topic}: {peer} asks for {wish}, {offer} is offered, so that peer receives nothing; request \
              {offer}{here}"
         );
     }
     let what = match endpoint.role {
         Role::Input(what) => what,
-        _ => "picture",
+        _ => "image",
     };
-    let here = match *is_reliability && what == "picture" {
+    let here = match *is_reliability && what == "image" {
         true => "; start this node with -p image_reliability:=best_effort",
         false => "",
     };
-    format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} comes{here}")
+    format!("{topic}: {peer} offers {offer}, {wish} is asked for, so no {what} arrives{here}")
 }
 
-/// A publisher of something else under the name of the pictures.
+/// A publisher of something else under the name of the images.
 fn wrong_type(endpoint: &Endpoint, theirs: &str) -> String {
     format!(
         "{}: a publisher sends {theirs}, this node reads {}; see image_transport",
@@ -253,8 +253,8 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so it gets nothing; let \
-             it ask for best_effort, or start this node with -p output_reliability:=reliable",
+            "/pixio_node/features: /peer asks for reliable, best_effort is offered, so that peer receives \
+             nothing; request best_effort, or start this node with -p output_reliability:=reliable",
         );
         check(
             "/pixio_node/embedding",
@@ -262,8 +262,8 @@ mod tests {
             "transient_local",
             "volatile",
             false,
-            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so it gets nothing; \
-             let it ask for volatile",
+            "/pixio_node/embedding: /peer asks for transient_local, volatile is offered, so that peer \
+             receives nothing; request volatile",
         );
         check(
             "/camera/image_raw",
@@ -271,7 +271,7 @@ mod tests {
             "reliable",
             "best_effort",
             true,
-            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no picture comes; start \
+            "/camera/image_raw: /peer offers best_effort, reliable is asked for, so no image arrives; start \
              this node with -p image_reliability:=best_effort",
         );
     }

@@ -133,7 +133,7 @@ impl Thread {
     /// Looks for a sign of life.
     ///
     /// # Errors
-    /// It has ended, or it is stuck.
+    /// A thread of DDS has ended, or is stuck.
     fn look(&mut self, tasks: &Path) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else {
             self.folder = match find(tasks, self.name) {
@@ -160,7 +160,7 @@ impl Thread {
         self.n_still = if moved { 0 } else { self.n_still + 1 };
         if STUCK <= self.n_still {
             bail!(
-                "DDS is stuck: its thread \"{}…\" does not move any more; nothing is received or sent",
+                "DDS is stuck: its thread \"{}…\" makes no progress; nothing is received or sent",
                 self.name
             );
         }

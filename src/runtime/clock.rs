@@ -9,14 +9,14 @@ const UNTOLD: i64 = i64::MIN;
 /// A clock that threads share.
 #[derive(Debug)]
 pub enum Clock {
-    /// This machine's.
+    /// This machine's clock.
     System,
     /// The last time on `/clock`, nanoseconds.
     Told(AtomicI64),
 }
 
 impl Clock {
-    /// This machine's, or one that is told.
+    /// This machine's clock, or one that is told the time.
     pub fn new(is_told: bool) -> Self {
         if is_told { Self::Told(AtomicI64::new(UNTOLD)) } else { Self::System }
     }

@@ -61,7 +61,7 @@ impl InputPixels {
     /// The pixels as a uint8 tensor of this shape, on the same memory.
     ///
     /// # Errors
-    /// They are fewer.
+    /// There are fewer pixels than `shape` has.
     pub fn tensor(&self, shape: &[i64]) -> Result<Tensor, ShimError> {
         match &self.bytes {
             Some(bytes) => bytes.view(0, Kind::Uint8, shape),

@@ -32,11 +32,11 @@ pub struct Seen {
     pub n_jumps: u64,
     /// When the last of them came and how far it was behind.
     pub last_jump: Option<(Instant, Duration)>,
-    /// Most bytes of a picture.
+    /// Most bytes of an image.
     pub largest_bytes: usize,
-    /// When a picture could be read last, and its size.
-    pub picture: Option<(Instant, Size)>,
-    /// Why the last picture that could not be read could not.
+    /// When an image could be read last, and its size.
+    pub image: Option<(Instant, Size)>,
+    /// Why the last image that could not be read could not.
     pub refused: Option<(Instant, String)>,
     /// From the stamp to the hand-over of the last frame published.
     pub age: Option<Duration>,
@@ -45,7 +45,7 @@ pub struct Seen {
 }
 
 impl Monitor {
-    /// A picture of `n_bytes` came; `now_nanos` is the clock's time.
+    /// An image of `n_bytes` came; `now_nanos` is the clock's time.
     pub fn arrived(&self, at: Instant, stamp_nanos: i64, now_nanos: Option<i64>, n_bytes: usize) {
         let mut seen = self.lock();
         if let Some(behind) = seen.stamp_nanos.map(|last| last.saturating_sub(stamp_nanos)).filter(|n| 0 < *n)
@@ -64,12 +64,12 @@ impl Monitor {
         seen.arrivals.add(at, stamp_nanos);
     }
 
-    /// The picture could be read and was of this size.
-    pub fn read(&self, at: Instant, picture: Size) {
-        self.lock().picture = Some((at, picture));
+    /// The image could be read and was of this size.
+    pub fn read(&self, at: Instant, image: Size) {
+        self.lock().image = Some((at, image));
     }
 
-    /// The picture could not be read.
+    /// The image could not be read.
     pub fn refused(&self, at: Instant, why: String) {
         self.lock().refused = Some((at, why));
     }

@@ -20,9 +20,9 @@ pub struct Accounting {
     pub published: AtomicU64,
     /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: AtomicU64,
-    /// Those of the displaced that had waited longer than `max_age`.
+    /// Displaced frames that had waited longer than `max_age`.
     pub too_old: AtomicU64,
-    /// It was broken.
+    /// Frames that were broken.
     pub refused: AtomicU64,
     /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or what somebody subscribed to
     /// cannot be made yet: the PCA basis and the CameraInfo take their time.
@@ -57,17 +57,17 @@ impl Accounting {
     }
 }
 
-/// How many pictures went through the model at once, and how often.
+/// How many images went through the model at once, and how often.
 #[derive(Debug, Default)]
 pub struct Batches(Mutex<BTreeMap<usize, u64>>);
 
 impl Batches {
-    /// Counts a forward pass of `n_pictures`.
-    pub fn count(&self, n_pictures: usize) {
-        *lock(&self.0).entry(n_pictures).or_default() += 1;
+    /// Counts a forward pass of `n_images`.
+    pub fn count(&self, n_images: usize) {
+        *lock(&self.0).entry(n_images).or_default() += 1;
     }
 
-    /// Forward passes by their number of pictures.
+    /// Forward passes by their number of images.
     pub fn snapshot(&self) -> BTreeMap<usize, u64> {
         lock(&self.0).clone()
     }
@@ -82,9 +82,9 @@ pub struct Counts {
     pub published: u64,
     /// A newer frame took its place before the model, or it had waited too long.
     pub displaced: u64,
-    /// Those of the displaced that had waited longer than `max_age`.
+    /// Displaced frames that had waited longer than `max_age`.
     pub too_old: u64,
-    /// It was broken.
+    /// Frames that were broken.
     pub refused: u64,
     /// Nobody subscribed, the node was not enabled, `max_rate` passed it over, or nothing could be made of it
     /// yet.
@@ -119,7 +119,7 @@ pub enum Span {
     Fit,
     /// In a latest slot before the model.
     Wait,
-    /// The backbone.
+    /// The backbone; on a GPU the heads as well, which are waited for with it.
     Forward,
     /// Everything computed from tokens.
     Heads,

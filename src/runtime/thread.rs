@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn every_failure_is_told() {
-        let outcome = all([Err(anyhow!("fit: no picture")), Ok(()), Err(anyhow!("model: no device"))]);
-        assert_eq!(outcome.map_err(|err| err.to_string()), Err("fit: no picture; model: no device".into()));
+        let outcome = all([Err(anyhow!("fit: no image")), Ok(()), Err(anyhow!("model: no device"))]);
+        assert_eq!(outcome.map_err(|err| err.to_string()), Err("fit: no image; model: no device".into()));
         assert!(all([Ok(()), Ok(())]).is_ok());
     }
 

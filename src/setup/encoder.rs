@@ -23,7 +23,7 @@ pub struct LoadedEncoder {
     pub pixio: Pixio,
     /// Where it runs.
     pub device: Device,
-    /// Its arithmetic.
+    /// Arithmetic of the model.
     pub arithmetic: Arithmetic,
 }
 

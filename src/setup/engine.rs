@@ -57,7 +57,7 @@ pub fn load(config: &Config, job: &EngineJob, candidates: Candidates) -> Result<
         tracing::info!("engine {} from {path}{times}", engine.kind());
         if let Some(slower) = slower {
             tracing::warn!(
-                "engine {path}: {slower}; it serves because `engine` names it, engine:=auto would not"
+                "engine {path}: {slower}; used because `engine` names it, engine:=auto would not use it"
             );
         }
         return Ok(LoadedEngine { engine, folder: Some(folder), lacks_engine: false, fell_back: None });

@@ -79,7 +79,7 @@ impl Model {
         let head_set = heads::load(config, &encoder)?;
         ensure!(
             config.fit != Fit::Window || head_set.iter().next().is_some(),
-            "fit: window makes depth and segmentation alone: give depth_head or segmentation_head"
+            "fit: window makes only depth and segmentation: give depth_head or segmentation_head"
         );
         let job = encoder.job(config, taps(layer, n_blocks, &head_set));
         let basis = SavedBasis::load(config, &card, n_channels)?;
@@ -94,7 +94,7 @@ impl Model {
         &self.job.pixio
     }
 
-    /// Its arithmetic and where it runs, for people.
+    /// Arithmetic and device of the model, for people.
     pub fn place(&self) -> String {
         format!("{} on {:?}", self.job.arithmetic, self.job.device)
     }

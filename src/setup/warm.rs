@@ -25,7 +25,7 @@ impl fmt::Display for Warm {
         let Self { batch, millis } = self;
         match batch {
             1 => write!(f, "{millis:.1} ms"),
-            _ => write!(f, "{millis:.1} ms for {batch} pictures"),
+            _ => write!(f, "{millis:.1} ms for {batch} images"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Camera: one picture as a camera topic delivered it, with the checks that need no pixels.
-//! It knows no ROS: `ros/` fills a [`Frame`] and hands it over.
+//! Camera: one image as a camera topic delivered it, with the checks that need no pixels.
+//! This module knows no ROS: `ros/` fills a [`Frame`] and hands it over.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ impl Stamp {
     }
 }
 
-/// Stamp and optical frame of a picture.
+/// Stamp and optical frame of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Time of acquisition.
@@ -34,14 +34,14 @@ pub struct Header {
 
 /// The pixels as they arrived: a raw raster in a ROS encoding or a compressed file.
 #[derive(Debug)]
-pub enum Picture {
+pub enum CameraImage {
     /// `sensor_msgs/Image`.
     Raw(Raster),
     /// `sensor_msgs/CompressedImage`: a JPEG or PNG file; its first bytes decide, not its `format`.
     Compressed(Lease),
 }
 
-impl Picture {
+impl CameraImage {
     /// Bytes as they arrived.
     pub fn n_bytes(&self) -> usize {
         match self {
@@ -68,7 +68,7 @@ pub struct Raster {
     pub bytes: Lease,
 }
 
-/// One picture of one camera on its way to the model.
+/// One image of one camera on its way to the model.
 #[derive(Debug)]
 pub struct Frame {
     /// Goes unchanged to every output made from this frame.
@@ -78,7 +78,7 @@ pub struct Frame {
     /// When our callback saw it; the zero of every latency that the node reports.
     pub received: Instant,
     /// Pixels as they arrived.
-    pub picture: Picture,
+    pub image: CameraImage,
     /// What the newest CameraInfo says, of whatever size.
     pub intrinsics: Option<Arc<Calibration>>,
 }

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::engine::{Engine, EngineError, Tokens};
+use crate::engine::{Engine, EngineError, Place, Tokens};
 use crate::geometry::{Calibration, Geometry, PADDING, STRIDE, Size, WINDOW, padded};
 use crate::runtime::input_pixels::InputPixels;
 use crate::stages::camera::{Frame, Header};
 
-/// A picture that is ready for the model.
+/// An image that is ready for the model.
 #[derive(Debug)]
 pub struct Input {
     /// The frame's own, unchanged.
@@ -19,18 +19,18 @@ pub struct Input {
     pub camera: usize,
     /// When our callback saw the frame.
     pub received: Instant,
-    /// When the picture was ready.
+    /// When the image was ready.
     pub fitted: Instant,
     /// Row-major RGB, `geometry.model.height * geometry.model.width * 3` bytes.
     pub pixels: InputPixels,
-    /// From the camera's picture to this one.
+    /// From the camera's image to this one.
     pub geometry: Geometry,
     /// What the newest CameraInfo says, of whatever size.
     pub intrinsics: Option<Arc<Calibration>>,
 }
 
 impl Input {
-    /// `frame`, whose picture has become `pixels` just now.
+    /// `frame`, whose image has become `pixels` just now.
     pub fn new(frame: Frame, pixels: InputPixels, geometry: Geometry) -> Self {
         let Frame { header, camera, received, intrinsics, .. } = frame;
         Self { header, camera, received, fitted: Instant::now(), pixels, geometry, intrinsics }
@@ -50,7 +50,7 @@ impl Input {
     pub fn images(&self) -> Result<Tensor, EngineError> {
         let size @ Size { width, height } = self.geometry.model;
         if self.pixels.len() != width as usize * height as usize * 3 {
-            let message = format!("{} bytes are no image of {width}x{height}", self.pixels.len());
+            let message = format!("{} bytes are not an image of {width}x{height}", self.pixels.len());
             return Err(EngineError { message });
         }
         let image = self.pixels.tensor(&[1, i64::from(height), i64::from(width), 3])?;
@@ -60,26 +60,26 @@ impl Input {
 
 /// `[n, 256, 256, 3]` of `image` `[H, W, 3]`; what lies beyond it is the colour that is zero after
 /// normalisation.
-fn windows(image: &Tensor, picture: Size) -> Result<Tensor, TchError> {
-    let Size { width, height } = padded(picture);
+fn windows(image: &Tensor, size: Size) -> Result<Tensor, TchError> {
+    let Size { width, height } = padded(size);
     let canvas = Tensor::from_slice(&PADDING).f_repeat([i64::from(height), i64::from(width), 1])?;
     let mut top_left =
-        canvas.f_narrow(0, 0, i64::from(picture.height))?.f_narrow(1, 0, i64::from(picture.width))?;
+        canvas.f_narrow(0, 0, i64::from(size.height))?.f_narrow(1, 0, i64::from(size.width))?;
     top_left.f_copy_(image)?;
     let (side, stride) = (i64::from(WINDOW), i64::from(STRIDE));
     let by_window = canvas.f_unfold(0, side, stride)?.f_unfold(1, side, stride)?;
     by_window.f_permute([0, 1, 3, 4, 2])?.f_reshape([-1, side, side, 3])
 }
 
-/// Pictures that go through the model at once: engines are built for batches of these sizes.
+/// Images that go through the model at once: engines are built for batches of these sizes.
 const BATCHES: [i64; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// The most windows that go through the model at once.
 pub const MOST_WINDOWS: i64 = 8;
 
-/// The largest batch that `n_pictures` are cut into where `n_most` go through the model at once.
-pub fn largest_batch(n_pictures: i64, n_most: i64) -> i64 {
-    let fits = |batch: &i64| *batch <= n_pictures.min(n_most);
+/// The largest batch that `n_images` are cut into where `n_most` go through the model at once.
+pub fn largest_batch(n_images: i64, n_most: i64) -> i64 {
+    let fits = |batch: &i64| *batch <= n_images.min(n_most);
     BATCHES.into_iter().find(fits).unwrap_or(1)
 }
 
@@ -129,7 +129,7 @@ fn one_after_the_other(
     let n_taps = parts.first().map_or(0, Vec::len);
     let joined = |tap: usize| Tensor::f_cat(&parts.iter().map(|part| &part[tap]).collect::<Vec<_>>(), 0);
     let taps = (0..n_taps).map(joined).collect::<Result<_, _>>()?;
-    Ok(Tokens { taps, lane, is_in_place: false })
+    Ok(Tokens { taps, lane, place: Place::Anywhere })
 }
 
 /// Runs `engine` on `batch` grey images, so that the first camera frame pays for no set-up. Returns their
@@ -151,9 +151,9 @@ mod tests {
     use crate::geometry::corners;
 
     #[test]
-    fn pictures_go_in_batches_that_engines_are_built_for() {
-        let check = |n_pictures, n_most, expect| {
-            assert_eq!(largest_batch(n_pictures, n_most), expect, "{n_pictures} {n_most}");
+    fn images_go_in_batches_that_engines_are_built_for() {
+        let check = |n_images, n_most, expect| {
+            assert_eq!(largest_batch(n_images, n_most), expect, "{n_images} {n_most}");
         };
         check(1, 8, 1);
         check(3, 8, 2);
@@ -164,15 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn windows_show_the_picture_and_padding_beyond_it() {
-        let picture = Size { width: 300, height: 180 };
+    fn windows_show_the_image_and_padding_beyond_it() {
+        let size = Size { width: 300, height: 180 };
         let image = Tensor::arange(180 * 300 * 3, (Kind::Int64, tch::Device::Cpu))
             .remainder(251)
             .to_kind(Kind::Uint8);
         let image = image.reshape([180, 300, 3]);
-        let windows = windows(&image, picture).unwrap();
+        let windows = windows(&image, size).unwrap();
         assert_eq!(windows.size(), [4, 256, 256, 3]);
-        for (window, [left, top]) in corners(picture).enumerate() {
+        for (window, [left, top]) in corners(size).enumerate() {
             for (x, y) in [(0, 0), (255, 0), (85, 9), (129, 200), (130, 9)] {
                 let (column, row) = (i64::from(left) + x, i64::from(top) + y);
                 for channel in 0..3 {

@@ -3,6 +3,7 @@
 //! it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::OnceLock;
@@ -11,13 +12,12 @@ use std::time::Duration;
 use pixio_node::engine::EngineError;
 use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{Plan, Stop, build};
-use pixio_node::engine::choose::{ENGINES, from_cache};
+use pixio_node::engine::choose::ENGINES;
 use pixio_node::engine::graph::LaunchMode;
 use pixio_node::engine::int8::Kernel;
-use pixio_node::engine::job::{EngineJob, Refusal};
+use pixio_node::engine::job::EngineJob;
 use pixio_node::engine::proof::{self, BatchShape};
 use pixio_node::engine::store::folder::Folder;
-use pixio_node::engine::timing::{Run, Runner, Stopwatch, Trial};
 use pixio_node::ffi::package::{Package, Signature};
 use pixio_node::geometry::Size;
 use pixio_node::pixio::{Pixio, Source};
@@ -26,6 +26,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{error, skipped};
 
 mod builds;
+mod refused;
 
 const SIZES: [Size; 2] = [Size { width: 96, height: 64 }, Size { width: 256, height: 256 }];
 const TAPS: [usize; 2] = [2, 4];
@@ -47,35 +48,39 @@ fn job(model: &str, arithmetic: Arithmetic, sizes: &[Size]) -> EngineJob {
 }
 
 /// The fixed batch of a proof.
-fn pictures(size: Size, batch: i64) -> Result<Tensor, EngineError> {
-    proof::pictures(BatchShape { size, batch })
+fn test_images(size: Size, batch: i64) -> Result<Tensor, EngineError> {
+    proof::test_images(BatchShape { size, batch })
 }
 
 /// Time for proving that no machine needs.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// A program that a build can start.
+fn script(name: &str, text: &str) -> PathBuf {
+    let tools = root().join("tools");
+    fs::create_dir_all(&tools).unwrap();
+    let file = tools.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    file
+}
+
+/// The Python of `scripts/setup`, which compiles the same engine once; `None` where setup has made none.
+fn python() -> Option<PathBuf> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let made = PYTHON.get_or_init(|| {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (python, tool) = (project.join(".venv/bin/python"), project.join("tests/peers/compile_once.py"));
+        let text = format!("exec '{}' '{}' \"$@\"", python.display(), tool.display());
+        python.exists().then(|| script("compile-once", &text))
+    });
+    made.clone()
+}
+
 fn plan(job: EngineJob, out: PathBuf) -> Plan {
-    let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], None, None);
+    let (heads, batches, python, int8_kernel) = (vec![], vec![1, 4], python(), None);
     let (target, max_autotune, budget, is_background) = (None, false, PATIENCE, false);
     Plan { job, target, heads, batches, python, out, int8_kernel, max_autotune, budget, is_background }
-}
-
-/// Says how many milliseconds the eager model and the engine take, however fast this machine is.
-struct Says {
-    eager: u64,
-    engine: u64,
-}
-
-impl Stopwatch for Says {
-    fn time(&mut self, runner: Runner, run: Run<'_>) -> Result<Duration, EngineError> {
-        run()?;
-        Ok(Duration::from_millis(if runner == Runner::Eager { self.eager } else { self.engine }))
-    }
-}
-
-/// A trial as at the start of the node, on a machine where they take so many milliseconds.
-fn trial(eager: u64, engine: u64) -> Trial {
-    Trial::new(Box::new(Says { eager, engine }), Duration::from_secs(2), 5)
 }
 
 /// A folder for this run, on the disk of the build: engines are machine code, and /tmp may not run any.
@@ -105,17 +110,6 @@ fn engine() -> Option<&'static Folder> {
         skipped("compiled engines (PIXIO_ENGINES is not set)");
     }
     built.as_ref()
-}
-
-/// A copy of the engine, to spoil.
-fn copy(engine: &Folder, name: &str) -> PathBuf {
-    let target = root().join(name).join(ENGINES).join("tiny");
-    fs::create_dir_all(&target).unwrap();
-    for entry in fs::read_dir(engine.path()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
-    }
-    target
 }
 
 /// Another checkpoint of the same architecture.
@@ -168,7 +162,7 @@ fn one_engine_serves_every_checkpoint_of_its_architecture_as_the_eager_model_doe
         let (mut eager, mut compiled) = (job.eager().unwrap(), job.load(folder).unwrap());
         assert_eq!((compiled.kind(), compiled.taps()), ("compiled".into(), &TAPS[..]));
         for (size, batch) in SIZES.iter().flat_map(|&size| [(size, 1), (size, 4)]) {
-            let images = pictures(size, batch).unwrap();
+            let images = test_images(size, batch).unwrap();
             let (found, expect) = (
                 compiled.run(slice::from_ref(&images), 2).unwrap().taps,
                 eager.run(slice::from_ref(&images), 2).unwrap().taps,
@@ -210,7 +204,7 @@ fn engines_of_fewer_bits_are_proven_by_their_own_bounds() {
             assert!((least..most).contains(&parity.cosine), "{name}: {parity:?}");
         }
         // The weights are not in it: another checkpoint gets its own tokens.
-        let images = pictures(SIZES[0], 1).unwrap();
+        let images = test_images(SIZES[0], 1).unwrap();
         let mut tokens = Vec::new();
         for model in ["random:tiny".to_owned(), other_checkpoint(&root().join(format!("other-{name}")))] {
             let job = job(&model, arithmetic, &SIZES[..1]);
@@ -227,7 +221,7 @@ fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
     let Some(folder) = engine() else { return };
     let mut last = job("random:tiny", Arithmetic::Float32, &SIZES[..1]);
     last.taps = vec![4];
-    let images = pictures(SIZES[0], 1).unwrap();
+    let images = test_images(SIZES[0], 1).unwrap();
     let found = last.load(folder).unwrap().run(slice::from_ref(&images), 1).unwrap().taps;
     assert!(
         error(&found[0], &last.eager().unwrap().run(slice::from_ref(&images), 1).unwrap().taps[0]) <= 1e-5
@@ -241,7 +235,7 @@ fn a_smaller_set_of_taps_is_served_and_a_larger_one_refused() {
 fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_served() {
     let Some(folder) = engine() else { return };
     let mut compiled = job("random:tiny", Arithmetic::Float32, &SIZES[..1]).load(folder).unwrap();
-    let good = pictures(SIZES[0], 1).unwrap();
+    let good = test_images(SIZES[0], 1).unwrap();
     let mut check = |images: &Tensor, expect: &str| {
         let said =
             compiled.run(slice::from_ref(images), 2).map_or_else(|err| err.to_string(), |_| "served".into());
@@ -249,7 +243,7 @@ fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_s
         assert_eq!(compiled.run(slice::from_ref(&good), 2).unwrap().taps.len(), 2);
     };
     check(
-        &pictures(SIZES[0], 5).unwrap(),
+        &test_images(SIZES[0], 5).unwrap(),
         "a batch of 5 was asked for, the engine was built for batches of 1 to 4",
     );
     check(
@@ -261,7 +255,7 @@ fn batches_and_inputs_that_were_not_built_are_refused_and_the_next_good_one_is_s
         "input [1, 64, 96, 3] is not contiguous",
     );
     // A size that `fit: auto` may come upon and that was not built.
-    check(&pictures(Size { width: 32, height: 32 }, 1).unwrap(), "served");
+    check(&test_images(Size { width: 32, height: 32 }, 1).unwrap(), "served");
 }
 
 #[test]
@@ -272,7 +266,7 @@ fn a_package_without_its_constants_does_not_run() {
     let shape = vec![i64::from(size.height), i64::from(size.width), 3];
     let signature = Signature { kind: Kind::Uint8, batch: 1..=4, shape, device: Device::Cpu };
     let mut package = Package::open(&folder.file(entry).unwrap(), signature).unwrap();
-    let images = pictures(size, 1).unwrap();
+    let images = test_images(size, 1).unwrap();
     let said = package.run(&images).unwrap_err().to_string();
     assert_eq!(said, "the package was not given its constants");
     let metadata = package.metadata().unwrap();
@@ -311,131 +305,6 @@ fn a_package_without_its_constants_does_not_run() {
 }
 
 #[test]
-fn an_engine_for_something_else_is_refused_with_both_sides_named() {
-    let Some(folder) = engine() else { return };
-    let check = |spoil: &dyn Fn(&mut EngineJob), expect: &str| {
-        let mut job = job("random:tiny", Arithmetic::Float32, &SIZES);
-        spoil(&mut job);
-        let said = job.load(folder).map_or_else(|err| err.to_string(), |_| "served".into());
-        assert!(said.contains(expect) && said.contains("/tiny: "), "{expect:?} is not in: {said}");
-    };
-    check(&|job| job.arithmetic = Arithmetic::Bfloat16, "it computes in float32, bfloat16 was asked for");
-    let square = vec![Size { width: 128, height: 128 }];
-    check(&|job| job.sizes = square.clone(), "it was built for 96x64, 256x256, the model input is 128x128");
-    let source = Source::resolve("random:vitb16").unwrap();
-    let vitb16 = Pixio::load(&source, Device::Cpu, Kind::Float).unwrap();
-    let expect = "it was built for hidden_size 192, the model has 768";
-    check(&|job| job.pixio = vitb16.shallow_clone(), expect);
-}
-
-#[test]
-fn a_spoilt_engine_is_refused_and_the_cache_passes_over_it() {
-    let Some(folder) = engine() else { return };
-    let check = |name: &str, spoil: &dyn Fn(&Path), expect: &str| {
-        let job = job("random:tiny", Arithmetic::Float32, &SIZES[..1]);
-        let spoilt = copy(folder, name);
-        let cache = root().join(name);
-        assert!(
-            from_cache(&job, &cache, &mut trial(10, 10), &mut Vec::new()).is_some(),
-            "{name}: the copy is good before it is spoilt"
-        );
-        spoil(&spoilt);
-        let opened = Folder::open(&spoilt).map_err(Into::into).and_then(|folder| job.load(&folder));
-        // One that was built for something else is no failure.
-        let is_misfit = matches!(opened, Err(Refusal::Misfit { .. }));
-        let said = opened.map_or_else(|err| err.to_string(), |_| "served".into());
-        assert!(said.contains(expect) && !said.contains('\n'), "{name}: {expect:?} is not in: {said}");
-        let mut refused = Vec::new();
-        assert!(from_cache(&job, &cache, &mut trial(10, 10), &mut refused).is_none(), "{name}");
-        assert_eq!(refused.len(), usize::from(!is_misfit), "{name}: {refused:?}");
-    };
-    let package = |folder: &Path| folder.join("backbone-96x64.pt2");
-    let manifest = |folder: &Path, from: &str, to: &str| {
-        let file = folder.join("manifest.json");
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from), "{from} is not in the manifest");
-        fs::write(file, text.replace(from, to)).unwrap();
-    };
-    let bytes = |folder: &Path| fs::read(package(folder)).unwrap();
-    let rehash = |folder: &Path, bytes: &[u8]| {
-        let before = pixio_node::engine::store::folder::hash(&package(folder)).unwrap();
-        fs::write(package(folder), bytes).unwrap();
-        manifest(folder, &before, &pixio_node::engine::store::folder::hash(&package(folder)).unwrap());
-    };
-    let changed = "backbone-96x64.pt2 is not as it was built";
-    check("truncated", &|folder| fs::write(package(folder), &bytes(folder)[..100_000]).unwrap(), changed);
-    check(
-        "corrupted",
-        &|folder| {
-            let mut bytes = bytes(folder);
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            fs::write(package(folder), bytes).unwrap();
-        },
-        changed,
-    );
-    // Truncated by somebody who knew the manifest.
-    check("no-zip", &|folder| rehash(folder, &bytes(folder)[..100_000]), "backbone-96x64.pt2: ");
-    check(
-        "half-written",
-        &|folder| fs::remove_file(folder.join("manifest.json")).unwrap(),
-        "the folder holds no engine",
-    );
-    check(
-        "newer",
-        &|folder| manifest(folder, "\"format\": 2", "\"format\": 3"),
-        "it has format 3, of a newer pixio_node",
-    );
-    check(
-        "other-torch",
-        &|folder| manifest(folder, "\"2.11.0\"", "\"2.12.0\""),
-        "it was built with torch 2.12.0, this node runs 2.11.0",
-    );
-    check(
-        "other-cpu",
-        &|folder| manifest(folder, "\"instructions\": [", "\"instructions\": [\"amx_int9\","),
-        "a CPU with amx_int9, which this one lacks",
-    );
-    // A package for another size under this one's name: its constants give it away.
-    check("swapped", &|folder| rehash(folder, &fs::read(folder.join("backbone-256x256.pt2")).unwrap()), "");
-}
-
-#[test]
-fn an_engine_that_is_slower_than_the_eager_model_serves_only_where_it_was_asked_for() {
-    let Some(folder) = engine() else { return };
-    let job = job("random:tiny", Arithmetic::Float32, &SIZES);
-    let cache = root().join("cache");
-    let check = |eager: u64, engine: u64, expect: &str| {
-        let mut refused = Vec::new();
-        let served = from_cache(&job, &cache, &mut trial(eager, engine), &mut refused);
-        let said = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        assert_eq!(
-            (served.is_some(), refused.len()),
-            (expect.is_empty(), usize::from(!expect.is_empty())),
-            "{said}"
-        );
-        assert!(
-            said.contains(expect) && said.contains(if expect.is_empty() { "" } else { "/tiny: " }),
-            "{said}"
-        );
-        // Who names the folder gets the engine, and the figures.
-        let mut tried = job.tried(folder, &mut trial(eager, engine)).unwrap();
-        assert_eq!(tried.engine.run(&[pictures(SIZES[0], 1).unwrap()], 2).unwrap().taps.len(), 2);
-        let said = tried.slower.map_or_else(String::new, |slower| slower.to_string());
-        assert!(said.contains(expect) && said.is_empty() == expect.is_empty(), "{said}");
-    };
-    check(450, 290, "");
-    check(100, 114, "");
-    check(100, 130, "it is slower than eager execution on this machine: compiled 130 ms, eager 100 ms");
-    // As torch's int8 product on a CPU without VNNI: the proof's own run is enough.
-    check(
-        450,
-        20_400,
-        "compiled 20.4 s, eager 450 ms for one image of 96x64 (45.3 times as long, one run of each)",
-    );
-}
-
-#[test]
 fn constants_go_with_their_package() {
     let Some(folder) = engine() else { return };
     let resident_mb = || {
@@ -453,7 +322,7 @@ fn constants_go_with_their_package() {
         let copies = constants.into_iter().map(|(name, tensor)| (name, tensor.detach_copy())).collect();
         let mut package = Package::open(&folder.file(entry).unwrap(), signature.clone()).unwrap();
         package.give_constants(copies, |name| entry.form(name)).unwrap();
-        package.run(&pictures(SIZES[0], 1).unwrap()).unwrap();
+        package.run(&test_images(SIZES[0], 1).unwrap()).unwrap();
         if turn == 9 {
             before = resident_mb();
         }

@@ -11,10 +11,10 @@ use pixio_node::engine::builder::{BUDGET, Plan, Stop, build};
 use pixio_node::engine::graph::LaunchMode;
 use pixio_node::engine::head::{HeadEngine, Taken, Wanted};
 use pixio_node::engine::job::EngineJob;
-use pixio_node::engine::proof::{BatchShape, pictures};
+use pixio_node::engine::proof::{BatchShape, test_images};
 use pixio_node::engine::store::folder::Folder;
 use pixio_node::engine::swap::Swap;
-use pixio_node::engine::{Engine, Tokens, device};
+use pixio_node::engine::{Engine, Place, Tokens, device};
 use pixio_node::ffi::cuda;
 use pixio_node::ffi::package::{Package, Signature};
 use pixio_node::geometry::Size;
@@ -99,7 +99,7 @@ fn tokens(engine: &mut dyn Engine, images: &Tensor, n_taps: usize) -> Vec<Tensor
 }
 
 #[test]
-fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
+fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_images() {
     if !is_here("replays") {
         return;
     }
@@ -113,7 +113,7 @@ fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_pictures() {
         for turn in 0..30 {
             let (batch, n_taps) = (1 + turn % 2, 1 + turn as usize / 2 % 2);
             let images = noise(batch);
-            // Also from pictures that are on the GPU already.
+            // Also from images that are on the GPU already.
             let there = if turn % 3 == 0 { images.to_device(GPU) } else { images.shallow_clone() };
             let (found, expect) = (tokens(&mut *graph, &there, n_taps), tokens(&mut *plain, &images, n_taps));
             assert_eq!(found.len(), n_taps);
@@ -153,12 +153,12 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
         let expect: Vec<_> =
             plainly.iter_mut().map(|head| on_cpu(head.run(&tokens, wanted).unwrap())).collect();
         let tokens = four(recorded.run(&images, 2).unwrap());
-        assert!(tokens.is_in_place && tokens.lane.is_some());
+        assert!(matches!(tokens.place, Place::Results(_)) && tokens.lane.is_some());
         // Both read the same tokens, one after the other, and so do copies of them.
         let copied = Tokens {
             taps: tokens.taps.iter().map(Tensor::detach_copy).collect(),
             lane: tokens.lane.clone(),
-            is_in_place: false,
+            place: Place::Anywhere,
         };
         for which in 0..2 {
             for (is_compiled, tokens) in [(true, &tokens), (false, &tokens), (true, &copied)] {
@@ -177,7 +177,46 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
 }
 
 #[test]
-fn pictures_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() {
+fn several_cameras_together_get_the_maps_that_each_gets_alone() {
+    if !is_here("several cameras") {
+        return;
+    }
+    let mut engine = job(LaunchMode::Graph).eager().unwrap();
+    let mut heads: Vec<_> = heads().into_iter().map(HeadEngine::new).collect();
+    let wanted = Wanted { coverage: Coverage::Whole(SIZE), upsampling: Upsampling::default() };
+    // These heads read four taps, the engine has two.
+    let four = |tokens: Tokens| Tokens {
+        taps: [0, 0, 1, 1].map(|tap| tokens.taps[tap].shallow_clone()).into(),
+        ..tokens
+    };
+    let images: Vec<_> = (0..4).map(|_| noise(1)).collect();
+    let mut maps = |images: &[Tensor]| -> Vec<Tensor> {
+        let tokens = four(engine.run(images, 2).unwrap());
+        let mut all = Vec::new();
+        for index in 0..images.len() {
+            let tokens = if images.len() == 1 { &tokens } else { &tokens.of_image(index).unwrap() };
+            for head in &mut heads {
+                let maps = head.run(tokens, wanted).unwrap();
+                all.extend(maps.iter().map(|map| map.to_kind(Kind::Float).to_device(Device::Cpu)));
+            }
+        }
+        all
+    };
+    // Recordings of fewer images come first: theirs must not write to the tokens of more.
+    for n in [1, 2, 4, 2, 4] {
+        let together = maps(&images[..n]);
+        let alone: Vec<_> = images[..n].iter().flat_map(|image| maps(slice::from_ref(image))).collect();
+        assert_eq!(together.len(), alone.len());
+        for (index, (together, alone)) in together.iter().zip(&alone).enumerate() {
+            let differ = (together - alone).abs().gt(0.05 * alone.abs().max().double_value(&[]));
+            let share = differ.to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+            assert!(share < 0.02, "{n} cameras, map {index}: {share} of the pixels differ");
+        }
+    }
+}
+
+#[test]
+fn images_on_the_wrong_device_are_refused_and_the_next_good_ones_are_served() {
     if !is_here("devices of inputs") {
         return;
     }
@@ -247,7 +286,7 @@ fn a_gpu_that_is_full_is_an_error_and_not_the_end() {
     }
     let job = job(LaunchMode::Graph);
     let large = Size { width: 1024, height: 1024 };
-    let images = pictures(BatchShape { size: large, batch: 8 }).unwrap();
+    let images = test_images(BatchShape { size: large, batch: 8 }).unwrap();
     let mut full = job.eager().unwrap();
     let mut taken = Vec::new();
     // In ever smaller pieces until nothing is left.

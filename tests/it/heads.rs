@@ -16,7 +16,7 @@ const FLOAT32: f64 = 1e-4;
 const GRID: [i64; 2] = [6, 9];
 const SIZE: Size = Size { width: 144, height: 96 };
 /// Two by two windows cover it.
-const PICTURE: Size = Size { width: 300, height: 200 };
+const IMAGE: Size = Size { width: 300, height: 200 };
 const NAMES: [&str; 4] = ["linear-depth", "dpt-depth", "linear-segmentation", "dpt-segmentation"];
 
 fn root() -> Option<PathBuf> {
@@ -58,9 +58,9 @@ fn heads_equal_the_reference() {
             let value = &golden[what];
             if first { value.get(0) } else { value.shallow_clone() }
         };
-        // Of two pictures the first; of the windows over a third all.
+        // Of two images the first; of the windows over a third all.
         let whole = (raw, Coverage::Whole(SIZE), "", true);
-        let windows = (golden["windows.raw"].shallow_clone(), Coverage::Windows(PICTURE), "windows.", false);
+        let windows = (golden["windows.raw"].shallow_clone(), Coverage::Windows(IMAGE), "windows.", false);
         for (raw, coverage, prefix, first) in [whole, windows] {
             let expect = |what: &str| golden_of(&format!("{prefix}{what}"), first);
             let depth = head.depth(&raw, coverage).unwrap();

@@ -1,7 +1,6 @@
 //! Integration tests: one binary, because every test binary links libtorch and OpenCV.
 #![cfg(test)]
 
-#[expect(clippy::disallowed_methods, reason = "tests block no signals")]
 #[path = "../../build_cuda.rs"]
 mod build_cuda;
 mod engines;

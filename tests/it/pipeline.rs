@@ -13,7 +13,7 @@ use pixio_node::outputs::{Topic, Topics};
 use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use pixio_node::runtime::clock::Clock;
 use pixio_node::runtime::statistics::Span;
-use pixio_node::stages::camera::{Frame, Header, Picture, Raster, Stamp};
+use pixio_node::stages::camera::{CameraImage, Frame, Header, Raster, Stamp};
 use pixio_node::stages::derive::{BasisKeeper, Dense, Derived, Deriver, DeriverConfig, ModelCard};
 use pixio_node::stages::fit::Fitter;
 use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, FrameTimes, Sent, Sink};
@@ -47,7 +47,7 @@ impl Engine for Staged {
             return Err(EngineError { message: "out of memory".into() });
         };
         self.n_left = n_left;
-        // A picture's tokens are its brightness.
+        // An image's tokens are its brightness.
         let images = Tensor::cat(images, 0);
         let brightness = images.flatten(1, -1).to_kind(Kind::Float).mean_dim(&[1i64][..], false, Kind::Float);
         let taps = vec![brightness.reshape([-1, 1, 1]).repeat([1, 9, 2])];
@@ -63,7 +63,7 @@ impl Sink for Stamps {
         assert_eq!(derived.header.frame_id, "camera");
         if let Some(map) = &derived.features {
             let first = map.bytes.first_chunk().copied().map(f32::from_le_bytes);
-            assert_eq!(first, Some(derived.header.stamp.nanosec as f32), "another picture's tokens");
+            assert_eq!(first, Some(derived.header.stamp.nanosec as f32), "another image's tokens");
         }
         self.0.lock().unwrap().push(derived.header.stamp.sec);
         Sent { n_sent: 1, n_failed: 0 }
@@ -184,7 +184,7 @@ impl Rig {
     }
 }
 
-/// An even picture whose grey level is in the stamp too.
+/// An even image whose grey level is in the stamp too.
 fn frame(camera: usize, sec: i32, encoding: &str) -> Frame {
     let grey = 7 + 10 * camera as u8;
     let raster = Raster {
@@ -199,7 +199,7 @@ fn frame(camera: usize, sec: i32, encoding: &str) -> Frame {
         header: Header { stamp: Stamp { sec, nanosec: grey.into() }, frame_id: "camera".into() },
         camera,
         received: Instant::now(),
-        picture: Picture::Raw(raster),
+        image: CameraImage::Raw(raster),
         intrinsics: None,
     }
 }
@@ -223,7 +223,7 @@ fn every_frame_is_in_the_books_and_the_newest_of_each_camera_comes_out() {
             let offset = N * i32::try_from(camera).unwrap();
             assert!(rig.intakes[camera].push(frame(camera, offset + sec, encoding)).is_continue());
         }
-        // A batch for ten pictures.
+        // A batch for ten images.
         if sec % 10 == 0 {
             rig.gate.as_ref().unwrap().send(()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Model inputs against what Hugging Face, Pillow and arithmetic make of the same pictures.
+//! Model inputs against what Hugging Face, Pillow and arithmetic make of the same images.
 //! `PIXIO_PIXELS` names the file that tests/peers/make_pixels.py writes.
 
 use pixio_node::runtime::input_pixels::InputPixels;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pixio_node::config::{Fit, ResizeFilter};
 use pixio_node::geometry::Size;
-use pixio_node::stages::camera::{Frame, Header, Picture, Raster};
+use pixio_node::stages::camera::{CameraImage, Frame, Header, Raster};
 use pixio_node::stages::fit::Fitter;
 use safetensors::SafeTensors;
 
@@ -38,8 +38,8 @@ fn size_of(file: &SafeTensors<'_>, name: &str) -> Size {
     Size { width: width as u32, height: height as u32 }
 }
 
-fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> Picture {
-    Picture::Raw(Raster {
+fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> CameraImage {
+    CameraImage::Raw(Raster {
         encoding: encoding.into(),
         width: size.width,
         height: size.height,
@@ -49,9 +49,9 @@ fn raw(encoding: &str, size: Size, step: u32, bytes: &[u8]) -> Picture {
     })
 }
 
-fn fitted(fit: Fit, model: Size, picture: Picture) -> Vec<u8> {
+fn fitted(fit: Fit, model: Size, image: CameraImage) -> Vec<u8> {
     let frame =
-        Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None };
+        Frame { header: Header::default(), camera: 0, received: Instant::now(), image, intrinsics: None };
     let mut pixels = InputPixels::default();
     Fitter::new(fit, model, ResizeFilter::Exact, 25_000_000).fit(&frame, &mut pixels).unwrap();
     pixels.to_vec()
@@ -139,7 +139,7 @@ fn jpegs_decode_as_by_libjpeg() {
             for kind in ["jpeg", "progressive", "webcam", "fine"] {
                 let bytes = file.tensor(&format!("photo/{name}/{kind}")).unwrap().data().to_vec();
                 let expect = file.tensor(&format!("photo/{name}/{kind}_rgb")).unwrap();
-                let decoded = fitted(Fit::Stretch, size, Picture::Compressed(bytes.into()));
+                let decoded = fitted(Fit::Stretch, size, CameraImage::Compressed(bytes.into()));
                 let (max, mean) = differences(&decoded, expect.data());
                 eprintln!("{name} {kind}: max {max}, mean {mean:.4}");
                 assert_eq!(max, 0, "{name} {kind}: mean {mean}");

@@ -4,7 +4,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-import pictures
+import images
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from peer import Inbox, Peer, nanos
 from sensor_msgs.msg import CompressedImage, Image
@@ -18,7 +18,7 @@ class Camera:
     """One camera: an array is sent raw, a file compressed."""
 
     topic: str
-    picture: object
+    image: object
     rate_hz: float
     frame_id: str = "camera_optical"
     reliable: bool = True
@@ -26,7 +26,7 @@ class Camera:
 
 
 class Cameras:
-    """Sends the pictures of all `cameras` on one thread, each at its rate or as fast as it can; a context
+    """Sends the images of all `cameras` on one thread, each at its rate or as fast as it can; a context
     manager."""
 
     def __init__(self, peer: Peer, cameras: list[Camera]):
@@ -36,7 +36,7 @@ class Cameras:
             peer.publisher(
                 *(
                     (CompressedImage, f"{camera.topic}/compressed")
-                    if isinstance(camera.picture, bytes)
+                    if isinstance(camera.image, bytes)
                     else (Image, camera.topic)
                 ),
                 camera.reliable,
@@ -59,7 +59,7 @@ class Cameras:
             self._peer.node.destroy_publisher(publisher)
 
     def silence(self, *indices: int):
-        """These cameras, or without an index all, have sent their last picture when this returns."""
+        """These cameras, or without an index all, have sent their last image when this returns."""
         with self._sending:
             self._silent.update(indices or range(len(self.cameras)))
 
@@ -83,8 +83,8 @@ class Cameras:
 
     def _send(self, i: int):
         camera, stamp = self.cameras[i], self._peer.stamp()
-        make = pictures.compressed if isinstance(camera.picture, bytes) else pictures.image
-        self.publishers[i].publish(make(camera.picture, stamp, frame_id=camera.frame_id))
+        make = images.compressed if isinstance(camera.image, bytes) else images.image
+        self.publishers[i].publish(make(camera.image, stamp, frame_id=camera.frame_id))
         camera.stamps.append(nanos(stamp))
 
 

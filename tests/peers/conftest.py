@@ -26,6 +26,31 @@ from peer import Peer
 from rig import Rig
 from shell import Shell
 
+# The files that take longest, which begin first: whoever begins one last is waited for.
+LONGEST = (
+    "test_engine_builds",
+    "test_rooms",
+    "test_calibration",
+    "test_engines",
+    "test_cross_compile",
+    "test_transport",
+    "test_tiny_model",
+    "test_package",
+    "test_hostile_packets",
+    "test_training",
+    "test_streams",
+    "test_cameras",
+    "test_slow_model",
+    "test_real_stereo",
+    "test_signals",
+    "test_pages",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="module")
 def peer():
@@ -46,6 +71,22 @@ def rig(peer):
     yield start
     for started in rigs:
         started.close()
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory) -> Path:
+    """A random model of four blocks."""
+    from training_data import model_folder
+
+    return model_folder(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory) -> Path:
+    """A data set of six images, with depth and labels."""
+    from training_data import data_folder
+
+    return data_folder(tmp_path_factory.mktemp("data") / "boxes")
 
 
 @pytest.fixture

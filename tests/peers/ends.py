@@ -1,6 +1,6 @@
 """The two ends of the comparison, each in a process of its own that takes orders (orders.py).
 
-`camera` publishes prepared pictures at a rate; `receiver` collects answers between `listen` and `finish`.
+`camera` publishes prepared images at a rate; `receiver` collects answers between `listen` and `finish`.
 Every order is answered with one line; both end when their input does.
 """
 
@@ -9,9 +9,9 @@ import sys
 import time
 
 import cameras
+import images
 import messages  # noqa: F401  (pixio_node.msg)
 import orders
-import pictures
 from peer import Peer, nanos, qos
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -38,9 +38,9 @@ class Camera:
         publisher = self._peer.publisher(kind, topic)
         calibrations = self._peer.publisher(CameraInfo, camera_info) if camera_info else None
         stamp = self._peer.stamp()
-        photographs = [pictures.photograph(name, *size) for name in pictures.NAMES]
+        photographs = [images.photograph(name, *size) for name in images.NAMES]
         prepared = [
-            pictures.compressed(pictures.file_bytes(rgb), stamp) if compressed else pictures.image(rgb, stamp)
+            images.compressed(images.file_bytes(rgb), stamp) if compressed else images.image(rgb, stamp)
             for rgb in photographs
         ]
         until(lambda: publisher.get_subscription_count() > 0, f"a subscription to {topic}")
@@ -50,7 +50,7 @@ class Camera:
             message = prepared[n_sent % len(prepared)]
             message.header.stamp = self._peer.stamp()
             if calibrations:
-                calibrations.publish(pictures.calibration(*size, message.header.stamp))
+                calibrations.publish(images.calibration(*size, message.header.stamp))
             publisher.publish(message)
             n_sent += 1
             ticks = int((now - start) * rate) + 1
@@ -62,8 +62,8 @@ class Camera:
 
     def shoot_all(self, topics: list[str], size: list[int], rate: float, seconds: float) -> dict:
         """Publishes on several topics at once, each at the rate, out of step."""
-        photographs = itertools.cycle(pictures.photograph(name, *size) for name in pictures.NAMES)
-        sent = [cameras.Camera(topic, picture, rate) for topic, picture in zip(topics, photographs)]
+        photographs = itertools.cycle(images.photograph(name, *size) for name in images.NAMES)
+        sent = [cameras.Camera(topic, image, rate) for topic, image in zip(topics, photographs)]
         feed = cameras.Cameras(self._peer, sent)
         until(
             lambda: all(publisher.get_subscription_count() for publisher in feed.publishers),

@@ -1,11 +1,12 @@
 """`pixio_node build` and `infer` on a small model and a photograph."""
 
-import pictures
+import compile_once
+import images
 from node_process import run
 from safetensors.numpy import load_file
 from waiting import LONG_SECS
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 SIZE = "64x64"
 MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", SIZE)
 
@@ -14,10 +15,15 @@ def build(*options: str, **env):
     return run("build", *MODEL, *options, patience_secs=LONG_SECS, **env)
 
 
+def build_once(*options: str):
+    """As `build`, but what was compiled once is not compiled again."""
+    return build(*options, "--python", compile_once.program())
+
+
 def infer(tmp_path, *options: str):
     """`infer` on a photograph: how it ended, and the patch tokens if there are any."""
     file = tmp_path / "coffee.png"
-    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    file.write_bytes(images.file_bytes(PHOTOGRAPH, "PNG"))
     done = run(
         "infer",
         *MODEL,

@@ -1,6 +1,6 @@
 """A peer that knows only the installed message types: `installed_peer.py ask NODE`, `publish` or `read`.
 
-`ask` shows pictures to a node and prints what it answers; `publish` sends messages that `read` prints. As
+`ask` shows images to a node and prints what it answers; `publish` sends messages that `read` prints. As
 JSON.
 """
 
@@ -30,7 +30,7 @@ def plain(message) -> dict:
 
 
 def ask(peer: Peer, node: str) -> dict:
-    import pictures
+    import images
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from sensor_msgs.msg import Image
     from vision_msgs.msg import LabelInfo
@@ -42,7 +42,7 @@ def ask(peer: Peer, node: str) -> dict:
     camera = peer.publisher(Image, "/camera/image_raw")
 
     repeat(
-        lambda: camera.publish(pictures.image(pictures.photograph("chelsea", 320, 240), peer.stamp())),
+        lambda: camera.publish(images.image(images.photograph("chelsea", 320, 240), peer.stamp())),
         lambda: all(map(len, inboxes.values())) and labels,
         "features, an embedding and names of classes",
         every_secs=0.2,

@@ -16,7 +16,7 @@ from torch import nn
 HIDDEN, N_BLOCKS, N_CLS = 48, 8, 8
 GRID, SIZE = (6, 9), (96, 144)
 # Two by two windows cover it.
-PICTURE = (200, 300)
+IMAGE = (200, 300)
 CLASSES = [
     {"name": name, "color": [10 * i, 20, 30]}
     for i, name in enumerate(["floor", "wall", "table", "robot", "other"])
@@ -80,7 +80,7 @@ def write(out: Path, name: str, task: dict, head: dict) -> None:
 
 def over_windows(raw: torch.Tensor, task: dict) -> dict[str, torch.Tensor]:
     """The paper's sliding window, pixel by pixel: what each window says of a pixel is summed."""
-    height, width = PICTURE
+    height, width = IMAGE
     is_depth = task["kind"] == "depth"
     said = (
         depth(raw, (256, 256), task["max_depth"])[:, None]

@@ -48,7 +48,7 @@ def main(out: Path) -> None:
     logging.disable_progress_bar()
     torch.manual_seed(7)
     out.mkdir(parents=True, exist_ok=True)
-    images = {f"{h}x{w}": picture(2 if h == w else 1, h, w) for h, w in SIZES}
+    images = {f"{h}x{w}": noise_image(2 if h == w else 1, h, w) for h, w in SIZES}
     cases = []
     for name, settings in CASES.items():
         model = randomize(PixioModel(PixioConfig(**settings))).eval()
@@ -111,7 +111,7 @@ def run_model(model: PixioModel, image: torch.Tensor) -> dict:
     return golden | {f"hidden_states.{i}": state for i, state in enumerate(got.hidden_states)}
 
 
-def picture(batch: int, height: int, width: int) -> torch.Tensor:
+def noise_image(batch: int, height: int, width: int) -> torch.Tensor:
     """Blobs of colour with grain, uint8 [B, H, W, 3]."""
     blobs = torch.rand(batch, 3, 6, 6)
     smooth = torch.nn.functional.interpolate(blobs, size=(height, width), mode="bilinear")

@@ -1,4 +1,4 @@
-"""Writes what other programs make of pictures, for tests/it/pixels.rs.
+"""Writes what other programs make of images, for tests/it/pixels.rs.
 
     make_pixels.py OUT.safetensors
 
@@ -9,7 +9,7 @@ Tensors, all uint8:
     photo/NAME/crop     [256, 256, 3]  by Pillow, the middle square
     photo/NAME/KIND     [n]            a JPEG file of it, KIND as in JPEGS below
     photo/NAME/KIND_rgb [h, w, 3]      that file by libjpeg-turbo
-    code/NAME/raw       [n]            a picture in the encoding NAME, rows without padding
+    code/NAME/raw       [n]            an image in the encoding NAME, rows without padding
     code/NAME/rgb       [48, 64, 3]    its colours, by arithmetic in float64
 """
 
@@ -71,13 +71,11 @@ def hugging_face():
     return resized
 
 
-def pillow(picture, box):
-    """Columns before rows, as torchvision and older Pillows do. Pillow 13 begins with the rows of a
-    picture that stands upright, and then differs from both by up to six levels on hard edges."""
+def pillow(image, box):
+    """Columns before rows, as torchvision and older Pillows do. Pillow 13 begins with the rows of an
+    image that stands upright, and then differs from both by up to six levels on hard edges."""
     left, top, right, bottom = box
-    strip = picture.resize(
-        (256, picture.height), Image.Resampling.BICUBIC, box=(left, 0, right, picture.height)
-    )
+    strip = image.resize((256, image.height), Image.Resampling.BICUBIC, box=(left, 0, right, image.height))
     return np.asarray(strip.resize((256, 256), Image.Resampling.BICUBIC, box=(0, top, 256, bottom)))
 
 
@@ -90,13 +88,13 @@ def jpeg(rgb, **options):
 def of_photographs():
     resized = hugging_face()
     for name, rgb in photographs():
-        picture = Image.fromarray(rgb)
-        (w, h), side = picture.size, min(picture.size)
+        image = Image.fromarray(rgb)
+        (w, h), side = image.size, min(image.size)
         left, top = (w - side) // 2, (h - side) // 2
         yield f"photo/{name}/rgb", rgb
         yield f"photo/{name}/hf", resized(rgb)
-        yield f"photo/{name}/pil", pillow(picture, (0, 0, w, h))
-        yield f"photo/{name}/crop", pillow(picture, (left, top, left + side, top + side))
+        yield f"photo/{name}/pil", pillow(image, (0, 0, w, h))
+        yield f"photo/{name}/crop", pillow(image, (left, top, left + side, top + side))
         for kind, options in JPEGS.items():
             file, decoded = jpeg(rgb, **options)
             yield f"photo/{name}/{kind}", file

@@ -3,19 +3,19 @@
 import tempfile
 from pathlib import Path
 
+import images
 import numpy as np
-import pictures
 from node_process import run
 from safetensors.numpy import load_file
 
 
-def infer(picture, *options: str, model: str = "random:tiny", size: str = "256x256") -> dict[str, np.ndarray]:
-    """Everything that `infer` writes for one picture: an RGB array (as PNG) or the bytes of a picture
+def infer(image, *options: str, model: str = "random:tiny", size: str = "256x256") -> dict[str, np.ndarray]:
+    """Everything that `infer` writes for one image: an RGB array (as PNG) or the bytes of an image
     file."""
-    data = picture if isinstance(picture, bytes) else pictures.file_bytes(picture, "PNG")
+    data = image if isinstance(image, bytes) else images.file_bytes(image, "PNG")
     suffix = "jpg" if data[:2] == b"\xff\xd8" else "png"
     with tempfile.TemporaryDirectory(prefix="pixio-infer-") as folder:
-        file = Path(folder, f"picture.{suffix}")
+        file = Path(folder, f"image.{suffix}")
         file.write_bytes(data)
         done = run(
             "infer",
@@ -32,7 +32,7 @@ def infer(picture, *options: str, model: str = "random:tiny", size: str = "256x2
             *options,
         )
         assert done.returncode == 0, done.stderr
-        return load_file(Path(folder, "picture.safetensors"))
+        return load_file(Path(folder, "image.safetensors"))
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""A data set folder as a camera: its pictures, their truth, and how far from it the node's answers are."""
+"""A data set folder as a camera: its images, their truth, and how far from it the node's answers are."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 @dataclass(frozen=True)
 class Recording:
-    """Pictures in the order of their names, all of one size; depth, labels and calibration where the folder
+    """Images in the order of their names, all of one size; depth, labels and calibration where the folder
     has them."""
 
     folder: Path
@@ -22,13 +22,11 @@ class Recording:
 
     @staticmethod
     def open(folder: Path) -> "Recording":
-        """`folder` holds rgb/ and perhaps more, or the pictures themselves."""
-        pictures = folder / "rgb" if (folder / "rgb").is_dir() else folder
-        files = sorted(
-            file for file in pictures.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")
-        )
+        """`folder` holds rgb/ and perhaps more, or the images themselves."""
+        images = folder / "rgb" if (folder / "rgb").is_dir() else folder
+        files = sorted(file for file in images.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
         if not files:
-            raise FileNotFoundError(f"{folder} has no JPEG or PNG pictures")
+            raise FileNotFoundError(f"{folder} has no JPEG or PNG images")
         return Recording(folder, [file.stem for file in files], files)
 
     def __len__(self) -> int:
@@ -72,11 +70,11 @@ class Recording:
         return message
 
     def depth_figures(self, answers: dict[int, Image], max_depth: float = 10.0) -> dict | None:
-        """Of depth/image messages by number of the picture; None without truth."""
+        """Of depth/image messages by number of the image; None without truth."""
         return figures(DepthFigures(max_depth), answers, self.depth, meters, Pillow.Resampling.BILINEAR)
 
     def label_figures(self, answers: dict[int, Image]) -> dict | None:
-        """Of segmentation/image messages by number of the picture; None without truth."""
+        """Of segmentation/image messages by number of the image; None without truth."""
         names = [entry["name"] for entry in self.classes]
         return figures(SegmentationFigures(names), answers, self.labels, classes, Pillow.Resampling.NEAREST)
 

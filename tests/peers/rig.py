@@ -2,8 +2,8 @@
 
 import time
 
+import images
 import numpy as np
-import pictures
 from node_process import Node
 from peer import Inbox, Peer
 from pixio_node.msg import Embedding, PatchFeatures
@@ -124,7 +124,7 @@ class Rig:
     def _probe(self):
         """One frame that the estimate of the principal components leaves out because it is even."""
         grey = np.full((24, 32, 3), 128, np.uint8)
-        self.send(pictures.file_bytes(grey) if self._compressed else grey, frame_id="probe")
+        self.send(images.file_bytes(grey) if self._compressed else grey, frame_id="probe")
 
     def counts(self) -> dict:
         """The node's books as of its last report, a fifth of a second old at most; zeros before the first."""
@@ -142,19 +142,19 @@ class Rig:
 
         return until(agreed, "books without a frame in flight", log=self.node.tail)
 
-    def send(self, picture, **fields):
-        """Publishes one picture, stamped now: a picture file or an array. Returns the stamp."""
+    def send(self, image, **fields):
+        """Publishes one image, stamped now: an image file or an array. Returns the stamp."""
         stamp = self.peer.stamp()
-        if isinstance(picture, bytes):
-            self.camera.publish(pictures.compressed(picture, stamp, **fields))
+        if isinstance(image, bytes):
+            self.camera.publish(images.compressed(image, stamp, **fields))
         else:
-            self.camera.publish(pictures.image(picture, stamp, **fields))
+            self.camera.publish(images.image(image, stamp, **fields))
         return stamp
 
     def answers(
-        self, picture, *outputs: str, camera_info: CameraInfo | None = None, every_secs: float = 1, **fields
+        self, image, *outputs: str, camera_info: CameraInfo | None = None, every_secs: float = 1, **fields
     ) -> dict:
-        """Shows a picture until all `outputs`, or all that are listened to, have answered one of its frames:
+        """Shows an image until all `outputs`, or all that are listened to, have answered one of its frames:
         by output.
 
         It is shown again and again because both ways are best effort; `camera_info` goes before each frame.
@@ -166,7 +166,7 @@ class Rig:
                 self.camera_info.publish(camera_info)
                 # Not needed, but it spares most frames of coming before their calibration.
                 time.sleep(0.05)
-            stamps.append(self.send(picture, **fields))
+            stamps.append(self.send(image, **fields))
 
         def answered() -> dict | None:
             for stamp in stamps:
@@ -178,18 +178,18 @@ class Rig:
         return repeat(
             show,
             answered,
-            f"{' and '.join(outputs)} for a picture",
+            f"{' and '.join(outputs)} for an image",
             every_secs=every_secs,
             log=self.node.tail,
         )
 
-    def ask(self, picture, output: str = "features", **fields):
-        """Shows one picture and returns the node's answer to it."""
-        return self.answers(picture, output, **fields)[output]
+    def ask(self, image, output: str = "features", **fields):
+        """Shows one image and returns the node's answer to it."""
+        return self.answers(image, output, **fields)[output]
 
     def feed(
         self,
-        picture,
+        image,
         condition,
         what: str,
         *,
@@ -197,9 +197,9 @@ class Rig:
         patience_secs: float = PATIENCE_SECS,
         **fields,
     ):
-        """Shows a picture again and again until `condition()` is truthy, and returns that."""
+        """Shows an image again and again until `condition()` is truthy, and returns that."""
         return repeat(
-            lambda: self.send(picture, **fields),
+            lambda: self.send(image, **fields),
             condition,
             what,
             every_secs=every_secs,

@@ -48,7 +48,7 @@ def rays(camera) -> np.ndarray:
 
 @cache
 def held_out() -> Path:
-    """The pictures that the card of models/pixio-tiny tells figures of; rendered once, kept under target/."""
+    """The images that the card of models/pixio-tiny tells figures of; rendered once, kept under target/."""
     return render(
         ROOT / "target" / "peers" / "held-out",
         *["--scenes", "50", "--frames", "8", "--seed", "2", "--split", "held-out"],

@@ -4,21 +4,21 @@ import itertools
 import struct
 import zlib
 
-import pictures
+import images
 import pytest
 from node_process import logged_at
 from sensor_msgs.msg import CompressedImage, Image
 from waiting import repeat
 
-GOOD = pictures.photograph("astronaut", 320, 240)
+GOOD = images.photograph("astronaut", 320, 240)
 
 
 def raw(width=320, height=240, step=960, encoding="rgb8", n_bytes=320 * 240 * 3):
     return Image(width=width, height=height, step=step, encoding=encoding, data=bytes(n_bytes))
 
 
-def jpeg(picture=GOOD) -> bytes:
-    return pictures.file_bytes(picture, "JPEG")
+def jpeg(image=GOOD) -> bytes:
+    return images.file_bytes(image, "JPEG")
 
 
 def jpeg_that_claims(width: int, height: int) -> bytes:
@@ -31,7 +31,7 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
 
 def png_that_claims(width: int, height: int) -> bytes:
     """A PNG whose header holds other sizes than its data, with a checksum that agrees."""
-    file = bytearray(pictures.file_bytes(GOOD, "PNG"))
+    file = bytearray(images.file_bytes(GOOD, "PNG"))
     file[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     file[29:33] = zlib.crc32(bytes(file[12:29])).to_bytes(4, "big")
     return bytes(file)
@@ -58,7 +58,7 @@ def zeros(n_bytes: int) -> bytes:
 RAW = {
     "data shorter than height x step": raw(n_bytes=320 * 240 * 3 - 2000),
     "no data": raw(n_bytes=0),
-    "a 0x0 picture": raw(width=0, height=0, step=0, n_bytes=0),
+    "a 0x0 image": raw(width=0, height=0, step=0, n_bytes=0),
     "zero width": raw(width=0),
     "zero height": raw(height=0),
     "an unknown encoding": raw(encoding="jpeg2000"),
@@ -74,7 +74,7 @@ COMPRESSED = {
     "no data": b"",
     "noise": bytes(range(256)) * 20,
     "a JPEG that claims 60000 x 60000": jpeg_that_claims(60000, 60000),
-    "a PNG cut in half": pictures.file_bytes(GOOD, "PNG")[:20000],
+    "a PNG cut in half": images.file_bytes(GOOD, "PNG")[:20000],
     "a PNG that claims 16k x 16k": png_that_claims(16384, 16384),
 }
 
@@ -177,7 +177,7 @@ def test_bad_frames_are_told_once_with_topic_and_reason(rig):
 
 def test_a_burst_of_a_thousand_frames_is_accounted_for_and_costs_no_memory(rig):
     node = rig()
-    small = pictures.photograph("rocket", 64, 48)
+    small = images.photograph("rocket", 64, 48)
     node.ask(small)
     memory = node.node.memory_bytes()
     for _ in range(1000):

@@ -12,7 +12,7 @@ from waiting import PATIENCE_SECS
 # What a bench says that knows nothing of files.
 OLD = """#!/bin/sh
 case "$*" in *.jpg*)
-  echo "error: invalid value for '--picture <WIDTHxHEIGHT>': valid is WIDTHxHEIGHT in pixels" >&2
+  echo "error: invalid value for '--image <WIDTHxHEIGHT>': valid is WIDTHxHEIGHT in pixels" >&2
   exit 2 ;;
 esac
 exec '{binary}' "$@"
@@ -55,7 +55,7 @@ def test_a_case_that_the_older_one_cannot_run_is_a_line_with_its_reason(tmp_path
     old.chmod(0o755)
     done = bench(old)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "random:tiny, 1280x720 JPEG: not measured: old: invalid value for '--picture" in done.stdout, (
+    assert "random:tiny, 1280x720 JPEG: not measured: old: invalid value for '--image" in done.stdout, (
         done.stdout
     )
     assert "total" in done.stdout

@@ -4,9 +4,9 @@ import threading
 import time
 
 import head_files
+import images
 import make_lenses
 import numpy as np
-import pictures
 import pytest
 from cameras import OK, WARN, Diagnostics
 from node_process import run
@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from test_dense import pixels, points
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee")
+PHOTOGRAPH = images.photograph("coffee")
 NAN, INF = float("nan"), float("inf")
 # From the camera's pixels to those of the model input.
 SX, SY = 256 / 640, 256 / 480
@@ -47,7 +47,7 @@ def diagnosed(rig, peer, head):
 
 
 def info(node, **fields) -> CameraInfo:
-    message = pictures.calibration(640, 480, node.peer.stamp())
+    message = images.calibration(640, 480, node.peer.stamp())
     for name, value in fields.items():
         setattr(message, name, value)
     return message
@@ -175,7 +175,7 @@ def test_a_calibration_that_nothing_can_be_computed_with_is_none(diagnosed, head
     lines = [line for line in node.node.output.lines if "depth is not scaled" in line]
     assert all(
         any(cause in line for line in lines)
-        for cause in ("K holds", "K is all zeros", "no CameraInfo has come", "the CameraInfo is for")
+        for cause in ("K holds", "K is all zeros", "no CameraInfo has arrived", "the CameraInfo is for")
     ), lines
     n_minutes = (time.monotonic() - started) // 60 + 1
     assert len([line for line in lines if "holds" in line]) <= n_minutes, lines
@@ -317,11 +317,11 @@ def test_check_says_what_an_image_is_projected_by(peer, head, tmp_path):
 
         def publish():
             while not stop.wait(0.1):
-                message = pictures.calibration(640, 480, peer.stamp())
+                message = images.calibration(640, 480, peer.stamp())
                 for name, value in fields.items():
                     setattr(message, name, value)
                 camera_info.publish(message)
-                image.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
+                image.publish(images.image(PHOTOGRAPH, peer.stamp()))
 
         thread = threading.Thread(target=publish)
         thread.start()

@@ -4,7 +4,7 @@ others."""
 import re
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 import rooms_data
 from cameras import OK, WARN, Camera, Cameras, Diagnostics, accounted, answered, no_faster, values
@@ -24,11 +24,11 @@ N_BEFORE, N_AFTER = 50, 250
 
 
 def cameras() -> list[Camera]:
-    large, small = pictures.photograph("coffee"), pictures.photograph("chelsea", 320, 240)
+    large, small = images.photograph("coffee"), images.photograph("chelsea", 320, 240)
     return [
         Camera("/rig/front/image_raw", large, RATE_HZ, "front_optical"),
         Camera(
-            "/rig/left/image_raw", pictures.file_bytes(pictures.photograph("rocket")), RATE_HZ, "left_optical"
+            "/rig/left/image_raw", images.file_bytes(images.photograph("rocket")), RATE_HZ, "left_optical"
         ),
         Camera("/rig/right/image_raw", small, RATE_HZ, "right_optical"),
         Camera("/rig/rear/image_raw", small, RATE_HZ, "rear_optical"),
@@ -97,7 +97,7 @@ def test_four_cameras_share_one_model(peer):
     for inbox in (*inboxes.values(), diagnostics.inbox):
         peer.drop(inbox)
 
-    # Each camera's own pictures came back, in order, under its own frame.
+    # Each camera's own images came back, in order, under its own frame.
     for name, camera in zip(NAMES, sent):
         stamps = [nanos(message.header.stamp) for message in inboxes[name].messages]
         assert stamps == sorted(stamps) and set(stamps) <= set(camera.stamps), name
@@ -126,7 +126,7 @@ def test_four_cameras_share_one_model(peer):
     # Nothing leaks.
     assert after - before[0] < 16 << 20, (before, after)
 
-    # More than one picture went through the model at once.
+    # More than one image went through the model at once.
     batches = {
         int(key.split()[-1]): int(n)
         for key, n in values(last["engine"]).items()
@@ -153,8 +153,8 @@ def test_each_camera_has_its_own_calibration_and_rate(peer, quick):
     }
 
     def calibrate():
-        infos["front"].publish(pictures.calibration(640, 480, peer.stamp()))
-        infos["right"].publish(pictures.calibration(320, 240, peer.stamp()))
+        infos["front"].publish(images.calibration(640, 480, peer.stamp()))
+        infos["right"].publish(images.calibration(320, 240, peer.stamp()))
 
     with Cameras(peer, cameras()):
         repeat(
@@ -225,13 +225,13 @@ def test_the_rate_of_one_camera_changes_while_the_node_runs(peer, quick):
 
 
 def test_a_broken_camera_does_not_hold_the_others(peer, quick):
-    garbage = [Camera("/rig/left/image_raw", b"no picture", RATE_HZ), *(cameras()[i] for i in (0, 2))]
+    garbage = [Camera("/rig/left/image_raw", b"no image", RATE_HZ), *(cameras()[i] for i in (0, 2))]
     diagnostics = Diagnostics(peer, quick.name)
     inbox = peer.inbox(Embedding, f"{quick.name}/right/embedding", depth=100)
     others = peer.inbox(Embedding, f"{quick.name}/left/embedding", depth=100)
 
     def refused():
-        status = diagnostics.says("camera left", 2, "no picture can be read")
+        status = diagnostics.says("camera left", 2, "no image can be read")
         return status and int(values(status)["refused"]) > 10 and status
 
     started = peer.stamp()

@@ -7,8 +7,8 @@ import os
 import re
 import subprocess
 
+import images
 import numpy as np
-import pictures
 import pytest
 from cameras import Camera, Cameras
 from node_process import BINARY, end_with_parent, environment, run
@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from safetensors.numpy import load_file
 from waiting import until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 RATE_HZ = 20
 SPANS = {"fit", "wait", "forward", "heads", "publish", "total", "age"}
 
@@ -128,7 +128,7 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
         "cpu",
         "--frames",
         "5",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -136,7 +136,7 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
-    assert (figures["frames"], figures["picture"], figures["size"]) == (5, [320, 240], [256, 256])
+    assert (figures["frames"], figures["image"], figures["size"]) == (5, [320, 240], [256, 256])
     [engine] = figures["engines"]
     assert engine["kind"] == "eager" and set(engine["spans_ms"]) == SPANS
     for name, span in engine["spans_ms"].items():
@@ -147,7 +147,7 @@ def test_bench_measures_every_span_and_the_rate(tmp_path):
     assert engine["frames_per_second_at_saturation"] > 0
 
 
-def infer(tmp_path, images, *options):
+def infer(tmp_path, files, *options):
     """`infer` into the folder `out`."""
     return run(
         "infer",
@@ -156,7 +156,7 @@ def infer(tmp_path, images, *options):
         "--device",
         "cpu",
         "--image",
-        *images,
+        *files,
         "--out",
         tmp_path / "out",
         *options,
@@ -170,18 +170,18 @@ def written(tmp_path) -> set[str]:
 
 
 @pytest.fixture
-def two_pictures(tmp_path):
+def two_images(tmp_path):
     files = [tmp_path / "coffee.png", tmp_path / "rocket.jpg"]
     for file in files:
         kind = "PNG" if file.suffix == ".png" else "JPEG"
-        file.write_bytes(pictures.file_bytes(pictures.photograph(file.stem), kind))
+        file.write_bytes(images.file_bytes(images.photograph(file.stem), kind))
     return files
 
 
-def test_infer_writes_tokens_and_colours(tmp_path, two_pictures):
-    done = infer(tmp_path, two_pictures)
+def test_infer_writes_tokens_and_colours(tmp_path, two_images):
+    done = infer(tmp_path, two_images)
     assert done.returncode == 0, done.stderr
-    names = [file.stem for file in two_pictures]
+    names = [file.stem for file in two_images]
     assert written(tmp_path) == {f"{name}{end}" for name in names for end in (".safetensors", ".pca.png")}
     colours = []
     for name in names:
@@ -191,15 +191,15 @@ def test_infer_writes_tokens_and_colours(tmp_path, two_pictures):
             "class_tokens": (8, 192),
             "pooled": (192,),
         }
-        with Pillow.open(tmp_path / "out" / f"{name}.pca.png") as picture:
-            assert (picture.size, picture.mode) == ((128, 128), "RGB")
-            colours.append(np.asarray(picture))
-    # One basis for all; and a picture shows something.
-    assert not np.array_equal(*colours) and all(picture.std() > 10 for picture in colours)
+        with Pillow.open(tmp_path / "out" / f"{name}.pca.png") as image:
+            assert (image.size, image.mode) == ((128, 128), "RGB")
+            colours.append(np.asarray(image))
+    # One basis for all; and an image shows something.
+    assert not np.array_equal(*colours) and all(image.std() > 10 for image in colours)
 
 
-def test_infer_writes_the_hidden_states_before_the_final_norm(tmp_path, two_pictures):
-    done = infer(tmp_path, two_pictures[:1], "--layers")
+def test_infer_writes_the_hidden_states_before_the_final_norm(tmp_path, two_images):
+    done = infer(tmp_path, two_images[:1], "--layers")
     assert done.returncode == 0, done.stderr
     tensors = load_file(tmp_path / "out" / "coffee.safetensors")
     states = [tensors.pop(f"hidden_states.{k}") for k in range(5)]
@@ -218,29 +218,29 @@ def test_infer_writes_the_hidden_states_before_the_final_norm(tmp_path, two_pict
         assert np.abs(scale * even[:, channel] + shift - tokens[:, channel]).max() < 1e-3
 
 
-# a file that is no picture: its name, what it holds
-NO_PICTURES = [
-    ("letter.png", b"Dear Sir or Madam, this is not a picture.\n"),
-    ("half.jpg", pictures.file_bytes(PHOTOGRAPH, "JPEG")[:3000]),
+# a file that is no image: its name, what it holds
+NO_IMAGES = [
+    ("letter.png", b"Dear Sir or Madam, this is not an image.\n"),
+    ("half.jpg", images.file_bytes(PHOTOGRAPH, "JPEG")[:3000]),
     ("nothing.png", b""),
 ]
 
 
-@pytest.mark.parametrize(("name", "data"), NO_PICTURES, ids=[row[0] for row in NO_PICTURES])
-def test_a_file_that_is_no_picture_costs_only_itself(tmp_path, two_pictures, name, data):
+@pytest.mark.parametrize(("name", "data"), NO_IMAGES, ids=[row[0] for row in NO_IMAGES])
+def test_a_file_that_is_no_image_costs_only_itself(tmp_path, two_images, name, data):
     (tmp_path / name).write_bytes(data)
-    done = infer(tmp_path, [tmp_path / name, two_pictures[0]])
+    done = infer(tmp_path, [tmp_path / name, two_images[0]])
     assert done.returncode == 1 and name in done.stderr and "panicked" not in done.stderr, done.stderr
     assert "coffee.png" not in done.stderr, done.stderr
     assert written(tmp_path) == {"coffee.safetensors", "coffee.pca.png"}
 
 
-def test_two_pictures_of_one_name_are_refused_before_anything_is_written(tmp_path, two_pictures):
+def test_two_images_of_one_name_are_refused_before_anything_is_written(tmp_path, two_images):
     twin = tmp_path / "coffee.jpg"
-    twin.write_bytes(pictures.file_bytes(PHOTOGRAPH, "JPEG"))
-    done = infer(tmp_path, [two_pictures[0], twin])
+    twin.write_bytes(images.file_bytes(PHOTOGRAPH, "JPEG"))
+    done = infer(tmp_path, [two_images[0], twin])
     assert done.returncode == 2, done.stderr
-    assert str(two_pictures[0]) in done.stderr and str(twin) in done.stderr, done.stderr
+    assert str(two_images[0]) in done.stderr and str(twin) in done.stderr, done.stderr
     assert not written(tmp_path)
 
 

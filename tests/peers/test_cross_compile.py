@@ -7,8 +7,9 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+import compile_once
 import head_files
-import pictures
+import images
 import pytest
 from node_process import run
 from pixio_engine import cuda
@@ -32,6 +33,7 @@ def engine(tmp_path_factory) -> Path:
     segmentation = head_files.write(folder / "segmentation.safetensors", "segmentation", head="linear")
     heads = ("--depth-head", depth, "--segmentation-head", segmentation)
     options = ("--for", "sm_90", "--batch", "1", "--out", folder / "engine")
+    options += ("--python", compile_once.program())
     done = run("build", *MODEL, *heads, *options, patience_secs=LONG_SECS)
     assert done.returncode == 0, done.stderr
     assert "compute capability 9.0, not yet proven" in done.stdout, done.stdout
@@ -169,9 +171,9 @@ def test_weights_of_convolutions_are_channels_last(manifest):
 
 
 def test_a_machine_without_that_gpu_refuses_the_engine(engine, tmp_path):
-    picture = tmp_path / "coffee.png"
-    picture.write_bytes(pictures.file_bytes(pictures.photograph("coffee", 320, 240), "PNG"))
-    files = ("--image", picture, "--out", tmp_path / "out")
+    image = tmp_path / "coffee.png"
+    image.write_bytes(images.file_bytes(images.photograph("coffee", 320, 240), "PNG"))
+    files = ("--image", image, "--out", tmp_path / "out")
     done = run("infer", *MODEL, "--device", "cpu", "--engine", engine, *files)
     assert done.returncode == 2, done.stderr
     assert "it was built for sm_90 (compute capability 9.0), this is a CPU" in done.stderr, done.stderr

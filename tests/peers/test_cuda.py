@@ -20,12 +20,12 @@ def driver(tmp_path_factory) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(folder)}
 
 
-def infer(tmp_path, picture, *options, **env):
+def infer(tmp_path, image, *options, **env):
     return run(
         "infer",
         *MODEL,
         "--image",
-        picture,
+        image,
         "--out",
         tmp_path / "out",
         *options,
@@ -35,11 +35,11 @@ def infer(tmp_path, picture, *options, **env):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    import pictures
+def image(tmp_path):
+    import images
 
     file = tmp_path / "coffee.png"
-    file.write_bytes(pictures.file_bytes(pictures.photograph("coffee", 64, 64), "PNG"))
+    file.write_bytes(images.file_bytes(images.photograph("coffee", 64, 64), "PNG"))
     return file
 
 
@@ -47,28 +47,28 @@ def test_the_cuda_part_is_beside_the_binary():
     assert BINARY.with_name("libpixio_cuda.so").is_file()
 
 
-def test_without_a_driver_auto_is_the_cpu_and_says_nothing(tmp_path, picture):
-    done = infer(tmp_path, picture)
+def test_without_a_driver_auto_is_the_cpu_and_says_nothing(tmp_path, image):
+    done = infer(tmp_path, image)
     assert done.returncode == 0 and "on Cpu" in done.stderr and "NVIDIA" not in done.stderr, done.stderr
 
 
-def test_without_a_driver_cuda_is_refused(tmp_path, picture):
-    done = infer(tmp_path, picture, "--device", "cuda:0")
+def test_without_a_driver_cuda_is_refused(tmp_path, image):
+    done = infer(tmp_path, image, "--device", "cuda:0")
     assert done.returncode == 2 and "cuda:0 was asked for, but there is no NVIDIA driver" in done.stderr, (
         done.stderr
     )
     assert "use cpu or auto" in done.stderr
 
 
-def test_with_a_driver_that_finds_no_gpu_auto_is_the_cpu_with_a_warning(tmp_path, picture, driver):
-    done = infer(tmp_path, picture, **driver)
+def test_with_a_driver_that_finds_no_gpu_auto_is_the_cpu_with_a_warning(tmp_path, image, driver):
+    done = infer(tmp_path, image, **driver)
     warnings = [line for line in done.stderr.splitlines() if "NVIDIA driver" in line]
     assert done.returncode == 0 and len(warnings) == 1 and "WARN" in warnings[0], done.stderr
     assert (tmp_path / "out" / "coffee.safetensors").exists()
 
 
-def test_with_a_driver_that_finds_no_gpu_cuda_is_refused(tmp_path, picture, driver):
-    done = infer(tmp_path, picture, "--device", "cuda:0", **driver)
+def test_with_a_driver_that_finds_no_gpu_cuda_is_refused(tmp_path, image, driver):
+    done = infer(tmp_path, image, "--device", "cuda:0", **driver)
     errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
     assert done.returncode == 2 and len(errors) == 1 and "cuda:0 was asked for, but" in errors[0], done.stderr
     # Whatever CUDA says of the driver, not that its part cannot be loaded.

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import head_files
+import images
 import numpy as np
 import orders
-import pictures
 import pytest
 from node_process import Node, end_with_parent, environment
 from waiting import PATIENCE_SECS, repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 CAMERA = "/cyclone_camera/image_raw"
 # Where nothing has multicast, the loopback: known peers instead.
 CONFIG = """<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="lo"/></Interfaces></General>

@@ -1,4 +1,4 @@
-"""Data sets from bags that rosbags has written: pictures, pairs, and depth of a second camera."""
+"""Data sets from bags that rosbags has written: images, pairs, and depth of a second camera."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ def header(seconds: float, frame_id: str):
     return TYPES["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
 
 
-def image(pixels: np.ndarray, encoding: str, seconds: float = 1, frame_id: str = FRAME, padding: int = 0):
+def raw_image(pixels: np.ndarray, encoding: str, seconds: float = 1, frame_id: str = FRAME, padding: int = 0):
     """An Image whose rows end in `padding` bytes of nothing."""
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(pixels.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
@@ -97,7 +97,7 @@ def bag(path, messages: list, storage: str = "mcap"):
 
 def convert(path, out, *options):
     tool("dataset_from_bag", path, out, "--color", COLOR, "--depth", DEPTH, *options)
-    return Dataset.open(out, "depth").pictures
+    return Dataset.open(out, "depth").images
 
 
 def file(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
@@ -111,11 +111,11 @@ GRAY = RGB[:, :, 0]
 JPEG = file(RGB, "JPEG", quality=95)
 # message, pixels that it means
 COLORS = {
-    "rgb8": (image(RGB, "rgb8", padding=5), RGB),
-    "bgr8": (image(RGB[:, :, ::-1], "bgr8"), RGB),
-    "rgba8": (image(np.concatenate([RGB, ALPHA], 2), "rgba8"), RGB),
-    "bgra8": (image(np.concatenate([RGB[:, :, ::-1], ALPHA], 2), "bgra8"), RGB),
-    "mono8": (image(GRAY, "mono8", padding=3), np.stack([GRAY] * 3, 2)),
+    "rgb8": (raw_image(RGB, "rgb8", padding=5), RGB),
+    "bgr8": (raw_image(RGB[:, :, ::-1], "bgr8"), RGB),
+    "rgba8": (raw_image(np.concatenate([RGB, ALPHA], 2), "rgba8"), RGB),
+    "bgra8": (raw_image(np.concatenate([RGB[:, :, ::-1], ALPHA], 2), "bgra8"), RGB),
+    "mono8": (raw_image(GRAY, "mono8", padding=3), np.stack([GRAY] * 3, 2)),
     "png": (compressed(file(RGB), "rgb8; png compressed bgr8"), RGB),
     "jpeg": (compressed(JPEG, "rgb8; jpeg compressed bgr8"), np.asarray(Image.open(io.BytesIO(JPEG)))),
 }
@@ -126,9 +126,9 @@ A, B = 100 * 101.0, 1 - 100 * 101.0 / 10
 QUANTIZED = np.where(METRES > 0, np.rint(A / np.where(METRES > 0, METRES, 1) + B), 0).astype(np.uint16)
 # message, largest error in millimetres
 DEPTHS = {
-    "16UC1": (image(MILLIMETRES, "16UC1", padding=6), 0),
-    "16UC1 big endian": (image(MILLIMETRES.astype(">u2"), "16UC1"), 0),
-    "32FC1": (image(UNKNOWN, "32FC1"), 0),
+    "16UC1": (raw_image(MILLIMETRES, "16UC1", padding=6), 0),
+    "16UC1 big endian": (raw_image(MILLIMETRES.astype(">u2"), "16UC1"), 0),
+    "32FC1": (raw_image(UNKNOWN, "32FC1"), 0),
     "png": (compressed(file(MILLIMETRES), "16UC1; png compressed "), 0),
     "compressedDepth 16UC1": (compressed(bytes(12) + file(MILLIMETRES), "16UC1; compressedDepth png"), 0),
     "compressedDepth 32FC1": (
@@ -140,14 +140,12 @@ DEPTHS = {
 
 @pytest.mark.parametrize("storage", FORMATS)
 @pytest.mark.parametrize("encoding", COLORS)
-def test_color_pictures_keep_their_pixels(tmp_path, encoding, storage):
+def test_color_images_keep_their_pixels(tmp_path, encoding, storage):
     message, pixels = COLORS[encoding]
     path = bag(tmp_path / "drive", [(COLOR, message), (DEPTH, DEPTHS["16UC1"][0])], storage)
-    [picture] = convert(path, tmp_path / "out")
-    assert (np.asarray(picture.pixels()) == pixels).all()
-    assert picture.name == "drive_1000000000" and picture.rgb.suffix == (
-        ".jpg" if encoding == "jpeg" else ".png"
-    )
+    [image] = convert(path, tmp_path / "out")
+    assert (np.asarray(image.pixels()) == pixels).all()
+    assert image.name == "drive_1000000000" and image.rgb.suffix == (".jpg" if encoding == "jpeg" else ".png")
 
 
 @pytest.mark.parametrize("storage", FORMATS)
@@ -155,37 +153,37 @@ def test_color_pictures_keep_their_pixels(tmp_path, encoding, storage):
 def test_depth_keeps_its_metres(tmp_path, encoding, storage):
     message, error_mm = DEPTHS[encoding]
     path = bag(tmp_path / "drive", [(COLOR, COLORS["rgb8"][0]), (DEPTH, message)], storage)
-    [picture] = convert(path, tmp_path / "out")
-    assert np.abs(picture.depth() - METRES).max() * 1000 <= error_mm + 0.001 and picture.depth()[2, 3] == 0
+    [image] = convert(path, tmp_path / "out")
+    assert np.abs(image.depth() - METRES).max() * 1000 <= error_mm + 0.001 and image.depth()[2, 3] == 0
 
 
-def test_pictures_are_paired_by_stamp_and_counted(tmp_path, capsys):
+def test_images_are_paired_by_stamp_and_counted(tmp_path, capsys):
     color, depth = [1.0, 1.1, 1.2, 1.21, 1.3, 5.0], [1.005, 1.105, 1.209, 1.33]
-    messages = [(COLOR, image(RGB + i, "rgb8", t)) for i, t in enumerate(color)]
-    messages += [(DEPTH, image(MILLIMETRES + 100 * i, "16UC1", t)) for i, t in enumerate(depth)]
+    messages = [(COLOR, raw_image(RGB + i, "rgb8", t)) for i, t in enumerate(color)]
+    messages += [(DEPTH, raw_image(MILLIMETRES + 100 * i, "16UC1", t)) for i, t in enumerate(depth)]
     path = bag(tmp_path / "drive", messages)
-    pictures = convert(path, tmp_path / "out")
+    images = convert(path, tmp_path / "out")
     said = capsys.readouterr().out
-    assert "6 colour and 4 depth pictures: 3 pairs" in said, said
-    assert "of the colour pictures 1 are without partner, 2 too far apart from any" in said, said
-    assert [picture.name for picture in pictures] == [
+    assert "6 colour and 4 depth images: 3 pairs" in said, said
+    assert "of the colour images 1 are without partner, 2 too far apart from any" in said, said
+    assert [image.name for image in images] == [
         "drive_1000000000",
         "drive_1100000000",
         "drive_1210000000",
     ]
-    for picture, (i, j) in zip(pictures, [(0, 0), (1, 1), (3, 2)]):
-        assert (np.asarray(picture.pixels()) == RGB + i).all()
-        assert np.allclose(picture.depth(), (MILLIMETRES + 100 * j) / 1000)
+    for image, (i, j) in zip(images, [(0, 0), (1, 1), (3, 2)]):
+        assert (np.asarray(image.pixels()) == RGB + i).all()
+        assert np.allclose(image.depth(), (MILLIMETRES + 100 * j) / 1000)
     assert len(convert(path, tmp_path / "wide", "--max-difference", "0.05")) == 4
     assert len(convert(path, tmp_path / "rare", "--every", "0.2")) == 2
     with pytest.raises(SystemExit, match=r"within 0\.0005 s: are both stamped by one clock"):
         convert(path, tmp_path / "none", "--max-difference", "0.0005")
 
 
-def test_pictures_without_a_stamp_are_paired_by_their_recording(tmp_path):
-    messages = [(COLOR, image(RGB, "rgb8", 0)), (DEPTH, image(MILLIMETRES, "16UC1", 0))]
-    [picture] = convert(bag(tmp_path / "drive", messages), tmp_path / "out")
-    assert picture.name == "drive_1000000000"
+def test_images_without_a_stamp_are_paired_by_their_recording(tmp_path):
+    messages = [(COLOR, raw_image(RGB, "rgb8", 0)), (DEPTH, raw_image(MILLIMETRES, "16UC1", 0))]
+    [image] = convert(bag(tmp_path / "drive", messages), tmp_path / "out")
+    assert image.name == "drive_1000000000"
 
 
 CAMERA = Camera(*SIZE, fx=10.0, fy=9.0, cx=5.5, cy=3.5)
@@ -213,11 +211,11 @@ def test_the_camera_comes_along(tmp_path):
     assert len(convert(again, tmp_path / "out")) == 2
     longer = info(Camera(*SIZE, 11.0, 9.0, 5.5, 3.5))
     other = bag(tmp_path / "third", [("/camera/color/camera_info", longer), *messages[1:]])
-    with pytest.raises(SystemExit, match="pictures of another camera"):
+    with pytest.raises(SystemExit, match="images of another camera"):
         convert(other, tmp_path / "out")
 
 
-def test_rectified_pictures_are_those_of_the_projection_matrix(tmp_path):
+def test_rectified_images_are_those_of_the_projection_matrix(tmp_path):
     color = "/camera/color/image_rect"
     messages = [
         ("/camera/color/camera_info", info(CAMERA)),
@@ -243,7 +241,7 @@ def two_cameras(depth: np.ndarray, *more) -> list:
         ("/camera/depth/camera_info", info(OTHER, "depth_optical")),
         *more,
         (COLOR, COLORS["rgb8"][0]),
-        (DEPTH, image(depth, "32FC1", 1, "depth_optical")),
+        (DEPTH, raw_image(depth, "32FC1", 1, "depth_optical")),
     ]
 
 
@@ -254,23 +252,23 @@ def test_depth_of_a_second_camera_is_projected(tmp_path):
         ("/tf_static", tf("base", "depth_optical", (1, 2, 3))),
         ("/tf_static", tf("base", "color_optical", (1, 2, 3.5))),
     ]
-    [picture] = convert(
+    [image] = convert(
         bag(tmp_path / "drive", two_cameras(np.full((4, 6), 2, np.float32), *static)), tmp_path / "out"
     )
-    depth = picture.depth()
+    depth = image.depth()
     assert (depth[depth > 0] == 1.5).all() and (depth > 0).all()
 
 
 def test_frames_turn_as_well_as_move(tmp_path):
-    """Half a turn about the optical axis turns the picture upside down: left stays no left."""
+    """Half a turn about the optical axis turns the image upside down: left stays no left."""
     turned = tf("depth_optical", "color_optical", (0, 0, 0), (0, 0, 1, 0))
     depth = np.full((4, 6), 2, np.float32)
     depth[:, :3] = 1
-    [picture] = convert(bag(tmp_path / "drive", two_cameras(depth, ("/tf_static", turned))), tmp_path / "out")
-    assert (picture.depth()[:, 6:] == 1).all() and (picture.depth()[:, :6] == 2).all()
+    [image] = convert(bag(tmp_path / "drive", two_cameras(depth, ("/tf_static", turned))), tmp_path / "out")
+    assert (image.depth()[:, 6:] == 1).all() and (image.depth()[:, :6] == 2).all()
 
 
-def test_a_shifted_camera_sees_a_shifted_picture_and_the_nearer_thing():
+def test_a_shifted_camera_sees_a_shifted_image_and_the_nearer_thing():
     camera = Camera(20, 10, fx=10.0, fy=10.0, cx=9.5, cy=4.5)
     depth = np.full((10, 20), 4, np.float32)
     depth[3:6, 8:12] = 1
@@ -285,9 +283,9 @@ def test_a_shifted_camera_sees_a_shifted_picture_and_the_nearer_thing():
 
 def test_one_frame_with_another_lens_needs_no_transform(tmp_path):
     messages = two_cameras(np.full((4, 6), 2, np.float32))
-    messages[-1] = (DEPTH, image(np.full((4, 6), 2, np.float32), "32FC1", 1, FRAME))
-    [picture] = convert(bag(tmp_path / "drive", messages), tmp_path / "out")
-    assert (picture.depth() == 2).all()
+    messages[-1] = (DEPTH, raw_image(np.full((4, 6), 2, np.float32), "32FC1", 1, FRAME))
+    [image] = convert(bag(tmp_path / "drive", messages), tmp_path / "out")
+    assert (image.depth() == 2).all()
 
 
 SMALL = np.full((4, 6), 2, np.float32)
@@ -306,7 +304,7 @@ REFUSED = {
         ["/nfo", "/info"],
     ),
     "no info": (
-        [(COLOR, COLORS["rgb8"][0]), (DEPTH, image(SMALL, "32FC1"))],
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, raw_image(SMALL, "32FC1"))],
         [],
         ["6x4", "12x8", "--camera-info"],
     ),
@@ -318,7 +316,7 @@ REFUSED = {
     ),
     "color as depth": ([(COLOR, COLORS["rgb8"][0]), (DEPTH, COLORS["rgb8"][0])], [], ["rgb8", "16UC1"]),
     "bayer": (
-        [(COLOR, image(GRAY, "bayer_rggb8")), (DEPTH, DEPTHS["16UC1"][0])],
+        [(COLOR, raw_image(GRAY, "bayer_rggb8")), (DEPTH, DEPTHS["16UC1"][0])],
         [],
         ["bayer_rggb8", "rgb8"],
     ),
@@ -338,7 +336,7 @@ REFUSED = {
         ["cannot be decoded"],
     ),
     "all unknown": (
-        [(COLOR, COLORS["rgb8"][0]), (DEPTH, image(0 * MILLIMETRES, "16UC1"))],
+        [(COLOR, COLORS["rgb8"][0]), (DEPTH, raw_image(0 * MILLIMETRES, "16UC1"))],
         [],
         ["known depth"],
     ),

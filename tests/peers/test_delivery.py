@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 from cameras import Camera, Cameras, Diagnostics, values
 from listener import Listener
@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 # 24 x 24 patches of 192 float32 are 442 KB: more than twice a receiver's default socket buffer.
 LARGE = {"size": "384x384", "options": ("--features-dtype", "float32")}
 FEATURES, FEATURES_BYTES = "pixio_node/msg/PatchFeatures", 24 * 24 * 192 * 4
@@ -138,20 +138,20 @@ def test_default_receivers_get_every_message_whatever_they_ask_for(rig, peer):
         **LARGE,
     )
     reliable = peer.inbox(PatchFeatures, f"{node.node.name}/features", reliable=True)
-    picture = peer.inbox(Image, f"{node.node.name}/features/pca", reliable=True)
-    until(lambda: reliable.matched() and picture.matched(), "the reliable subscriptions")
+    image = peer.inbox(Image, f"{node.node.name}/features/pca", reliable=True)
+    until(lambda: reliable.matched() and image.matched(), "the reliable subscriptions")
     # The principal components are estimated from the first frames.
-    node.feed(PHOTOGRAPH, lambda: len(picture), "a picture of the features", every_secs=0.2)
-    # The next picture comes when the last was answered everywhere, so none is replaced.
+    node.feed(PHOTOGRAPH, lambda: len(image), "an image of the features", every_secs=0.2)
+    # The next image comes when the last was answered everywhere, so none is replaced.
     for n in range(20):
         stamp = node.send(PHOTOGRAPH)
 
         def heard(stamp=stamp) -> bool:
-            return all(inbox.find(stamp) for inbox in (reliable, picture, *node.inboxes.values()))
+            return all(inbox.find(stamp) for inbox in (reliable, image, *node.inboxes.values()))
 
         until(heard, f"all answers to frame {n}", log=node.node.tail)
     peer.drop(reliable)
-    peer.drop(picture)
+    peer.drop(image)
 
 
 def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(rig, peer):
@@ -167,7 +167,7 @@ def test_a_frozen_reliable_subscriber_costs_the_others_nothing_and_hears_again(r
             listener.wait_until_matched()
 
         def answered(by: tuple[Listener, ...]):
-            """Shows a picture until all these have its answer."""
+            """Shows an image until all these have its answer."""
             stamps = []
 
             def show():

@@ -4,8 +4,8 @@ import io
 import struct
 
 import head_files
+import images
 import numpy as np
-import pictures
 import pytest
 from decode import features_from_message
 from geometry_msgs.msg import PointStamped
@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from vision_msgs.msg import LabelInfo
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee")
+PHOTOGRAPH = images.photograph("coffee")
 DEPTH = (
     "depth/image",
     "depth/image/compressedDepth",
@@ -52,10 +52,10 @@ def pixels(message, dtype=np.uint8) -> np.ndarray:
     return np.frombuffer(message.data, dtype).reshape(message.height, message.width)
 
 
-def calibrated(node, picture=PHOTOGRAPH):
+def calibrated(node, image=PHOTOGRAPH):
     """Everything that is listened to, of one frame that came after the camera's calibration."""
-    height, width = picture.shape[:2]
-    return node.answers(picture, camera_info=pictures.calibration(width, height, node.peer.stamp()))
+    height, width = image.shape[:2]
+    return node.answers(image, camera_info=images.calibration(width, height, node.peer.stamp()))
 
 
 def points(message) -> np.ndarray:
@@ -211,7 +211,7 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
     )
     assert similarity.header == features.header
 
-    # What was pointed at stays, also in another picture and after a point outside.
+    # What was pointed at stays, also in another image and after a point outside.
     def asked_outside():
         ask(-5, 100)
         node.send(PHOTOGRAPH)
@@ -248,8 +248,8 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     depth = node.ask(PHOTOGRAPH, "depth/image")
     assert largest_difference(pixels(depth, np.dtype("<f4")), infer(PHOTOGRAPH, *heads)["depth"]) < 1e-4
     zero, small = (
-        pictures.calibration(640, 480, node.peer.stamp()),
-        pictures.calibration(320, 240, node.peer.stamp()),
+        images.calibration(640, 480, node.peer.stamp()),
+        images.calibration(320, 240, node.peer.stamp()),
     )
     zero.k = [0.0] * 9
     for message in (zero, small):
@@ -257,7 +257,7 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     warnings = [line for line in node.node.output.lines if "no points" in line]
     assert len(warnings) == 3 and all("depth is not scaled" in warning for warning in warnings), warnings
     causes = (
-        "no CameraInfo has come",
+        "no CameraInfo has arrived",
         "K is all zeros",
         "the CameraInfo is for 320x240, the images are 640x480",
     )
@@ -270,7 +270,7 @@ def test_without_calibration_there_is_depth_but_no_cloud(rig, heads):
     assert first > nanos(last.header.stamp)
 
 
-def test_only_the_camera_picture_has_depth_in_a_letterbox(rig, heads):
+def test_only_the_camera_image_has_depth_in_a_letterbox(rig, heads):
     node = rig(listen=("depth/image", "segmentation/image"), options=(*heads, "--fit", "letterbox"))
     found = node.answers(PHOTOGRAPH)
     depth, labels = pixels(found["depth/image"], np.dtype("<f4")), pixels(found["segmentation/image"])
@@ -279,12 +279,12 @@ def test_only_the_camera_picture_has_depth_in_a_letterbox(rig, heads):
     assert np.array_equal(np.isfinite(depth), inside) and np.array_equal(labels != 255, inside)
 
 
-def test_windows_cover_the_camera_picture_at_its_own_size(rig, heads):
+def test_windows_cover_the_camera_image_at_its_own_size(rig, heads):
     options = (*heads, "--fit", "window")
     node = rig(listen=("depth/image", "segmentation/image", "points"), options=options)
-    picture = pictures.photograph("coffee", 400, 300)
-    found = calibrated(node, picture)
-    expected = infer(picture, *options)
+    image = images.photograph("coffee", 400, 300)
+    found = calibrated(node, image)
+    expected = infer(image, *options)
     scale = np.sqrt(600 * 580) / 200
     depth = pixels(found["depth/image"], np.dtype("<f4"))
     assert depth.shape == (300, 400) and largest_difference(depth, expected["depth"] * scale) < 1e-4
@@ -293,8 +293,8 @@ def test_windows_cover_the_camera_picture_at_its_own_size(rig, heads):
 
 
 def refused(tmp_path, *options: str) -> str:
-    file = tmp_path / "picture.png"
-    file.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
+    file = tmp_path / "image.png"
+    file.write_bytes(images.file_bytes(PHOTOGRAPH, "PNG"))
     done = run(
         "infer",
         "--model",

@@ -3,7 +3,7 @@
 import itertools
 import re
 
-import pictures
+import images
 import pytest
 from cameras import ERROR, OK, WARN, Camera, Cameras, Diagnostics, accounted, fits, values
 from node_process import Node
@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 PERCENTILES = re.compile(r"[\d.]+ / [\d.]+ / [\d.]+")
 
 
@@ -33,7 +33,7 @@ def diagnosed(rig, peer):
 
 
 def sent_hz(feed: Camera) -> float:
-    """The rate of the pictures that the last figures are about."""
+    """The rate of the images that the last figures are about."""
     stamps = feed.stamps[-32:]
     return (len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9
 
@@ -86,7 +86,7 @@ def test_all_is_well_and_every_figure_is_there(diagnosed, peer):
     ), found
     of_camera = values(found["camera"])
     assert accounted(found["camera"]), found["camera"]
-    assert (of_camera["picture"], of_camera["topic"], of_camera["publishers"]) == (
+    assert (of_camera["image"], of_camera["topic"], of_camera["publishers"]) == (
         "320x240",
         "/camera/image_raw",
         "2",
@@ -129,7 +129,7 @@ def test_a_silent_camera_is_told_of_and_comes_back(diagnosed, peer):
         "the silent camera",
     )
     node.peer.node.destroy_publisher(node.camera)
-    until(lambda: diagnostics.says("camera", WARN, "nobody publishes it"), "the camera that has gone")
+    until(lambda: diagnostics.says("camera", WARN, "there is no publisher"), "the camera that has gone")
     node.camera = peer.publisher(Image, "/camera/image_raw")
     node.feed(PHOTOGRAPH, lambda: diagnostics.says("camera", OK), "a camera that is well again")
 
@@ -138,7 +138,7 @@ def test_a_calibration_that_is_missing_zero_or_of_another_size_is_told_of(diagno
     node, diagnostics = diagnosed(namespace="/calibrated", listen=("features", "features/camera_info"))
 
     def told(level: int, *texts: str, **change):
-        message = pictures.calibration(320, 240, node.peer.stamp())
+        message = images.calibration(320, 240, node.peer.stamp())
         for name, value in change.items():
             setattr(message, name, value)
 
@@ -155,26 +155,26 @@ def test_a_calibration_that_is_missing_zero_or_of_another_size_is_told_of(diagno
             log=node.node.tail,
         )
 
-    told(WARN, "no features/camera_info: no CameraInfo has come", "/camera/camera_info")
+    told(WARN, "no features/camera_info: no CameraInfo has arrived", "/camera/camera_info")
     told(WARN, "the camera is not calibrated", k=[0.0] * 9)
     told(WARN, "the CameraInfo is for 640x480, the images are 320x240", width=640, height=480)
     told(OK, "Hz in", width=320)
 
 
-def test_pictures_that_cannot_be_read_are_told_of(diagnosed):
+def test_images_that_cannot_be_read_are_told_of(diagnosed):
     node, diagnostics = diagnosed(namespace="/broken")
 
     def some_are_refused():
-        return diagnostics.says("camera", WARN, "some pictures are refused", "jpeg2000")
+        return diagnostics.says("camera", WARN, "some images are refused", "jpeg2000")
 
     def good_and_bad():
         node.send(PHOTOGRAPH)
         node.send(PHOTOGRAPH, encoding="jpeg2000")
 
-    repeat(good_and_bad, some_are_refused, "the refused pictures", every_secs=0.2, log=node.node.tail)
+    repeat(good_and_bad, some_are_refused, "the refused images", every_secs=0.2, log=node.node.tail)
 
     def none_can_be_read():
-        status = diagnostics.says("camera", ERROR, "no picture can be read", "jpeg2000")
+        status = diagnostics.says("camera", ERROR, "no image can be read", "jpeg2000")
         return status and int(values(status)["refused: encoding"]) > 10
 
     node.feed(PHOTOGRAPH, none_can_be_read, "that none can be read", every_secs=0.1, encoding="jpeg2000")
@@ -192,7 +192,7 @@ def test_peers_that_do_not_fit_are_told_of(peer):
         diagnostics = Diagnostics(peer, name)
         until(
             lambda: diagnostics.says(
-                "camera", ERROR, f"{topic}: ", "no picture comes", "image_reliability:=best_effort"
+                "camera", ERROR, f"{topic}: ", "no image arrives", "image_reliability:=best_effort"
             ),
             "the camera that does not fit",
             log=node.tail,
@@ -253,7 +253,7 @@ def test_latencies_have_topics_to_plot(rig, peer):
     sent_nanos = nanos(peer.stamp())
     node.feed(PHOTOGRAPH, lambda: all(map(len, inboxes)), "times", every_secs=1)
     latency, processing = (inbox.messages[0].data for inbox in inboxes)
-    # Milliseconds: of a forward pass at least, and no more than have passed since the first picture was
+    # Milliseconds: of a forward pass at least, and no more than have passed since the first image was
     # stamped.
     assert 0.1 < processing <= latency < (inboxes[0].received_nanos[0] - sent_nanos) / 1e6, (
         processing,

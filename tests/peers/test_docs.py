@@ -42,7 +42,7 @@ def names() -> dict:
 
 
 def answers(peer, tmp_path_factory, stride: str) -> tuple[dict, Path]:
-    """All topics of one picture of the recording, and the file of the basis."""
+    """All topics of one image of the recording, and the file of the basis."""
     cache, recording = tmp_path_factory.mktemp("cache"), Recording.open(ROOT / "data" / "room-walk")
     node = Rig(
         peer,

@@ -1,14 +1,14 @@
-"""Every encoding of sensor_msgs/Image shows the model the same picture."""
+"""Every encoding of sensor_msgs/Image shows the model the same image."""
 
+import images
 import numpy as np
-import pictures
 import pytest
 from decode import features_from_message
 from offline import cosine
 from waiting import repeat
 
-COLOUR = pictures.photograph("coffee")
-GREY = pictures.luma(COLOUR)
+COLOUR = images.photograph("coffee")
+GREY = images.luma(COLOUR)
 GREY_RGB = np.repeat(GREY[..., None], 3, axis=2)
 
 
@@ -85,7 +85,7 @@ def node(peer):
 
 def send(node, encoding, pixels, padding: int = 0):
     """Publishes as `encoding`, every row followed by `padding` bytes, and returns the answer's features."""
-    message = pictures.image(pixels, node.peer.stamp(), encoding)
+    message = images.image(pixels, node.peer.stamp(), encoding)
     message.height, message.width = 480, 640
     if encoding.startswith("nv"):
         message.step = 640
@@ -104,7 +104,7 @@ def send(node, encoding, pixels, padding: int = 0):
 
 @pytest.fixture(scope="module")
 def likeness(node):
-    """Cosine of what two pictures add to the features of an even one: tokens of different pictures have much
+    """Cosine of what two images add to the features of an even one: tokens of different images have much
     in common."""
     even = send(node, "rgb8", np.full_like(COLOUR, 118))
     return lambda a, b: cosine(a - even, b - even)
@@ -115,7 +115,7 @@ def likeness(node):
     ENCODINGS,
     ids=[f"{row[0]}{'-big-endian' * (row[1].dtype.byteorder == '>')}" for row in ENCODINGS],
 )
-def test_an_encoding_shows_the_model_the_same_picture(node, likeness, encoding, pixels, seen, least):
+def test_an_encoding_shows_the_model_the_same_image(node, likeness, encoding, pixels, seen, least):
     expected = send(node, "rgb8", seen)
     assert likeness(send(node, encoding, pixels), expected) > least
     # The measure must notice what a swap of two channels does.

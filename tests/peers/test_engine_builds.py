@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import offline
 import pytest
-from engine_runs import MODEL, PHOTOGRAPH, SIZE, build, infer
+from engine_runs import MODEL, PHOTOGRAPH, SIZE, build, build_once, infer
 from node_process import BINARY, Node, environment
 from waiting import LONG_SECS, PATIENCE_SECS, until
 
@@ -30,9 +30,14 @@ UNBUILDABLE = {
         {},
         ["--int8-kernel", "--precision int8", "float32"],
     ),
+    "trial on a GPU that is not here": (
+        ["--max-autotune", "--for", "sm_90"],
+        {},
+        ["--max-autotune", "--for"],
+    ),
     "no such layer": (["--layers", "9"], {}, ["--layers", "1 to 4"]),
     "a size that cannot be": (["--size", "250x256"], {}, ["size", "250", "16"]),
-    "a folder with other things": (["--out", str(Path(__file__).parent)], {}, ["other things"]),
+    "a folder with other files": (["--out", str(Path(__file__).parent)], {}, ["other files"]),
     "a cache that cannot be made": (
         ["--engine-cache", "/proc/engines"],
         {},
@@ -108,7 +113,7 @@ def test_a_build_that_is_killed_leaves_no_engine_and_no_process(tmp_path):
     left = list((tmp_path / "engines").iterdir())
     assert len(left) == 1 and left[0].name.startswith("."), left
     # The next build removes it.
-    done = build("--engine-cache", tmp_path)
+    done = build_once("--engine-cache", tmp_path)
     assert done.returncode == 0, done.stderr
     [folder] = (tmp_path / "engines").iterdir()
     assert (folder / "manifest.json").exists()
@@ -139,7 +144,7 @@ def test_a_node_whose_build_fails_goes_on(rig, tmp_path):
         env={"CXX": "/nowhere/g++"},
     )
     assert node.node.wait_for_line(
-        "no engine was built, the eager model goes on: .*install g[+][+]", patience_secs=LONG_SECS
+        "no engine was built, the eager model stays in use: .*install g[+][+]", patience_secs=LONG_SECS
     ), node.node.tail()
     assert node.ask(PHOTOGRAPH).grid_width == 4
     assert node.node.stop() == 0, node.node.tail()

@@ -1,16 +1,16 @@
-"""Compiled engines as a user meets them: built, served, swapped in while pictures come, and refused."""
+"""Compiled engines as a user meets them: built, served, swapped in while images come, and refused."""
 
 import json
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import compile_once
 import head_files
 import offline
 import pytest
-from engine_runs import MODEL, SIZE, build, infer
+from engine_runs import MODEL, SIZE, build, build_once, infer
 from node_process import run
 from safetensors.numpy import load_file
 
@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 def engine(tmp_path_factory) -> Path:
     """An engine of random:tiny in a cache folder: CACHE/engines/NAME."""
     cache = tmp_path_factory.mktemp("engines")
-    done = build("--engine-cache", cache)
+    done = build_once("--engine-cache", cache)
     assert done.returncode == 0, done.stderr
     [folder] = (cache / "engines").iterdir()
     assert f"engine: {folder}" in done.stdout and "backbone-64x64.pt2" in done.stdout, done.stdout
@@ -57,7 +57,7 @@ def heads(tmp_path_factory) -> tuple:
 @pytest.fixture(scope="module")
 def engine_with_heads(tmp_path_factory, heads) -> Path:
     out = tmp_path_factory.mktemp("engine") / "with-heads"
-    done = build(*heads, "--out", out)
+    done = build_once(*heads, "--out", out)
     assert done.returncode == 0, done.stderr
     assert all(
         re.search(rf"^{part}-64x64\.pt2 +1 +(1\.0|0\.9999)", done.stdout, re.MULTILINE)
@@ -106,7 +106,7 @@ def slow_engine(tmp_path_factory) -> Path:
     """An engine that is right and slow on every machine, in a cache folder."""
     cache = tmp_path_factory.mktemp("slow")
     compiler = cache / "slow-python"
-    compiler.write_text(SLOW.replace("{python}", sys.executable))
+    compiler.write_text(SLOW.replace("{python}", str(compile_once.program())))
     compiler.chmod(0o755)
     done = build("--batch", "1", "--engine-cache", cache, "--python", compiler)
     assert done.returncode == 0, done.stderr
@@ -146,7 +146,7 @@ def test_a_slow_engine_serves_who_names_it_and_says_so(tmp_path, slow_engine):
 
 
 def test_an_int8_engine_is_named_after_the_kernel_that_was_measured(tmp_path):
-    done = build("--precision", "int8", "--batch", "1", "--engine-cache", tmp_path)
+    done = build_once("--precision", "int8", "--batch", "1", "--engine-cache", tmp_path)
     assert done.returncode == 0, done.stderr
     said = re.search(
         r"^int8 kernel for 24 tokens, CPU time of a block's products: (\w+) (over )?[\d.]+ ms",
@@ -181,7 +181,7 @@ def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_head
         f"eager,{engine_with_heads}",
         "--frames",
         "3",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -227,7 +227,7 @@ def test_bench_puts_engines_side_by_side(tmp_path, engine):
         "5",
         "--batch",
         "2",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -259,7 +259,7 @@ def test_bench_measures_what_it_can(tmp_path, engine):
         f"eager,{tmp_path / 'none'}",
         "--frames",
         "2",
-        "--picture",
+        "--image",
         "320x240",
         "--json",
         file,
@@ -294,8 +294,8 @@ def truncate(folder: Path):
 SPOILT = {
     "truncated": (truncate, [f"backbone-{SIZE}.pt2", "build the engine again"]),
     "half written": (lambda folder: (folder / "manifest.json").unlink(), ["manifest.json", "no engine"]),
-    "newer": (lambda folder: rewrite(folder, '"format": 2', '"format": 7'), ["format 7", "newer"]),
-    "older": (lambda folder: rewrite(folder, '"format": 2', '"format": 1'), ["format 1", "older"]),
+    "newer": (lambda folder: rewrite(folder, '"format": 3', '"format": 7'), ["format 7", "newer"]),
+    "older": (lambda folder: rewrite(folder, '"format": 3', '"format": 2'), ["format 2", "older"]),
     "another torch": (lambda folder: rewrite(folder, '"2.11.0"', '"2.99.0"'), ["2.99.0", "2.11.0"]),
     "another architecture": (
         lambda folder: rewrite(folder, '"hidden_size": 192', '"hidden_size": 384'),

@@ -4,14 +4,14 @@ import os
 import subprocess
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 from node_process import Node, run
 from peer import Peer
 from rig import Rig
 from waiting import PATIENCE_SECS
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 # what was given, what the running process must have

@@ -1,7 +1,7 @@
 """~/features through the real topic: the header, the grid, and the numbers of `infer`."""
 
+import images
 import numpy as np
-import pictures
 import pytest
 from decode import features_from_message, pixel_from_patch
 from offline import infer, largest_difference
@@ -12,10 +12,10 @@ TOLERANCE = {"float16": 1e-3, "float32": 1e-5}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_features_equal_infer_on_the_same_picture(rig, dtype):
+def test_features_equal_infer_on_the_same_image(rig, dtype):
     node = rig(options=("--features-dtype", dtype))
-    for name in pictures.NAMES[:2]:
-        photograph = pictures.photograph(name)
+    for name in images.NAMES[:2]:
+        photograph = images.photograph(name)
         message = node.ask(photograph)
         assert (message.dtype, len(message.data)) == (dtype, 16 * 16 * 192 * np.dtype(dtype).itemsize)
         assert message.normalized and message.layer == 4
@@ -24,9 +24,9 @@ def test_features_equal_infer_on_the_same_picture(rig, dtype):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_compressed_pictures_equal_infer_on_the_same_file(rig, kind):
+def test_compressed_images_equal_infer_on_the_same_file(rig, kind):
     node = rig(transport="compressed", options=("--features-dtype", "float32"))
-    file = pictures.file_bytes(pictures.photograph("coffee"), kind)
+    file = images.file_bytes(images.photograph("coffee"), kind)
     message = node.ask(file, kind=kind.lower())
     assert (message.image_width, message.image_height) == (640, 480)
     assert (
@@ -36,7 +36,7 @@ def test_compressed_pictures_equal_infer_on_the_same_file(rig, kind):
 
 def test_a_layer_before_the_last_equals_the_normalised_hidden_state(rig):
     node = rig(options=("--layer", "2", "--features-dtype", "float32"))
-    photograph = pictures.photograph("rocket")
+    photograph = images.photograph("rocket")
     message = node.ask(photograph)
     assert message.layer == 2
     tokens = features_from_message(message)
@@ -52,7 +52,7 @@ def test_a_layer_before_the_last_equals_the_normalised_hidden_state(rig):
 def test_stamp_and_frame_id_come_back_unchanged(rig):
     node = rig()
     for frame_id in ("camera_optical", "", "ünïcode/left"):
-        message = node.ask(pictures.photograph("chelsea"), frame_id=frame_id)
+        message = node.ask(images.photograph("chelsea"), frame_id=frame_id)
         assert message.header.frame_id == frame_id
 
 
@@ -67,10 +67,10 @@ GRIDS = [
 
 
 @pytest.mark.parametrize(("fit", "size", "grid", "transform"), GRIDS)
-def test_the_grid_knows_its_place_in_the_picture(rig, fit, size, grid, transform):
+def test_the_grid_knows_its_place_in_the_image(rig, fit, size, grid, transform):
     node = rig(size=size, options=("--fit", fit), listen=("features", "features/camera_info"))
     found = node.answers(
-        pictures.photograph("astronaut"), camera_info=pictures.calibration(640, 480, node.peer.stamp())
+        images.photograph("astronaut"), camera_info=images.calibration(640, 480, node.peer.stamp())
     )
     message, info = found["features"], found["features/camera_info"]
     assert (message.grid_width, message.grid_height) == grid
@@ -83,7 +83,7 @@ def test_the_grid_knows_its_place_in_the_picture(rig, fit, size, grid, transform
     # A ray through the camera's pixel must go through the patch's centre of the scaled camera.
     assert (info.width, info.height) == grid
     assert info.header == message.header
-    camera = pictures.calibration(640, 480, message.header.stamp)
+    camera = images.calibration(640, 480, message.header.stamp)
     assert list(info.d) == list(camera.d) and list(info.r) == list(camera.r)
     point = np.array([0.21, -0.13, 1.7])
     for of_grid, of_camera in ((info.k, camera.k), (info.p, camera.p)):
@@ -100,14 +100,14 @@ def project(matrix: np.ndarray, point: np.ndarray) -> np.ndarray:
     return np.array([x / z, y / z])
 
 
-def test_without_a_calibration_of_the_pictures_size_there_is_no_camera_info(rig):
+def test_without_a_calibration_of_the_images_size_there_is_no_camera_info(rig):
     node = rig(listen=("features", "features/camera_info"))
-    picture = pictures.photograph("astronaut")
+    image = images.photograph("astronaut")
     for _ in range(3):
-        last = node.answers(
-            picture, "features", camera_info=pictures.calibration(320, 240, node.peer.stamp())
-        )["features"]
+        last = node.answers(image, "features", camera_info=images.calibration(320, 240, node.peer.stamp()))[
+            "features"
+        ]
     # The first that comes is that of the first calibration that does.
-    node.answers(picture, camera_info=pictures.calibration(640, 480, node.peer.stamp()))
+    node.answers(image, camera_info=images.calibration(640, 480, node.peer.stamp()))
     stamps = [nanos(message.header.stamp) for message in node.inboxes["features/camera_info"].messages]
     assert min(stamps) > nanos(last.header.stamp)

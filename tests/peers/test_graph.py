@@ -2,7 +2,7 @@
 
 import time
 
-import pictures
+import images
 import pytest
 from builtin_interfaces.msg import Time
 from node_process import Node
@@ -16,7 +16,7 @@ from rmw_dds_common.msg import Gid, NodeEntitiesInfo, ParticipantEntitiesInfo
 from rosgraph_msgs.msg import Clock
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 
 
 def endpoints(peer, topic: str, node: Node) -> list:

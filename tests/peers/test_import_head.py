@@ -4,14 +4,9 @@ import pytest
 import torch
 from pixio_engine.heads import DptHead, LinearHead, Tap
 from pixio_train import head_file
-from training_data import model_folder, read_card, tool, write_classes
+from training_data import read_card, tool, write_classes
 
 HIDDEN = 64
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return model_folder(tmp_path_factory.mktemp("models") / "small")
 
 
 def dpt(n_outputs: int = 1, hidden: int = HIDDEN) -> torch.nn.Module:
@@ -56,10 +51,10 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrapped", WRAPPED)
 @pytest.mark.parametrize("made", [dpt, linear])
-def test_an_imported_head_answers_as_it_did(tmp_path, model, made, wrapped):
+def test_an_imported_head_answers_as_it_did(tmp_path, small_model, made, wrapped):
     network = made()
     card, ours = imported(
-        WRAPPED[wrapped](as_in_the_paper(network)), model, tmp_path, *DEPTH, "--focal-length", "519"
+        WRAPPED[wrapped](as_in_the_paper(network)), small_model, tmp_path, *DEPTH, "--focal-length", "519"
     )
     n_taps = len(card["taps"])
     taps = [Tap(torch.randn(2, HIDDEN, 4, 5), torch.randn(2, HIDDEN)) for _ in range(n_taps)]
@@ -73,12 +68,12 @@ def test_an_imported_head_answers_as_it_did(tmp_path, model, made, wrapped):
         assert card["head"] == {"kind": "dpt", "features": 12, "out_channels": [8, 16, 24, 32]}
 
 
-def test_our_own_names_are_read_too(tmp_path, model):
+def test_our_own_names_are_read_too(tmp_path, small_model):
     write_classes(tmp_path / "classes.yaml")
     network = linear(3)
     imported(
         network.state_dict(),
-        model,
+        small_model,
         tmp_path,
         "--task",
         "segmentation",
@@ -144,23 +139,23 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_what_does_not_fit_is_refused_in_one_line(tmp_path, model, why):
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, small_model, why):
     made, options, names = REFUSED[why]
     write_classes(tmp_path / "classes.yaml")
     with pytest.raises(SystemExit) as ended:
-        imported(made(), model, tmp_path, *(option.format(folder=tmp_path) for option in options))
+        imported(made(), small_model, tmp_path, *(option.format(folder=tmp_path) for option in options))
     said = str(ended.value)
     assert all(name in said for name in names) and "\n" not in said, said
     assert not (tmp_path / "head.safetensors").exists()
 
 
-def test_a_pickle_with_code_is_refused(tmp_path, model):
+def test_a_pickle_with_code_is_refused(tmp_path, small_model):
     with pytest.raises(SystemExit, match="not a state_dict of tensors alone"):
-        imported({"head": print}, model, tmp_path, *DEPTH)
+        imported({"head": print}, small_model, tmp_path, *DEPTH)
 
 
-def test_the_options_that_a_task_needs_are_asked_for(tmp_path, model, capsys):
+def test_the_options_that_a_task_needs_are_asked_for(tmp_path, small_model, capsys):
     for task, needed in (("depth", "--max-depth"), ("segmentation", "--classes")):
         with pytest.raises(SystemExit):
-            imported(dpt().state_dict(), model, tmp_path, "--task", task)
+            imported(dpt().state_dict(), small_model, tmp_path, "--task", task)
         assert needed in capsys.readouterr().err

@@ -9,7 +9,7 @@ from node_process import ROOT, Node
 from waiting import until
 
 CAMERA = "/camera/image_raw"
-PICTURES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+IMAGES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
 POINTS = {"sensor_msgs/msg/PointCloud2"}
 NUMBERS = {"std_msgs/msg/Float64"}
 STATUSES = {"diagnostic_msgs/msg/DiagnosticArray"}
@@ -29,9 +29,9 @@ def rviz() -> list[tuple[str, set[str]]]:
     displays = yaml.safe_load((ROOT / "config" / "pixio.rviz").read_text())["Visualization Manager"][
         "Displays"
     ]
-    shows = {"rviz_default_plugins/Image": PICTURES, "rviz_default_plugins/PointCloud2": POINTS}
+    shows = {"rviz_default_plugins/Image": IMAGES, "rviz_default_plugins/PointCloud2": POINTS}
     shown = [display for display in displays if "Topic" in display]
-    # It receives from every publisher, and pictures above 96 KB are offered no other way.
+    # It receives from every publisher, and images above 96 KB are offered no other way.
     assert {display["Topic"]["Reliability Policy"] for display in shown} == {"Best Effort"}
     return [(display["Topic"]["Value"], shows[display["Class"]]) for display in shown]
 
@@ -49,7 +49,7 @@ def foxglove() -> list[tuple[str, set[str]]]:
     for name, panel in panels.items():
         match name.split("!")[0]:
             case "Image":
-                found.append((panel["imageMode"]["imageTopic"], PICTURES))
+                found.append((panel["imageMode"]["imageTopic"], IMAGES))
             case "3D":
                 found += [(topic, POINTS) for topic in panel["topics"]]
             case "Plot":

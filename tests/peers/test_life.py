@@ -5,7 +5,7 @@ import re
 import signal
 import time
 
-import pictures
+import images
 import pytest
 from cameras import Camera, Cameras
 from decode import features_from_message
@@ -13,7 +13,7 @@ from node_process import Node, logged_at
 from rcl_interfaces.msg import Log
 from waiting import until
 
-PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
+PHOTOGRAPH = images.photograph("chelsea", 320, 240)
 # In the order of a frame's life.
 SPANS = ["fit", "wait", "forward", "heads", "publish", "total", "age"]
 
@@ -103,8 +103,8 @@ def test_two_nodes_in_two_namespaces_serve_their_own_camera(rig, peer):
     right = rig(namespace="/right", camera="/right_camera/image_raw", options=("--features-dtype", "float32"))
     assert {"/left/pixio_node", "/right/pixio_node"} <= peer.node_names()
     for _ in range(3):
-        of_left = left.ask(pictures.photograph("astronaut"), frame_id="left")
-        of_right = right.ask(pictures.photograph("rocket"), frame_id="right")
+        of_left = left.ask(images.photograph("astronaut"), frame_id="left")
+        of_right = right.ask(images.photograph("rocket"), frame_id="right")
         assert (of_left.header.frame_id, of_right.header.frame_id) == ("left", "right")
         assert (of_left.dtype, of_right.dtype) == ("float16", "float32")
         assert abs(features_from_message(of_left).astype("f4") - features_from_message(of_right)).max() > 0.1

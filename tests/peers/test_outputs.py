@@ -2,14 +2,14 @@
 
 import io
 
+import images
 import numpy as np
-import pictures
 from decode import features_from_message
 from offline import infer, largest_difference
 from PIL import Image as Pillow
 from waiting import until
 
-PHOTOGRAPHS = [pictures.photograph(name) for name in pictures.NAMES]
+PHOTOGRAPHS = [images.photograph(name) for name in images.NAMES]
 
 
 def array(message, channels: int, dtype) -> np.ndarray:
@@ -17,7 +17,7 @@ def array(message, channels: int, dtype) -> np.ndarray:
 
 
 def settled(node, output: str, channels: int, dtype) -> list[np.ndarray]:
-    """Shows pictures until the output gives each the same values in two rounds running."""
+    """Shows images until the output gives each the same values in two rounds running."""
     # The first frames go into the basis.
     node.answers(PHOTOGRAPHS[0], output, every_secs=0.1)
     rounds = []
@@ -39,10 +39,10 @@ def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
         colours = settled(node, "features/pca", 3, np.uint8)
         message = node.ask(PHOTOGRAPHS[0], "features/reduced")
         assert (message.encoding, message.step, message.is_bigendian) == ("32FC16", message.width * 64, 0)
-        picture, file = node.answers(PHOTOGRAPHS[0], "features/pca", "features/pca/compressed").values()
-        assert picture.encoding == "rgb8" and picture.header.frame_id == "camera_optical"
+        image, file = node.answers(PHOTOGRAPHS[0], "features/pca", "features/pca/compressed").values()
+        assert image.encoding == "rgb8" and image.header.frame_id == "camera_optical"
         decoded = np.asarray(Pillow.open(io.BytesIO(bytes(file.data))).convert("RGB"))
-        assert np.array_equal(decoded, array(picture, 3, np.uint8))
+        assert np.array_equal(decoded, array(image, 3, np.uint8))
         seen.append((reduced, colours))
         node.close()
     for first, second in zip(*seen):
@@ -50,7 +50,7 @@ def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
             # Another number of threads rounds otherwise.
             tolerance = 1 if a.dtype == np.uint8 else 1e-4 * np.abs(a).max()
             assert np.abs(a.astype(np.float64) - b).max() <= tolerance
-    # Different pictures look different, and the components are in order of what they carry.
+    # Different images look different, and the components are in order of what they carry.
     reduced, colours = seen[0]
     assert not np.array_equal(colours[0], colours[1])
     spread = np.var(np.concatenate([r.reshape(-1, 16) for r in reduced]), axis=0)
@@ -58,7 +58,7 @@ def test_reduced_and_pca_mean_the_same_after_a_restart(rig, tmp_path):
 
 
 def test_reduced_keeps_what_the_features_hold_along_the_basis(rig):
-    """The reduced channels are one linear map of the features, for all pictures."""
+    """The reduced channels are one linear map of the features, for all images."""
     node = rig(listen=("features", "features/reduced"), options=("--features-dtype", "float32"))
     settled(node, "features/reduced", 16, np.dtype("<f4"))
     tokens, reduced = [], []

@@ -2,8 +2,8 @@
 
 import io
 
+import images
 import numpy as np
-import pictures
 import pytest
 from cameras import answered, no_faster
 from peer import nanos
@@ -12,7 +12,7 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_depth_beyond_its_limits_is_infinite_and_no_point(dense):
             PHOTOGRAPH,
             "depth/image",
             "points",
-            camera_info=pictures.calibration(width, height, node.peer.stamp()),
+            camera_info=images.calibration(width, height, node.peer.stamp()),
         ).values()
 
     depth = np.frombuffer(next(iter(answers())).data, np.float32)
@@ -225,11 +225,11 @@ def test_the_overlay_fades(dense):
 
     half = overlay()
     set_to(node, client, "overlay_opacity", 0.0)
-    picture = overlay()
+    image = overlay()
     set_to(node, client, "overlay_opacity", 1.0)
     colors = overlay()
-    assert len(np.unique(colors.reshape(-1, 3), axis=0)) <= 4 < len(np.unique(picture.reshape(-1, 3), axis=0))
-    assert abs(2 * half - picture - colors).max() <= 2
+    assert len(np.unique(colors.reshape(-1, 3), axis=0)) <= 4 < len(np.unique(image.reshape(-1, 3), axis=0))
+    assert abs(2 * half - image - colors).max() <= 2
     result = node.peer.ask(client.set_parameters, [Parameter("overlay_opacity", value=1.5)]).results[0]
     assert not result.successful and "from 0 to 1" in result.reason, result
 

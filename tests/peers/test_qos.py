@@ -1,12 +1,12 @@
 """Who is served under which reliability, and what those hear of whom the node cannot serve."""
 
-import pictures
+import images
 import pytest
 from decode import features_from_message
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 # 16 x 16 x 192 x 4 bytes are 196 KB.
 FLOAT32 = ("--features-dtype", "float32")
 

@@ -21,7 +21,7 @@ FOCAL_LENGTH, BASELINE_MM, OFFSET = 994.978, 193.001, 31.086
 
 @pytest.fixture(scope="module")
 def motorcycle(tmp_path_factory) -> Path:
-    """A data set of one picture."""
+    """A data set of one image."""
     from skimage import data
 
     left, _, disparity = data.stereo_motorcycle()
@@ -46,10 +46,6 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
         model,
         motorcycle,
         tmp_path / "depth.safetensors",
-        "--task",
-        "depth",
-        "--head",
-        "dpt",
         "--held-out",
         motorcycle,
         "--no-flip",
@@ -59,6 +55,8 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
         "120",
         "--learning-rate",
         "3e-3",
+        head="dpt",
+        size=None,
     )
     assert figures["delta1"] > 0.95 and figures["pixels"] > 250_000, figures
     # The node says the same of it.
@@ -76,10 +74,10 @@ def test_a_dpt_head_learns_a_real_scene(motorcycle, tmp_path):
         tmp_path / "depth.safetensors",
     )
     assert written.returncode == 0, written.stderr
-    [picture] = Dataset.open(motorcycle, "depth").pictures
+    [image] = Dataset.open(motorcycle, "depth").images
     depth = load_file(tmp_path / "motorcycle.safetensors")["depth"]
     of_node = DepthFigures(max_depth=10)
-    whole = resized(depth.view(1, 1, *depth.shape[-2:]), picture.size[::-1])[0, 0]
-    of_node.add(whole, torch.from_numpy(picture.depth()))
+    whole = resized(depth.view(1, 1, *depth.shape[-2:]), image.size[::-1])[0, 0]
+    of_node.add(whole, torch.from_numpy(image.depth()))
     assert of_node.result()["delta1"] == pytest.approx(figures["delta1"], abs=0.005)
     assert card["task"]["focal_length"] == pytest.approx(FOCAL_LENGTH * (256 / 741 * 256 / 500) ** 0.5)

@@ -51,10 +51,8 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path, rooms):
 
 def test_floors_and_ceilings_are_planes_at_their_true_depth(rooms):
     rays, n_judged = rooms_data.rays(read_camera(rooms / "camera.yaml")), 0
-    pictures = zip(
-        Dataset.open(rooms, "depth").pictures, Dataset.open(rooms, "segmentation").pictures, strict=True
-    )
-    for with_depth, with_labels in pictures:
+    images = zip(Dataset.open(rooms, "depth").images, Dataset.open(rooms, "segmentation").images, strict=True)
+    for with_depth, with_labels in images:
         depth, labels = with_depth.depth(), with_labels.labels()
         normals = []
         for label in (FLOOR, CEILING):
@@ -97,7 +95,7 @@ N_STEPS = 30
 
 def test_a_few_steps_of_training_make_a_model_that_every_peer_reads(tmp_path, rooms):
     before, said = (trained(rooms, tmp_path / str(n), n) for n in (0, N_STEPS))
-    # It is judged by the pictures that it has seen: it must have begun to learn them.
+    # It is judged by the images that it has seen: it must have begun to learn them.
     assert abs_rel(said) < 0.9 * abs_rel(before), (before, said)
     # What is finished is not trained again.
     assert abs_rel(trained(rooms, tmp_path / str(N_STEPS), N_STEPS)) == abs_rel(said)
@@ -108,12 +106,12 @@ def test_a_few_steps_of_training_make_a_model_that_every_peer_reads(tmp_path, ro
         assert card["task"]["kind"] == task and card["taps"] == [2, 4, 6, 8]
 
 
-def check_reads_the_same(model: Path, picture: Path, out: Path) -> None:
-    """transformers and the node make the same tokens of a picture, and the node's heads read them."""
+def check_reads_the_same(model: Path, file: Path, out: Path) -> None:
+    """transformers and the node make the same tokens of an image, and the node's heads read them."""
     from node_process import run
 
     # Both get the same pixels: nothing is left to resize.
-    with Image.open(picture) as image:
+    with Image.open(file) as image:
         small = image.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
     pixels = np.asarray(small)
     small.save(out / "small.png")

@@ -2,14 +2,14 @@
 
 import itertools
 
+import images
 import numpy as np
-import pictures
 import pytest
 from peer import nanos
 from std_srvs.srv import SetBool, Trigger
 from waiting import repeat, until
 
-PHOTOGRAPHS = [pictures.photograph(name, 320, 240) for name in pictures.NAMES]
+PHOTOGRAPHS = [images.photograph(name, 320, 240) for name in images.NAMES]
 
 
 class Services:

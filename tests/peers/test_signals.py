@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 from node_process import BINARY, Node, end_with_parent, environment
 from start_storm import storm
@@ -27,7 +27,7 @@ def masks(status: Path) -> dict[str, int]:
 
 def test_every_thread_blocks_the_signals_and_no_other_has_a_handler(rig):
     node = rig()
-    node.ask(pictures.photograph("chelsea", 320, 240))
+    node.ask(images.photograph("chelsea", 320, 240))
     blocked = mask(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # Faults of the thread itself, and glibc's own two.
     synchronous = mask(signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, 32, 33)
@@ -83,11 +83,11 @@ def ends_by(process: subprocess.Popen, how: signal.Signals) -> str:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("name", ["bench", "infer"])
 def test_bench_and_infer_end_by_the_signal(tmp_path, name, how):
-    picture = tmp_path / "chelsea.png"
-    picture.write_bytes(pictures.file_bytes(pictures.photograph("chelsea"), "PNG"))
+    image = tmp_path / "chelsea.png"
+    image.write_bytes(images.file_bytes(images.photograph("chelsea"), "PNG"))
     copies = [tmp_path / f"{n}.png" for n in range(2000)]
     for copy in copies:
-        copy.symlink_to(picture)
+        copy.symlink_to(image)
     own = {"bench": ("--frames", "1000000"), "infer": ("--image", *copies, "--out", tmp_path / "out")}[name]
     process = command(name, *MODEL, *own, env={"XDG_CACHE_HOME": str(tmp_path)})
     # At work by now.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 from cameras import answered
 from rig import in_books
@@ -12,7 +12,7 @@ from waiting import repeat
 RATE_HZ = 30
 # Frames that must have come before memory is looked at for the first time, and at the end.
 N_SETTLED, N_FRAMES = 150, 500
-FRAME = pictures.photograph("rocket", 1920, 1080)
+FRAME = images.photograph("rocket", 1920, 1080)
 NEEDED = 4_194_304
 
 
@@ -35,7 +35,7 @@ def test_what_a_slow_model_publishes_is_never_old(rig):
     node = rig(model="random:vitb16", options=("--threads", "1"))
     node.node.forget_peak_memory()
     at_ready = node.node.memory_bytes()
-    message = pictures.image(FRAME, node.peer.stamp(), "bgr8")
+    message = images.image(FRAME, node.peer.stamp(), "bgr8")
     memory = []
 
     def send():

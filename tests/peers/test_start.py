@@ -5,7 +5,7 @@ import signal
 import time
 
 import checkpoints
-import pictures
+import images
 import pytest
 from node_process import Node, logged_at, run
 from pixio_node.msg import PatchFeatures
@@ -45,7 +45,7 @@ def test_a_spoilt_model_folder_stops_the_start(tmp_path, spoil, names):
 
 def test_a_good_folder_serves(tmp_path, rig):
     node = rig(model=checkpoints.folder(tmp_path / "narrow"), size="64x64")
-    message = node.ask(pictures.photograph("coffee", 320, 240))
+    message = node.ask(images.photograph("coffee", 320, 240))
     assert (message.model, message.channels, message.grid_width) == ("narrow", 64, 4)
 
 
@@ -127,7 +127,9 @@ REMAPS = [
 @pytest.mark.parametrize(("rules", "names"), REMAPS, ids=[" ".join(rules) for rules, _ in REMAPS])
 def test_an_output_without_a_topic_of_its_own_stops_the_start(tmp_path, rules, names):
     options = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--ros-args")
-    done = run("run", *options, *(part for rule in rules for part in ("-r", rule)), XDG_CACHE_HOME=str(tmp_path))
+    done = run(
+        "run", *options, *(part for rule in rules for part in ("-r", rule)), XDG_CACHE_HOME=str(tmp_path)
+    )
     refused(done, *names, "remap")
 
 
@@ -164,12 +166,12 @@ def test_a_log_level_silences_what_is_below_it(peer):
     )
     camera = peer.publisher(Image, "/quiet_camera/image_raw")
     inbox = peer.inbox(PatchFeatures, "/quiet/pixio_node/features")
-    picture = pictures.photograph("coffee", 320, 240)
+    image = images.photograph("coffee", 320, 240)
 
     def send():
-        camera.publish(pictures.image(picture, peer.stamp()))
+        camera.publish(images.image(image, peer.stamp()))
         # Refused frames are warned about.
-        camera.publish(pictures.image(picture, peer.stamp(), encoding="jpeg2000"))
+        camera.publish(images.image(image, peer.stamp(), encoding="jpeg2000"))
 
     try:
         with node.spawn():

@@ -7,14 +7,15 @@ import subprocess
 import threading
 from pathlib import Path
 
-import pictures
+import compile_once
+import images
 import pytest
 from node_process import BINARY, Node, Output, environment
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
 from waiting import LONG_SECS, PATIENCE_SECS, repeat, until
 
-PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
+PHOTOGRAPH = images.photograph("chelsea", 320, 240)
 MODEL = ("--model", "random:tiny", "--device", "cpu", "--size", "64x64", "--engine", "eager")
 
 
@@ -66,13 +67,13 @@ class Unheard(Node):
 
 
 @pytest.mark.parametrize("reads_at_last", [False, True], ids=["never", "late"])
-def test_a_reader_that_does_not_read_stops_neither_the_pictures_nor_the_end(peer, reads_at_last):
+def test_a_reader_that_does_not_read_stops_neither_the_images_nor_the_end(peer, reads_at_last):
     camera = peer.publisher(Image, "/unheard/image_raw")
     inbox = peer.inbox(PatchFeatures, "/unheard/pixio_node/features")
     with Unheard(namespace="/unheard", remaps=("image:=/unheard/image_raw",)) as node:
 
         def show():
-            camera.publish(pictures.image(PHOTOGRAPH, peer.stamp()))
+            camera.publish(images.image(PHOTOGRAPH, peer.stamp()))
 
         repeat(show, lambda: len(inbox), "features of a node that cannot log", every_secs=0.1)
         # Five reports a second: by now more lines than the pipe ever held.
@@ -97,17 +98,24 @@ def test_a_reader_that_does_not_read_stops_neither_the_pictures_nor_the_end(peer
 @pytest.fixture
 def commands(tmp_path) -> dict[str, tuple]:
     """What prints: the arguments of each command."""
-    picture = tmp_path / "chelsea.png"
-    picture.write_bytes(pictures.file_bytes(PHOTOGRAPH, "PNG"))
-    figures = ("--frames", "3", "--picture", "64x64")
+    image = tmp_path / "chelsea.png"
+    image.write_bytes(images.file_bytes(PHOTOGRAPH, "PNG"))
+    figures = ("--frames", "3", "--image", "64x64")
     return {
         "help": ("--help",),
         "version": ("--version",),
         "check": ("check", *MODEL),
         "bench": ("bench", *MODEL, *figures),
         "bench with a file": ("bench", *MODEL, *figures, "--json", tmp_path / "figures.json"),
-        "infer": ("infer", *MODEL, "--image", picture, "--out", tmp_path / "out"),
-        "build": ("build", *MODEL[:6], "--batch", "1", "--out", tmp_path / "engine"),
+        "infer": ("infer", *MODEL, "--image", image, "--out", tmp_path / "out"),
+        "build": (
+            "build",
+            *MODEL[:6],
+            "--out",
+            tmp_path / "engine",
+            "--python",
+            compile_once.program(),
+        ),
     }
 
 

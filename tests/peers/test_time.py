@@ -3,7 +3,7 @@ back."""
 
 import time
 
-import pictures
+import images
 import pytest
 from builtin_interfaces.msg import Time
 from cameras import OK, WARN, Diagnostics, values
@@ -12,10 +12,10 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64
 from waiting import repeat, until
 
-PHOTOGRAPH = pictures.photograph("coffee", 320, 240)
+PHOTOGRAPH = images.photograph("coffee", 320, 240)
 
 
-# No picture takes that long.
+# No image takes that long.
 AHEAD_SECS = 10_000
 
 
@@ -24,12 +24,12 @@ def stamp(secs: float) -> Time:
 
 
 def send(node, secs: float):
-    """Sends one picture stamped `secs` until the node answers under that stamp."""
-    message = pictures.image(PHOTOGRAPH, stamp(secs))
+    """Sends one image stamped `secs` until the node answers under that stamp."""
+    message = images.image(PHOTOGRAPH, stamp(secs))
     repeat(
         lambda: node.camera.publish(message),
         lambda: node.inboxes["features"].find(message.header.stamp),
-        f"an answer to a picture of {secs}",
+        f"an answer to an image of {secs}",
         log=node.node.tail,
     )
 
@@ -60,12 +60,12 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
     latencies = peer.inbox(Float64, f"{node.node.name}/pipeline_latency_ms", depth=100)
     bag.wait()
     until(
-        lambda: diagnostics.says("transport", WARN, "nothing has come on /clock", "--clock"),
+        lambda: diagnostics.says("transport", WARN, "nothing has arrived on /clock", "--clock"),
         "a clock that stands still",
     )
     until(latencies.matched, "the publisher of latencies")
 
-    # Faster than it was recorded, each picture a quarter of a second behind the clock.
+    # Faster than it was recorded, each image a quarter of a second behind the clock.
     def play(level: int, *texts: str, what: str = "camera"):
         bag.tell(bag.now_secs + 0.3)
         send(node, bag.now_secs - 0.25)
@@ -93,7 +93,7 @@ def test_ages_follow_the_clock_of_a_bag(rig, peer):
     )
     assert 1000 <= diagnostics.inbox.messages[-1].header.stamp.sec <= bag.now_secs
 
-    # The bag starts again: pictures are served, and both jumps are told of.
+    # The bag starts again: images are served, and both jumps are told of.
     def n_jumps() -> int:
         return int(values(diagnostics.last()["camera"])["stamps that jumped back"])
 

@@ -9,13 +9,13 @@ from recording import Recording
 from test_dense import points
 
 TOPICS = ("depth/image", "segmentation/image", "points")
-# Every tenth of the held-out pictures: forty, of all rooms.
+# Every tenth of the held-out images: forty, of all rooms.
 STEP = 10
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory) -> Recording:
-    """A data set of its own, so that the tools judge the same pictures."""
+    """A data set of its own, so that the tools judge the same images."""
     whole, some = rooms_data.held_out(), tmp_path_factory.mktemp("held-out")
     for part in ("rgb", "depth", "labels"):
         (some / part).mkdir()
@@ -28,7 +28,7 @@ def recording(tmp_path_factory) -> Recording:
 
 @pytest.fixture(scope="module")
 def answers(peer, recording) -> dict[str, dict]:
-    """By topic and number of the picture."""
+    """By topic and number of the image."""
     from rig import Rig
 
     node = Rig(peer, model=str(rooms_data.TINY), listen=TOPICS, options=rooms_data.HEADS)

@@ -3,7 +3,6 @@ data sets."""
 
 import json
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,19 +17,7 @@ from pixio_train.metrics import DepthFigures, SegmentationFigures
 from pixio_train.split import by_scene
 from pixio_train.views import View, covering_views, training_views
 from safetensors.torch import load_file
-from training_data import data_folder, model_folder, read_card, tool, train
-
-SIZE = ("--size", "64x64")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return data_folder(tmp_path_factory.mktemp("data") / "boxes")
+from training_data import data_folder, read_card, tool, train
 
 
 def test_losses_are_those_worked_out_by_hand():
@@ -61,46 +48,46 @@ def test_figures_are_those_worked_out_by_hand():
     )
 
 
-def test_truth_lies_under_what_the_encoder_sees(data):
-    picture = Dataset.open(data, "segmentation").pictures[0]
-    labels = picture.labels()
-    whole = View(picture, (0, 0, 96, 64))
+def test_truth_lies_under_what_the_encoder_sees(boxes):
+    image = Dataset.open(boxes, "segmentation").images[0]
+    labels = image.labels()
+    whole = View(image, (0, 0, 96, 64))
     assert (whole.truth(labels, (96, 64)) == labels).all()
     assert whole.truth(labels, (32, 32)).shape == (32, 32)
     assert (whole.truth(labels, (32, 32))[[0, -1]][:, [0, -1]] == labels[[0, -1]][:, [0, -1]]).all()
-    mirrored = View(picture, (16, 8, 48, 40), is_mirrored=True)
+    mirrored = View(image, (16, 8, 48, 40), is_mirrored=True)
     assert (mirrored.truth(labels, (32, 32)) == labels[8:40, 16:48][:, ::-1]).all()
-    assert (mirrored.pixels((32, 32)) == np.asarray(picture.pixels())[8:40, 16:48][:, ::-1]).all()
-    exact = np.asarray(picture.pixels().resize((64, 32), Image.Resampling.BICUBIC))
+    assert (mirrored.pixels((32, 32)) == np.asarray(image.pixels())[8:40, 16:48][:, ::-1]).all()
+    exact = np.asarray(image.pixels().resize((64, 32), Image.Resampling.BICUBIC))
     assert (whole.pixels((64, 32)) == exact).all()
 
 
-def test_windows_cover_every_pixel(data):
-    pictures = Dataset.open(data, "depth").pictures[:1]
+def test_windows_cover_every_pixel(boxes):
+    images = Dataset.open(boxes, "depth").images[:1]
     covered = np.zeros((64, 96), int)
-    for view in covering_views(pictures, (48, 48), "crop"):
+    for view in covering_views(images, (48, 48), "crop"):
         left, top, right, bottom = view.box
         assert (right - left, bottom - top) == (48, 48)
         covered[top:bottom, left:right] += 1
     assert covered.min() >= 1
     with pytest.raises(Refused, match="too small for windows of 112x64"):
-        covering_views(pictures, (112, 64), "crop")
+        covering_views(images, (112, 64), "crop")
 
 
-def test_scenes_are_held_out_whole(data):
-    pictures = Dataset.open(data, "depth").pictures
-    train_part, held_out = by_scene(pictures, 0.3, seed=0)
+def test_scenes_are_held_out_whole(boxes):
+    images = Dataset.open(boxes, "depth").images
+    train_part, held_out = by_scene(images, 0.3, seed=0)
     assert len(held_out) == 2 and len(train_part) == 4
-    scenes = [{picture.name.split("_")[0] for picture in part} for part in (train_part, held_out)]
+    scenes = [{image.name.split("_")[0] for image in part} for part in (train_part, held_out)]
     assert not scenes[0] & scenes[1]
-    film = [picture for picture in pictures if picture.name.startswith("scene1")]
+    film = [image for image in images if image.name.startswith("scene1")]
     assert [one.name for one in by_scene(film, 0.5, seed=0)[1]] == ["scene1_3"]
 
 
-def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, model, data, capsys):
-    encoder = Encoder(encoders.Checkpoint.find(str(model)), (64, 64), [2, 4], torch.device("cpu"))
-    pictures = Dataset.open(data, "depth").pictures
-    views = [view for some in training_views(pictures, (64, 64), "stretch", 1, True, 0) for view in some]
+def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, small_model, boxes, capsys):
+    encoder = Encoder(encoders.Checkpoint.find(str(small_model)), (64, 64), [2, 4], torch.device("cpu"))
+    images = Dataset.open(boxes, "depth").images
+    views = [view for some in training_views(images, (64, 64), "stretch", 1, True, 0) for view in some]
     assert [view.is_mirrored for view in views[:2]] == [False, True]
     computed = []
 
@@ -123,30 +110,25 @@ def test_tokens_are_kept_gone_on_with_and_never_stale(tmp_path, model, data, cap
     again = Cached(encoder, views, tmp_path)
     assert sum(computed) == 7 and file.read_bytes() == whole
     assert all((a == b).all() for a, b in zip(again.of([0, 5, 11]), cached.of([0, 5, 11])))
-    # A picture that changed.
-    before = pictures[0].rgb.read_bytes()
-    Image.fromarray(np.full((64, 96, 3), 255, np.uint8)).save(pictures[0].rgb)
+    # An image that changed.
+    before = images[0].rgb.read_bytes()
+    Image.fromarray(np.full((64, 96, 3), 255, np.uint8)).save(images[0].rgb)
     computed.clear()
     changed = Cached(encoder, views, tmp_path)
-    pictures[0].rgb.write_bytes(before)
+    images[0].rgb.write_bytes(before)
     assert sum(computed) == 12 and not torch.equal(changed.of([0])[1], cached.of([0])[1])
 
 
 @pytest.mark.parametrize("head", ["linear", "dpt"])
 @pytest.mark.parametrize("task", ["depth", "segmentation"])
-def test_a_head_learns_a_small_data_set(tmp_path, model, data, task, head):
+def test_a_head_learns_a_small_data_set(tmp_path, small_model, boxes, task, head):
     n_epochs, rate = {"linear": (100, 2e-2), "dpt": (100, 4e-3)}[head]
     figures, card = train(
-        model,
-        data,
+        small_model,
+        boxes,
         tmp_path / "head.safetensors",
-        "--task",
-        task,
-        "--head",
-        head,
-        *SIZE,
         "--held-out",
-        data,
+        boxes,
         "--no-flip",
         "--cache",
         tmp_path,
@@ -154,32 +136,35 @@ def test_a_head_learns_a_small_data_set(tmp_path, model, data, task, head):
         n_epochs,
         "--learning-rate",
         rate,
+        task=task,
+        head=head,
     )
     # Four patches a side are all that a linear head has.
     least = {"linear": 0.6, "dpt": 0.9}[head]
     assert figures["delta1" if task == "depth" else "miou"] > least, figures
-    assert figures["pixels"] == 6 * 96 * 64 and figures["pictures"] == 6
+    assert figures["pixels"] == 6 * 96 * 64 and figures["images"] == 6
     assert card["taps"] == ([4] if head == "linear" else [1, 2, 3, 4]) and card["size"] == "64x64"
-    assert card["backbone"] == encoders.Checkpoint.find(str(model)).card()
+    assert card["backbone"] == encoders.Checkpoint.find(str(small_model)).card()
     if task == "segmentation":
         assert card["task"]["classes"][1] == {"name": "red", "color": [220, 40, 40]}
-    tool("evaluate_head", tmp_path / "head.safetensors", model, data, "--json", tmp_path / "figures.json")
+    tool(
+        "evaluate_head",
+        tmp_path / "head.safetensors",
+        small_model,
+        boxes,
+        "--json",
+        tmp_path / "figures.json",
+    )
     again = json.loads((tmp_path / "figures.json").read_text())
     best = "delta1" if task == "depth" else "miou"
     assert again.keys() == figures.keys() and again[best] == pytest.approx(figures[best], rel=0.02)
 
 
-def test_windows_at_native_scale_train_too(tmp_path, model, data):
+def test_windows_at_native_scale_train_too(tmp_path, small_model, boxes):
     figures, card = train(
-        model,
-        data,
+        small_model,
+        boxes,
         tmp_path / "head.safetensors",
-        "--task",
-        "depth",
-        "--head",
-        "linear",
-        "--size",
-        "48x48",
         "--fit",
         "crop",
         "--crops",
@@ -189,19 +174,15 @@ def test_windows_at_native_scale_train_too(tmp_path, model, data):
         "--epochs",
         "3",
         "--no-cache",
+        size="48x48",
     )
     assert card["fit"] == "crop" and figures["pixels"] == 2 * 96 * 64
 
 
-def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, data, monkeypatch):
+def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, small_model, boxes, monkeypatch):
     from pixio_train.trainer import Training
 
     options = (
-        "--task",
-        "depth",
-        "--head",
-        "dpt",
-        *SIZE,
         "--held-out",
         "0.3",
         "--cache",
@@ -216,7 +197,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, dat
         "8,8,8,8",
     )
     whole, interrupted = tmp_path / "whole.safetensors", tmp_path / "interrupted.safetensors"
-    train(model, data, whole, *options)
+    train(small_model, boxes, whole, *options, head="dpt")
     step, n_steps = Training.step, []
 
     def interrupting(training, *batch):
@@ -227,27 +208,22 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, model, dat
 
     monkeypatch.setattr(Training, "step", interrupting)
     with pytest.raises(SystemExit, match="interrupted in epoch 3 of 4: --resume goes on"):
-        train(model, data, interrupted, *options)
+        train(small_model, boxes, interrupted, *options, head="dpt")
     assert not interrupted.exists() and len(n_steps) == 5
     with pytest.raises(SystemExit, match="was made with batch 2, this is 3"):
-        train(model, data, interrupted, *options, "--resume", "--batch", "3")
-    train(model, data, interrupted, *options, "--resume")
+        train(small_model, boxes, interrupted, *options, "--resume", "--batch", "3", head="dpt")
+    train(small_model, boxes, interrupted, *options, "--resume", head="dpt")
     assert len(n_steps) == 8 and read_card(whole) == read_card(interrupted)
     theirs = load_file(interrupted)
     assert all(torch.equal(value, theirs[name]) for name, value in load_file(whole).items())
     assert not list(tmp_path.glob("*.training"))
 
 
-def test_the_time_can_be_bounded(tmp_path, model, data, capsys):
+def test_the_time_can_be_bounded(tmp_path, small_model, boxes, capsys):
     train(
-        model,
-        data,
+        small_model,
+        boxes,
         tmp_path / "head.safetensors",
-        "--task",
-        "depth",
-        "--head",
-        "linear",
-        *SIZE,
         "--cache",
         tmp_path,
         "--epochs",
@@ -258,29 +234,24 @@ def test_the_time_can_be_bounded(tmp_path, model, data, capsys):
     assert "epoch 1/1000000" in capsys.readouterr().out
 
 
-def test_a_head_may_be_written_in_half(tmp_path, model, data, capsys):
+def test_a_head_may_be_written_in_half(tmp_path, small_model, boxes, capsys):
     options = (
-        "--task",
-        "depth",
-        "--head",
-        "linear",
-        *SIZE,
         "--epochs",
         "1",
         "--no-cache",
         "--held-out",
-        data,
+        boxes,
     )
-    whole, _ = train(model, data, tmp_path / "whole.safetensors", *options)
-    train(model, data, tmp_path / "half.safetensors", *options, "--float16")
+    whole, _ = train(small_model, boxes, tmp_path / "whole.safetensors", *options)
+    train(small_model, boxes, tmp_path / "half.safetensors", *options, "--float16")
     tensors = load_file(tmp_path / "half.safetensors")
     assert all(tensor.dtype == torch.float16 for tensor in tensors.values() if tensor.is_floating_point())
     assert tensors["norm.num_batches_tracked"].dtype == torch.int64
     tool(
         "evaluate_head",
         tmp_path / "half.safetensors",
-        model,
-        data,
+        small_model,
+        boxes,
         "--device",
         "cpu",
         "--json",
@@ -291,22 +262,22 @@ def test_a_head_may_be_written_in_half(tmp_path, model, data, capsys):
     )
 
 
-def test_the_focal_length_is_that_of_the_model_input(tmp_path, model, data):
+def test_the_focal_length_is_that_of_the_model_input(tmp_path, small_model, boxes):
     folder = data_folder(tmp_path / "data", n=4)
     (folder / "camera.yaml").write_text("{width: 96, height: 64, fx: 90.0, fy: 80.0, cx: 47.5, cy: 31.5}\n")
-    options = ("--task", "depth", "--head", "linear", *SIZE, "--epochs", "1", "--no-cache")
-    _, card = train(model, folder, tmp_path / "head.safetensors", *options)
+    options = ("--epochs", "1", "--no-cache")
+    _, card = train(small_model, folder, tmp_path / "head.safetensors", *options)
     # 90 * 64 / 96 = 60 and 80.
     assert card["task"] == {
         "kind": "depth",
         "max_depth": 10.0,
         "focal_length": pytest.approx((60 * 80) ** 0.5),
     }
-    _, card = train(model, data, tmp_path / "head.safetensors", *options)
+    _, card = train(small_model, boxes, tmp_path / "head.safetensors", *options)
     assert card["task"]["focal_length"] is None
 
 
-def test_labels_may_be_a_palette_and_pictures_jpeg(tmp_path, model):
+def test_labels_may_be_a_palette_and_images_jpeg(tmp_path, small_model):
     folder = data_folder(tmp_path / "data", n=2)
     for file in folder.glob("labels/*.png"):
         palette = Image.fromarray(np.asarray(Image.open(file)), "P")
@@ -315,6 +286,6 @@ def test_labels_may_be_a_palette_and_pictures_jpeg(tmp_path, model):
     for file in folder.glob("rgb/*.png"):
         Image.open(file).save(file.with_suffix(".jpg"), quality=95)
         file.unlink()
-    pictures = Dataset.open(folder, "segmentation").pictures
-    assert [picture.rgb.suffix for picture in pictures] == [".jpg", ".jpg"]
-    assert set(np.unique(pictures[0].labels())) == {0, 1, 2}
+    images = Dataset.open(folder, "segmentation").images
+    assert [image.rgb.suffix for image in images] == [".jpg", ".jpg"]
+    assert set(np.unique(images[0].labels())) == {0, 1, 2}

@@ -9,13 +9,7 @@ import torch
 from pixio_train import encoder as encoders
 from pixio_train.errors import Refused
 from safetensors.torch import load_file, save_file
-from training_data import model_folder
 from transformers import PixioModel
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("models") / "small")
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
@@ -78,9 +72,9 @@ def with_tensors(folder: Path, model: Path, tensors: dict, n_shards: int = 1) ->
 
 @pytest.mark.parametrize("layout", ["saved", "hub", "module", "original", "backbone", "shards"])
 @pytest.mark.parametrize("size", [(256, 256), (96, 64)])
-def test_the_encoder_equals_transformers_in_every_layout(tmp_path, model, layout, size):
-    reference = PixioModel.from_pretrained(model).eval()
-    module, saved = reference.state_dict(), load_file(model / "model.safetensors")
+def test_the_encoder_equals_transformers_in_every_layout(tmp_path, small_model, layout, size):
+    reference = PixioModel.from_pretrained(small_model).eval()
+    module, saved = reference.state_dict(), load_file(small_model / "model.safetensors")
     tensors = {
         "saved": saved,
         "shards": saved,
@@ -89,7 +83,7 @@ def test_the_encoder_equals_transformers_in_every_layout(tmp_path, model, layout
         "original": original(module),
         "backbone": {f"pixio.{name}": value for name, value in module.items()},
     }[layout]
-    folder = with_tensors(tmp_path / layout, model, tensors, 3 if layout == "shards" else 1)
+    folder = with_tensors(tmp_path / layout, small_model, tensors, 3 if layout == "shards" else 1)
     torch.manual_seed(1)
     images = torch.randint(0, 256, (2, size[1], size[0], 3), dtype=torch.uint8)
     with torch.no_grad():
@@ -99,8 +93,8 @@ def test_the_encoder_equals_transformers_in_every_layout(tmp_path, model, layout
             torch.testing.assert_close(tokens, reference.layernorm(theirs[tap]), atol=1e-4, rtol=1e-4)
 
 
-def test_a_spoilt_checkpoint_is_refused(tmp_path, model):
-    saved = load_file(model / "model.safetensors")
+def test_a_spoilt_checkpoint_is_refused(tmp_path, small_model):
+    saved = load_file(small_model / "model.safetensors")
     spoilt = {
         "missing": (
             {k: v for k, v in saved.items() if k != "layernorm.bias"},
@@ -115,7 +109,9 @@ def test_a_spoilt_checkpoint_is_refused(tmp_path, model):
     }
     for name, (tensors, expect) in spoilt.items():
         with pytest.raises(Refused) as refused:
-            encoders.Checkpoint.find(str(with_tensors(tmp_path / name, model, tensors))).load((64, 64), [4])
+            encoders.Checkpoint.find(str(with_tensors(tmp_path / name, small_model, tensors))).load(
+                (64, 64), [4]
+            )
         assert expect in str(refused.value), name
     with pytest.raises(Refused, match="neither a folder nor the id of a downloaded model"):
         encoders.Checkpoint.find("no/model")

@@ -13,18 +13,6 @@ from programs import command
 from training_data import data_folder, model_folder, tool, train
 from waiting import PATIENCE_SECS
 
-SIZE = ("--size", "64x64")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return model_folder(tmp_path_factory.mktemp("models") / "small")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return data_folder(tmp_path_factory.mktemp("data") / "boxes")
-
 
 def remove(folder: Path, name: str):
     (folder / name).unlink()
@@ -54,13 +42,13 @@ DEPTH = "scene0_1.png"
 CAMERA = "{width: 640, height: 480, fx: 1, fy: 1, cx: 0, cy: 0}"
 # task, how the folder is spoilt, what the one line must name
 BAD = {
-    "no depth for a picture": (
+    "no depth for an image": (
         "depth",
         lambda d: remove(d, f"depth/{DEPTH}"),
         [DEPTH, "none of their name in depth/"],
     ),
-    "no picture for a depth": ("depth", lambda d: remove(d, f"rgb/{DEPTH}"), [DEPTH, "no picture in rgb/"]),
-    "no pictures": ("depth", emptied, ["rgb", "no pictures"]),
+    "no image for a depth": ("depth", lambda d: remove(d, f"rgb/{DEPTH}"), [DEPTH, "no image in rgb/"]),
+    "no images": ("depth", emptied, ["rgb", "no images"]),
     "another size": (
         "depth",
         lambda d: rewrite(d / f"depth/{DEPTH}", np.ones((64, 95), np.uint16)),
@@ -72,12 +60,12 @@ BAD = {
         [DEPTH, "16 bit"],
     ),
     "metres": ("depth", micrometres, ["scene0_0.png", "0.002 m", "value 2", "metres were probably written"]),
-    "half a picture": (
+    "half an image": (
         "depth",
         lambda d: (d / f"depth/{DEPTH}").write_bytes((d / f"depth/{DEPTH}").read_bytes()[:90]),
-        [DEPTH, "not a whole picture"],
+        [DEPTH, "not a whole image"],
     ),
-    "no picture at all": ("depth", lambda d: (d / f"rgb/{DEPTH}").write_text("hello"), [DEPTH, "no picture"]),
+    "no image at all": ("depth", lambda d: (d / f"rgb/{DEPTH}").write_text("hello"), [DEPTH, "no image"]),
     "another camera": (
         "depth",
         lambda d: (d / "camera.yaml").write_text(CAMERA),
@@ -110,21 +98,17 @@ BAD = {
 
 
 @pytest.mark.parametrize("why", BAD)
-def test_a_bad_data_set_is_refused_in_one_line(tmp_path, model, why):
+def test_a_bad_data_set_is_refused_in_one_line(tmp_path, small_model, why):
     task, spoil, names = BAD[why]
     folder = data_folder(tmp_path / "data")
     spoil(folder)
     with pytest.raises(SystemExit) as ended:
         train(
-            model,
+            small_model,
             folder,
             tmp_path / "head.safetensors",
-            "--task",
-            task,
-            "--head",
-            "linear",
-            *SIZE,
             "--no-cache",
+            task=task,
         )
     said = str(ended.value)
     assert all(name in said for name in names) and "\n" not in said, said
@@ -144,36 +128,34 @@ WRONG = {
 
 
 @pytest.mark.parametrize("why", WRONG)
-def test_wrong_options_are_refused(tmp_path, model, data, why, capsys):
+def test_wrong_options_are_refused(tmp_path, small_model, boxes, why, capsys):
     options, names = WRONG[why]
     with pytest.raises(SystemExit) as ended:
-        train(
-            model, data, tmp_path / "head.safetensors", "--task", "depth", "--head", "linear", *SIZE, *options
-        )
+        train(small_model, boxes, tmp_path / "head.safetensors", *options)
     said = f"{ended.value} {capsys.readouterr().err}"
     assert all(name in said for name in names), said
 
 
-def test_a_script_ends_with_one_line_and_status_1(tmp_path, model):
-    train_head = command("train_head", model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
+def test_a_script_ends_with_one_line_and_status_1(tmp_path, small_model):
+    train_head = command("train_head", small_model, tmp_path, "--task", "depth", "--out", tmp_path / "head")
     done = subprocess.run(train_head, capture_output=True, text=True, timeout=PATIENCE_SECS)
     assert done.returncode == 1, done.stderr
-    assert done.stderr == f"error: {tmp_path / 'rgb'} has no pictures (.png or .jpg)\n"
+    assert done.stderr == f"error: {tmp_path / 'rgb'} has no images (.png or .jpg)\n"
 
 
-def test_a_head_for_another_encoder_is_refused(tmp_path, model, data):
+def test_a_head_for_another_encoder_is_refused(tmp_path, small_model, boxes):
     other = model_folder(tmp_path / "other", num_hidden_layers=5)
     network = LinearHead(64, 1)
     card = head_file.card(
         {"kind": "depth", "max_depth": 10.0, "focal_length": None},
         {"kind": "linear"},
-        encoders.Checkpoint.find(str(model)).card(),
+        encoders.Checkpoint.find(str(small_model)).card(),
         [4],
         (64, 64),
     )
     file = tmp_path / "head.safetensors"
     head_file.write(file, network.state_dict(), card)
     with pytest.raises(SystemExit, match=r"4 blocks of 64 .* the model is other \(5 blocks of 64"):
-        tool("evaluate_head", file, other, data)
+        tool("evaluate_head", file, other, boxes)
     with pytest.raises(SystemExit, match="no head file"):
-        tool("evaluate_head", model / "model.safetensors", model, data)
+        tool("evaluate_head", small_model / "model.safetensors", small_model, boxes)

@@ -8,11 +8,11 @@ import threading
 import time
 from pathlib import Path
 
-import pictures
+import images
 import pytest
 from waiting import PATIENCE_SECS, repeat, until
 
-PHOTOGRAPH = pictures.photograph("chelsea", 320, 240)
+PHOTOGRAPH = images.photograph("chelsea", 320, 240)
 SEIZE, INTERRUPT = 0x4206, 0x4207
 
 

@@ -43,7 +43,7 @@ def data_folder(path: Path, n: int = 6, width: int = 96, height: int = 64) -> Pa
 
 
 def save(path: Path, name: str, labels: np.ndarray) -> None:
-    """The picture, depth and labels of a scene of classes."""
+    """The image, depth and labels of a scene of classes."""
     rgb = np.array([color for _, color in CLASSES], np.uint8)[labels]
     Image.fromarray(rgb).save(path / f"rgb/{name}.png")
     Image.fromarray(np.array(DEPTHS_MM, np.uint16)[labels]).save(path / f"depth/{name}.png")
@@ -64,9 +64,18 @@ def tool(name: str, *arguments) -> None:
         sys.argv = before
 
 
-def train(model: Path, data: Path, out: Path, *options) -> tuple[dict, dict]:
-    """Trains a head: its held-out figures and its card."""
-    tool("train_head", model, data, "--out", out, "--device", "cpu", *options)
+def train(
+    model: Path,
+    data: Path,
+    out: Path,
+    *options,
+    task: str = "depth",
+    head: str = "linear",
+    size: str | None = "64x64",
+) -> tuple[dict, dict]:
+    """Trains a head: its held-out figures and its card. Without `size` the program's own is taken."""
+    kind = ("--task", task, "--head", head, *(("--size", size) if size else ()))
+    tool("train_head", model, data, "--out", out, "--device", "cpu", *kind, *options)
     card = read_card(out)
     return card["held_out"], card
 

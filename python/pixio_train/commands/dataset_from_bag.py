@@ -3,11 +3,11 @@ depth topic.
 
 OUT gets rgb/BAG_STAMP.png (or the bag's own JPEG), depth/BAG_STAMP.png (16 bit, millimetres, 0 unknown) and
 camera.yaml. Several bags of one camera may go into one OUT, each a scene of its own. Topics may be Image or
-CompressedImage. Each colour picture is paired with the depth picture nearest in time.
+CompressedImage. Each colour image is paired with the depth image nearest in time.
 
-Depth of the colour picture's size and frame is taken to lie on it, pixel on pixel, as drivers publish
+Depth of the colour image's size and frame is taken to lie on it, pixel on pixel, as drivers publish
 "aligned" or "registered" depth. Other depth is projected into the colour camera: this needs the CameraInfo of
-both, and /tf_static where their frames differ. Lens distortion is not corrected: record rectified pictures if
+both, and /tf_static where their frames differ. Lens distortion is not corrected: record rectified images if
 the lens has much. Needs scripts/requirements/training.txt.
 """
 
@@ -42,13 +42,13 @@ def convert(bag: Bag, args: argparse.Namespace) -> None:
     color_frames, depth_frames = (frames(bag, topic) for topic in (args.color, args.depth))
     found = paired(list(color_frames), list(depth_frames), args.max_difference)
     print(
-        f"{len(color_frames)} colour and {len(depth_frames)} depth pictures: {len(found.pairs)} "
+        f"{len(color_frames)} colour and {len(depth_frames)} depth images: {len(found.pairs)} "
         "pairs; of the colour "
-        f"pictures {found.n_without_partner} are without partner, {found.n_too_far} too far apart from any"
+        f"images {found.n_without_partner} are without partner, {found.n_too_far} too far apart from any"
     )
     if not found.pairs:
         raise Refused(
-            f"no picture on {args.color} has depth on {args.depth} within {args.max_difference:g} s: are "
+            f"no image on {args.color} has depth on {args.depth} within {args.max_difference:g} s: are "
             "both stamped by one clock? --max-difference allows more"
         )
     pairs = every(found.pairs, args.every)
@@ -56,8 +56,8 @@ def convert(bag: Bag, args: argparse.Namespace) -> None:
     cameras = Cameras(bag, args, color_frames[color_stamp], depth_frames[depth_stamp])
     n_written = write(bag, args, pairs, cameras)
     if not n_written:
-        raise Refused(f"none of the {len(pairs)} pictures on {args.depth} has any known depth")
-    print(f"{args.out}: {n_written} pictures with depth")
+        raise Refused(f"none of the {len(pairs)} images on {args.depth} has any known depth")
+    print(f"{args.out}: {n_written} images with depth")
     if n_written < len(pairs):
         print(f"note: {len(pairs) - n_written} had no known depth and were left out")
     if cameras.color is None:
@@ -65,7 +65,7 @@ def convert(bag: Bag, args: argparse.Namespace) -> None:
 
 
 def frames(bag: Bag, topic: str) -> dict[int, str]:
-    """The frame of every picture by its stamp in nanoseconds, ascending."""
+    """The frame of every image by its stamp in nanoseconds, ascending."""
     return {one.nanos: one.frame_id for one in bag.stamps(topic)}
 
 
@@ -82,7 +82,7 @@ class Cameras:
         for topic, one, has in zip(self.topics, (self.color, self.depth), sizes):
             if one and (one.width, one.height) != has:
                 raise Refused(
-                    f"pictures on {topic} are {has[0]}x{has[1]}, their CameraInfo is for "
+                    f"images on {topic} are {has[0]}x{has[1]}, their CameraInfo is for "
                     f"{one.width}x{one.height}"
                 )
         is_one_camera = self.color is None or self.depth is None or self.color.is_nearly(self.depth)
@@ -95,7 +95,7 @@ class Cameras:
             if one is None:
                 known = ", ".join(sorted(bag.topics(CAMERA_INFO))) or "none"
                 raise Refused(
-                    f"depth does not lie on the colour pictures ({sizes[1][0]}x{sizes[1][1]} in "
+                    f"depth does not lie on the colour images ({sizes[1][0]}x{sizes[1][1]} in "
                     f"{depth_frame}, {sizes[0][0]}x{sizes[0][1]} in {color_frame}) and {topic} has no "
                     f"CameraInfo beside it: give {option} (in the bag: {known})"
                 )
@@ -113,7 +113,7 @@ class Cameras:
 
 
 def camera(bag: Bag, topic: str, info_topic: str | None) -> Camera | None:
-    """From the CameraInfo that was named, or the one beside the pictures if there is one."""
+    """From the CameraInfo that was named, or the one beside the images if there is one."""
     if info_topic is not None:
         bag.check(info_topic, CAMERA_INFO)
     else:
@@ -122,7 +122,7 @@ def camera(bag: Bag, topic: str, info_topic: str | None) -> Camera | None:
     message = info_topic and bag.first(info_topic)
     if message is None:
         return None
-    # Rectified pictures are those of the projection matrix.
+    # Rectified images are those of the projection matrix.
     is_rectified = "rect" in topic and message.p[0] > 0
     fx, cx, fy, cy = (
         (message.p[i] for i in (0, 2, 5, 6)) if is_rectified else (message.k[i] for i in (0, 2, 4, 5))
@@ -146,7 +146,7 @@ def write(bag: Bag, args: argparse.Namespace, pairs: list[tuple[int, int]], came
     }
     waiting: dict[tuple[int, int], dict] = {}
     n_written = 0
-    with tqdm(total=len(pairs), unit="picture", disable=None) as bar:
+    with tqdm(total=len(pairs), unit="image", disable=None) as bar:
         for topic, stamped, message in bag.messages(args.color, args.depth):
             pair = wanted.pop((topic, stamped.nanos), None)
             if pair is None:
@@ -168,7 +168,7 @@ def write_pair(out: Path, name: str, color: Any, depth: Any, cameras: Cameras) -
     rgb = bag_images.color(color)
     if size(rgb) != size(metres):
         raise Refused(
-            f"picture {name} is {rgb.shape[1]}x{rgb.shape[0]}, its depth {metres.shape[1]}x{metres.shape[0]}"
+            f"image {name} is {rgb.shape[1]}x{rgb.shape[0]}, its depth {metres.shape[1]}x{metres.shape[0]}"
             ": the size changes within the bag"
         )
     Image.fromarray(np.rint(metres * 1000).astype(np.uint16)).save(out / f"depth/{name}.png")
@@ -180,12 +180,12 @@ def write_pair(out: Path, name: str, color: Any, depth: Any, cameras: Cameras) -
 
 
 def write_camera(out: Path, camera: Camera | None) -> None:
-    """Refuses to mix the pictures of two cameras: one focal length would be wrong."""
-    file, has_pictures = out / "camera.yaml", any(out.glob("rgb/*"))
+    """Refuses to mix the images of two cameras: one focal length would be wrong."""
+    file, has_images = out / "camera.yaml", any(out.glob("rgb/*"))
     there = read_camera(file)
-    if has_pictures and there != camera:
+    if has_images and there != camera:
         raise Refused(
-            f"{out} has pictures of another camera ({there}, this bag's is {camera}): give another folder"
+            f"{out} has images of another camera ({there}, this bag's is {camera}): give another folder"
         )
     if camera:
         try:
@@ -210,7 +210,7 @@ def parse() -> argparse.Namespace:
         "--color",
         metavar="TOPIC",
         required=True,
-        help="pictures: rgb8, bgr8, mono8, rgba8, bgra8, JPEG or PNG",
+        help="images: rgb8, bgr8, mono8, rgba8, bgra8, JPEG or PNG",
     )
     parser.add_argument(
         "--depth",
@@ -233,7 +233,7 @@ def parse() -> argparse.Namespace:
         metavar="SECONDS",
         type=float,
         default=0.0,
-        help="leave at least this between two pictures (0)",
+        help="leave at least this between two images (0)",
     )
     parser.add_argument(
         "--max-difference",

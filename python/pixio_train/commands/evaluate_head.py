@@ -33,7 +33,7 @@ def main() -> None:
     if task.name == "segmentation" and dataset.classes != task.classes:
         theirs, ours = ([one["name"] for one in classes] for classes in (dataset.classes, task.classes))
         raise Refused(f"{args.data} has the classes {theirs}, {args.head} the classes {ours}")
-    pictures = split(dataset, str(args.held_out), args.seed)[1] if args.held_out else dataset.pictures
+    images = split(dataset, str(args.held_out), args.seed)[1] if args.held_out else dataset.images
 
     encoder = Encoder(checkpoint, args.size or options.size(card["size"]), card["taps"], args.device)
     ours, theirs = card["backbone"], encoder.card
@@ -42,9 +42,9 @@ def main() -> None:
     if ours["revision"] != theirs["revision"]:
         both = f"on revision {ours['revision']}, this is {theirs['revision']}"
         print(f"warning: {args.head} was trained {both}", file=sys.stderr)
-    views = covering_views(pictures, encoder.size, args.fit or card.get("fit", "stretch"))
+    views = covering_views(images, encoder.size, args.fit or card.get("fit", "stretch"))
     figures = evaluate(network.to(args.device), task, encoder, Computed(encoder, views), views)
-    print(f"{args.head} on {len(pictures)} pictures of {args.data}\n{table(figures)}")
+    print(f"{args.head} on {len(images)} images of {args.data}\n{table(figures)}")
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -70,9 +70,7 @@ def parse() -> argparse.Namespace:
         help="only the share of DATA that pixio-train-head with this --held-out keeps out",
     )
     parser.add_argument("--seed", type=int, default=0, help="pixio-train-head's, for --held-out")
-    parser.add_argument(
-        "--limit", type=options.count, help="take this many pictures, spread over the data set"
-    )
+    parser.add_argument("--limit", type=options.count, help="take this many images, spread over the data set")
     parser.add_argument("--device", type=options.device, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args()

@@ -155,8 +155,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--focal-length",
         type=options.positive,
-        help="depth: of the training pictures, in pixels of the model input; the node then corrects "
-        "for others",
+        help="depth: of the training images, in pixels of the model input; the node then corrects for others",
     )
     parser.add_argument(
         "--classes", type=Path, help="segmentation: classes.yaml, as pixio-train-head reads it"
@@ -173,7 +172,7 @@ def parse() -> argparse.Namespace:
         "--fit",
         choices=("stretch", "crop"),
         default="crop",
-        help="pictures it was trained on: whole and stretched, or windows (the paper's, the default)",
+        help="images it was trained on: whole and stretched, or windows (the paper's, the default)",
     )
     args = parser.parse_args()
     needed = "max_depth" if args.task == "depth" else "classes"

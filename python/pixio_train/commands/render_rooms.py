@@ -3,7 +3,7 @@
     pixio-render-rooms OUT --scenes N --frames M --seed S [--split train|held-out] [--path scattered|smooth]
 
 OUT gets rgb/, depth/ (16 bit, millimetres along the optical axis), labels/ (8 bit, class numbers),
-classes.yaml and camera.yaml; pictures are called sceneSSSS_frameFFFF. Rooms of the two splits share no
+classes.yaml and camera.yaml; images are called sceneSSSS_frameFFFF. Rooms of the two splits share no
 pattern of texture, no construction of furniture and no length of it (pixio_train/rooms/draw.py). The same
 arguments give the same bytes, however many workers there are; an interrupted run goes on where it stopped.
 Needs mujoco and OSMesa; no GPU.
@@ -32,7 +32,7 @@ from pixio_train.rooms import path
 from pixio_train.rooms.draw import SPLITS, Draw
 from pixio_train.rooms.scene import CAMERA, CLASSES, Room, class_numbers, furnished, model
 
-# Degrees, from the top to the bottom of the picture.
+# Degrees, from the top to the bottom of the image.
 FOVY = 55.0
 # Metres: views of one thing from close by teach little.
 MIN_MEDIAN_DEPTH, MIN_DEPTH = 1.4, 0.3
@@ -59,10 +59,10 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--scenes", type=int, required=True, help="number of rooms")
-    parser.add_argument("--frames", type=int, required=True, help="pictures of each room")
+    parser.add_argument("--frames", type=int, required=True, help="images of each room")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--size", type=size, default=(320, 240), help="width x height of the pictures (default: 320x240)"
+        "--size", type=size, default=(320, 240), help="width x height of the images (default: 320x240)"
     )
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument(
@@ -71,7 +71,7 @@ def main() -> None:
         default="scattered",
         help="views apart, or a walk (default: scattered)",
     )
-    parser.add_argument("--quality", type=int, default=92, help="of the JPEG pictures (default: 92)")
+    parser.add_argument("--quality", type=int, default=92, help="of the JPEG images (default: 92)")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
 
@@ -124,7 +124,7 @@ def render_scene(job: Job, scene: int) -> None:
         )
         if poses:
             for name, pose in zip(names, poses):
-                write(job, name, *camera.pictures(pose))
+                write(job, name, *camera.images(pose))
             camera.close()
             return
         camera.close()
@@ -151,7 +151,7 @@ def walk(draw: Draw, room: Room, camera: "Camera", n: int) -> list[path.Pose] | 
 
 
 class Camera:
-    """Pictures of one room."""
+    """Images of one room."""
 
     def __init__(self, model: mujoco.MjModel, size: tuple[int, int]) -> None:
         self.model, self.state = model, mujoco.MjData(model)
@@ -174,7 +174,7 @@ class Camera:
         self.renderer.disable_depth_rendering()
         return depth
 
-    def pictures(self, pose: path.Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def images(self, pose: path.Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """uint8 [height, width, 3], uint16 millimetres and uint8 class numbers [height, width]."""
         depth = np.round(1000 * self.depth(pose)).astype(np.uint16)
         rgb = self.renderer.render()

@@ -1,17 +1,17 @@
 """Trains a depth or segmentation head on a frozen Pixio encoder, and writes a head file for pixio_node.
 
 DATA is a folder:
-  rgb/NAME.png or .jpg   pictures
+  rgb/NAME.png or .jpg   images
   depth/NAME.png         16 bit, millimetres, 0 unknown (for --task depth)
   labels/NAME.png        8 bit, class number, 255 unlabelled (for --task segmentation)
   classes.yaml           classes: [{name: floor, color: [128, 64, 0]}, ...] (for --task segmentation)
   camera.yaml            width, height, fx, fy, cx, cy in pixels (optional; lets the node correct for others)
 
 The encoder does not change, so its tokens are computed once and kept (--cache); the head is then trained on
-them. --fit stretch, the default, shows it whole pictures stretched to --size, as the node does by default.
---fit crop shows it windows at the pictures' own scale, as in the paper: use such a head with the node's
+them. --fit stretch, the default, shows it whole images stretched to --size, as the node does by default.
+--fit crop shows it windows at the images' own scale, as in the paper: use such a head with the node's
 `fit: window`. Losses and schedules are the paper's (arXiv 2512.15715). The epoch with the best delta1 or mIoU
-on the held-out pictures is what OUT gets. Needs scripts/requirements/training.txt beside torch.
+on the held-out images is what OUT gets. Needs scripts/requirements/training.txt beside torch.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     dataset = Dataset.open(args.data, args.task, args.limit)
     task = Depth(args.max_depth) if args.task == "depth" else Segmentation(dataset.classes)
     train, held_out = split(dataset, args.held_out, args.seed, args.limit)
-    print(f"{args.data}: {len(train)} pictures to train on, {len(held_out)} held out", flush=True)
+    print(f"{args.data}: {len(train)} images to train on, {len(held_out)} held out", flush=True)
 
     encoder = Encoder(checkpoint, args.size, taps, args.device)
     cache = None if args.no_cache else args.cache
@@ -84,7 +84,7 @@ def main() -> None:
         "minutes": args.minutes,
         "seed": args.seed,
         "revision": encoder.card["revision"],
-        "pictures": identity(encoder, flat),
+        "images": identity(encoder, flat),
     }
     plan = Plan(args.epochs, args.batch, args.learning_rate, args.seed, args.minutes, settings)
     beside = args.out.with_name(f"{args.out.name}.training")
@@ -112,7 +112,7 @@ def main() -> None:
     beside.unlink(missing_ok=True)
     print(
         f"{args.out}: epoch {best.best_epoch}, {best.seconds / 60:.1f} minutes; on {len(held_out)} held-out "
-        f"pictures\n{table(best.best)}"
+        f"images\n{table(best.best)}"
     )
 
 
@@ -136,9 +136,7 @@ def parse() -> argparse.Namespace:
         help="what the head is judged by: a share of DATA's scenes (what stands before the last _ of a "
         "name), or another data set (default 0.1)",
     )
-    parser.add_argument(
-        "--limit", type=options.count, help="take this many pictures, spread over the data set"
-    )
+    parser.add_argument("--limit", type=options.count, help="take this many images, spread over the data set")
     parser.add_argument(
         "--max-depth", type=options.positive, default=10.0, help="the largest depth the head can say, m (10)"
     )
@@ -148,10 +146,10 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--fit", choices=("stretch", "crop"), default="stretch")
     parser.add_argument(
-        "--crops", type=options.count, default=4, help="windows per picture with --fit crop (4)"
+        "--crops", type=options.count, default=4, help="windows per image with --fit crop (4)"
     )
     parser.add_argument(
-        "--flip", action=argparse.BooleanOptionalAction, default=True, help="mirrored pictures too"
+        "--flip", action=argparse.BooleanOptionalAction, default=True, help="mirrored images too"
     )
     parser.add_argument(
         "--taps",

@@ -4,10 +4,10 @@ rooms.
     pixio-train-tiny TRAIN HELD_OUT OUT --minutes 60 --work target/tiny
 
 TRAIN and HELD_OUT are folders of pixio-render-rooms. OUT gets config.json, model.safetensors,
-depth.safetensors and segmentation.safetensors in float16. Small pictures come first, as most is learned on
+depth.safetensors and segmentation.safetensors in float16. Small images come first, as most is learned on
 them at a fifth of the cost; the last ones have the size of the model's input. The weights that are written
 are a running mean. A checkpoint is kept in the work folder every five minutes, and a run that finds one goes
-on from it. Figures are of held-out pictures at the size of their truth. Needs torch; no GPU.
+on from it. Figures are of held-out images at the size of their truth. Needs torch; no GPU.
 """
 
 import argparse
@@ -35,13 +35,13 @@ from pixio_train.rooms.frames import Frames, names_in, stretched, truth
 from pixio_train.rooms.network import SIDE, Tiny
 
 MAX_DEPTH = 10.0
-# Share of the training up to which pictures have this side, and how many make a step.
+# Share of the training up to which images have this side, and how many make a step.
 STAGES = ((0.45, 128, 32), (0.75, 192, 24), (1.0, 256, 16))
 # Of the blocks' matrices, which Muon trains, and of the rest.
 MATRIX_RATE, OTHER_RATE, WARM_UP_STEPS = 3e-3, 1.5e-3, 100
 MEAN_OVER_STEPS = 300
 CHECKPOINT_SECONDS = 300
-# Held-out pictures that a checkpoint is judged by; the end takes all.
+# Held-out images that a checkpoint is judged by; the end takes all.
 N_JUDGED = 100
 
 
@@ -196,7 +196,7 @@ class Training:
 
 @torch.no_grad()
 def figures(model: Tiny, folder: Path, classes: list[dict], n: int | None = None) -> tuple[dict, dict]:
-    """Of depth and of segmentation, over `n` pictures spread over the folder."""
+    """Of depth and of segmentation, over `n` images spread over the folder."""
     names = names_in(folder)
     names = [names[i * len(names) // n] for i in range(n)] if n and n < len(names) else names
     depths, labels = DepthFigures(MAX_DEPTH), SegmentationFigures([one["name"] for one in classes])

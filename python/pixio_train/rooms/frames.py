@@ -1,4 +1,4 @@
-"""Pictures of a data set in memory, at the size of the model's input."""
+"""Images of a data set in memory, at the size of the model's input."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,14 +46,14 @@ class Frames:
                 threads.map(read, range(len(names))),
                 f"reading {folder.name}",
                 len(names),
-                unit="picture",
+                unit="image",
                 disable=None,
             ):
                 pass
         return frames
 
     def batch(self, chosen: np.ndarray, side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Augmented pictures [B, side, side, 3] from 0 to 1; depth [B, side / 2, side / 2] in metres and
+        """Augmented images [B, side, side, 3] from 0 to 1; depth [B, side / 2, side / 2] in metres and
         classes of the same."""
         rgb = torch.from_numpy(self.rgb[chosen]).float() / 255
         if side != rgb.shape[1]:
@@ -81,7 +81,7 @@ def stretched(folder: Path, name: str, side: int) -> np.ndarray:
 
 
 def truth(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Millimetres and class numbers, [height, width] of the picture."""
+    """Millimetres and class numbers, [height, width] of the image."""
     with (
         Image.open(folder / "depth" / f"{name}.png") as depth,
         Image.open(folder / "labels" / f"{name}.png") as labels,
@@ -90,7 +90,7 @@ def truth(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recolored(rgb: Tensor, rng: np.random.Generator) -> Tensor:
-    """Other light, tint and saturation, drawn per picture."""
+    """Other light, tint and saturation, drawn per image."""
 
     def draw(low: float, high: float, n_channels: int = 1) -> Tensor:
         return torch.from_numpy(rng.uniform(low, high, (len(rgb), 1, 1, n_channels)).astype(np.float32))

@@ -32,7 +32,7 @@ SIDE = 256
 
 
 class Tiny(nn.Module):
-    """Pictures [B, side, side, 3] from 0 to 1 to raw maps of depth [B, 1, side / 2, side / 2] and classes [B,
+    """Images [B, side, side, 3] from 0 to 1 to raw maps of depth [B, 1, side / 2, side / 2] and classes [B,
     n, ...]."""
 
     def __init__(self, n_classes: int) -> None:
@@ -57,12 +57,12 @@ class Tiny(nn.Module):
         self.encoder.position.copy_(waves(SIDE // PATCH, ARCHITECTURE.hidden_size))
 
     @torch.no_grad()
-    def whiten(self, pictures: np.ndarray) -> None:
-        """Makes the patch embedding of `pictures`, uint8 [N, side, side, 3], uncorrelated: edges then weigh
+    def whiten(self, images: np.ndarray) -> None:
+        """Makes the patch embedding of `images`, uint8 [N, side, side, 3], uncorrelated: edges then weigh
         as much as the brightness, which would hide them for long."""
-        n = pictures.shape[1] // PATCH // 2
+        n = images.shape[1] // PATCH // 2
         small = F.interpolate(
-            torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area"
+            torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area"
         )
         pixels = ((small.permute(0, 2, 3, 1) - MEAN) / DEVIATION).view(-1, n, PATCH, n, PATCH, 3)
         patches = pixels.transpose(2, 3).reshape(-1, 3 * PATCH * PATCH)
@@ -83,7 +83,7 @@ class Tiny(nn.Module):
         return self.heads["depth"](taps), self.heads["segmentation"](taps)
 
     def tokens(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Of the taps. A picture of another size gets the position embedding interpolated."""
+        """Of the taps. An image of another size gets the position embedding interpolated."""
         n, position = images.shape[1] // PATCH, self.encoder.position
         self.encoder.grid = (n, n)
         if n * n != position.shape[1]:

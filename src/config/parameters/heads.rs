@@ -9,30 +9,30 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "depth_head",
         Kind::Text("FILE", "none or the path of a head file", given),
         "none",
-        "Head that makes ~/depth/image and ~/points: a file that pixio-train-head or pixio-import-head \
-         has written for this model.",
+        "Head for ~/depth/image and ~/points: a file written by pixio-train-head or pixio-import-head for \
+         this model.",
     ),
     parameter(
         "segmentation_head",
         Kind::Text("FILE", "none or the path of a head file", given),
         "none",
-        "Head that makes ~/segmentation/image: a file like that of depth_head.",
+        "Head for ~/segmentation/image: a file as for depth_head.",
     ),
     parameter(
         "segmentation_upsampling",
         Kind::Choice(words::<Upsampling>),
         "logits",
-        "What is brought from the head's resolution to that of the model input. logits are, before the \
-         likeliest class is taken, as in training; labels are after it, which is faster and has stairs at \
+        "What is resized from the head's resolution to that of the model input: logits, before the \
+         likeliest class is taken, as in training; or labels, after that, which is faster and leaves jagged \
          borders.",
     ),
     parameter(
         "depth_resolution",
         Kind::Choice(words::<DepthResolution>),
         "model",
-        "Pixels of depth: model are those of the model input, as for ~/points in either case; camera are \
-         those of the camera's picture, for ~/depth/image/compressedDepth and ~/depth/camera_info, and there \
-         is no ~/depth/image.",
+        "Resolution of depth. model is that of the model input, which ~/points always has; camera is that \
+         of the camera image, for ~/depth/image/compressedDepth and ~/depth/camera_info, without \
+         ~/depth/image.",
     )
     .online_only(),
     parameter(
@@ -48,7 +48,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "min_depth",
         Kind::Double(0.0, 1e6),
         "0.0",
-        "Nearer depth is -inf in ~/depth/image and no point (REP 117). 0 has no limit.",
+        "Nearer depth is -inf in ~/depth/image and left out of ~/points (REP 117). 0 sets no limit.",
     )
     .in_unit("m")
     .changeable()
@@ -57,7 +57,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "max_depth",
         Kind::Double(0.0, 1e6),
         "0.0",
-        "Farther depth is +inf in ~/depth/image and no point (REP 117). 0 has no limit.",
+        "Farther depth is +inf in ~/depth/image and left out of ~/points (REP 117). 0 sets no limit.",
     )
     .in_unit("m")
     .changeable()
@@ -66,7 +66,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
         "overlay_opacity",
         Kind::Double(0.0, 1.0),
         "0.5",
-        "How much of the picture the colours hide in ~/segmentation/overlay/compressed.",
+        "Opacity of the class colours over the image in ~/segmentation/overlay/compressed.",
     )
     .changeable()
     .online_only(),

@@ -18,11 +18,11 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         "fit",
         Kind::Choice(words::<Fit>),
         "stretch",
-        "How a camera picture becomes a model input. stretch scales each axis on its own, letterbox keeps \
-         the aspect and pads, crop keeps the aspect and cuts, auto stretches to the one of 288x224, 336x192, \
-         256x256, 224x288 and 192x336 that is nearest the camera's aspect. window scales nothing: windows of \
-         256x256, 170 pixels apart, go through the model as a batch and are merged into depth and \
-         segmentation; features are not made.",
+        "How a camera image is fitted to the model input. stretch scales each axis independently, letterbox \
+         keeps the aspect ratio and pads, crop keeps the aspect ratio and cuts, auto stretches to whichever \
+         of 288x224, 336x192, 256x256, 224x288 and 192x336 is nearest the camera's aspect ratio. window \
+         does not scale: windows of 256x256, 170 pixels apart, go through the model as a batch and are \
+         merged into depth and segmentation; features are not made.",
     ),
     parameter(
         "resize_filter",
@@ -34,13 +34,13 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         "max_image_pixels",
         Kind::Integer(1, 1_000_000_000),
         "25000000",
-        "Most pixels of an image that is read, raw or compressed; larger ones are refused. While an image is \
-         read it takes up to nine bytes of memory for each of its pixels.",
+        "Largest image that is read, raw or compressed; larger images are refused. Reading takes up to nine \
+         bytes of memory per pixel.",
     )
     .in_unit("pixels"),
 ];
 
 /// Most are read at start and mean something to `infer` as well.
 const fn parameter(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Parameter {
-    Parameter::new("Picture", name, kind, default, doc)
+    Parameter::new("Image", name, kind, default, doc)
 }

@@ -77,7 +77,8 @@ impl Parameter {
         Self { unit, ..self }
     }
 
-    /// It can change while the node runs. A kind that [`super::Live`] has no cell for does not compile.
+    /// The parameter can change while the node runs. A kind that [`super::Live`] has no cell for does not
+    /// compile.
     const fn changeable(self) -> Self {
         let has_cell = matches!(self.kind, Kind::Bool | Kind::Double(..) | Kind::Choice(_));
         assert!(
@@ -124,7 +125,7 @@ pub fn find_of_camera(name: &str) -> Option<(&str, &'static Parameter)> {
     Some((camera, find(name).filter(|parameter| parameter.per_camera)?))
 }
 
-/// Those that each camera may have its own of.
+/// Parameters of which each camera may have its own.
 pub fn per_camera() -> impl Iterator<Item = &'static Parameter> {
     all().filter(|parameter| parameter.per_camera)
 }

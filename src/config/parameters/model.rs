@@ -18,7 +18,7 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "device",
         Kind::Text("DEVICE", "auto, cpu, cuda or cuda:N", device),
         "auto",
-        "Where the model runs. auto is the first GPU if it computes, else the CPU.",
+        "Device that runs the model. auto is the first GPU if that works, otherwise the CPU.",
     ),
     parameter(
         "precision",
@@ -32,21 +32,21 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "engine",
         Kind::Text("ENGINE", "auto, eager or the path of an engine folder", given),
         "auto",
-        "What runs the model. auto takes a compiled engine that fits from the cache and proves it, else the \
-         eager model; a folder that `pixio_node build` has made must fit.",
+        "What runs the model. auto takes a matching compiled engine from the cache and validates it, \
+         otherwise the eager model; a folder made by `pixio_node build` must match.",
     ),
     parameter(
         "engine_cache",
         Kind::Text("DIR", "auto or the path of a folder", given),
         "auto",
-        "Where compiled engines are looked for and built. auto is ~/.cache/pixio_node.",
+        "Folder where compiled engines are built and found. auto is ~/.cache/pixio_node.",
     ),
     parameter(
         "engine_build",
         Kind::Choice(words::<EngineBuild>),
         "off",
-        "background builds an engine under engine: auto when none fits, while the eager model serves, and \
-         swaps it in between two frames.",
+        "background builds an engine when engine: auto finds none that matches, runs the eager model \
+         meanwhile, and swaps the engine in between two frames.",
     )
     .online_only(),
     parameter(
@@ -60,17 +60,17 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "threads",
         Kind::Integer(0, 1024),
         "0",
-        "CPU threads of one forward pass. 0 takes what is fastest in a measurement at start, the fewest \
-         where it makes no difference; for a model on a GPU one.",
+        "CPU threads per forward pass. 0 measures at start and takes the fastest number, the smaller of two \
+         that are equal; with the model on a GPU, one.",
     )
     .in_unit("threads"),
     parameter(
         "batch_max",
         Kind::Integer(1, 64),
         "8",
-        "Most pictures of several cameras that go through the model at once.",
+        "Maximum number of images, from several cameras, in one forward pass.",
     )
-    .in_unit("pictures")
+    .in_unit("images")
     .online_only(),
     parameter(
         "layer",

@@ -9,23 +9,18 @@ pub(super) static PARAMETERS: [Parameter; 7] = [
         "publish_features",
         Kind::Bool,
         "true",
-        "Whether ~/features, its reduced forms and ~/similarity are made for those who subscribe.",
+        "Whether ~/features, its reduced forms and ~/similarity are published to subscribers.",
     )
     .changeable()
     .online_only(),
-    parameter(
-        "publish_embedding",
-        Kind::Bool,
-        "true",
-        "Whether ~/embedding is made for those who subscribe.",
-    )
-    .changeable()
-    .online_only(),
+    parameter("publish_embedding", Kind::Bool, "true", "Whether ~/embedding is published to subscribers.")
+        .changeable()
+        .online_only(),
     parameter(
         "publish_depth",
         Kind::Bool,
         "true",
-        "Whether ~/depth and ~/points are made for those who subscribe.",
+        "Whether ~/depth and ~/points are published to subscribers.",
     )
     .changeable()
     .online_only(),
@@ -33,7 +28,7 @@ pub(super) static PARAMETERS: [Parameter; 7] = [
         "publish_segmentation",
         Kind::Bool,
         "true",
-        "Whether ~/segmentation is made for those who subscribe.",
+        "Whether ~/segmentation is published to subscribers.",
     )
     .changeable()
     .online_only(),

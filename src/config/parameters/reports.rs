@@ -24,14 +24,14 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         "log_level",
         Kind::Choice(words::<LogLevel>),
         "info",
-        "Least severity that is logged, to stderr and to /rosout.",
+        "Lowest severity that is logged, to stderr and to /rosout.",
     )
     .changeable(),
     parameter(
         "use_sim_time",
         Kind::Bool,
         "false",
-        "Whether ages are by the time on /clock, as of a bag or a simulator. Stamps are the camera's either \
+        "Whether ages are measured by /clock, as with a bag or a simulator. Stamps are the camera's either \
          way.",
     )
     .online_only(),

@@ -43,16 +43,16 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         Kind::Text("ADDRESS", "auto or an IP address", network_interface),
         "auto",
         "Address that DDS uses. auto is the address of the default route, or loopback when there is none or \
-         ROS asks for localhost. What comes from other networks than the one named here, or from any when \
-         ROS asks for localhost, is dropped.",
+         ROS asks for localhost. Traffic from networks other than the one named here, or from any network \
+         when ROS asks for localhost, is dropped.",
     )
     .online_only(),
     parameter(
         "send_burst",
         Kind::Integer(1500, 16 << 20),
         "140000",
-        "Most bytes of large messages that leave at once to one address: a receiver's socket buffer has to \
-         hold them. The default is two datagrams of 64 KB, and most receivers' buffers hold three.",
+        "Maximum bytes of large messages sent at once to one address, which a receiver's socket buffer has \
+         to hold. The default is two datagrams of 64 KB, and most receivers' buffers hold three.",
     )
     .in_unit("bytes")
     .online_only(),
@@ -60,8 +60,8 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "send_rate",
         Kind::Integer(0, 100_000_000_000),
         "200000000",
-        "Most bytes of large messages per second to one address; what does not fit waits, or is replaced by \
-         a newer message. 0 has no limit.",
+        "Maximum bytes per second of large messages to one address; the rest waits, or is replaced by a \
+         newer message. 0 sets no limit.",
     )
     .in_unit("bytes/s")
     .online_only(),
@@ -69,7 +69,7 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "max_rate",
         Kind::Double(0.0, 1000.0),
         "0.0",
-        "Most frames per second that are taken from a camera. 0 takes all.",
+        "Maximum frames per second taken from a camera. 0 takes all.",
     )
     .in_unit("Hz")
     .changeable()

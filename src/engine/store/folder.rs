@@ -48,7 +48,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), manifest })
     }
 
-    /// One that is being made, by us.
+    /// An engine folder that this process is making.
     pub(in crate::engine) fn drafted(path: &Path, manifest: Manifest) -> Self {
         Self { path: path.to_owned(), manifest }
     }
@@ -69,7 +69,10 @@ impl Folder {
         trust(&file, &about).map_err(failed)?;
         let digest = hash(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
         if digest != package.sha256 {
-            return Err(failed(format!("{} is not as it was built: build the engine again", package.file)));
+            return Err(failed(format!(
+                "{} has changed since it was built: build the engine again",
+                package.file
+            )));
         }
         Ok(file)
     }
@@ -90,7 +93,7 @@ pub fn all(engines: &Path) -> Vec<Result<Folder, FolderError>> {
 /// Hexadecimal SHA-256 of a file.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn hash(file: &Path) -> io::Result<String> {
     let bytes = fs::read(file)?;
     Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
@@ -135,13 +138,13 @@ impl Draft {
     /// Begins a folder that will be `target`. What a build that was killed has left beside it is removed.
     ///
     /// # Errors
-    /// It cannot be made, or `target` is something other than an engine.
+    /// The folder cannot be made, or `target` is something other than an engine.
     pub fn begin(target: &Path) -> Result<Self, FolderError> {
         let failed = |reason: String| FolderError { folder: target.to_owned(), reason };
         let holds = |mut entries: fs::ReadDir| entries.next().is_some();
         if fs::read_dir(target).is_ok_and(holds) && !target.join(manifest::FILE).is_file() {
             return Err(failed(
-                "there are other things in it: give --out a new folder or one with an engine".into(),
+                "the folder holds other files: give --out a new folder or one with an engine".into(),
             ));
         }
         if target.is_file() {
@@ -289,11 +292,11 @@ mod tests {
         check(|_| (), "whole");
         check(
             |folder| fs::write(package(folder), "cod").unwrap(),
-            "backbone-256x256.pt2 is not as it was built",
+            "backbone-256x256.pt2 has changed since it was built",
         );
         check(
             |folder| fs::write(package(folder), "bode").unwrap(),
-            "is not as it was built: build the engine again",
+            "has changed since it was built: build the engine again",
         );
         check(|folder| fs::remove_file(package(folder)).unwrap(), "backbone-256x256.pt2: No such file");
         check(|folder| fs::remove_file(folder.join("manifest.json")).unwrap(), "the folder holds no engine");
@@ -355,6 +358,6 @@ mod tests {
         fs::create_dir(&other).unwrap();
         fs::write(other.join("chapter1.tex"), "").unwrap();
         let answer = Draft::begin(&other).unwrap_err().to_string();
-        assert!(answer.contains("there are other things in it"), "{answer}");
+        assert!(answer.contains("the folder holds other files"), "{answer}");
     }
 }

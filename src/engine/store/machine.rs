@@ -30,7 +30,7 @@ pub enum Machine {
         capability: String,
         /// Of the CPU that starts the kernels: `x86_64` or `aarch64`.
         architecture: String,
-        /// Its instruction sets; of an engine, those that the code around its kernels may use.
+        /// Instruction sets of the CPU; of an engine, those that the code around its kernels may use.
         instructions: BTreeSet<String>,
     },
 }

@@ -32,7 +32,7 @@ pub struct Manifest {
     pub architecture: Architecture,
     /// Blocks whose normalised tokens it returns, counted from 1, ascending.
     pub taps: Vec<usize>,
-    /// Its arithmetic.
+    /// Arithmetic of the engine.
     pub precision: Arithmetic,
     /// What multiplies its integers; `None` for an engine without.
     pub int8_kernel: Option<Kernel>,
@@ -74,7 +74,7 @@ pub struct PackageEntry {
     pub sha256: String,
     /// Size of the model input, `WIDTHxHEIGHT`.
     pub size: String,
-    /// Fewest and most pictures of a batch.
+    /// Fewest and most images of a batch.
     pub batch: [i64; 2],
     /// Every constant that it is given, by name.
     pub constants: BTreeMap<String, Constant>,
@@ -89,7 +89,7 @@ pub struct PackageEntry {
 pub struct Constant {
     /// Element type as torch spells it: `float32`, `int8`.
     pub dtype: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Vec<i64>,
     /// Whether the second axis, of channels, lies innermost in memory, as convolutions on a GPU want their
     /// weights; the last does otherwise.
@@ -100,7 +100,7 @@ pub struct Constant {
 /// Agreement of an engine's tokens with the eager model's in float32, on one fixed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parity {
-    /// Pictures of the batch.
+    /// Images of the batch.
     pub batch: i64,
     /// Smallest cosine of a tap.
     pub cosine: f64,
@@ -140,12 +140,12 @@ pub struct Requirements<'a> {
     pub architecture: Architecture,
     /// Blocks whose tokens are needed, ascending.
     pub taps: &'a [usize],
-    /// Its arithmetic.
+    /// Arithmetic of the engine.
     pub precision: Arithmetic,
     /// Sizes of the model input, of which at least one must be there; each that is there must serve every
     /// batch.
     pub sizes: &'a [Size],
-    /// Pictures of the batches that come.
+    /// Images of the batches that come.
     pub batches: &'a [i64],
     /// Where it is to run.
     pub machine: &'a Machine,
@@ -157,7 +157,7 @@ impl Manifest {
     /// Reads the text of a manifest.
     ///
     /// # Errors
-    /// It is not one, or one of a newer form.
+    /// The text is not a manifest, or one of a newer format.
     pub fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct FormatOnly {
@@ -239,7 +239,7 @@ pub fn batches(ranges: impl Iterator<Item = [i64; 2]>) -> String {
 }
 
 impl Constant {
-    /// Its element type; `None` for one that no engine uses.
+    /// The element type; `None` for one that no engine uses.
     pub fn kind(&self) -> Option<Kind> {
         match self.dtype.as_str() {
             "float32" => Some(Kind::Float),

@@ -18,7 +18,7 @@ pub enum RosArg {
         node: Option<String>,
         /// Name of the parameter.
         name: String,
-        /// Its value.
+        /// Value of the parameter.
         value: Yaml,
         /// As it was typed.
         typed: String,
@@ -29,7 +29,7 @@ pub enum RosArg {
     LogLevel {
         /// The only logger that it is for.
         logger: Option<String>,
-        /// Its level.
+        /// Level of the logger.
         level: LogLevel,
     },
 }

@@ -28,7 +28,7 @@ pub struct Environment {
 pub enum Discovery {
     /// The subnet; what ROS does when nothing is set.
     Subnet,
-    /// This machine.
+    /// This machine only.
     Localhost,
     /// Not at all. DDS here cannot do without: it is kept to this machine, with a warning.
     Off,

@@ -1,5 +1,5 @@
 //! Which network address DDS uses. It is exactly one: a peer that learns of two sends every
-//! datagram to both, and large pictures then drown in their own copies.
+//! datagram to both, and large images then drown in their own copies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,7 +39,7 @@ pub struct Address {
 pub enum Why {
     /// `network_interface` names it.
     Configured,
-    /// The environment asks for this machine alone.
+    /// The environment asks for this machine only.
     Localhost,
     /// The default route has it.
     DefaultRoute,

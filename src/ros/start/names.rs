@@ -47,7 +47,7 @@ pub struct Remap {
 pub struct Names {
     namespace: String,
     node: String,
-    /// Those for topics and services of this node; the first that fits applies, as in rcl.
+    /// Remap rules for topics and services of this node; the first that fits applies, as in rcl.
     rules: Vec<Remap>,
 }
 

@@ -83,7 +83,7 @@ pub struct CompressedImage<B = ByteBuf> {
     pub header: Header,
     /// Compression, in the words of image_transport.
     pub format: String,
-    /// A picture file.
+    /// An image file.
     pub data: B,
 }
 
@@ -98,7 +98,7 @@ pub struct RegionOfInterest {
     pub height: u32,
     /// Columns; zero means all.
     pub width: u32,
-    /// Whether a rectified picture needs a region of its own.
+    /// Whether a rectified image needs a region of its own.
     pub do_rectify: bool,
 }
 
@@ -107,9 +107,9 @@ pub struct RegionOfInterest {
 pub struct CameraInfo {
     /// Stamp and optical frame.
     pub header: Header,
-    /// Rows of the full sensor picture.
+    /// Rows of the full sensor image.
     pub height: u32,
-    /// Columns of the full sensor picture.
+    /// Columns of the full sensor image.
     pub width: u32,
     /// Such as `plumb_bob`.
     pub distortion_model: String,
@@ -132,11 +132,11 @@ pub struct CameraInfo {
 /// `geometry_msgs/Point`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Columns, where it is one of a picture; metres elsewhere, here and below.
+    /// Columns, where it is one of an image; metres elsewhere, here and below.
     pub x: f64,
     /// Rows.
     pub y: f64,
-    /// Not used in a picture.
+    /// Not used in an image.
     pub z: f64,
 }
 
@@ -188,7 +188,7 @@ pub struct PointCloud2 {
 /// `vision_msgs/VisionClass`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VisionClass {
-    /// Its label in the segmentation image.
+    /// Label of the class in the segmentation image.
     pub class_id: u16,
     /// For people.
     pub class_name: String,
@@ -208,7 +208,7 @@ pub struct LabelInfo {
 /// `pixio_node/PatchFeatures`: see `msg/PatchFeatures.msg`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatchFeatures {
-    /// Of the picture, unchanged.
+    /// Of the image, unchanged.
     pub header: Header,
     /// Name of the model.
     pub model: String,
@@ -218,9 +218,9 @@ pub struct PatchFeatures {
     pub layer: u32,
     /// Whether the final layer norm was applied.
     pub normalized: bool,
-    /// Rows of the camera's picture.
+    /// Rows of the camera's image.
     pub image_height: u32,
-    /// Columns of the camera's picture.
+    /// Columns of the camera's image.
     pub image_width: u32,
     /// Rows of patches.
     pub grid_height: u32,
@@ -239,7 +239,7 @@ pub struct PatchFeatures {
 /// `pixio_node/Embedding`: see `msg/Embedding.msg`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Embedding {
-    /// Of the picture, unchanged.
+    /// Of the image, unchanged.
     pub header: Header,
     /// Name of the model.
     pub model: String,
@@ -273,7 +273,7 @@ pub struct DiagnosticStatus {
     pub name: String,
     /// What was found.
     pub message: String,
-    /// Who found it.
+    /// Name of what was diagnosed.
     pub hardware_id: String,
     /// Figures.
     pub values: Vec<KeyValue>,

@@ -26,7 +26,7 @@ pub(in crate::ros) struct CameraOutputs {
 /// The publisher of one output.
 pub(in crate::ros) struct OutputPublisher {
     topic: Topic,
-    /// Its full name.
+    /// Full name of the topic.
     name: String,
     publisher: Publisher<AnyMessage>,
     failing: Throttle,

@@ -56,7 +56,7 @@ impl BasisKeeper {
     /// yet.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The errors of `work`.
     pub(super) fn with<T, E>(
         &self,
         patches: &Tensor,
@@ -116,8 +116,8 @@ impl BasisKeeper {
                 Ok(format!("PCA basis {} saved as {path}", basis.hash))
             }
             State::Gathering { estimator, .. } => bail!(
-                "there is no PCA basis yet: {} of {N_FRAMES} frames are gathered, which come while somebody \
-                 subscribes to features/pca or features/reduced",
+                "there is no PCA basis yet: {} of {N_FRAMES} frames are collected; frames count while \
+                 features/pca or features/reduced has a subscriber",
                 estimator.n_frames()
             ),
             State::Failed => bail!("there is no PCA basis: its estimate has failed"),

@@ -10,15 +10,15 @@ use crate::outputs::{Calibrated, Topic, Topics};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Uncalibrated {
     /// The camera has told none.
-    #[error("no CameraInfo has come: start the camera's, or remap camera_info")]
+    #[error("no CameraInfo has arrived: publish the camera's, or remap camera_info")]
     Missing,
     /// What it has told is no calibration.
-    #[error("the camera is not calibrated: {error}; calibrate it, or mend its CameraInfo")]
+    #[error("the camera is not calibrated: {error}; calibrate it, or fix its CameraInfo")]
     Unusable {
         /// Why not.
         error: CalibrationError,
     },
-    /// It is that of other images.
+    /// The CameraInfo is for images of another size.
     #[error("the CameraInfo is for {}, the images are {image}", images(model))]
     Size {
         /// What it is.
@@ -49,7 +49,7 @@ pub struct CauseKind {
 }
 
 impl Uncalibrated {
-    /// Its kind.
+    /// The kind of this cause.
     pub fn kind(&self) -> CauseKind {
         let (unusable, lens) = match self {
             Self::Unusable { error } => (Some(discriminant(error)), None),
@@ -191,9 +191,9 @@ mod tests {
     fn only_what_somebody_wants_can_be_lost() {
         let points = [Topic::Depth, Topic::Points];
         check(None, &[Topic::Depth, Topic::Labels], false, (false, &[]));
-        check(None, &points, false, (false, &["no points: no CameraInfo has come"]));
+        check(None, &points, false, (false, &["no points: no CameraInfo has arrived"]));
         let unscaled = "depth is not scaled to this camera's focal length";
-        let expect = format!("no points, {unscaled}: no CameraInfo has come");
+        let expect = format!("no points, {unscaled}: no CameraInfo has arrived");
         check(None, &points, true, (false, &[&expect]));
         let infos = [Topic::GridInfo, Topic::DepthInfo, Topic::LabelsInfo];
         let expect =

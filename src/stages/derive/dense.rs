@@ -14,7 +14,7 @@ use crate::runtime::tensor;
 /// Distance along the optical axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DepthMap {
-    /// That of the model input.
+    /// Size of the model input.
     pub size: Size,
     /// `[height, width]`, metres, row-major; NaN where the camera's image does not reach, infinite beyond
     /// the limits.
@@ -39,7 +39,7 @@ impl DepthMap {
 /// One class per pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelMap {
-    /// That of the model input.
+    /// Size of the model input.
     pub size: Size,
     /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's image does not
     /// reach.
@@ -247,7 +247,7 @@ fn coverage(geometry: &Geometry) -> heads::Coverage {
 
 /// Puts `value` where the model input is padding.
 fn blank<T: Copy>(map: &mut [T], geometry: &Geometry, value: T) {
-    let (inside, width) = (geometry.picture_in_model(), geometry.model.width as usize);
+    let (inside, width) = (geometry.image_in_model(), geometry.model.width as usize);
     if inside.size == geometry.model {
         return;
     }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_blank_and_the_picture_stays() {
+    fn padding_is_blank_and_the_image_stays() {
         let (wide, model) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
         let blanked = |geometry: &Geometry| {
             let mut map = vec![1u8; 32 * 32];

@@ -59,7 +59,7 @@ pub struct Embedding {
     pub class_tokens: Vec<f32>,
 }
 
-/// Everything that goes out for one frame; what nobody listens to is `None`.
+/// Everything that goes out for one frame; what has no subscriber is `None`.
 #[derive(Debug)]
 pub struct Derived {
     /// The frame's own, unchanged.

@@ -6,6 +6,8 @@ mod dense;
 mod derived;
 mod features;
 mod similarity;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -224,7 +226,7 @@ impl Deriver {
     ) -> Result<(), EngineError> {
         let mut tokens = warm_up(engine, size, batch)?;
         if 1 < batch {
-            tokens = tokens.of_picture(0)?;
+            tokens = tokens.of_image(0)?;
         }
         let wanted = [Topic::Depth, Topic::Labels].into_iter().collect();
         let mut readback = Readback::new(engine.host_memory());

@@ -14,7 +14,7 @@ pub(super) struct Similarity(BTreeMap<usize, Pointed>);
 
 #[derive(Debug, Default)]
 struct Pointed {
-    /// x and y in the camera's picture; the next frame says which patch lies there.
+    /// x and y in the camera's image; the next frame says which patch lies there.
     asked: Option<[f64; 2]>,
     /// `[D]`, of length one.
     token: Option<Tensor>,
@@ -61,7 +61,7 @@ impl Similarity {
                 Some(index) => pointed.token = Some(directions.f_get(index)?.f_detach_copy()?),
                 None if pointed.outside.0.admit().is_none() => (),
                 None => tracing::warn!(
-                    "query: the model sees nothing at ({x}, {y}) of a picture of {}x{}",
+                    "query: the model sees nothing at ({x}, {y}) of an image of {}x{}",
                     geometry.camera.width,
                     geometry.camera.height
                 ),

@@ -1,4 +1,4 @@
-//! Colours: to RGB at the camera's size where channels share samples, else on the small picture.
+//! Colours: to RGB at the camera's size where channels share samples, else on the small image.
 
 use opencv::core::{Mat, VecN};
 use opencv::imgproc;
@@ -80,7 +80,7 @@ pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) {
     }
 }
 
-/// Writes the resized picture into its place in the model input, as RGB, and pads the rest. `into` holds as
+/// Writes the resized image into its place in the model input, as RGB, and pads the rest. `into` holds as
 /// many bytes as the model input has.
 pub(super) fn paint(small: &[u8], channels: Channels, placement: &Placement, into: &mut [u8]) {
     let (model, target) = (placement.model, placement.target);

@@ -1,4 +1,4 @@
-//! Compressed pictures. Their first bytes decide, whatever the message calls them.
+//! Compressed images. Their first bytes decide, whatever the message calls them.
 
 use super::encoding::Pixels;
 use super::error::FitError;

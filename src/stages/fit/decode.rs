@@ -6,9 +6,9 @@ use super::encoding::{Channels, Encoding, Pixels};
 use super::error::FitError;
 use super::raster::{self, MaxPixels};
 use crate::runtime::scratch::Scratch;
-use crate::stages::camera::Picture;
+use crate::stages::camera::CameraImage;
 
-/// Decodes pictures into buffers of its own, or leaves them where they are when they need nothing.
+/// Decodes images into buffers of its own, or leaves them where they are when they need nothing.
 pub(super) struct Decoder {
     max_pixels: MaxPixels,
     rows: Scratch,
@@ -21,12 +21,12 @@ impl Decoder {
         Self { max_pixels, rows, pixels }
     }
 
-    pub(super) fn decode<'a>(&'a mut self, picture: &'a Picture) -> Result<Pixels<'a>, FitError> {
-        let raster = match picture {
-            Picture::Compressed(file) => {
+    pub(super) fn decode<'a>(&'a mut self, image: &'a CameraImage) -> Result<Pixels<'a>, FitError> {
+        let raster = match image {
+            CameraImage::Compressed(file) => {
                 return compressed::decode(file, self.max_pixels, &mut self.pixels);
             }
-            Picture::Raw(raster) => raster,
+            CameraImage::Raw(raster) => raster,
         };
         let (encoding, size) = raster::check(raster, self.max_pixels)?;
         let rows = raster::rows(raster, encoding, size, &mut self.rows);

@@ -93,7 +93,7 @@ impl Encoding {
         })
     }
 
-    /// Whether a picture of this size can be coded so.
+    /// Whether an image of this size can be coded so.
     pub(super) fn takes(self, size: Size) -> bool {
         let Size { width, height } = size;
         match self {

@@ -1,8 +1,8 @@
-//! Why a picture was refused.
+//! Why an image was refused.
 
 use crate::geometry::Size;
 
-/// A picture that cannot become a model input. The frame is lost, the next one may be fine.
+/// An image that cannot become a model input. The frame is lost, the next one may be fine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FitError {
     /// The name is not a supported encoding.
@@ -12,13 +12,13 @@ pub enum FitError {
         encoding: String,
     },
     /// No columns or no rows.
-    #[error("the picture is {}x{}", size.width, size.height)]
+    #[error("the image is {}x{}", size.width, size.height)]
     ZeroSize {
         /// As claimed.
         size: Size,
     },
     /// A size that the encoding cannot have: odd where chroma is shared, or too small for a mosaic.
-    #[error("a picture in {encoding} cannot be {}x{}", size.width, size.height)]
+    #[error("an image in {encoding} cannot be {}x{}", size.width, size.height)]
     ImpossibleSize {
         /// As it stood in the message.
         encoding: String,
@@ -26,7 +26,8 @@ pub enum FitError {
         size: Size,
     },
     /// More pixels than are taken.
-    #[error("{}x{} is too large: at most 65535 a side and {max_pixels} pixels (max_image_pixels) are taken",
+    #[error("{}x{} is too large: at most 65535 per side and {max_pixels} pixels (max_image_pixels) are \
+        allowed",
         size.width, size.height)]
     TooLarge {
         /// As claimed.
@@ -43,21 +44,24 @@ pub enum FitError {
         row_bytes: u64,
     },
     /// The message holds fewer bytes than it claims.
-    #[error("{found} bytes came, {expected} were claimed")]
+    #[error("{found} bytes arrived, the message claims {expected}")]
     ShortData {
         /// Bytes needed.
         expected: u64,
         /// Bytes there.
         found: u64,
     },
-    /// A compressed picture that begins like neither JPEG nor PNG.
-    #[error("neither JPEG nor PNG, which are read: it begins with the bytes {start:02x?}")]
+    /// A compressed image that begins like neither JPEG nor PNG.
+    #[error("neither JPEG nor PNG: the data begins with the bytes {start:02x?}")]
     CompressedFormat {
         /// The first bytes, at most eight.
         start: Vec<u8>,
     },
     /// A kind of JPEG that is not read.
-    #[error("JPEG with {kind} is not read: 8 bits a sample, Huffman coding, grey or three components are")]
+    #[error(
+        "JPEG with {kind} is not supported: 8 bits per sample, Huffman coding, and grey or three \
+        components are"
+    )]
     JpegKind {
         /// What it has.
         kind: String,
@@ -77,7 +81,7 @@ pub enum FitError {
     /// There is no room for the model input.
     #[error("no memory for a model input of {model}: {message}")]
     Memory {
-        /// Its size.
+        /// Size of the model input.
         model: Size,
         /// What the system said.
         message: String,

@@ -1,9 +1,9 @@
-//! Fit: one camera picture becomes one model input.
+//! Fit: one camera image becomes one model input.
 //!
 //! ```text
-//!  Picture -> decode (checks, unpadding, decompression, YUV and Bayer) -> resize -> paint (RGB, padding)
+//!  Image -> decode (checks, unpadding, decompression, YUV and Bayer) -> resize -> paint (RGB, padding)
 //! ```
-//! Channels are put in order after the resize, on the small picture. Nothing that a message claims
+//! Channels are put in order after the resize, on the small image. Nothing that a message claims
 //! is believed before it has been checked against the bytes that came with it.
 
 mod colour;
@@ -29,7 +29,7 @@ use raster::MaxPixels;
 
 pub use error::FitError;
 
-/// Fits the pictures of one camera. It keeps its buffers from picture to picture.
+/// Fits the images of one camera. It keeps its buffers from image to image.
 pub struct Fitter {
     fit: config::Fit,
     size: Size,
@@ -39,10 +39,10 @@ pub struct Fitter {
 }
 
 impl Fitter {
-    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from pictures of
+    /// A fitter to model inputs of `size`, or of the size that [`config::Fit::Auto`] finds, from images of
     /// at most `max_pixels`.
     pub fn new(fit: config::Fit, size: Size, filter: ResizeFilter, max_pixels: u64) -> Self {
-        // A picture takes about a millisecond; waiting for helpers on shared cores takes longer. Once,
+        // An image takes about a millisecond; waiting for helpers on shared cores takes longer. Once,
         // because two threads that ask for it at the same time crash TBB.
         static ONE_THREAD: Once = Once::new();
         ONE_THREAD.call_once(|| {
@@ -63,11 +63,11 @@ impl Fitter {
     /// `model` is that of the geometry returned. What `pixels` held before is lost, also on an error.
     ///
     /// # Errors
-    /// The picture is broken or not supported; `pixels` then holds nothing of use.
+    /// The image is broken or not supported; `pixels` then holds nothing of use.
     pub fn fit(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {
         let fitted = self.fit_into(frame, pixels);
         for buffer in self.buffers() {
-            // A picture that was refused is no measure of what usual ones need.
+            // An image that was refused is no measure of what usual ones need.
             if fitted.is_err() {
                 buffer.forget();
             }
@@ -83,15 +83,15 @@ impl Fitter {
     }
 
     fn fit_into(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {
-        let picture = self.decoder.decode(&frame.picture)?;
-        let placement = placement(self.fit, picture.size, self.size);
-        self.resizer.resize(&picture, placement.source, placement.target.size, &mut self.small)?;
+        let image = self.decoder.decode(&frame.image)?;
+        let placement = placement(self.fit, image.size, self.size);
+        self.resizer.resize(&image, placement.source, placement.target.size, &mut self.small)?;
         let model = placement.model;
         let into = pixels.take(model.width as usize * model.height as usize * 3);
         let into = into.map_err(|err| FitError::Memory { model, message: err.message })?;
-        colour::paint(self.small.bytes(), picture.channels, &placement, into);
+        colour::paint(self.small.bytes(), image.channels, &placement, into);
         Ok(match self.fit {
-            config::Fit::Window => Geometry::windows(picture.size),
+            config::Fit::Window => Geometry::windows(image.size),
             _ => placement.geometry(),
         })
     }

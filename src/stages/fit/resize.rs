@@ -11,11 +11,11 @@ use crate::config::ResizeFilter;
 use crate::geometry::{Rect, Size};
 use crate::runtime::scratch::Scratch;
 
-/// Thinner pictures are resized rows first: with columns first their strip would be many times as large as
+/// Thinner images are resized rows first: with columns first their strip would be many times as large as
 /// they are.
 const MOST_ROWS_PER_COLUMN: u32 = 16;
 
-/// Resizes packed 8-bit pictures on the calling thread.
+/// Resizes packed 8-bit images on the calling thread.
 pub(super) struct Resizer {
     filter: ResizeFilter,
     bicubic: fir::Resizer,
@@ -27,19 +27,19 @@ impl Resizer {
         Self { filter, bicubic: fir::Resizer::new(), strip: Scratch::default() }
     }
 
-    /// Makes `into` the picture's part `source` at `target` size, its channels in the same order.
+    /// Makes `into` the image's part `source` at `target` size, its channels in the same order.
     pub(super) fn resize(
         &mut self,
-        picture: &Pixels<'_>,
+        image: &Pixels<'_>,
         source: Rect,
         target: Size,
         into: &mut Scratch,
     ) -> Result<(), FitError> {
-        let n_channels = picture.channels.count();
+        let n_channels = image.channels.count();
         let into = into.take(target.width as usize * target.height as usize * n_channels);
         match self.filter {
-            ResizeFilter::Exact => self.exact(picture, source, target, into),
-            ResizeFilter::Linear => linear(picture, source, target, into),
+            ResizeFilter::Exact => self.exact(image, source, target, into),
+            ResizeFilter::Linear => linear(image, source, target, into),
         }
     }
 
@@ -48,16 +48,16 @@ impl Resizer {
     /// other order, which this library prefers, is off by several levels.
     fn exact(
         &mut self,
-        picture: &Pixels<'_>,
+        image: &Pixels<'_>,
         source: Rect,
         target: Size,
         into: &mut [u8],
     ) -> Result<(), FitError> {
-        let n_channels = picture.channels.count();
-        let Passes { first, strip, second } = passes(source, picture.size, target);
+        let n_channels = image.channels.count();
+        let Passes { first, strip, second } = passes(source, image.size, target);
         let half_done = self.strip.take(strip.width as usize * strip.height as usize * n_channels);
         let bicubic = &mut self.bicubic;
-        bicubic_pass(bicubic, n_channels, (picture.bytes, picture.size), first, (half_done, strip))?;
+        bicubic_pass(bicubic, n_channels, (image.bytes, image.size), first, (half_done, strip))?;
         bicubic_pass(bicubic, n_channels, (half_done, strip), second, (into, target))
     }
 
@@ -67,22 +67,22 @@ impl Resizer {
     }
 }
 
-/// Parts of the picture and of the strip that the two passes read.
+/// Parts of the image and of the strip that the two passes read.
 struct Passes {
     first: Rect,
     strip: Size,
     second: Rect,
 }
 
-fn passes(source: Rect, picture: Size, target: Size) -> Passes {
-    if picture.height / MOST_ROWS_PER_COLUMN > picture.width {
-        let strip = Size { width: picture.width, height: target.height };
-        let size = Size { width: picture.width, ..source.size };
+fn passes(source: Rect, image: Size, target: Size) -> Passes {
+    if image.height / MOST_ROWS_PER_COLUMN > image.width {
+        let strip = Size { width: image.width, height: target.height };
+        let size = Size { width: image.width, ..source.size };
         let first = Rect { top: source.top, left: 0, size };
         let size = Size { height: target.height, ..source.size };
         return Passes { first, strip, second: Rect { top: 0, left: source.left, size } };
     }
-    let first = rows_within_reach(source, picture.height, target.height);
+    let first = rows_within_reach(source, image.height, target.height);
     let strip = Size { width: target.width, height: first.size.height };
     let size = Size { width: target.width, ..source.size };
     Passes { first, strip, second: Rect { top: source.top - first.top, left: 0, size } }
@@ -97,7 +97,7 @@ fn rows_within_reach(source: Rect, n_rows: u32, n_target_rows: u32) -> Rect {
     Rect { top, size: Size { height: bottom - top, ..source.size }, ..source }
 }
 
-/// Resizes the part `source` of the first picture to the whole second one.
+/// Resizes the part `source` of the first image to the whole second one.
 fn bicubic_pass(
     resizer: &mut fir::Resizer,
     n_channels: usize,
@@ -122,24 +122,24 @@ fn bicubic_pass(
     resizer.resize(&from, &mut to, &options).map_err(FitError::conversion)
 }
 
-fn linear(picture: &Pixels<'_>, source: Rect, target: Size, into: &mut [u8]) -> Result<(), FitError> {
-    match picture.channels.count() {
-        1 => linear_of::<u8>(picture, source, target, into),
-        3 => linear_of::<VecN<u8, 3>>(picture, source, target, into),
-        _ => linear_of::<VecN<u8, 4>>(picture, source, target, into),
+fn linear(image: &Pixels<'_>, source: Rect, target: Size, into: &mut [u8]) -> Result<(), FitError> {
+    match image.channels.count() {
+        1 => linear_of::<u8>(image, source, target, into),
+        3 => linear_of::<VecN<u8, 3>>(image, source, target, into),
+        _ => linear_of::<VecN<u8, 4>>(image, source, target, into),
     }
     .map_err(FitError::conversion)
 }
 
 /// No side is over 65535, so every cast is exact.
 fn linear_of<Pixel: core::DataType>(
-    picture: &Pixels<'_>,
+    image: &Pixels<'_>,
     source: Rect,
     target: Size,
     into: &mut [u8],
 ) -> opencv::Result<()> {
-    let Size { width, height } = picture.size;
-    let from = Mat::new_rows_cols_with_bytes::<Pixel>(height as i32, width as i32, picture.bytes)?;
+    let Size { width, height } = image.size;
+    let from = Mat::new_rows_cols_with_bytes::<Pixel>(height as i32, width as i32, image.bytes)?;
     let Size { width, height } = source.size;
     let kept = core::Rect::new(source.left as i32, source.top as i32, width as i32, height as i32);
     let from = Mat::roi(&from, kept)?;

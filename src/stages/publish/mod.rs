@@ -40,7 +40,7 @@ pub struct Sent {
     pub n_failed: usize,
 }
 
-/// What travels encoded; what nobody listens to is `None`.
+/// What travels encoded; what has no subscriber is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Encoded {
     /// For `~/features/pca/compressed`: a PNG file.
@@ -95,10 +95,10 @@ impl Encoder {
     }
 
     /// Encodes what of `derived` is wanted encoded; the overlay's colours hide `overlay_opacity` of the
-    /// picture, 0 to 1.
+    /// image, 0 to 1.
     ///
     /// # Errors
-    /// The picture encoder's own.
+    /// The image encoder's own.
     pub fn encode(&mut self, derived: &Derived, overlay_opacity: f32) -> Result<Encoded, ImageError> {
         let wants = |topic| derived.wanted.contains(topic);
         let (pca, depth, labels) = (derived.pca.as_ref(), derived.depth.as_ref(), derived.labels.as_ref());

@@ -8,17 +8,7 @@ use pixio_node::engine::arithmetic::Arithmetic;
 use pixio_node::engine::builder::{BuildError, Stop, build};
 use pixio_node::engine::store::folder::Folder;
 
-use super::{PATIENCE, SIZES, engine, job, plan, root};
-
-/// A program that a build can start.
-fn script(name: &str, text: &str) -> PathBuf {
-    let tools = root().join("tools");
-    fs::create_dir_all(&tools).unwrap();
-    let file = tools.join(name);
-    fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    file
-}
+use super::{PATIENCE, SIZES, engine, job, plan, root, script};
 
 /// A compiler that has `engine`'s packages at hand.
 fn compiled_before(engine: &Folder) -> PathBuf {

@@ -141,7 +141,7 @@ fn what_is_not_read_is_refused_by_name() {
     let base = || Jpeg::new(32, 32, &[(1, 1); 3]);
     let of = |frame| Jpeg { frame, ..base() }.write(sample);
     for (frame, says) in [
-        (0xc3, "JPEG with lossless coding is not read"),
+        (0xc3, "JPEG with lossless coding is not supported"),
         (0xc5, "hierarchical coding"),
         (0xc6, "hierarchical coding"),
         (0xc7, "hierarchical coding"),

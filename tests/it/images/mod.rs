@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use pixio_node::config::{Fit, ResizeFilter};
 use pixio_node::geometry::Size;
-use pixio_node::stages::camera::{Frame, Header, Picture};
+use pixio_node::stages::camera::{CameraImage, Frame, Header};
 use pixio_node::stages::fit::{FitError, Fitter};
 
 const MAX_PIXELS: u64 = 25_000_000;
@@ -24,8 +24,8 @@ fn fitter(size: Size) -> Fitter {
 }
 
 fn frame(file: Vec<u8>) -> Frame {
-    let picture = Picture::Compressed(file.into());
-    Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None }
+    let image = CameraImage::Compressed(file.into());
+    Frame { header: Header::default(), camera: 0, received: Instant::now(), image, intrinsics: None }
 }
 
 /// The pixels of a file of that size, RGB.

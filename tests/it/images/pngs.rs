@@ -99,7 +99,7 @@ fn animated(size: (usize, usize), behind: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_the_picture_is_not_read() {
+fn what_is_not_the_image_is_not_read() {
     let size = (20, 10);
     let stored = packed(&rows(size, 8, false, |x, y| pixel(8, GREY, x, y).0));
     let head = header(size, 8, GREY, false);
@@ -142,7 +142,7 @@ fn a_cut_png_is_served_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_damaged_picture_is_refused() {
+fn a_damaged_image_is_refused() {
     let is_wanted = |kind: &Kind| kind.name.contains("17x33, colour type 2");
     let Kind { name, size, file, expect } = kinds().into_iter().find(is_wanted).unwrap();
     for at in 8..file.len() {

@@ -154,7 +154,7 @@ impl FrameHeader {
     }
 
     /// Bytes that libjpeg allocates beside the pixels: rows of samples on their way, and the coefficients of
-    /// the whole picture when they come in more than one scan.
+    /// the whole image when they come in more than one scan.
     pub(super) fn working_bytes(&self) -> u64 {
         let [width, height] = self.units();
         let [across, down] = [self.most(|c| c.horizontal), self.most(|c| c.vertical)];

@@ -27,7 +27,7 @@ pub(super) fn read(file: &[u8], max_pixels: MaxPixels) -> Result<Structure<'_>, 
     let mut frame: Option<FrameHeader> = None;
     let (mut n_scans, mut at, mut end) = (0, 2, 0);
     while let Some(marker) = markers::next(file, at) {
-        // Behind a complete picture anything may stand: a second picture, half a segment, padding.
+        // Behind a complete image anything may stand: a second image, half a segment, padding.
         let is_complete = || frame.as_ref().is_some_and(FrameHeader::is_complete);
         match marker.code {
             markers::END => break,

@@ -1,5 +1,5 @@
 //! Chunks of a PNG file (ISO/IEC 15948, 5.3), and a view of the file that has only those that hold the
-//! picture. Whatever else a file carries (colour profiles, texts, the frames of an animation) is passed over
+//! image. Whatever else a file carries (colour profiles, texts, the frames of an animation) is passed over
 //! unread.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
@@ -22,7 +22,7 @@ pub(super) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Whether it may not be passed over.
+    /// Whether the chunk must be understood.
     pub(super) fn is_critical(&self) -> bool {
         self.name[0].is_ascii_uppercase()
     }

@@ -1,5 +1,5 @@
 //! PNG files, row by row. Transparency is dropped: the colours are taken as they are stored. Of an animation
-//! the default picture is taken.
+//! the default image is taken.
 
 mod chunks;
 mod rows;

@@ -1,4 +1,4 @@
-//! Rows of a PNG picture in the order in which they are stored, and their samples as 8-bit colours.
+//! Rows of a PNG image in the order in which they are stored, and their samples as 8-bit colours.
 
 use crate::geometry::Size;
 use crate::stages::fit::colour::narrow_sample;
@@ -6,7 +6,7 @@ use crate::stages::fit::colour::narrow_sample;
 /// Where the pixels of a stored row belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Of the picture, counted row by row.
+    /// Of the image, counted row by row.
     pub(super) first_pixel: usize,
     /// From one to the next.
     pub(super) step: usize,

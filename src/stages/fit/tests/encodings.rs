@@ -1,20 +1,20 @@
-//! Every encoding on pictures whose colours are known.
+//! Every encoding on images whose colours are known.
 
 use super::*;
-use crate::stages::camera::Picture;
+use crate::stages::camera::CameraImage;
 
 const SIZE: Size = Size { width: 16, height: 16 };
 
-/// Fits a 16x16 picture to 16x16: the colours alone remain.
+/// Fits a 16x16 image to 16x16: only the colours remain.
 fn colours(encoding: &str, step: u32, big_endian: bool, bytes: Vec<u8>) -> Vec<u8> {
     let mut frame = raw(encoding, SIZE, step, bytes);
-    if let Picture::Raw(raster) = &mut frame.picture {
+    if let CameraImage::Raw(raster) = &mut frame.image {
         raster.big_endian = big_endian;
     }
     fit(Fit::Stretch, SIZE, &frame).unwrap().1
 }
 
-/// A picture that repeats `unit` in every row comes out in one colour, `expect`, to `tolerance`;
+/// An image that repeats `unit` in every row comes out in one colour, `expect`, to `tolerance`;
 /// then the same again with padded rows.
 #[track_caller]
 fn check(encoding: &str, unit: &[u8], n_bytes: usize, expect: [u8; 3], tolerance: u8) {

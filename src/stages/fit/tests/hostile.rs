@@ -71,7 +71,7 @@ fn no_claim_of_a_raster_panics() {
         let n_bytes = random.one_of(&[claimed, claimed * 2, claimed.saturating_sub(1), 0, 10]).min(1 << 18);
         let bytes = (0..n_bytes).map(|i| (i * 37) as u8).collect();
         let mut frame = raw(random.one_of(&ENCODINGS), size(width, height), step, bytes);
-        if let Picture::Raw(raster) = &mut frame.picture {
+        if let CameraImage::Raw(raster) = &mut frame.image {
             raster.big_endian = random.below(2) == 1;
         }
         let which = random.below(fitters.len() as u32) as usize;
@@ -82,13 +82,13 @@ fn no_claim_of_a_raster_panics() {
 
 #[test]
 fn no_damage_to_a_file_panics() {
-    let picture = size(48, 40);
-    let rgb = gradient(picture);
+    let image = size(48, 40);
+    let rgb = gradient(image);
     let grey: Vec<u8> = rgb.chunks_exact(3).map(|p| p[0]).collect();
     let files = [
-        jpeg(picture, ExtendedColorType::Rgb8, &rgb),
-        jpeg(picture, ExtendedColorType::L8, &grey),
-        png(picture, ColorType::Rgb8, &rgb),
+        jpeg(image, ExtendedColorType::Rgb8, &rgb),
+        jpeg(image, ExtendedColorType::L8, &grey),
+        png(image, ColorType::Rgb8, &rgb),
     ];
     let (mut random, mut fitters, mut pixels) = (Random(2), fitters(), InputPixels::default());
     let mut n_served = 0;

@@ -1,4 +1,4 @@
-//! The whole stage as a function: pictures in, model inputs and refusals out.
+//! The whole stage as a function: images in, model inputs and refusals out.
 
 mod encodings;
 mod files;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::{FitError, Fitter};
 use crate::config::{Fit, ResizeFilter};
 use crate::geometry::{Geometry, Size};
-use crate::stages::camera::{Frame, Header, Picture, Raster};
+use crate::stages::camera::{CameraImage, Frame, Header, Raster};
 
 /// As `max_image_pixels` is by default.
 const MAX_PIXELS: u64 = 25_000_000;
@@ -20,18 +20,18 @@ fn size(width: u32, height: u32) -> Size {
     Size { width, height }
 }
 
-fn frame(picture: Picture) -> Frame {
-    Frame { header: Header::default(), camera: 0, received: Instant::now(), picture, intrinsics: None }
+fn frame(image: CameraImage) -> Frame {
+    Frame { header: Header::default(), camera: 0, received: Instant::now(), image, intrinsics: None }
 }
 
 fn raw(encoding: &str, size: Size, step: u32, bytes: Vec<u8>) -> Frame {
     let (encoding, bytes) = (encoding.to_owned(), bytes.into());
     let Size { width, height } = size;
-    frame(Picture::Raw(Raster { encoding, width, height, step, big_endian: false, bytes }))
+    frame(CameraImage::Raw(Raster { encoding, width, height, step, big_endian: false, bytes }))
 }
 
 fn file(bytes: Vec<u8>) -> Frame {
-    frame(Picture::Compressed(bytes.into()))
+    frame(CameraImage::Compressed(bytes.into()))
 }
 
 /// Fits with a fresh fitter; on success the pixels are of the geometry's size.
@@ -43,7 +43,7 @@ fn fit(how: Fit, model: Size, frame: &Frame) -> Result<(Geometry, Vec<u8>), FitE
     Ok((geometry, pixels.to_vec()))
 }
 
-/// A picture with a gradient, RGB; no two channels are alike.
+/// An image with a gradient, RGB; no two channels are alike.
 fn gradient(size: Size) -> Vec<u8> {
     let pixel = |x: u32, y: u32| [(x * 255 / size.width) as u8, (y * 255 / size.height) as u8, (x ^ y) as u8];
     (0..size.height).flat_map(|y| (0..size.width).flat_map(move |x| pixel(x, y))).collect()
@@ -69,17 +69,16 @@ fn letterbox_pads_and_crop_keeps_the_middle() {
 
 #[test]
 fn auto_chooses_the_size_and_says_so() {
-    let picture = size(128, 72);
-    let (geometry, _) =
-        fit(Fit::Auto, size(256, 256), &raw("rgb8", picture, 384, gradient(picture))).unwrap();
-    assert_eq!((geometry.camera, geometry.model), (picture, size(336, 192)));
+    let image = size(128, 72);
+    let (geometry, _) = fit(Fit::Auto, size(256, 256), &raw("rgb8", image, 384, gradient(image))).unwrap();
+    assert_eq!((geometry.camera, geometry.model), (image, size(336, 192)));
 }
 
 #[test]
 fn linear_is_near_exact_where_nothing_aliases() {
-    let (picture, model) = (size(96, 64), size(192, 128));
-    let smooth: Vec<u8> = gradient(picture).chunks_exact(3).flat_map(|p| [p[0], p[1], 77]).collect();
-    let frame = raw("bgr8", picture, 288, smooth);
+    let (image, model) = (size(96, 64), size(192, 128));
+    let smooth: Vec<u8> = gradient(image).chunks_exact(3).flat_map(|p| [p[0], p[1], 77]).collect();
+    let frame = raw("bgr8", image, 288, smooth);
     let mut linear = InputPixels::default();
     for how in [Fit::Stretch, Fit::Crop, Fit::Letterbox] {
         let (_, exact) = fit(how, model, &frame).unwrap();
@@ -90,13 +89,13 @@ fn linear_is_near_exact_where_nothing_aliases() {
 }
 
 #[test]
-fn buffers_are_kept_from_picture_to_picture() {
-    let (picture, model) = (size(64, 48), size(32, 32));
+fn buffers_are_kept_from_image_to_image() {
+    let (image, model) = (size(64, 48), size(32, 32));
     let mut fitter = Fitter::new(Fit::Stretch, model, ResizeFilter::Exact, MAX_PIXELS);
     let mut pixels = InputPixels::default();
     let mut addresses = Vec::new();
     for _ in 0..3 {
-        fitter.fit(&raw("uyvy", picture, 130, vec![128; 130 * 48]), &mut pixels).unwrap();
+        fitter.fit(&raw("uyvy", image, 130, vec![128; 130 * 48]), &mut pixels).unwrap();
         let buffers = fitter.buffers().map(|buffer| buffer.place());
         addresses.push(((pixels.as_ptr(), pixels.len()), buffers));
     }

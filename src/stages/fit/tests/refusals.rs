@@ -18,15 +18,19 @@ fn claims_are_held_against_the_bytes() {
     check(&rgb(8, 4, 24, 96), "accepted", "");
     check(&rgb(8, 4, 30, 3 * 30 + 24), "accepted", "");
     check(&rgb(8, 4, 24, 200), "accepted", "");
-    check(&rgb(8, 4, 30, 3 * 30 + 23), "short data", "113 bytes came, 114 were claimed");
-    check(&rgb(8, 4, 24, 95), "short data", "95 bytes came, 96 were claimed");
-    check(&rgb(8, 4, 24, 0), "short data", "0 bytes came");
+    check(&rgb(8, 4, 30, 3 * 30 + 23), "short data", "113 bytes arrived, the message claims 114");
+    check(&rgb(8, 4, 24, 95), "short data", "95 bytes arrived, the message claims 96");
+    check(&rgb(8, 4, 24, 0), "short data", "0 bytes arrived");
     check(&rgb(8, 4, 23, 96), "step", "step 23 is shorter than a row of 24 bytes");
     check(&rgb(8, 4, 0, 96), "step", "step 0");
     check(&rgb(0, 4, 24, 96), "zero size", "0x4");
     check(&rgb(8, 0, 24, 96), "zero size", "8x0");
     check(&rgb(0, 0, 0, 0), "zero size", "0x0");
-    check(&rgb(16_384, 16_384, 49_152, 1000), "short data", "1000 bytes came, 805306368 were claimed");
+    check(
+        &rgb(16_384, 16_384, 49_152, 1000),
+        "short data",
+        "1000 bytes arrived, the message claims 805306368",
+    );
     check(&rgb(u32::MAX, u32::MAX, u32::MAX, 1000), "step", "");
     check(&raw("mono8", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]), "short data", "");
     check(&raw("nv24", size(u32::MAX, u32::MAX), u32::MAX, vec![0; 9]), "short data", "");
@@ -66,14 +70,14 @@ fn sizes_that_an_encoding_cannot_have() {
 fn planes_are_counted_in_full() {
     let nv21 = |step: u32, n_bytes| raw("nv21", size(8, 4), step, vec![0; n_bytes]);
     check(&nv21(8, 48), "accepted", "");
-    check(&nv21(8, 47), "short data", "47 bytes came, 48 were claimed");
+    check(&nv21(8, 47), "short data", "47 bytes arrived, the message claims 48");
     check(&nv21(10, 58), "accepted", "");
-    check(&nv21(10, 57), "short data", "57 bytes came, 58 were claimed");
+    check(&nv21(10, 57), "short data", "57 bytes arrived, the message claims 58");
     let nv24 = |step: u32, n_bytes| raw("nv24", size(8, 4), step, vec![0; n_bytes]);
     check(&nv24(8, 96), "accepted", "");
-    check(&nv24(8, 95), "short data", "95 bytes came, 96 were claimed");
+    check(&nv24(8, 95), "short data", "95 bytes arrived, the message claims 96");
     check(&nv24(10, 40 + 60 + 16), "accepted", "");
-    check(&nv24(10, 40 + 60 + 15), "short data", "115 bytes came, 116 were claimed");
+    check(&nv24(10, 40 + 60 + 15), "short data", "115 bytes arrived, the message claims 116");
 }
 
 #[test]

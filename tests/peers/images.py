@@ -42,17 +42,17 @@ def image(pixels: np.ndarray, stamp, encoding: str = "rgb8", frame_id: str = "ca
 
 
 def file_bytes(rgb: np.ndarray, kind: str = "JPEG", quality: int = 90) -> bytes:
-    """A picture file in memory."""
+    """An image file in memory."""
     buffer = io.BytesIO()
     Pillow.fromarray(rgb).save(buffer, kind, **({"quality": quality} if kind == "JPEG" else {}))
     return buffer.getvalue()
 
 
 def compressed(
-    picture_file: bytes, stamp, kind: str = "jpeg", frame_id: str = "camera_optical"
+    image_file: bytes, stamp, kind: str = "jpeg", frame_id: str = "camera_optical"
 ) -> CompressedImage:
-    """sensor_msgs/CompressedImage of a picture file."""
-    message = CompressedImage(format=kind, data=picture_file)
+    """sensor_msgs/CompressedImage of an image file."""
+    message = CompressedImage(format=kind, data=image_file)
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     return message
