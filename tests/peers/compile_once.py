@@ -40,6 +40,7 @@ def main(tool: Path, plan_file: Path):
     threading.Thread(target=end_with_parent, daemon=True).start()
     plan = json.loads(plan_file.read_text())
     out = Path(plan.pop("out"))
+    KEPT.mkdir(parents=True, exist_ok=True)
     kept = KEPT / key(plan, tool.parent)
     with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
