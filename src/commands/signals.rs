@@ -36,9 +36,9 @@ const ASKING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 pub struct Signals(SigSet);
 
 impl Signals {
-    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all that it starts from now on; the mask survives `exec`.
-    /// A signal that this process was told to ignore, as `nohup` and the background jobs of a shell are,
-    /// stays ignored.
+    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all that it starts from now on; the mask survives
+    /// `exec`. A signal that this process was told to ignore, as `nohup` and the background jobs of a shell
+    /// are, stays ignored.
     pub fn block() -> Self {
         let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
         let heeded = |signal: &Signal| ignored & (1 << (*signal as u32 - 1)) == 0;

@@ -81,7 +81,8 @@ mod tests {
         }
         check(
             &["~/overlay:=/elsewhere", "/diagnostics:=/elsewhere"],
-            "~/overlay is remapped to /elsewhere, which is for something else; remap it to a topic of its own",
+            "~/overlay is remapped to /elsewhere, which is for something else; remap it to a topic of its \
+             own",
         );
         check(
             &["~/overlay:=/x", "~/depth/image:=/x"],
@@ -89,7 +90,8 @@ mod tests {
         );
         check(
             &["~/overlay:=~/features"],
-            "~/features and ~/overlay both go to /pixio_node/features; remap one of them to a topic of its own",
+            "~/features and ~/overlay both go to /pixio_node/features; remap one of them to a topic of its \
+             own",
         );
     }
 }
