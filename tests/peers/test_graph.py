@@ -8,11 +8,8 @@ from builtin_interfaces.msg import Time
 from node_process import Node
 from peer import nanos
 from rcl_interfaces.msg import ParameterEvent
-from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rmw_dds_common.msg import Gid, NodeEntitiesInfo, ParticipantEntitiesInfo
 from rosgraph_msgs.msg import Clock
 from waiting import repeat, until
 
@@ -105,29 +102,6 @@ def test_the_ends_of_a_stopped_node_are_forgotten_at_once(rig, peer):
         print(f"forgotten {1e3 * (time.monotonic() - stopped):.0f} ms after the end of the process")
     inbox = node.inboxes["features"]
     assert not inbox.matched()
-
-
-def test_a_node_without_a_name_is_no_error_of_this_one(rig, peer):
-    node = rig(namespace="/named")
-    about_nodes = QoSProfile(
-        depth=1,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-        avoid_ros_namespace_conventions=True,
-    )
-    publisher = peer.node.create_publisher(ParticipantEntitiesInfo, "ros_discovery_info", about_nodes)
-    # One by the node, and one by the watch over the graph.
-    until(lambda: publisher.get_subscription_count() >= 2, "the node's subscriptions")
-    for name in ("", "2b", "my node"):
-        gid = Gid(data=[1, 15, *range(14)])
-        nodes = [NodeEntitiesInfo(node_namespace="/", node_name=name)]
-        publisher.publish(ParticipantEntitiesInfo(gid=gid, node_entities_info_seq=nodes))
-    until(lambda: publisher.wait_for_all_acked(Duration(seconds=0.1)), "their arrival")
-    node.ask(PHOTOGRAPH)
-    peer.node.destroy_publisher(publisher)
-    assert node.node.stop() == 0
-    lines = node.node.output.lines
-    assert not [line for line in lines if "[ERROR]" in line or "discovery" in line], node.node.tail()
 
 
 @pytest.fixture(scope="module")
