@@ -97,8 +97,8 @@ pub fn measure(
     shape: BatchShape,
     n_runs: usize,
 ) -> Result<Vec<Figures>, EngineError> {
-    let (images, there) =
-        ([on_host(&test_images(shape)?, contenders)?], [test_images(shape)?.f_to_device(device)?]);
+    let images = test_images(shape)?;
+    let (images, there) = ([on_host(&images, contenders)?], [images.f_to_device(device)?]);
     if device.is_cuda() {
         warm_gpu(contenders, &images)?;
     }

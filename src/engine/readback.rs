@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{Engine, EngineError};
-use crate::ffi::memory::{HostBytes, HostMemory};
+use crate::ffi::memory::{self, HostBytes, HostMemory};
 
 /// Where values of any type may begin.
 const ALIGNMENT: usize = 64;
@@ -63,13 +63,8 @@ impl Readback {
         let chunk = self.chunk(n_bytes, tensor.device())?;
         let start = chunk.n_used;
         chunk.n_used += n_bytes;
-        let target = chunk.host.view(start, kind, &shape)?;
-        let (start, n_bytes) = (i64::try_from(start).unwrap_or(i64::MAX), target.numel() as i64);
-        let n_bytes = n_bytes * i64::try_from(kind.elt_size_in_bytes()).unwrap_or(1);
-        let mut gathered =
-            chunk.device.f_narrow(0, start, n_bytes)?.f_view_dtype(kind)?.f_view(shape.as_slice())?;
-        gathered.f_copy_(tensor)?;
-        Ok(target)
+        memory::view(&chunk.device, start, kind, &shape)?.f_copy_(tensor)?;
+        Ok(chunk.host.view(start, kind, &shape)?)
     }
 
     /// Queues the copy of what was gathered and waits for `engine`, from which it came.

@@ -38,6 +38,17 @@ pub fn values(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     Ok(unsafe { slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), n_bytes) }.to_vec())
 }
 
+/// The bytes of `bytes`, uint8 `[n]` on any device, from `start` on as a tensor of this type and shape, on the
+/// same memory.
+///
+/// # Errors
+/// There are too few bytes, or values of this type cannot begin there.
+pub fn view(bytes: &Tensor, start: usize, kind: Kind, shape: &[i64]) -> Result<Tensor, TchError> {
+    let start = i64::try_from(start).unwrap_or(i64::MAX);
+    let n_bytes = shape.iter().product::<i64>() * i64::try_from(kind.elt_size_in_bytes()).unwrap_or(1);
+    bytes.f_narrow(0, start, n_bytes)?.f_view_dtype(kind)?.f_view(shape)
+}
+
 /// Where bytes lie that go to the model's device or come from there.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum HostMemory {
@@ -84,9 +95,7 @@ impl HostBytes {
     /// # Errors
     /// There are too few bytes, or values of this type cannot begin there.
     pub fn view(&self, start: usize, kind: Kind, shape: &[i64]) -> Result<Tensor, ShimError> {
-        let start = i64::try_from(start).unwrap_or(i64::MAX);
-        let n_bytes = shape.iter().product::<i64>() * i64::try_from(kind.elt_size_in_bytes()).unwrap_or(1);
-        Ok(self.0.f_narrow(0, start, n_bytes)?.f_view_dtype(kind)?.f_view(shape)?)
+        Ok(view(&self.0, start, kind, shape)?)
     }
 }
 

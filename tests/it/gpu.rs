@@ -98,6 +98,17 @@ fn tokens(engine: &mut dyn Engine, images: &Tensor, n_taps: usize) -> Vec<Tensor
     taps.iter().map(|tap| tap.to_kind(Kind::Float).to_device(Device::Cpu)).collect()
 }
 
+/// The tokens of two taps as those of four, which the heads read.
+fn four_taps(tokens: Tokens) -> Tokens {
+    Tokens { taps: [0, 0, 1, 1].map(|tap| tokens.taps[tap].shallow_clone()).into(), ..tokens }
+}
+
+/// How much of a map differs: where two classes are about as likely, rounding decides.
+fn share_that_differs(found: &Tensor, expect: &Tensor) -> f64 {
+    let differ = (found - expect).abs().gt(0.05 * expect.abs().max().double_value(&[]));
+    differ.to_kind(Kind::Float).mean(Kind::Float).double_value(&[])
+}
+
 #[test]
 fn a_replayed_graph_gives_what_a_plain_run_gives_on_fresh_images() {
     if !is_here("replays") {
@@ -144,15 +155,10 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
     };
     for turn in 0..20 {
         let images = [noise(1)];
-        // These heads read four taps, the engine has two.
-        let four = |tokens: Tokens| Tokens {
-            taps: [0, 0, 1, 1].map(|tap| tokens.taps[tap].shallow_clone()).into(),
-            ..tokens
-        };
-        let tokens = four(expected.run(&images, 2).unwrap());
+        let tokens = four_taps(expected.run(&images, 2).unwrap());
         let expect: Vec<_> =
             plainly.iter_mut().map(|head| on_cpu(head.run(&tokens, wanted).unwrap())).collect();
-        let tokens = four(recorded.run(&images, 2).unwrap());
+        let tokens = four_taps(recorded.run(&images, 2).unwrap());
         assert!(matches!(tokens.place, Place::Results(_)) && tokens.lane.is_some());
         // Both read the same tokens, one after the other, and so do copies of them.
         let copied = Tokens {
@@ -166,9 +172,7 @@ fn a_head_gives_the_same_compiled_and_recorded_as_kernel_by_kernel() {
                 let found = on_cpu(engine.run(tokens, wanted).unwrap());
                 assert_eq!(found.len(), expect[which].len());
                 for (found, expect) in found.iter().zip(&expect[which]) {
-                    // Where two classes are about as likely, rounding decides.
-                    let differ = (found - expect).abs().gt(0.05 * expect.abs().max().double_value(&[]));
-                    let share = differ.to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+                    let share = share_that_differs(found, expect);
                     assert!(share < 0.02, "turn {turn}: {share} of the pixels differ");
                 }
             }
@@ -184,14 +188,9 @@ fn several_cameras_together_get_the_maps_that_each_gets_alone() {
     let mut engine = job(LaunchMode::Graph).eager().unwrap();
     let mut heads: Vec<_> = heads().into_iter().map(HeadEngine::new).collect();
     let wanted = Wanted { coverage: Coverage::Whole(SIZE), upsampling: Upsampling::default() };
-    // These heads read four taps, the engine has two.
-    let four = |tokens: Tokens| Tokens {
-        taps: [0, 0, 1, 1].map(|tap| tokens.taps[tap].shallow_clone()).into(),
-        ..tokens
-    };
     let images: Vec<_> = (0..4).map(|_| noise(1)).collect();
     let mut maps = |images: &[Tensor]| -> Vec<Tensor> {
-        let tokens = four(engine.run(images, 2).unwrap());
+        let tokens = four_taps(engine.run(images, 2).unwrap());
         let mut all = Vec::new();
         for index in 0..images.len() {
             let tokens = if images.len() == 1 { &tokens } else { &tokens.of_image(index).unwrap() };
@@ -208,8 +207,7 @@ fn several_cameras_together_get_the_maps_that_each_gets_alone() {
         let alone: Vec<_> = images[..n].iter().flat_map(|image| maps(slice::from_ref(image))).collect();
         assert_eq!(together.len(), alone.len());
         for (index, (together, alone)) in together.iter().zip(&alone).enumerate() {
-            let differ = (together - alone).abs().gt(0.05 * alone.abs().max().double_value(&[]));
-            let share = differ.to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+            let share = share_that_differs(together, alone);
             assert!(share < 0.02, "{n} cameras, map {index}: {share} of the pixels differ");
         }
     }
