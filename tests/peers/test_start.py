@@ -117,10 +117,10 @@ def test_a_domain_that_does_not_exist_stops_the_start():
 # rules, what the message must name
 REMAPS = [
     (["~/features:=/clock"], ["~/features", "/clock"]),
-    (["~/overlay:=/rosout"], ["~/overlay", "/rosout"]),
+    (["~/embedding:=/rosout"], ["~/embedding", "/rosout"]),
     (["~/features:=/diagnostics"], ["~/features", "/diagnostics"]),
     (["~/features:=/parameter_events"], ["~/features", "/parameter_events"]),
-    (["~/features:=/x", "~/overlay:=/x"], ["~/features", "~/overlay", "/x"]),
+    (["~/features:=/x", "~/embedding:=/x"], ["~/features", "~/embedding", "/x"]),
 ]
 
 

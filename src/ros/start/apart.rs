@@ -60,7 +60,7 @@ mod tests {
     fn check(rules: &[&str], expect: &str) {
         let rules: Vec<_> = rules.iter().map(|rule| args::remap(rule).unwrap()).collect();
         let names = Names::new("pixio_node", &rules).unwrap();
-        let outputs = ["~/features", "~/overlay", "~/depth/image"].map(str::to_owned);
+        let outputs = ["~/features", "~/embedding", "~/depth/image"].map(str::to_owned);
         let outcome = apart(&names, outputs).map_or_else(|err| err.to_string(), |()| "apart".into());
         assert_eq!(outcome, expect, "{rules:?}");
     }
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn outputs_go_to_topics_of_their_own() {
         check(&[], "apart");
-        check(&["~/features:=/tokens", "~/overlay:=features"], "apart");
+        check(&["~/features:=/tokens", "~/embedding:=features"], "apart");
         check(&["~/features:=/diagnostics/tokens", "/diagnostics:=/elsewhere"], "apart");
         for topic in ["/clock", "/rosout", "/parameter_events", "/diagnostics"] {
             check(
@@ -80,17 +80,17 @@ mod tests {
             );
         }
         check(
-            &["~/overlay:=/elsewhere", "/diagnostics:=/elsewhere"],
-            "~/overlay is remapped to /elsewhere, which is for something else; remap it to a topic of its \
+            &["~/embedding:=/elsewhere", "/diagnostics:=/elsewhere"],
+            "~/embedding is remapped to /elsewhere, which is for something else; remap it to a topic of its \
              own",
         );
         check(
-            &["~/overlay:=/x", "~/depth/image:=/x"],
-            "~/overlay and ~/depth/image both go to /x; remap one of them to a topic of its own",
+            &["~/embedding:=/x", "~/depth/image:=/x"],
+            "~/embedding and ~/depth/image both go to /x; remap one of them to a topic of its own",
         );
         check(
-            &["~/overlay:=~/features"],
-            "~/features and ~/overlay both go to /pixio_node/features; remap one of them to a topic of its \
+            &["~/embedding:=~/features"],
+            "~/features and ~/embedding both go to /pixio_node/features; remap one of them to a topic of its \
              own",
         );
     }
