@@ -54,6 +54,11 @@ pub enum Command {
         /// Whether the hidden states of every block are written too.
         layers: bool,
     },
+    /// The live page, without ROS.
+    Live {
+        /// Folder of images that is played until a page feeds; `None` is the room walk.
+        folder: Option<PathBuf>,
+    },
     /// A dry run of the node.
     Check,
     /// An engine for this machine or for another's GPU.
@@ -266,6 +271,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             out: path("out").unwrap_or_default(),
             layers: matches.get_flag("layers"),
         },
+        "live" => Command::Live { folder: path("folder") },
         "check" => Command::Check,
         "build" => Command::Build {
             sizes: sizes(matches),

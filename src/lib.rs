@@ -68,7 +68,7 @@
 //! # Invariants
 //! - Data flows one way. A stage calls no other stage and knows no channel; [`pipeline`] alone
 //!   wires threads and channels.
-//! - Only [`ros`] knows ROS.
+//! - Only [`ros`] knows ROS, and only [`live`] knows HTTP.
 //! - Only [`engine`] knows how the model runs on a device, and only [`ffi`] has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
 //! - [`geometry`], [`encode`] and [`heads`] are pure.
@@ -91,6 +91,7 @@ pub mod engine;
 pub mod ffi;
 pub mod geometry;
 pub mod heads;
+pub mod live;
 pub mod logging;
 pub mod outputs;
 pub mod pca;

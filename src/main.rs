@@ -10,6 +10,7 @@ use pixio_node::commands::build::{BuildOptions, build};
 use pixio_node::commands::check::check;
 use pixio_node::commands::infer::{InferOptions, infer};
 use pixio_node::commands::join::Launch;
+use pixio_node::commands::live::live;
 use pixio_node::commands::run::run;
 use pixio_node::commands::signals::Signals;
 use pixio_node::config::{Config, Values};
@@ -79,6 +80,7 @@ fn run_command(signals: Signals) -> ExitCode {
         Command::Infer { images, out, layers } => {
             infer(&config, &InferOptions { images, out, layers }, signals)
         }
+        Command::Live { folder } => live(&config, &values, log, folder.as_deref(), signals),
         Command::Check => check(Launch { config, values, names, environment, log, signals }),
         Command::Build { sizes, batches, layers, out, python, int8_kernel, max_autotune, target } => {
             let options =

@@ -278,6 +278,16 @@ impl Topics {
         TABLE.iter().filter(move |output| self.contains(output.topic))
     }
 
+    /// The topics of either set.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The topics of both sets.
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether an output of the set is computed from `need`.
     pub fn need(self, need: Need) -> bool {
         self.outputs().any(|output| output.needs.contains(&need))
@@ -300,8 +310,8 @@ impl FromIterator<Topic> for Topics {
     }
 }
 
-/// A camera's topics that have subscribers, shared between threads: the ROS side writes the set, the stages
-/// read it once per frame.
+/// A camera's topics that somebody wants, shared between threads: the ROS side writes those with subscribers,
+/// the live page those that are looked at, and the stages read both once per frame.
 #[derive(Debug, Default)]
 pub struct Subscribed(AtomicU32);
 

@@ -14,7 +14,7 @@ use crate::geometry::Size;
 /// Carries the position of a ROS argument through clap, whose indices then order everything.
 pub(super) const ROS: &str = "ros-argument";
 /// Every command.
-pub(super) const COMMANDS: [&str; 5] = ["run", "infer", "build", "check", "bench"];
+pub(super) const COMMANDS: [&str; 6] = ["run", "live", "infer", "build", "check", "bench"];
 
 /// Parameters that mean something to `build`.
 const BUILD: [&str; 11] = [
@@ -30,6 +30,10 @@ const BUILD: [&str; 11] = [
     "segmentation_head",
     "log_level",
 ];
+
+/// Parameters that mean something to `live` beside those of `infer`.
+const LIVE: [&str; 7] =
+    ["live_port", "live_address", "max_rate", "max_age", "stats_period", "stats_file", "overlay_opacity"];
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;
@@ -53,6 +57,7 @@ ROS_STATIC_PEERS, RCUTILS_COLORIZED_OUTPUT, RUST_LOG
 Examples:
   pixio_node --model random:tiny --ros-args -r image:=/camera/image_raw
   pixio_node --ros-args --params-file pixio.yaml -r __ns:=/robot
+  pixio_node live --model models/pixio-tiny
   pixio_node infer --model DIR --image a.png b.jpg --out features
   pixio_node build --model DIR --size 256x256 --size 336x192
 
@@ -64,6 +69,13 @@ Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or configu
 pub(super) fn program() -> clap::Command {
     let all = |_: &&Parameter| true;
     let run = clap::Command::new("run").about("Runs the ROS 2 node (also without a command)");
+    let live = clap::Command::new("live")
+        .about("Shows the model at work in a browser, without ROS: this machine's webcam, a file or a folder")
+        .arg(
+            Arg::new("folder").long("folder").value_name("DIR").value_parser(value_parser!(PathBuf)).help(
+                "Images to play until a page shows its own [default: data/room-walk, where it is there]",
+            ),
+        );
     let infer = clap::Command::new("infer")
         .about("Runs the same stages on images: NAME.safetensors and NAME.pca.png for each")
         .args([
@@ -170,6 +182,7 @@ pub(super) fn program() -> clap::Command {
         .after_help(EXAMPLES)
         .override_usage(
             "pixio_node [run] [OPTIONS] [--ros-args ...]\n       \
+             pixio_node live --model DIR [--folder DIR] [OPTIONS]\n       \
              pixio_node infer --model DIR --image FILE... --out DIR [OPTIONS]\n       \
              pixio_node build --model DIR [--size WIDTHxHEIGHT]... [--out DIR] [OPTIONS]\n       \
              pixio_node check [OPTIONS] [--ros-args ...]\n       \
@@ -179,6 +192,7 @@ pub(super) fn program() -> clap::Command {
         .disable_help_subcommand(true)
         .args(options(all))
         .subcommand(run.args(options(all)))
+        .subcommand(live.args(options(|parameter| parameter.offline || LIVE.contains(&parameter.name))))
         .subcommand(infer.args(options(|parameter| parameter.offline)))
         .subcommand(build.args(options(|parameter| BUILD.contains(&parameter.name))))
         .subcommand(check.args(options(all)))

@@ -8,6 +8,7 @@ mod describe;
 mod film;
 pub mod infer;
 pub mod join;
+pub mod live;
 pub mod measure;
 pub mod run;
 pub mod signals;

@@ -8,13 +8,17 @@ use crossbeam_channel::Sender;
 use crate::commands::background::Background;
 use crate::commands::describe::{describe, head_outputs, services};
 use crate::commands::join::{Joined, Launch, NetworkChoice};
+use crate::commands::live;
 use crate::commands::{Failure, OrFailure};
 use crate::config::{Config, EngineBuild};
+use crate::console;
 use crate::diagnostics::Teller;
 use crate::engine::swap::Swap;
+use crate::live::{Content, Door, Server, ViewerSink, Viewers};
 use crate::logging::Log;
-use crate::pipeline::{Camera, Intake, Pipeline, Work};
+use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use crate::report::{self, Reporter};
+use crate::ros::Publishers;
 use crate::runtime::thread::{self, Stage};
 use crate::setup::Model;
 use crate::setup::input::fitter;
@@ -34,6 +38,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     let _signals = launch.signals.notify(&ended)?;
     let stats_file = launch.config.stats_file.as_deref().map(report::open).transpose().setup()?;
 
+    let door = live::door(&launch.config).setup()?;
     let mut present = Present::join(&launch, &ended)?;
     let mut model = Model::load(&launch.config).setup()?;
     // Loading and warming can take a minute, and a launch file waits for five seconds.
@@ -44,16 +49,56 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     if end.try_recv().is_ok() {
         return present.leave();
     }
-    let sink = Box::new(present.joined.publish(&launch.config, &head_outputs(&launch.config, &model))?);
+    let publishers = present.joined.publish(&launch.config, &head_outputs(&launch.config, &model))?;
     let basis = model.basis_keeper();
+    let page = door.map(|door| Page::new(door, &launch, &present.joined.shared, &model, Arc::clone(&basis)));
+    let sink = match &page {
+        Some(page) => page.before(publishers),
+        None => Box::new(publishers),
+    };
     present.joined.node.serve(services(&present.joined.shared.live, &basis)).setup()?;
     describe(&present.joined.board, &launch.config, &model, &basis, warm);
 
     let (work, background) = present.work(&launch.config, model, basis, sink)?;
-    let running = present.start(&launch, work, background, stats_file, &ended)?;
+    let running = present.start(&launch, work, background, stats_file, page, &ended)?;
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
     running.stop().running()
+}
+
+/// The live page of a node, before it is served.
+struct Page {
+    door: Door,
+    content: Content,
+}
+
+impl Page {
+    fn new(door: Door, launch: &Launch, shared: &Shared, model: &Model, basis: Arc<BasisKeeper>) -> Self {
+        let Launch { config, names, .. } = launch;
+        let node = names.fully_qualified();
+        let cameras = config.cameras.iter();
+        let cameras = cameras.map(|camera| if camera.name.is_empty() { "image" } else { &camera.name });
+        let about = live::about(model, config, Some(node), cameras.map(str::to_owned).collect());
+        let viewers = Viewers::new(Arc::clone(&shared.viewed));
+        Self { door, content: Content { about, shared: shared.clone(), basis, viewers, feed: None } }
+    }
+
+    /// What shows frames to the page before `publishers` send them.
+    fn before(&self, publishers: Publishers) -> Box<dyn Sink> {
+        let Content { shared, viewers, .. } = &self.content;
+        Box::new(ViewerSink::before(
+            Box::new(publishers),
+            Arc::clone(&shared.subscribed),
+            Arc::clone(viewers),
+        ))
+    }
+
+    fn serve(self, ended: &mpsc::Sender<()>) -> anyhow::Result<Server> {
+        let Self { door, content } = self;
+        // Not for /rosout: whoever has the token looks on.
+        console::say(format!("live page: {}\n", door.url()));
+        Server::start(door, content, ended)
+    }
 }
 
 /// A node that others see before its model is there: parameters, `/rosout` and `/diagnostics`.
@@ -109,6 +154,7 @@ impl Present {
         work: Work,
         background: Option<Background>,
         stats_file: Option<File>,
+        page: Option<Page>,
         ended: &mpsc::Sender<()>,
     ) -> Result<Running, Failure> {
         let Self { joined, teller } = self;
@@ -131,7 +177,9 @@ impl Present {
             Ok(())
         };
         let reporter = Stage::spawn("statistics", ended.clone(), report).running()?;
-        Ok(Running { joined, background, pipeline, teller, reports, reporter, log: log.clone() })
+        let server = page.map(|page| page.serve(ended)).transpose().running()?;
+        let log = log.clone();
+        Ok(Running { joined, server, background, pipeline, teller, reports, reporter, log })
     }
 }
 
@@ -139,6 +187,7 @@ impl Present {
 /// first, and it leaves the graph last.
 struct Running {
     joined: Joined,
+    server: Option<Server>,
     background: Option<Background>,
     pipeline: Pipeline,
     teller: Teller,
@@ -154,9 +203,10 @@ impl Running {
     /// # Errors
     /// The errors of all that failed.
     fn stop(self) -> anyhow::Result<()> {
-        let Self { joined: Joined { mut node, .. }, background, pipeline, teller, reports, reporter, log } =
-            self;
+        let Self { joined, server, background, pipeline, teller, reports, reporter, log } = self;
+        let Joined { mut node, .. } = joined;
         let unsubscribed = node.unsubscribe();
+        let shown = server.map_or(Ok(()), Server::stop);
         drop(background);
         let stopped = pipeline.stop();
         drop(teller);
@@ -166,6 +216,6 @@ impl Running {
             tracing::warn!("{} log records did not reach /rosout", log.n_lost());
         }
         let closed = node.close();
-        thread::all([unsubscribed, stopped, reported, closed])
+        thread::all([unsubscribed, shown, stopped, reported, closed])
     }
 }

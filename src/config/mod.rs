@@ -14,6 +14,7 @@ mod sizes;
 mod token;
 mod value;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::geometry::Size;
@@ -95,6 +96,10 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether time is that of `/clock`.
     pub use_sim_time: bool,
+    /// Port of the live page; `None` serves none.
+    pub live_port: Option<u16>,
+    /// Address of the live page.
+    pub live_address: IpAddr,
 }
 
 /// How fast large messages leave to one address.
@@ -187,6 +192,8 @@ impl Config {
             stats_file: values.read("stats_file", text).map(path)?,
             log_level: values.read("log_level", choice)?,
             use_sim_time: values.read("use_sim_time", flag)?,
+            live_port: values.read("live_port", port)?,
+            live_address: values.read("live_address", |value| text(value)?.parse().ok())?,
         })
     }
 }
@@ -201,6 +208,13 @@ fn names(value: &Value) -> Option<&[String]> {
 
 fn flag(value: &Value) -> Option<bool> {
     Some(*value == Value::Bool(true))
+}
+
+/// A port, or nothing for 0.
+#[expect(clippy::option_option, reason = "the outer one says whether the value has the parameter's type")]
+fn port(value: &Value) -> Option<Option<u16>> {
+    let port = u16::try_from(count(value)??).ok()?;
+    Some((port != 0).then_some(port))
 }
 
 fn double(value: &Value) -> Option<f64> {

@@ -14,6 +14,13 @@ pub fn depth_colors(meters: &[f32], range: Option<[f32; 2]>) -> Vec<u8> {
     meters.iter().flat_map(color).collect()
 }
 
+/// The colours that [`depth_colors`] gives from 0 to the far end of a range that begins with 0, in `n` equal
+/// steps, both ends among them.
+pub fn depth_scale(n: usize) -> Vec<[u8; 3]> {
+    let last = n.saturating_sub(1).max(1) as f32;
+    (0..n).map(|i| turbo(1.0 - i as f32 / last)).collect()
+}
+
 /// Colours of `[h, w]` labels, RGB; black where the palette has none.
 pub fn label_colors(labels: &[u8], palette: &[[u8; 3]]) -> Vec<u8> {
     labels.iter().flat_map(|&label| palette.get(usize::from(label)).copied().unwrap_or_default()).collect()

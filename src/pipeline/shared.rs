@@ -16,6 +16,8 @@ use crate::stages::camera::{Frame, Stamp};
 pub struct Shared {
     /// Topics with subscribers.
     pub subscribed: Arc<[Subscribed]>,
+    /// Topics whose content the live page shows.
+    pub viewed: Arc<[Subscribed]>,
     /// The queried pixels.
     pub queries: Arc<[Query]>,
     /// Parameters that change while the node runs.
@@ -40,6 +42,7 @@ impl Shared {
         }
         Self {
             subscribed: of_each(n_cameras),
+            viewed: of_each(n_cameras),
             queries: of_each(n_cameras),
             live,
             clock,
@@ -50,10 +53,12 @@ impl Shared {
         }
     }
 
-    /// What is to be made of a camera's frames now: what has subscribers, as far as it is not switched off.
+    /// What is to be made of a camera's frames now: what has subscribers or is looked at, as far as it is not
+    /// switched off.
     pub fn wanted(&self, camera: usize) -> Topics {
         let Outputs { features, embedding, depth, segmentation } = self.live.outputs();
-        self.subscribed[camera].get().of_groups(|group| match group {
+        let wanted = self.subscribed[camera].get().union(self.viewed[camera].get());
+        wanted.of_groups(|group| match group {
             Group::Features => features,
             Group::Embedding => embedding,
             Group::Depth => depth,

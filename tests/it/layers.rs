@@ -32,6 +32,7 @@ const CRATE: &[Row] = &[
     ("pipeline", &["config", "engine", "logging", "outputs", "runtime", "stages"]),
     ("diagnostics", &["geometry", "pipeline", "runtime"]),
     ("report", &["pipeline", "runtime"]),
+    ("live", &["config", "encode", "geometry", "heads", "outputs", "pipeline", "runtime", "stages"]),
     (
         "ros",
         &[
@@ -58,6 +59,7 @@ const CRATE: &[Row] = &[
             "ffi",
             "geometry",
             "heads",
+            "live",
             "logging",
             "outputs",
             "pca",

@@ -136,6 +136,10 @@ pub(super) fn network_interface(text: &str) -> Result<(), String> {
     NetworkInterface::from_text(text).map(drop).ok_or_else(String::new)
 }
 
+pub(super) fn ip_address(text: &str) -> Result<(), String> {
+    text.parse::<std::net::IpAddr>().map(drop).map_err(|_| String::new())
+}
+
 pub(super) fn model_size(text: &str) -> Result<(), String> {
     sizes::model_size_from_text(text).map(drop)
 }

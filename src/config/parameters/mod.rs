@@ -4,6 +4,7 @@
 mod check;
 mod heads;
 mod input;
+mod live;
 mod model;
 mod outputs;
 mod reports;
@@ -103,13 +104,14 @@ impl Parameter {
 
 /// Every parameter, in the order of the help.
 pub fn all() -> impl Iterator<Item = &'static Parameter> {
-    let groups: [&[Parameter]; 6] = [
+    let groups: [&[Parameter]; 7] = [
         &model::PARAMETERS,
         &input::PARAMETERS,
         &heads::PARAMETERS,
         &topics::PARAMETERS,
         &outputs::PARAMETERS,
         &reports::PARAMETERS,
+        &live::PARAMETERS,
     ];
     groups.into_iter().flatten()
 }
