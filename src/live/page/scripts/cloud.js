@@ -12,7 +12,7 @@ uniform mat3 uTurn;
 uniform float uPivot;       // metres before the camera
 uniform float uDistance;    // from the eye to the pivot
 uniform vec2 uFocal;        // of the view, in half widths and half heights
-uniform float uPixels;      // half the height of the canvas
+uniform vec2 uHalf;         // half of the canvas, pixels
 out vec2 at;
 
 void main() {
@@ -29,7 +29,8 @@ void main() {
   gl_Position = isInside && z > 0.0
     ? vec4(seen.x * uFocal.x, -seen.y * uFocal.y, clipZ, seen.z)
     : vec4(2.0, 2.0, 2.0, 1.0);  // outside of what is drawn
-  gl_PointSize = clamp(1.6 * uPixels * uFocal.y * z / (uLens.y * max(seen.z, near)), 1.0, 24.0);
+  vec2 pixels = uHalf * uFocal * z / (uLens.xy * max(seen.z, near));
+  gl_PointSize = clamp(1.4 * max(pixels.x, pixels.y), 1.0, 24.0);
   at = p * uImage.xy + uImage.zw;
 }`;
 
@@ -105,7 +106,7 @@ export class Cloud {
     gl.uniform1f(this.#at("uPivot"), pivot);
     gl.uniform1f(this.#at("uDistance"), distance);
     gl.uniform2fv(this.#at("uFocal"), focal);
-    gl.uniform1f(this.#at("uPixels"), gl.drawingBufferHeight / 2);
+    gl.uniform2f(this.#at("uHalf"), gl.drawingBufferWidth / 2, gl.drawingBufferHeight / 2);
     gl.drawArrays(gl.POINTS, 0, this.#nPoints);
   }
 

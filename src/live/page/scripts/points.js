@@ -62,7 +62,7 @@ export class PointsPanel extends Panel {
     this.#cloud.load(frame.depth, frame.image, placed(frame));
     this.#pivot ??= middleDepth(frame.depth);
     this.#redraw();
-    const assumed = `No calibration: a field of view of ${ASSUMED_VIEW_DEGREES} degrees is assumed. `;
+    const assumed = `Not calibrated: a view of ${ASSUMED_VIEW_DEGREES} degrees is assumed. `;
     const text = frame.intrinsics ? this.#hint : assumed + this.#hint;
     if (this.#lens.textContent !== text) this.#lens.textContent = text;
   }
