@@ -84,6 +84,8 @@ function show(message) {
 async function draw(message) {
   try {
     const frame = new Frame(message);
+    // One of the camera that was shown before may still be on its way.
+    if (frame.camera !== Math.max(0, cameraIndex.selectedIndex)) return;
     const own = sources.recall(frame.key);
     await frame.findImage(own?.canvas);
     // A frame that was on its way when the user paused is the last that is drawn.

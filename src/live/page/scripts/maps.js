@@ -27,7 +27,7 @@ export class CameraPanel extends Panel {
   /** Takes the classes of a node. */
   begin({ classes }) {
     this.#palette.fill(0);
-    classes?.forEach(({ color }, label) => (this.#palette[label] = packed(color)));
+    classes?.forEach(({ color }, label) => (this.#palette[label] = packed(...color)));
     document.getElementById("opacity-choice").hidden = !classes;
     this.#legend.replaceChildren(
       classes ? "" : "No segmentation head: --segmentation-head FILE brings one",
@@ -48,11 +48,8 @@ export class CameraPanel extends Panel {
     this.#labels.hidden = !(frame.has("labels") && this.#opacity.value > 0);
     if (this.#labels.hidden) return;
     const { values, size } = frame.labels;
-    fill(
-      this.#labels,
-      size,
-      Uint32Array.from(values, (label) => this.#palette[label]),
-    );
+    const palette = this.#palette;
+    fill(this.#labels, size, (i) => palette[values[i]]);
     lay(this.#labels, boxOfModel(frame));
   }
 
@@ -88,9 +85,6 @@ function legendItem({ name, color, share }) {
   return item;
 }
 
-/** Said instead of features where images go through the model in parts. */
-export const NO_FEATURES = "Features are not made with fit: window. Choose another --fit.";
-
 export class FeaturesPanel extends Panel {
   #map = document.getElementById("pca-map");
   #basis = document.getElementById("basis");
@@ -106,11 +100,7 @@ export class FeaturesPanel extends Panel {
 
   draw() {
     const { values, size } = view.frame.pca;
-    const colors = new Uint32Array(size[0] * size[1]);
-    for (let i = 0, from = 0; i < colors.length; i++, from += 3) {
-      colors[i] = packed([values[from], values[from + 1], values[from + 2]]);
-    }
-    fill(this.#map, size, colors);
+    fill(this.#map, size, (i) => packed(values[3 * i], values[3 * i + 1], values[3 * i + 2]));
     lay(this.#map, boxOfModel(view.frame));
   }
 
@@ -145,8 +135,8 @@ export class DepthPanel extends Panel {
   begin({ depth }) {
     this.section.querySelector(".scale").classList.toggle("unseen", !depth);
     if (!depth) return;
-    this.#colors = Uint32Array.from(depth.colors, packed);
-    fill(this.#scale, [this.#colors.length, 1], this.#colors.slice());
+    this.#colors = Uint32Array.from(depth.colors, (color) => packed(...color));
+    fill(this.#scale, [this.#colors.length, 1], (i) => this.#colors[i]);
   }
 
   lacks() {
@@ -159,10 +149,10 @@ export class DepthPanel extends Panel {
 
   draw() {
     const { values, size, scale, max } = view.frame.depth;
-    const last = this.#colors.length - 1;
-    const color = (value) =>
-      value ? this.#colors[Math.min(Math.round(((value * scale) / max) * last), last)] : 0;
-    fill(this.#map, size, Uint32Array.from(values, color));
+    const colors = this.#colors;
+    const last = colors.length - 1;
+    const step = (scale / max) * last;
+    fill(this.#map, size, (i) => (values[i] ? colors[Math.min(Math.round(values[i] * step), last)] : 0));
     lay(this.#map, boxOfModel(view.frame));
     this.#max.textContent = `${max.toFixed(max < 10 ? 1 : 0)} m`;
   }

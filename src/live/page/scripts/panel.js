@@ -213,16 +213,18 @@ export function drawImage(canvas, { image, box }) {
  * Fills a canvas of the map's own size with exactly these colours.
  * @param {HTMLCanvasElement} canvas
  * @param {import("./geometry.js").Size} size
- * @param {Uint32Array} colors RGBA in the order of bytes
+ * @param {(pixel: number) => number} colorAt the colour of a pixel, as `packed` makes it
  */
-export function fill(canvas, size, colors) {
+export function fill(canvas, size, colorAt) {
   resize(canvas, size);
-  const pixels = new Uint8ClampedArray(colors.buffer);
-  canvas.getContext("2d").putImageData(new ImageData(pixels, ...size), 0, 0);
+  const pixels = new ImageData(...size);
+  const colors = new Uint32Array(pixels.data.buffer);
+  for (let i = 0; i < colors.length; i++) colors[i] = colorAt(i);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/** One colour as `fill` takes it; the machines of browsers are little-endian. */
-export function packed([red, green, blue]) {
+/** An opaque colour as RGBA in the order of bytes; the machines of browsers are little-endian. */
+export function packed(red, green, blue) {
   return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 

@@ -11,6 +11,8 @@ const FIRST = { yaw: 0.35, pitch: 0.18, zoom: 1.15 };
 const TURN_PER_PIXEL = 0.008;
 const TURN_PER_KEY = 0.1;
 const MOST_PITCH = 1.5;
+/** The share by which the pivot follows the middle of the depths at each frame. */
+const FOLLOWED = 0.05;
 
 export class PointsPanel extends Panel {
   #canvas = document.getElementById("cloud");
@@ -60,7 +62,10 @@ export class PointsPanel extends Panel {
   draw() {
     const { frame } = view;
     this.#cloud.load(frame.depth, frame.image, placed(frame));
-    this.#pivot ??= middleDepth(frame.depth);
+    // It follows the scene slowly, so that noise does not shake the view.
+    const middle = middleDepth(frame.depth);
+    this.#pivot =
+      this.#pivot && middle ? this.#pivot + FOLLOWED * (middle - this.#pivot) : (middle ?? this.#pivot);
     this.#redraw();
     const assumed = `Not calibrated: a view of ${ASSUMED_VIEW_DEGREES} degrees is assumed. `;
     const text = frame.intrinsics ? this.#hint : assumed + this.#hint;

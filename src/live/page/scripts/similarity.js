@@ -16,7 +16,7 @@ const COLORS = Uint32Array.from({ length: 256 }, (_, i) => {
   const at = (i / 255) * (STOPS.length - 1);
   const from = Math.min(Math.floor(at), STOPS.length - 2);
   return packed(
-    STOPS[from].map((x, channel) => Math.round(x + (STOPS[from + 1][channel] - x) * (at - from))),
+    ...STOPS[from].map((x, channel) => Math.round(x + (STOPS[from + 1][channel] - x) * (at - from))),
   );
 });
 
@@ -71,11 +71,7 @@ export class SimilarityPanel extends Panel {
     let [least, most] = [Infinity, -Infinity];
     for (const cosine of this.#cosines) [least, most] = [Math.min(least, cosine), Math.max(most, cosine)];
     const step = 255 / (most - least || 1);
-    fill(
-      this.#map,
-      frame.grid,
-      Uint32Array.from(this.#cosines, (cosine) => COLORS[Math.round((cosine - least) * step)]),
-    );
+    fill(this.#map, frame.grid, (i) => COLORS[Math.round((this.#cosines[i] - least) * step)]);
     lay(this.#map, boxOfModel(frame));
     const patch = patchAt(pin ?? cursor);
     return (
