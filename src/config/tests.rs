@@ -62,6 +62,8 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         stats_file: None,
         log_level: LogLevel::Info,
         use_sim_time: false,
+        live_port: None,
+        live_address: [127, 0, 0, 1].into(),
     };
     assert_eq!(config, expect);
 }
@@ -121,6 +123,8 @@ fn each_value_lands_in_its_field() {
     check("stats_file", string("/s.jsonl"), "stats_file: Some(\"/s.jsonl\")");
     check("log_level", string("debug"), "log_level: Debug");
     check("use_sim_time", string("on"), "use_sim_time: true");
+    check("live_port", Value::Integer(8470), "live_port: Some(8470)");
+    check("live_address", string("::1"), "live_address: ::1");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::messages::SourceKind;
 use super::viewers::Viewers;
 use crate::pipeline::{Intake, Shared};
 use crate::runtime::lock::lock;
+use crate::runtime::statistics::Counts;
 use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Stamp};
 
 /// The one camera that pages and the folder share.
@@ -21,6 +22,14 @@ const FOLDER_PERIOD: Duration = Duration::from_millis(100);
 
 /// Frames of a page that are in the pipeline at once: one in the model and one on the way to it.
 const MOST_IN_FLIGHT: u64 = 2;
+
+/// How many images a page may send: as many as the pipeline holds, and one more for each that has come out.
+/// What newer images displace lets no further ones in, or a page would send as many as the network carries.
+#[derive(Debug)]
+pub(super) struct Credit {
+    n_images: u64,
+    n_finished: u64,
+}
 
 /// The camera of `pixio_node live`.
 pub struct Feed {
@@ -89,9 +98,14 @@ impl Feed {
         *self.source.borrow() == Source::Page(page)
     }
 
-    /// Whether another image would be taken at once.
-    pub(super) fn takes_more(&self) -> bool {
-        self.shared.accounting[CAMERA].snapshot().in_flight() < MOST_IN_FLIGHT
+    /// The credit of a page that begins to feed.
+    pub(super) fn credit(&self) -> Credit {
+        Credit::of(&self.shared.accounting[CAMERA].snapshot())
+    }
+
+    /// Whether the page may send another image now, which takes it off its `credit`.
+    pub(super) fn takes_more(&self, credit: &mut Credit) -> bool {
+        credit.takes_more(&self.shared.accounting[CAMERA].snapshot())
     }
 
     /// Puts a JPEG or PNG file of `page` into the pipeline.
@@ -125,6 +139,29 @@ impl Feed {
     }
 }
 
+impl Credit {
+    fn of(counts: &Counts) -> Self {
+        Self { n_images: MOST_IN_FLIGHT, n_finished: finished(counts) }
+    }
+
+    fn takes_more(&mut self, counts: &Counts) -> bool {
+        if counts.in_flight() == 0 {
+            *self = Self::of(counts);
+        }
+        let n_new = finished(counts).saturating_sub(self.n_finished);
+        self.n_finished += n_new;
+        self.n_images = (self.n_images + n_new).min(MOST_IN_FLIGHT);
+        let takes = 0 < self.n_images && counts.in_flight() < MOST_IN_FLIGHT;
+        self.n_images -= u64::from(takes);
+        takes
+    }
+}
+
+/// Frames that have come to an end of their own.
+fn finished(counts: &Counts) -> u64 {
+    counts.published + counts.refused + counts.unwanted
+}
+
 /// The `frame_id` of the images of a page.
 pub(super) fn frame_id(page: u64) -> String {
     format!("page_{page}")
@@ -133,4 +170,28 @@ pub(super) fn frame_id(page: u64) -> String {
 fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp { sec: i32::try_from(since.as_secs()).unwrap_or(i32::MAX), nanosec: since.subsec_nanos() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_sends_two_images_and_then_one_for_each_that_came_out() {
+        let mut counts = Counts { received: 7, published: 7, ..Counts::default() };
+        let mut credit = Credit::of(&counts);
+        let mut sends = |counts: &mut Counts| {
+            let takes = credit.takes_more(counts);
+            counts.received += u64::from(takes);
+            takes
+        };
+        assert_eq!([(); 3].map(|()| sends(&mut counts)), [true, true, false]);
+        // The second one is displaced by nobody's doing: nothing has come out.
+        counts.displaced += 1;
+        assert!(!sends(&mut counts));
+        counts.published += 1;
+        assert_eq!([(); 3].map(|()| sends(&mut counts)), [true, true, false]);
+        counts.refused += 1;
+        assert_eq!([(); 2].map(|()| sends(&mut counts)), [true, false]);
+    }
 }

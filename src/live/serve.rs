@@ -19,10 +19,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::MAX_IMAGE_BYTES;
 use super::access::{Access, HEADERS, Refusal};
 use super::assets::{ASSETS, Asset, PAGE};
-use super::socket::Desk;
+use super::socket::{Desk, MOST_MESSAGE_BYTES};
 use super::viewers::MOST;
 
 /// Connections at once; a browser opens six and the WebSocket.
@@ -30,9 +29,6 @@ const MOST_CONNECTIONS: usize = 64;
 
 /// How long a connection may take over the head of a request, the wait for it included.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-
-/// An image and what stands before it.
-const MOST_MESSAGE_BYTES: usize = MAX_IMAGE_BYTES + 4096;
 
 /// What requests need.
 #[derive(Clone)]
@@ -158,7 +154,9 @@ async fn open_socket(
     if let Err(refusal) = reception.access.origin(&headers) {
         return refusal.into_response();
     }
-    let upgrade = upgrade.max_message_size(MOST_MESSAGE_BYTES).max_frame_size(MOST_MESSAGE_BYTES);
+    // Whoever sends somewhat too much hears why; beyond this the connection breaks off.
+    let most = 2 * MOST_MESSAGE_BYTES;
+    let upgrade = upgrade.max_message_size(most).max_frame_size(most);
     upgrade.on_upgrade(|socket| attend(socket, reception.desk))
 }
 

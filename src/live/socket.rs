@@ -9,13 +9,13 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::feed::{Feed, Source, frame_id};
+use super::feed::{Credit, Feed, Source, frame_id};
 use super::messages::{
     About, AboutImage, FromPage, Hello, Level, Mode, Panel, SourceKind, StageTimes, Status, ToPage,
 };
 use super::snapshot::Snapshot;
 use super::viewers::{Look, Seat, Viewers};
-use super::{Content, framing};
+use super::{Content, MAX_IMAGE_BYTES, framing};
 use crate::pipeline::Shared;
 use crate::runtime::statistics::Counts;
 use crate::stages::derive::BasisKeeper;
@@ -31,9 +31,13 @@ const NEXT_PERIOD: Duration = Duration::from_millis(10);
 /// How long pages have to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The largest message that a page may send, bytes: an image and what stands before it.
+pub(super) const MOST_MESSAGE_BYTES: usize = MAX_IMAGE_BYTES + 4096;
+
 /// Codes of RFC 6455.
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
+const TOO_BIG: u16 = 1009;
 
 /// What all pages share.
 pub(super) struct Desk {
@@ -55,6 +59,8 @@ pub(super) struct Viewer {
     is_drawing: bool,
     /// Whether the page waits for [`ToPage::Next`].
     is_next_due: bool,
+    /// Of a page that feeds.
+    credit: Option<Credit>,
     /// [`Snapshot::number`] of the frame that the page got last.
     last: Option<u64>,
     skipped: u64,
@@ -90,6 +96,7 @@ impl Desk {
             frames,
             is_drawing: false,
             is_next_due: false,
+            credit: None,
             last: None,
             skipped: 0,
             last_status: (Instant::now(), self.shared.accounting[0].snapshot()),
@@ -125,7 +132,13 @@ impl Viewer {
     pub(super) async fn attend(mut self, mut socket: WebSocket) {
         if let Err(Gone::Told { code, reason }) = self.talk(&mut socket).await {
             let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-            let _gone = timeout(FAREWELL, socket.send(close)).await;
+            // What is underway would break the connection before the page has read why.
+            let told = async {
+                socket.send(close).await?;
+                while socket.recv().await.is_some_and(|message| message.is_ok()) {}
+                Ok::<_, axum::Error>(())
+            };
+            let _gone = timeout(FAREWELL, told).await;
         }
     }
 
@@ -184,6 +197,15 @@ impl Viewer {
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), Gone> {
         let malformed =
             Gone::Told { code: POLICY, reason: "This is no message of the live page's protocol." };
+        let n_bytes = match &message {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+            Message::Close(_) => return Err(Gone::Lost),
+            Message::Ping(_) | Message::Pong(_) => 0,
+        };
+        if MOST_MESSAGE_BYTES < n_bytes {
+            return Err(Gone::Told { code: TOO_BIG, reason: "This message is too large." });
+        }
         match message {
             Message::Text(text) => match serde_json::from_str(&text) {
                 Ok(message) => self.obey(socket, message).await,
@@ -193,8 +215,7 @@ impl Viewer {
                 Some((about, file)) => self.take(socket, &about, file).await,
                 None => Err(malformed),
             },
-            Message::Close(_) => Err(Gone::Lost),
-            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) | Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
     }
 
@@ -224,6 +245,7 @@ impl Viewer {
             FromPage::Source { kind } => match (&desk.feed, kind) {
                 (Some(feed), SourceKind::Page) => {
                     feed.take_over(self.seat.page);
+                    self.credit = Some(feed.credit());
                     self.is_next_due = true;
                 }
                 (Some(feed), SourceKind::Folder) => feed.play_folder(),
@@ -249,10 +271,11 @@ impl Viewer {
 
     /// Asks the page for its next image as soon as the pipeline takes one.
     async fn tell_next(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
-        let Some(feed) = self.desk.feed.as_ref().filter(|_| self.is_next_due) else { return Ok(()) };
+        let feed = self.desk.feed.as_ref().filter(|_| self.is_next_due);
+        let (Some(feed), Some(credit)) = (feed, &mut self.credit) else { return Ok(()) };
         if !feed.is_fed_by(self.seat.page) {
             self.is_next_due = false;
-        } else if feed.takes_more() {
+        } else if feed.takes_more(credit) {
             self.is_next_due = false;
             send(socket, json(&ToPage::Next)).await?;
         }
@@ -289,7 +312,12 @@ impl Viewer {
             skipped: self.skipped,
             n_viewers: self.desk.viewers.n_pages(),
             basis: self.desk.basis.summary(),
-            lacks: shared.monitors[camera].seen().lacks,
+            // A page has no CameraInfo to send.
+            lacks: if self.desk.feed.is_some() {
+                String::new()
+            } else {
+                shared.monitors[camera].seen().lacks
+            },
         }
     }
 

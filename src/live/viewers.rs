@@ -49,16 +49,19 @@ pub(super) struct Look {
 impl Look {
     /// The outputs that the page's panels are made of.
     fn topics(&self) -> Topics {
+        // The model input is there anyhow; alone, this output costs nothing and keeps frames coming.
+        if self.panels == [Panel::Image] {
+            return [Topic::GridInfo].into_iter().collect();
+        }
         let topic = |panel: &Panel| match panel {
-            // The model input is there anyhow; this output costs nothing and keeps the frame coming.
-            Panel::Image => Topic::GridInfo,
-            Panel::Pca => Topic::Pca,
-            Panel::Depth => Topic::Depth,
-            Panel::Labels => Topic::Labels,
-            Panel::Tokens => Topic::Features,
-            Panel::Similarity => Topic::Similarity,
+            Panel::Image => None,
+            Panel::Pca => Some(Topic::Pca),
+            Panel::Depth => Some(Topic::Depth),
+            Panel::Labels => Some(Topic::Labels),
+            Panel::Tokens => Some(Topic::Features),
+            Panel::Similarity => Some(Topic::Similarity),
         };
-        self.panels.iter().map(topic).collect()
+        self.panels.iter().filter_map(topic).collect()
     }
 }
 
@@ -173,9 +176,11 @@ mod tests {
         let (one, two) = (viewers.join().unwrap(), viewers.join().unwrap());
         one.look(Look { camera: 0, panels: vec![Panel::Pca, Panel::Image] });
         two.look(Look { camera: 0, panels: vec![Panel::Depth] });
-        assert_eq!(wanted(), [set(&[Topic::Pca, Topic::GridInfo, Topic::Depth]), Topics::default()]);
+        assert_eq!(wanted(), [set(&[Topic::Pca, Topic::Depth]), Topics::default()]);
         two.look(Look { camera: 1, panels: vec![Panel::Labels] });
-        assert_eq!(wanted(), [set(&[Topic::Pca, Topic::GridInfo]), set(&[Topic::Labels])]);
+        assert_eq!(wanted(), [set(&[Topic::Pca]), set(&[Topic::Labels])]);
+        one.look(Look { camera: 0, panels: vec![Panel::Image] });
+        assert_eq!(wanted(), [set(&[Topic::GridInfo]), set(&[Topic::Labels])]);
         drop(one);
         assert_eq!(wanted(), [Topics::default(), set(&[Topic::Labels])]);
         assert!(!viewers.is_viewed(0) && viewers.is_viewed(1) && !viewers.is_viewed(2));

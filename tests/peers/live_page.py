@@ -1,210 +1,198 @@
-"""`pixio_node live` and Chromium looking at its page."""
+"""`pixio_node live`, and a page of it without a browser: HTTP and the WebSocket's protocol."""
 
+import contextlib
+import http.client
 import json
 import re
-import shutil
+import signal
 import socket
 import struct
 import subprocess
-from contextlib import contextmanager
-from pathlib import Path
+import tempfile
+import time
+from urllib.parse import urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
-from node_process import BINARY, ROOT, Node, NodeError, Output, end_with_parent
-from playwright.sync_api import BrowserContext, Page
-from waiting import PATIENCE_SECS, until
+from node_process import BINARY, ROOT, NodeError, Output, end_with_parent, environment
+from waiting import PATIENCE_SECS
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 TINY = ROOT / "models" / "pixio-tiny"
-HEADS = (
+TINY_WITH_HEADS = (
+    "--model",
+    str(TINY),
     "--depth-head",
-    TINY / "depth.safetensors",
+    str(TINY / "depth.safetensors"),
     "--segmentation-head",
-    TINY / "segmentation.safetensors",
+    str(TINY / "segmentation.safetensors"),
 )
-# Numbers of a forward pass depend on what runs it.
-ENGINE = ("--device", "cpu", "--engine", "eager", "--threads", "1")
-PANELS = ("camera", "features", "depth", "points", "similarity")
-ALL_BLOBS = ["depth", "image", "labels", "pca", "tokens"]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# WebGL without a graphics card; a camera that no test names is none.
-BROWSER_OPTIONS = ("--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader")
-# Chromium tells of software WebGL by warnings of its driver.
-DRIVER_WARNING = "GL Driver Message"
+PANELS = ["image", "pca", "depth", "labels", "tokens"]
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of loopback that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
-class LiveNode(Node):
-    """A `pixio_node live`; its page is at `url`, token and all."""
+class Address:
+    """A printed address, token and all."""
 
-    def __init__(self, *options, port: int | None = None, model=TINY, heads=HEADS, **env: str):
-        super().__init__(env=env or None)
+    def __init__(self, url: str):
+        self.url = url
+        self.host = urlsplit(url).netloc
+        self.token = re.search(r"token=(\w+)", url)[1]
+        self.cookie = f"pixio_{urlsplit(url).port}={self.token}"
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], str]:
+        """Status, headers and text of a page; `headers` replace the usual ones, and _ in them means -."""
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE_SECS)
+        sent = {"Host": self.host} | {name.replace("_", "-"): text for name, text in headers.items()}
+        connection.putrequest("GET", path, skip_host=True)
+        for name, text in sent.items():
+            connection.putheader(name, text)
+        connection.endheaders()
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, {name.lower(): text for name, text in answer.getheaders()}, text
+
+    def open(self, *, origin: str | None = "own", cookie: str | None = "own") -> "Page":
+        """A page's WebSocket, as its script opens it."""
+        own = f"http://{self.host}"
+        headers = {"Cookie": self.cookie if cookie == "own" else cookie} if cookie else {}
+        return Page(
+            connect(
+                f"ws://{self.host}/socket",
+                origin=own if origin == "own" else origin,
+                additional_headers=headers,
+                max_size=None,
+                compression=None,
+                open_timeout=PATIENCE_SECS,
+            )
+        )
+
+
+class Live:
+    """A process of `pixio_node live`. Use it as a context manager."""
+
+    def __init__(self, *options: str, model=TINY_WITH_HEADS, port: int | None = None, env=None):
         self.port = port or free_port()
-        own = ("--live-port", self.port, "--stats-period", "0.2", "--stats-file", self.stats_file)
-        self.arguments = [str(BINARY), "live", *map(str, ("--model", model, *ENGINE, *heads, *own, *options))]
+        self._cache = tempfile.TemporaryDirectory(prefix="pixio-cache-")
+        arguments = [*model, "--device", "cpu", "--live-port", str(self.port), *options]
+        self._arguments = [str(BINARY), "live", *map(str, arguments)]
+        self._env = environment(XDG_CACHE_HOME=self._cache.name, NO_COLOR="1", **(env or {}))
 
-    def spawn(self) -> "LiveNode":
+    def __enter__(self) -> "Live":
         self.process = subprocess.Popen(
-            self.arguments,
+            self._arguments,
             env=self._env,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             preexec_fn=end_with_parent,
         )
-        self.output, self.printed = Output(self.process.stderr), Output(self.process.stdout)
+        self.output = Output(self.process.stdout)
+        line = self.output.wait_for(r"^open http", 0, self.alive, PATIENCE_SECS)
+        if not line:
+            raise NodeError(f"no address: {' '.join(self._arguments)}\n{self.tail()}")
+        self.address = Address(line.split()[1])
         return self
 
-    def start(self) -> "LiveNode":
-        self.spawn()
-        line = self.printed.wait_for("token=", 0, self.alive, PATIENCE_SECS)
-        if line is None:
-            raise NodeError(f"no address was printed: {' '.join(self.arguments)}\n{self.tail()}")
-        self.url = re.search(r"http://\S+", line)[0]
+    def __exit__(self, *_):
+        if self.alive():
+            self.process.kill()
+            self.process.wait(PATIENCE_SECS)
+        self.output.drain()
+        self._cache.cleanup()
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def tail(self) -> str:
+        return "\n".join(self.output.lines[-30:])
+
+    def stop(self) -> int:
+        """Asks the process to end and returns its exit code."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(PATIENCE_SECS)
+        self.output.drain()
+        return code
+
+
+class Frame:
+    """A frame as a page gets it."""
+
+    def __init__(self, message: bytes):
+        (length,) = struct.unpack_from("<I", message)
+        self.about = json.loads(message[4 : 4 + length])
+        self.blobs, at = {}, 4 + length
+        for blob in self.about["blobs"]:
+            self.blobs[blob["name"]] = message[at : at + blob["bytes"]]
+            at += blob["bytes"]
+        assert at == len(message), "the blobs fill the message"
+
+
+class Page:
+    """One page's end of the WebSocket. `texts` are the text messages that have come."""
+
+    def __init__(self, connecting):
+        self._stack = contextlib.ExitStack()
+        self.peer = self._stack.enter_context(connecting)
+        self.texts: list[dict] = []
+
+    def __enter__(self) -> "Page":
         return self
 
+    def __exit__(self, *_):
+        self.close()
 
-def browser_path() -> str:
-    """Debian's Chromium, or a near relative."""
-    return next(filter(None, map(shutil.which, BROWSERS)), BROWSERS[0])
+    def close(self):
+        self._stack.close()
 
+    def say(self, kind: str, /, **content):
+        self.peer.send(json.dumps({"type": kind} | content))
 
-class Sight:
-    """A page in the browser, and what it has said and sent."""
+    def look(self, *panels: str, camera: int = 0):
+        self.say("look", camera=camera, panels=list(panels or PANELS))
 
-    def __init__(self, context: BrowserContext, url: str | None = None):
-        self.page: Page = context.new_page()
-        self.errors: list[str] = []
-        self.hosts: set[str] = set()
-        # Text messages of the page, and its images by their stamp.
-        self.said: list[dict] = []
-        self.images: dict[tuple[int, int], bytes] = {}
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda err: self.errors.append(str(err)))
-        self.page.on("request", lambda request: self._ask(request.url))
-        self.page.on("websocket", self._connect)
-        if url:
-            self.page.goto(url)
+    def image(self, file: bytes, stamp: float | None = None) -> list[int]:
+        """Sends an image; its stamp is what comes back with the frame."""
+        now = time.time_ns() if stamp is None else int(stamp * 1e9)
+        stamp = [now // 10**9, now % 10**9]
+        about = json.dumps({"stamp": stamp}).encode()
+        self.peer.send(struct.pack("<I", len(about)) + about + file)
+        return stamp
 
-    def _hear(self, message):
-        if message.type in ("error", "warning") and DRIVER_WARNING not in message.text:
-            self.errors.append(message.text)
+    def text(self, kind: str) -> dict:
+        """The next text message of a type; frames that come before are not answered."""
+        while True:
+            message = self.peer.recv(PATIENCE_SECS)
+            if isinstance(message, str):
+                self.texts.append(json.loads(message))
+                if self.texts[-1]["type"] == kind:
+                    return self.texts[-1]
 
-    def _ask(self, url: str):
-        if not url.startswith(("blob:", "data:")):
-            self.hosts.add(re.match(r"\w+://([^/:]+)", url)[1])
+    def frame(self, *, drawn: bool = True) -> Frame:
+        """The next frame, answered unless `drawn` is false."""
+        while True:
+            message = self.peer.recv(PATIENCE_SECS)
+            if isinstance(message, str):
+                self.texts.append(json.loads(message))
+                continue
+            if drawn:
+                self.say("drawn")
+            return Frame(message)
 
-    def _connect(self, web_socket):
-        self._ask(web_socket.url)
-        web_socket.on("framesent", self._send)
+    def ended(self) -> tuple[int, str]:
+        """Waits for the end of the connection: code and reason."""
+        try:
+            while True:
+                self.peer.recv(PATIENCE_SECS)
+        except ConnectionClosed as err:
+            assert err.rcvd, "the connection broke off"
+            return err.rcvd.code, err.rcvd.reason
 
-    def _send(self, payload: str | bytes):
-        if isinstance(payload, str):
-            self.said.append(json.loads(payload))
-            return
-        (length,) = struct.unpack_from("<I", payload)
-        stamp = json.loads(payload[4 : 4 + length])["stamp"]
-        self.images[tuple(stamp)] = payload[4 + length :]
-
-    def wait(self, condition, what: str):
-        """Waits until `condition()` holds; the browser's events are heard meanwhile."""
-
-        def look():
-            self.page.wait_for_timeout(20)
-            return condition()
-
-        return until(look, what, log=lambda: f"{self.notices()}\n{self.errors}\n{self.said[-3:]}")
-
-    def wait_for_panels(self, *names: str):
-        """Waits until these panels show something."""
-        for name in names or PANELS:
-            self.wait(lambda: self.page.locator(f"#{name} .empty").is_hidden(), f"panel {name}")
-
-    def asked(self) -> list[str] | None:
-        """The blobs that the page asked for last."""
-        return next((said["panels"] for said in reversed(self.said) if said["type"] == "look"), None)
-
-    def wait_until_asked(self, *blobs: str):
-        self.wait(lambda: self.asked() == sorted(blobs), f"a look at {blobs}")
-
-    def notices(self) -> str:
-        """The sentences that the page shows."""
-        return " | ".join(self.page.locator("#notices li span").all_inner_texts())
-
-    def wait_for_notice(self, part: str):
-        self.wait(lambda: part in self.notices(), f"a notice with {part!r}")
-
-    def text(self, selector: str) -> str:
-        return self.page.locator(selector).inner_text()
-
-    def number(self, selector: str) -> float:
-        """A figure; NaN where there is none yet."""
-        text = self.page.locator(selector).text_content() or ""
-        return float(text.replace(",", "")) if re.search(r"\d", text) else float("nan")
-
-    def view(self, expression: str):
-        """A JavaScript expression over `view`, which all panels look at."""
-        return self.page.evaluate(
-            f"async () => {{ const {{ view }} = await import('/scripts/view.js'); return {expression}; }}"
-        )
-
-    def stamp(self) -> tuple[int, int] | None:
-        """The stamp of the frame that is shown."""
-        found = self.view("view.frame?.stamp ?? null")
-        return tuple(found) if found else None
-
-    def wait_for_frames(self, n: int = 3):
-        """Waits until the page has drawn so many more frames."""
-        for _ in range(n):
-            before = self.stamp()
-            self.wait(lambda: self.stamp() != before, "another frame")
-
-    def point(self, panel: str, x: float, y: float):
-        """Moves the mouse to shares of a panel's stage."""
-        box = self.page.locator(f"#{panel} .stage").bounding_box()
-        self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-
-    def grave_faults(self) -> list[str]:
-        """What axe-core calls serious or critical."""
-        found = Axe().run(self.page).response["violations"]
-        return [
-            f"{one['id']}: {node['html']}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
-            for node in one["nodes"]
-        ]
-
-    def check_manners(self):
-        """Nothing failed in the page, and nothing was asked of any other machine."""
-        assert self.errors == []
-        assert self.hosts <= {"127.0.0.1"}
-
-
-@contextmanager
-def sight(browser, url: str | None, **options):
-    """A page in a context of its own."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
-    try:
-        yield Sight(context, url)
-    finally:
-        context.close()
-
-
-def y4m(path: Path, images, rate_hz: int = 30) -> Path:
-    """A video for Chromium's fake camera: YUV 4:2:0 of these RGB images."""
-    import cv2
-
-    height, width = images[0].shape[:2]
-    with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{width} H{height} F{rate_hz}:1 Ip A1:1 C420jpeg\n".encode())
-        for image in images:
-            file.write(b"FRAME\n")
-            file.write(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
-    return path

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from live_page import ALL_BLOBS, BROWSER_OPTIONS, PANELS, LiveNode, Sight, browser_path, sight
+from live_browser import ALL_BLOBS, BROWSER_OPTIONS, ENGINE, PANELS, Sight, browser_path, sight
+from live_page import TINY, Live
 from PIL import Image as Pillow
 from playwright.sync_api import sync_playwright
 
@@ -19,13 +20,13 @@ def browser():
 
 @pytest.fixture(scope="module")
 def node():
-    with LiveNode() as made:
+    with Live(*ENGINE) as made:
         yield made
 
 
 @pytest.fixture
 def seen(browser, node):
-    with sight(browser, node.url) as made:
+    with sight(browser, node.address.url) as made:
         made.wait_for_panels()
         yield made
         made.check_manners()
@@ -43,7 +44,7 @@ def test_every_panel_shows_the_folder(seen):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility_has_no_grave_fault(browser, node, scheme):
-    with sight(browser, node.url, color_scheme=scheme) as seen:
+    with sight(browser, node.address.url, color_scheme=scheme) as seen:
         seen.wait_for_panels()
         assert seen.grave_faults() == []
         seen.page.locator("#depth [role=switch]").click()
@@ -91,7 +92,7 @@ def test_a_hidden_tab_asks_for_nothing(seen):
 
 
 def test_heads_that_are_not_loaded_cost_nothing_and_their_panels_say_how_to_get_one(browser):
-    with LiveNode(heads=()) as bare, sight(browser, bare.url) as seen:
+    with Live(*ENGINE, model=("--model", TINY)) as bare, sight(browser, bare.address.url) as seen:
         seen.wait_for_panels("camera", "features", "similarity")
         seen.wait_until_asked("image", "pca", "tokens")
         for panel in ("depth", "points"):
@@ -157,7 +158,7 @@ def test_one_panel_fills_the_screen(seen):
 def test_a_phone_shows_one_column(browser, node):
     with sight(browser, None) as seen:
         seen.page.set_viewport_size({"width": 390, "height": 844})
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_panels()
         boxes = [seen.page.locator(f"#{panel}").bounding_box() for panel in (*PANELS, "model")]
         assert len({box["x"] for box in boxes}) == 1
@@ -181,7 +182,7 @@ def test_a_dropped_connection_comes_back(browser, node):
 
     with sight(browser, None) as seen:
         seen.page.route_web_socket("**/socket", through)
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_panels()
         routes[0].close(code=3000, reason="cut by the test")
         seen.wait_for_notice("The connection is lost: cut by the test")
@@ -192,13 +193,13 @@ def test_a_dropped_connection_comes_back(browser, node):
 
 
 def test_after_a_restart_the_page_asks_for_the_new_address(browser):
-    with LiveNode() as first, sight(browser, first.url) as seen:
+    with Live(*ENGINE) as first, sight(browser, first.address.url) as seen:
         seen.wait_for_panels()
         assert first.stop() == 0, first.tail()
         seen.wait_for_notice("The node does not answer")
-        with LiveNode(port=first.port) as second:
+        with Live(*ENGINE, port=first.port) as second:
             seen.wait_for_notice("open the address that the node printed")
-            seen.page.goto(second.url)
+            seen.page.goto(second.address.url)
             seen.wait_for_panels()
             assert seen.hosts <= {"127.0.0.1"}
 
@@ -210,7 +211,7 @@ def test_another_version_of_the_protocol_is_told(browser, node):
 
     with sight(browser, None) as seen:
         seen.page.route_web_socket("**/socket", through)
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_notice("another version")
 
 
@@ -221,7 +222,7 @@ def newer(message: str | bytes) -> str | bytes:
 
 
 def test_a_letterboxed_model_input_lies_where_the_camera_saw_it(browser):
-    with LiveNode("--fit", "letterbox") as boxed, sight(browser, boxed.url) as seen:
+    with Live(*ENGINE, "--fit", "letterbox") as boxed, sight(browser, boxed.address.url) as seen:
         seen.wait_for_panels()
         stage, image, depth = (
             seen.page.locator(selector).bounding_box()
@@ -238,6 +239,6 @@ def test_a_letterboxed_model_input_lies_where_the_camera_saw_it(browser):
 
 
 def test_random_weights_have_a_warning_of_their_own(browser):
-    with LiveNode(model="random:tiny", heads=()) as bare, sight(browser, bare.url) as seen:
+    with Live(model=("--model", "random:tiny")) as bare, sight(browser, bare.address.url) as seen:
         seen.wait_for_panels("camera", "features")
         assert "random" in seen.text("#warning")

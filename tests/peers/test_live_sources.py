@@ -8,17 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_page import (
-    BROWSER_OPTIONS,
-    ENGINE,
-    HEADS,
-    TINY,
-    LiveNode,
-    Sight,
-    browser_path,
-    sight,
-    y4m,
-)
+from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight, y4m
+from live_page import TINY_WITH_HEADS, Live
 from node_process import ROOT, run
 from PIL import Image as Pillow
 from playwright.sync_api import sync_playwright
@@ -79,13 +70,13 @@ def basis(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def node(basis):
-    with LiveNode("--pca-basis", basis) as made:
+    with Live(*ENGINE, "--pca-basis", basis) as made:
         yield made
 
 
 def infer(out: Path, files, *options, **env: str):
     images = [argument for file in files for argument in ("--image", file)]
-    done = run("infer", "--model", TINY, *ENGINE, *HEADS, "--out", out, *images, *options, **env)
+    done = run("infer", *TINY_WITH_HEADS, *ENGINE, "--out", out, *images, *options, **env)
     assert done.returncode == 0, done.stderr
 
 
@@ -135,7 +126,7 @@ def check_against_infer(seen: Sight, folder: Path, basis: Path, *options: str):
 
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
 def test_a_chosen_image_is_shown_as_infer_sees_it(plain, basis, tmp_path, fit):
-    with LiveNode("--pca-basis", basis, "--fit", fit) as node, sight(plain, node.url) as seen:
+    with Live(*ENGINE, "--pca-basis", basis, "--fit", fit) as node, sight(plain, node.address.url) as seen:
         seen.wait_for_panels()
         seen.page.set_input_files("#file", WALK[7])
         wait_until_own(seen)
@@ -146,7 +137,7 @@ def test_a_chosen_image_is_shown_as_infer_sees_it(plain, basis, tmp_path, fit):
 
 
 def test_a_camera_is_shown_as_infer_sees_it(walking, node, basis, tmp_path):
-    with sight(walking, node.url) as seen:
+    with sight(walking, node.address.url) as seen:
         seen.page.locator("#use-camera").click()
         wait_until_own(seen)
         seen.wait_for_panels()
@@ -160,7 +151,7 @@ def test_a_camera_is_shown_as_infer_sees_it(walking, node, basis, tmp_path):
 
 
 def test_a_camera_flows_and_its_times_and_losses_are_told(walking, node):
-    with sight(walking, node.url) as seen:
+    with sight(walking, node.address.url) as seen:
         seen.page.locator("#use-camera").click()
         wait_until_own(seen)
         assert seen.page.locator("#use-camera").get_attribute("aria-pressed") == "true"
@@ -194,7 +185,7 @@ def test_one_image_at_most_is_sent_for_each_next(walking, node):
         sent = []
         seen.page.route_web_socket("**/socket", through)
         seen.page.on("websocket", lambda web_socket: web_socket.on("framesent", sent.append))
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_panels()
         seen.page.locator("#use-camera").click()
         seen.wait(lambda: asked.count(True) >= 10, "ten requests for an image")
@@ -202,7 +193,7 @@ def test_one_image_at_most_is_sent_for_each_next(walking, node):
 
 
 def test_a_refused_camera_is_told(plain, node):
-    with sight(plain, node.url) as seen:
+    with sight(plain, node.address.url) as seen:
         seen.wait_for_panels("camera")
         seen.page.locator("#use-camera").click()
         seen.wait_for_notice("The browser may not use the camera")
@@ -210,7 +201,7 @@ def test_a_refused_camera_is_told(plain, node):
 
 
 def test_a_missing_camera_is_told(playwright, node):
-    with browser(playwright, *ALLOWED) as made, sight(made, node.url) as seen:
+    with browser(playwright, *ALLOWED) as made, sight(made, node.address.url) as seen:
         seen.wait_for_panels("camera")
         seen.page.locator("#use-camera").click()
         seen.wait_for_notice("No camera was found")
@@ -230,7 +221,7 @@ def test_a_camera_that_fails_is_told(plain, node, name, says):
     fails = f"async () => {{ throw new DOMException('made by the test', '{name}') }}"
     with sight(plain, None) as seen:
         seen.page.add_init_script(f"navigator.mediaDevices.getUserMedia = {fails}")
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_panels("camera")
         seen.page.locator("#use-camera").click()
         seen.wait_for_notice(says)
@@ -242,7 +233,7 @@ def test_a_page_that_is_not_on_localhost_tells_how_to_get_there(plain, node):
             "Object.defineProperty(navigator, 'mediaDevices', { value: undefined });"
             "Object.defineProperty(window, 'isSecureContext', { value: false });"
         )
-        seen.page.goto(node.url)
+        seen.page.goto(node.address.url)
         seen.wait_for_panels("camera")
         seen.page.locator("#use-camera").click()
         seen.wait_for_notice(f"ssh -L {node.port}:127.0.0.1:{node.port} ROBOT")
@@ -251,7 +242,7 @@ def test_a_page_that_is_not_on_localhost_tells_how_to_get_there(plain, node):
 def test_a_file_that_is_no_image_is_told(plain, node, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     (tmp_path / "broken.png").write_bytes(b"no image at all")
-    with sight(plain, node.url) as seen:
+    with sight(plain, node.address.url) as seen:
         seen.wait_for_panels("camera")
         for name, kinds in (("broken.mp4", "MP4 or WebM"), ("broken.png", "JPEG, PNG or WebP")):
             seen.page.set_input_files("#file", tmp_path / name)
@@ -261,7 +252,7 @@ def test_a_file_that_is_no_image_is_told(plain, node, tmp_path):
 
 
 def test_a_second_page_looks_on_and_takes_over(walking, node):
-    with sight(walking, node.url) as first, sight(walking, node.url) as second:
+    with sight(walking, node.address.url) as first, sight(walking, node.address.url) as second:
         first.page.locator("#use-camera").click()
         wait_until_own(first)
         # The first page's images are the second page's, too: as the node sends them.
@@ -290,7 +281,7 @@ def test_the_pages_of_the_docs_are_photographed(walking, node):
     ):
         with sight(walking, None, color_scheme=scheme) as seen:
             seen.page.set_viewport_size({"width": width, "height": height})
-            seen.page.goto(node.url)
+            seen.page.goto(node.address.url)
             seen.page.locator("#use-camera").click()
             wait_until_own(seen)
             seen.wait_for_panels()
