@@ -30,7 +30,23 @@ macro_rules! scripts {
 }
 
 /// What the page loads.
-pub(super) const ASSETS: &[Asset] = &scripts!["main.js"];
+pub(super) const ASSETS: &[Asset] = &scripts![
+    "cloud.js",
+    "connection.js",
+    "feeds.js",
+    "figures.js",
+    "frame.js",
+    "geometry.js",
+    "main.js",
+    "maps.js",
+    "notices.js",
+    "panel.js",
+    "points.js",
+    "protocol.js",
+    "similarity.js",
+    "sources.js",
+    "view.js"
+];
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ from waiting import PATIENCE_SECS
 TOPICS = ROOT / "docs" / "topics.md"
 # Programs of other projects.
 FOREIGN = {".", "cargo", "cd", "colcon", "cp", "export", "git", "hf", "ros2", "rosdep", "sudo"}
-SUBCOMMANDS = ("run", "infer", "build", "check", "bench")
+SUBCOMMANDS = ("run", "live", "infer", "build", "check", "bench")
 # Folders of this repository: inline code that begins so is the path of something in it.
 FOLDERS = (
     "src/",

@@ -1,1 +1,199 @@
+/** The live page: the node's messages go to the panels, what the user does goes to the node. */
 
+import { Connection } from "./connection.js";
+import { Figures } from "./figures.js";
+import { Frame } from "./frame.js";
+import { CameraPanel, DepthPanel, FeaturesPanel } from "./maps.js";
+import { clear, tell } from "./notices.js";
+import { PointsPanel } from "./points.js";
+import { VERSION } from "./protocol.js";
+import { SimilarityPanel } from "./similarity.js";
+import { Sources } from "./sources.js";
+import { view } from "./view.js";
+
+// The cookie has the token from here on; the address bar need not show it.
+history.replaceState(null, "", location.pathname);
+
+const pauseButton = document.getElementById("pause");
+const cameraIndex = document.getElementById("camera-index");
+const on = { changed: look, point, pin, unpin, reset: () => connection.send({ type: "reset_basis" }) };
+const camera = new CameraPanel(on);
+const features = new FeaturesPanel(on);
+const depth = new DepthPanel(on);
+const panels = [camera, features, depth, new PointsPanel(on), new SimilarityPanel(on)];
+const figures = new Figures();
+const sources = new Sources((message) => connection.send(message));
+const connection = new Connection({ text: hear, frame: show, lost, stranger, gone });
+
+let isPaused = false;
+/** The panels that the node was asked for last, as JSON. */
+let asked = "";
+/** Frames are drawn one after the other. */
+let drawing = Promise.resolve();
+
+const heard = {
+  hello(hello) {
+    if (hello.version !== VERSION) {
+      const way = { label: "Reload", run: () => location.reload() };
+      return tell("version", "error", "The node speaks another version of the page's protocol.", way);
+    }
+    view.hello = hello;
+    clear("connection");
+    figures.begin(hello);
+    camera.begin(hello);
+    depth.begin(hello);
+    listCameras(hello.cameras);
+    sources.begin(hello);
+    asked = "";
+    look();
+    if (view.pin) query();
+  },
+  source(source) {
+    figures.forget();
+    sources.changed(source);
+  },
+  next() {
+    sources.next();
+  },
+  status(status) {
+    figures.report(status, sources.nLeftOut);
+    if (status.is_enabled) clear("enabled");
+    features.setBasis(status.basis);
+    if (status.lacks) tell("lacks", "warning", status.lacks);
+    else clear("lacks");
+    for (const panel of panels) if (panel.isShown && panel.empty.hidden) panel.describe();
+  },
+  notice({ level, text }) {
+    tell(`node: ${text}`, level, text);
+  },
+};
+
+function hear(message) {
+  heard[message.type]?.(message);
+}
+
+function show(message) {
+  drawing = drawing
+    .then(() => draw(message))
+    .catch((err) => {
+      console.error(err);
+      tell("drawing", "error", `A frame could not be drawn: ${err.message}`);
+    });
+}
+
+async function draw(message) {
+  try {
+    const frame = new Frame(message);
+    // One of the camera that was shown before may still be on its way.
+    if (frame.camera !== Math.max(0, cameraIndex.selectedIndex)) return;
+    const own = sources.recall(frame.key);
+    await frame.findImage(own?.canvas);
+    // A frame that was on its way when the user paused is the last that is drawn.
+    view.frame?.close();
+    view.frame = frame;
+    document.documentElement.style.setProperty("--aspect", frame.size[0] / frame.size[1]);
+    for (const panel of panels) panel.update();
+    figures.drawn(own?.captured);
+  } finally {
+    connection.send({ type: "drawn" });
+  }
+}
+
+/** Asks for what is shown from now on. */
+function look() {
+  const isActive = !isPaused && !document.hidden;
+  sources.isActive = isActive;
+  sources.pump();
+  const shown = isActive ? panels.filter((panel) => panel.isShown) : [];
+  const names = [...new Set(shown.flatMap((panel) => panel.needs()))].sort();
+  const message = {
+    type: "look",
+    camera: cameraIndex.selectedIndex < 0 ? 0 : cameraIndex.selectedIndex,
+    panels: names,
+  };
+  const json = JSON.stringify(message);
+  if (json !== asked && view.hello && connection.send(message)) asked = json;
+  if (!isPaused) for (const panel of panels) panel.update();
+}
+
+function point(at) {
+  view.cursor = at;
+  for (const panel of panels) panel.point();
+}
+
+function pin() {
+  if (!view.cursor) return;
+  view.pin = view.cursor;
+  query();
+  look();
+}
+
+function unpin() {
+  if (!view.pin) return;
+  view.pin = null;
+  look();
+}
+
+function query() {
+  const [x, y] = view.pin;
+  connection.send({ type: "query", x, y });
+}
+
+function pause() {
+  isPaused = !isPaused;
+  pauseButton.setAttribute("aria-pressed", isPaused);
+  pauseButton.textContent = isPaused ? "Go on" : "Pause";
+  look();
+}
+
+function lost({ reason, isStopping }) {
+  if (isStopping)
+    tell("connection", "error", "The node has stopped. The page comes back when the node does.");
+  else tell("connection", "warning", `The connection is lost${reason ? `: ${reason}` : "."} Trying again.`);
+}
+
+function stranger() {
+  const text =
+    "The node was started anew, and its token is a new one: open the address that the node printed.";
+  tell("connection", "error", text);
+}
+
+function gone() {
+  tell(
+    "connection",
+    "error",
+    "The node does not answer. Is it running? The page comes back when the node does.",
+  );
+}
+
+function listCameras(names) {
+  const index = Math.max(0, cameraIndex.selectedIndex);
+  cameraIndex.replaceChildren(...names.map((name) => new Option(name)));
+  cameraIndex.selectedIndex = Math.min(index, names.length - 1);
+  document.getElementById("camera-choice").hidden = names.length < 2;
+}
+
+/** The panel that a key means: the one on full screen, under the pointer, or with the focus. */
+function meantPanel() {
+  const is = (selector) => panels.find(({ section }) => section.matches(selector));
+  return is(":fullscreen") ?? is(":hover") ?? is(":focus-within");
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const isTyping = event.target.matches?.("input, select, button");
+  if (event.key === "Escape") unpin();
+  else if (event.key === " " && !isTyping) (event.preventDefault(), pause());
+  else if (event.key === "f" && !event.target.matches?.("select")) meantPanel()?.enlarge();
+  else if (event.key === "s" && !event.target.matches?.("select")) meantPanel()?.save();
+  else if (!isTyping) panels[Number(event.key) - 1]?.toggle();
+}
+
+pauseButton.addEventListener("click", pause);
+cameraIndex.addEventListener("change", () => {
+  view.frame?.close();
+  view.frame = view.pin = null;
+  look();
+});
+document.addEventListener("visibilitychange", look);
+document.addEventListener("keydown", key);

@@ -1,0 +1,293 @@
+"""Images of the page itself: what its canvases show is what `infer` makes of the JPEG files that it has sent.
+Cameras that are refused, missing or taken over have their sentence."""
+
+import io
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight, y4m
+from live_page import TINY_WITH_HEADS, Live
+from node_process import ROOT, run
+from PIL import Image as Pillow
+from playwright.sync_api import sync_playwright
+from safetensors.numpy import load_file
+
+WALK = sorted((ROOT / "data" / "room-walk" / "rgb").glob("*.jpg"))
+# A pixel of a map as [height, width, 4], by the canvas's id.
+PIXELS = """id => {
+    const canvas = document.getElementById(id);
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+    return { width, height, bytes: Array.from(data) };
+}"""
+# Chromium's own moving pattern is the camera where no video is.
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+ALLOWED = ("--use-fake-ui-for-media-stream",)
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as made:
+        yield made
+
+
+@contextmanager
+def browser(playwright, *options: str):
+    made = playwright.chromium.launch(executable_path=browser_path(), args=[*BROWSER_OPTIONS, *options])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def plain(playwright):
+    """A browser that has no camera and would ask before it gave one."""
+    with browser(playwright) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def walking(playwright, tmp_path_factory):
+    """A browser whose camera walks through the room."""
+    images = [np.asarray(Pillow.open(file).convert("RGB")) for file in WALK]
+    video = y4m(tmp_path_factory.mktemp("camera") / "walk.y4m", images)
+    with browser(playwright, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def basis(tmp_path_factory) -> Path:
+    """A basis of principal components, of the first images of the walk."""
+    folder = tmp_path_factory.mktemp("basis")
+    infer(folder / "out", WALK, XDG_CACHE_HOME=str(folder / "cache"))
+    (found,) = (folder / "cache").rglob("pca/*.safetensors")
+    return found
+
+
+@pytest.fixture(scope="module")
+def node(basis):
+    with Live(*ENGINE, "--pca-basis", basis) as made:
+        yield made
+
+
+def infer(out: Path, files, *options, **env: str):
+    images = [argument for file in files for argument in ("--image", file)]
+    done = run("infer", *TINY_WITH_HEADS, *ENGINE, "--out", out, *images, *options, **env)
+    assert done.returncode == 0, done.stderr
+
+
+def canvas(seen: Sight, name: str) -> np.ndarray:
+    """uint8 [height, width, 4]: exactly what the canvas holds."""
+    found = seen.page.evaluate(PIXELS, name)
+    return np.array(found["bytes"], np.uint8).reshape(found["height"], found["width"], 4)
+
+
+def pause(seen: Sight):
+    seen.page.locator("#pause").click()
+    seen.wait_until_asked()
+
+
+def wait_until_own(seen: Sight):
+    """Waits until the page shows an image that it has sent."""
+    seen.wait(lambda: seen.stamp() in seen.images, "an image of the page itself")
+
+
+def check_against_infer(seen: Sight, folder: Path, basis: Path, *options: str):
+    """The page is paused; its canvases are compared with what `infer` makes of the JPEG file that it sent."""
+    stamp = seen.stamp()
+    jpeg = folder / "sent.jpg"
+    jpeg.write_bytes(seen.images[stamp])
+    infer(folder, [jpeg], "--pca-basis", basis, *options)
+    expect = load_file(folder / "sent.safetensors")
+
+    colors = np.asarray(Pillow.open(folder / "sent.pca.png").convert("RGB"))
+    shown = canvas(seen, "pca-map")
+    assert shown.shape[:2] == colors.shape[:2]
+    assert np.abs(shown[..., :3].astype(int) - colors).max() <= 2
+    assert (shown[..., 3] == 255).all()
+
+    depth = seen.view("({ scale: view.frame.depth.scale, values: Array.from(view.frame.depth.values) })")
+    meters = np.array(depth["values"], float).reshape(expect["depth"].shape) * depth["scale"]
+    assert np.abs(meters - expect["depth"]).max() <= depth["scale"] / 2 + 1e-4
+
+    labels = expect["labels"].astype(int)
+    palette = np.array(seen.view("view.hello.classes.map(one => one.color)"))
+    assert (canvas(seen, "labels-map")[..., :3] == palette[labels]).all()
+
+    # The image that lies under the maps is the one that was sent.
+    size = Pillow.open(jpeg).size
+    assert tuple(seen.view("view.frame.size")) == size
+    assert tuple(seen.view("[view.frame.image.width, view.frame.image.height]")) == size
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_a_chosen_image_is_shown_as_infer_sees_it(plain, basis, tmp_path, fit):
+    with Live(*ENGINE, "--pca-basis", basis, "--fit", fit) as node, sight(plain, node.address.url) as seen:
+        seen.wait_for_panels()
+        seen.page.set_input_files("#file", WALK[7])
+        wait_until_own(seen)
+        seen.wait_for_panels()
+        pause(seen)
+        check_against_infer(seen, tmp_path, basis, "--fit", fit)
+        seen.check_manners()
+
+
+def test_a_camera_is_shown_as_infer_sees_it(walking, node, basis, tmp_path):
+    with sight(walking, node.address.url) as seen:
+        seen.page.locator("#use-camera").click()
+        wait_until_own(seen)
+        seen.wait_for_panels()
+        for turn in range(3):
+            seen.wait_for_frames()
+            pause(seen)
+            (tmp_path / str(turn)).mkdir()
+            check_against_infer(seen, tmp_path / str(turn), basis)
+            seen.page.locator("#pause").click()
+        seen.check_manners()
+
+
+def test_a_camera_flows_and_its_times_and_losses_are_told(walking, node):
+    with sight(walking, node.address.url) as seen:
+        seen.page.locator("#use-camera").click()
+        wait_until_own(seen)
+        assert seen.page.locator("#use-camera").get_attribute("aria-pressed") == "true"
+        seen.wait_for_frames(10)
+        seen.wait(lambda: seen.number("#latency") > 0, "the latency")
+        # The camera shows 30 images a second, more than this model takes on one thread with this browser.
+        seen.wait(lambda: seen.number("#count-left_out") > 0, "images that were left out")
+        counts = {name: seen.number(f"#count-{name}") for name in ("received", "published")}
+        assert counts["published"] <= counts["received"]
+        stamps = sorted(seen.images)
+        assert len(set(stamps)) == len(stamps)
+        seen.page.locator("#use-folder").click()
+        seen.wait(lambda: seen.stamp() not in seen.images, "the folder again")
+        assert {"type": "source", "kind": "folder"} in seen.said
+        seen.check_manners()
+
+
+def test_one_image_at_most_is_sent_for_each_next(walking, node):
+    asked = []
+
+    def through(route):
+        server = route.connect_to_server()
+
+        def hear(message: str | bytes):
+            asked.append(message == '{"type":"next"}')
+            route.send(message)
+
+        server.on_message(hear)
+
+    with sight(walking, None) as seen:
+        sent = []
+        seen.page.route_web_socket("**/socket", through)
+        seen.page.on("websocket", lambda web_socket: web_socket.on("framesent", sent.append))
+        seen.page.goto(node.address.url)
+        seen.wait_for_panels()
+        seen.page.locator("#use-camera").click()
+        seen.wait(lambda: asked.count(True) >= 10, "ten requests for an image")
+        assert sum(isinstance(payload, bytes) for payload in sent) <= asked.count(True)
+
+
+def test_a_refused_camera_is_told(plain, node):
+    with sight(plain, node.address.url) as seen:
+        seen.wait_for_panels("camera")
+        seen.page.locator("#use-camera").click()
+        seen.wait_for_notice("The browser may not use the camera")
+        seen.wait_for_frames()
+
+
+def test_a_missing_camera_is_told(playwright, node):
+    with browser(playwright, *ALLOWED) as made, sight(made, node.address.url) as seen:
+        seen.wait_for_panels("camera")
+        seen.page.locator("#use-camera").click()
+        seen.wait_for_notice("No camera was found")
+
+
+# What the browser's function fails with, and what the page says.
+FAILURES = [
+    ("NotReadableError", "The camera is busy"),
+    ("AbortError", "did not start"),
+    ("OverconstrainedError", "That camera is gone"),
+    ("TypeError", "The camera failed: made by the test"),
+]
+
+
+@pytest.mark.parametrize(("name", "says"), FAILURES, ids=[name for name, _ in FAILURES])
+def test_a_camera_that_fails_is_told(plain, node, name, says):
+    fails = f"async () => {{ throw new DOMException('made by the test', '{name}') }}"
+    with sight(plain, None) as seen:
+        seen.page.add_init_script(f"navigator.mediaDevices.getUserMedia = {fails}")
+        seen.page.goto(node.address.url)
+        seen.wait_for_panels("camera")
+        seen.page.locator("#use-camera").click()
+        seen.wait_for_notice(says)
+
+
+def test_a_page_that_is_not_on_localhost_tells_how_to_get_there(plain, node):
+    with sight(plain, None) as seen:
+        seen.page.add_init_script(
+            "Object.defineProperty(navigator, 'mediaDevices', { value: undefined });"
+            "Object.defineProperty(window, 'isSecureContext', { value: false });"
+        )
+        seen.page.goto(node.address.url)
+        seen.wait_for_panels("camera")
+        seen.page.locator("#use-camera").click()
+        seen.wait_for_notice(f"ssh -L {node.port}:127.0.0.1:{node.port} ROBOT")
+
+
+def test_a_file_that_is_no_image_is_told(plain, node, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    (tmp_path / "broken.png").write_bytes(b"no image at all")
+    with sight(plain, node.address.url) as seen:
+        seen.wait_for_panels("camera")
+        for name, kinds in (("broken.mp4", "MP4 or WebM"), ("broken.png", "JPEG, PNG or WebP")):
+            seen.page.set_input_files("#file", tmp_path / name)
+            seen.wait_for_notice(f"The browser cannot read {name}. Try {kinds}.")
+        seen.wait_for_frames()
+        assert seen.images == {}
+
+
+def test_a_second_page_looks_on_and_takes_over(walking, node):
+    with sight(walking, node.address.url) as first, sight(walking, node.address.url) as second:
+        first.page.locator("#use-camera").click()
+        wait_until_own(first)
+        # The first page's images are the second page's, too: as the node sends them.
+        second.wait(lambda: second.stamp() in first.images, "an image of the other page")
+        assert second.view("view.frame.has('image')") and not first.view("view.frame.has('image')")
+        first.wait(lambda: first.number("#count-pages") == 2, "two pages")
+        second.page.locator("#use-camera").click()
+        first.wait_for_notice("Another page feeds the node now")
+        wait_until_own(second)
+        first.page.get_by_role("button", name="Feed again").click()
+        second.wait_for_notice("Another page feeds the node now")
+        newest = max(first.images)
+        first.wait(lambda: (first.stamp() or (0, 0)) > newest and first.stamp() in first.images, "own images")
+        for page in (first, second):
+            page.check_manners()
+
+
+SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
+
+
+@pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
+def test_the_pages_of_the_docs_are_photographed(walking, node):
+    for name, scheme, width, height in (
+        ("live-page.png", "dark", 1440, 900),
+        ("live-phone.png", "light", 390, 844),
+    ):
+        with sight(walking, None, color_scheme=scheme) as seen:
+            seen.page.set_viewport_size({"width": width, "height": height})
+            seen.page.goto(node.address.url)
+            seen.page.locator("#use-camera").click()
+            wait_until_own(seen)
+            seen.wait_for_panels()
+            seen.wait(lambda: seen.number("#latency") > 0, "the figures")
+            seen.point("camera", 0.42, 0.6)
+            seen.wait_for_frames()
+            pixels = Pillow.open(io.BytesIO(seen.page.screenshot()))
+            # 256 colours are enough for a page.
+            pixels.convert("RGB").quantize(256).save(Path(SCREENSHOTS) / name, optimize=True)
