@@ -1,8 +1,11 @@
-"""The whole path: a camera that shows a recording, the node, and what comes back. Start it by
-scripts/demo."""
+"""The whole path: a camera that shows a recording, the node, its live page, and what comes back. Start it
+by scripts/demo."""
 
 import argparse
+import contextlib
 import io
+import itertools
+import socket
 import sys
 import time
 from pathlib import Path
@@ -25,6 +28,8 @@ RATE_HZ = 10
 OUTPUTS = {"features": PatchFeatures, "features/pca": Image}
 DEPTH = {"depth/image": Image, "depth/color/compressed": CompressedImage, "points": PointCloud2}
 SEGMENTATION = {"segmentation/image": Image, "segmentation/overlay/compressed": CompressedImage}
+# Of the live page, unless it is taken.
+LIVE_PORT = 8470
 # The images that are saved have panels of this size.
 PANEL = (480, 360)
 GAP = 8
@@ -68,6 +73,29 @@ def show(peer: Peer, recording: Recording, frames: list[int], inboxes) -> dict[i
     # The last answers are still on their way.
     time.sleep(1.5)
     return frame_of
+
+
+def go_on(peer: Peer, recording: Recording):
+    """Shows the walk until Ctrl-C."""
+    camera, info = (
+        peer.publisher(Image, "/camera/image_raw"),
+        peer.publisher(CameraInfo, "/camera/camera_info"),
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        for image in itertools.cycle(film(recording, 2 * len(recording) / RATE_HZ)):
+            message = images.image(recording.rgb[image], peer.stamp())
+            if calibration := recording.camera_info(message.header.stamp):
+                info.publish(calibration)
+            camera.publish(message)
+            time.sleep(1 / RATE_HZ)
+
+
+def live_port() -> int:
+    """The usual port of the live page, or one that is free."""
+    for port in (LIVE_PORT, 0):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as server:
+            return server.getsockname()[1]
+    raise OSError("no port of 127.0.0.1 is free for the live page")
 
 
 def by_frame(inbox: Inbox, frame_of) -> dict:
@@ -182,6 +210,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, default=ROOT / "out" / "demo", help="folder for the images (default out/demo)"
     )
+    parser.add_argument("--stay", action="store_true", help="go on with the walk until Ctrl-C")
     options = parser.parse_args()
 
     heads = {task: Path(options.model) / f"{task}.safetensors" for task in ("depth", "segmentation")}
@@ -198,7 +227,10 @@ def main() -> int:
     peer = Peer("demo")
     try:
         arguments = [text for task, file in heads.items() for text in (f"--{task}-head", str(file))]
+        arguments += ["--live-port", str(live_port())]
         with Node(model=options.model, size=options.size, options=arguments) as node:
+            page = node.wait_for_line(r"live page: ").split()[-1]
+            print(f"live page     {page}", flush=True)
             inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
             print(
                 f"the node is ready; showing it {short(options.images)} for {len(frames) / RATE_HZ:.0f} s",
@@ -206,7 +238,7 @@ def main() -> int:
             )
             frame_of = show(peer, recording, frames, list(inboxes.values()))
             found = {topic: by_frame(inbox, frame_of) for topic, inbox in inboxes.items()}
-            code = node.stop()
+            code = 0 if options.stay else node.stop()
             missing = [topic for topic, answers in found.items() if not answers]
             if missing or code != 0:
                 print(
@@ -217,12 +249,18 @@ def main() -> int:
                 )
                 return 1
             print("\n".join(summary(recording, frames, frame_of, found, inboxes["features"])))
-            print(f"books         {node.books()}")
+            if not options.stay:
+                print(f"books         {node.books()}")
             for path in save(options.out, recording, frames, found):
                 print(f"image         {short(path)}")
             if options.model.startswith("random:"):
                 print("random weights: this shows the way of the data, not what Pixio sees")
-            return 0
+            if options.stay:
+                print("the walk goes on, and the live page with it; Ctrl-C ends both", flush=True)
+                go_on(peer, recording)
+                code = node.stop()
+                print(f"books         {node.books()}")
+            return code
     except (NodeError, AssertionError) as err:
         print(f"error: {err}", file=sys.stderr)
         return 1
