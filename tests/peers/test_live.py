@@ -82,6 +82,39 @@ def test_only_what_is_shown_is_asked_for(seen):
     seen.wait_until_asked("depth", "image")
 
 
+def test_every_float16_is_decoded(seen):
+    bits = np.arange(65536, dtype=np.uint16)
+    decoded = seen.page.evaluate(
+        """async () => {
+            const { floatsOfHalves } = await import('/scripts/protocol.js');
+            const floats = floatsOfHalves(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
+            return Array.from(new Uint32Array(floats.buffer));
+        }"""
+    )
+    floats = np.array(decoded, np.uint32).view(np.float32)
+    np.testing.assert_array_equal(floats, bits.view(np.float16).astype(np.float32))
+
+
+def test_refused_images_are_told(browser, node):
+    def through(route):
+        server = route.connect_to_server()
+        server.on_message(lambda message: route.send(refusing(message)))
+
+    with sight(browser, None) as seen:
+        seen.page.route_web_socket("**/socket", through)
+        seen.page.goto(node.address.url)
+        seen.wait_for_notice("The node has refused images")
+
+
+def refusing(message: str | bytes) -> str | bytes:
+    """A node of which one more image was refused at every report."""
+    if isinstance(message, bytes) or json.loads(message)["type"] != "status":
+        return message
+    status = json.loads(message)
+    status["counts"]["refused"] += status["counts"]["received"]
+    return json.dumps(status)
+
+
 def test_a_hidden_tab_asks_for_nothing(seen):
     hide = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});"
     changed = "document.dispatchEvent(new Event('visibilitychange'))"

@@ -107,7 +107,7 @@ export class FeaturesPanel extends Panel {
   /** Takes what the node says of the basis. */
   setBasis(text) {
     if (!text) return;
-    this.#basis.textContent = text;
+    this.#basis.textContent = this.#basis.title = `Three principal components. Basis: ${text}`;
     this.waiting = `No colours yet: ${text}`;
   }
 
