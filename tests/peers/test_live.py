@@ -95,6 +95,42 @@ def test_every_float16_is_decoded(seen):
     np.testing.assert_array_equal(floats, bits.view(np.float16).astype(np.float32))
 
 
+# A camera of 320x240 in a model input of 256x256, letterboxed: 0.8 pixels each, 32 rows of border.
+LETTERBOX = {
+    "size": [320, 240],
+    "model": [256, 256],
+    "grid": [16, 16],
+    "model_from_camera": [0.8, 0, -0.1, 0, 0.8, 31.9],
+}
+# Expressions of geometry.js over that frame, and their values.
+GEOMETRY = [
+    ("mapPixel(frame, [256, 256], [-0.49, -0.49])", [0, 32]),
+    ("mapPixel(frame, [256, 256], [319.49, 239.49])", [255, 223]),
+    ("mapPixel(frame, [256, 256], [0, -40.6])", None),
+    ("mapPixel(frame, [16, 16], [159.4, 119.4])", [7, 7]),
+    ("mapPixel(frame, [16, 16], [159.6, 119.6])", [8, 8]),
+    ("mapPixel(frame, [128, 128], [0.8, 0])", [0, 16]),
+    ("middleOfPatch(frame, [0, 2])", [9.5, 9.5]),
+    ("Object.values(boxOfModel(frame))", [0, -1 / 6, 1, 4 / 3]),
+    # 160 / tan(30 degrees) pixels of the camera
+    ("intrinsics(frame)", [221.7025, 221.7025, 127.5, 127.5]),
+    ("intrinsics({ ...frame, intrinsics: [1, 2, 3, 4] })", [1, 2, 3, 4]),
+]
+
+
+def test_whole_numbers_are_centres_of_pixels(seen):
+    for expression, expect in GEOMETRY:
+        found = seen.page.evaluate(
+            f"""async (frame) => {{
+                const geometry = await import('/scripts/geometry.js');
+                const {{ boxOfModel, intrinsics, mapPixel, middleOfPatch }} = geometry;
+                return {expression};
+            }}""",
+            LETTERBOX,
+        )
+        assert found == (expect and pytest.approx(expect, abs=1e-3)), expression
+
+
 def test_refused_images_are_told(browser, node):
     def through(route):
         server = route.connect_to_server()

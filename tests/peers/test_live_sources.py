@@ -298,7 +298,7 @@ SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
 @pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
 @pytest.mark.parametrize(
     ("name", "scheme", "width", "height"),
-    [("live-page.png", "dark", 1440, 900), ("live-phone.png", "light", 390, 844)],
+    [("live-page.png", "dark", 1280, 820), ("live-phone.png", "light", 390, 844)],
 )
 def test_the_pages_of_the_docs_are_photographed(walking, name, scheme, width, height):
     with Live() as node, sight(walking, None, color_scheme=scheme) as seen:
