@@ -142,6 +142,44 @@ def test_refused_images_are_told(browser, node):
         seen.wait_for_notice("The node has refused images")
 
 
+def test_a_running_node_has_a_list_of_its_cameras_and_no_sources_of_the_page(browser, node):
+    chosen = []
+
+    def through(route):
+        server = route.connect_to_server()
+        server.on_message(lambda message: route.send(as_node(message)))
+
+        def hear(message: str | bytes):
+            said = json.loads(message)
+            if said["type"] == "look":
+                chosen.append(said["camera"])
+            # The real node has one camera only.
+            server.send(json.dumps(said | {"camera": 0}) if said["type"] == "look" else message)
+
+        route.on_message(hear)
+
+    with sight(browser, None) as seen:
+        seen.page.route_web_socket("**/socket", through)
+        seen.page.goto(node.address.url)
+        seen.wait_for_panels()
+        assert seen.page.locator("#sources").is_hidden()
+        assert seen.text("h1") == "Pixio /robot/pixio_node"
+        seen.page.locator("#camera-index").select_option("left")
+        seen.wait(lambda: chosen[-1:] == [1], "a look at the other camera")
+        # Frames of the camera that was shown before are not taken for the new one's.
+        seen.wait(lambda: "Waiting" in seen.text("#camera .empty"), "an empty panel")
+        seen.page.locator("#camera-index").select_option("front")
+        seen.wait_for_panels()
+        seen.check_manners()
+
+
+def as_node(message: str | bytes) -> str | bytes:
+    if isinstance(message, str) and json.loads(message)["type"] == "hello":
+        own = {"mode": "node", "node": "/robot/pixio_node", "cameras": ["front", "left"]}
+        return json.dumps(json.loads(message) | own)
+    return message
+
+
 def refusing(message: str | bytes) -> str | bytes:
     """A node of which one more image was refused at every report."""
     if isinstance(message, bytes) or json.loads(message)["type"] != "status":

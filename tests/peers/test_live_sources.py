@@ -123,6 +123,15 @@ def check_against_infer(seen: Sight, folder: Path, basis: Path, *options: str):
     away = np.abs(meters - expect["depth"])[seen_by_model]
     assert away.max() <= depth["scale"] / 2 + 1e-4
 
+    # The colour of the metres, or its neighbour where the metres lie between two.
+    colors = np.array(seen.view("view.hello.depth.colors"))
+    last = len(colors) - 1
+    exact = np.nan_to_num(expect["depth"]) / seen.view("view.frame.depth.max") * last
+    near = [colors[np.clip(np.round(exact + by), 0, last).astype(int)] for by in (-0.6, 0, 0.6)]
+    shown = canvas(seen, "depth-map")
+    assert np.any([(shown[..., :3] == one).all(-1) for one in near], axis=0)[seen_by_model].all()
+    assert ((shown[..., 3] == 255) == seen_by_model).all()
+
     # The borders of a letterbox have no class, and no colour either.
     palette = np.zeros((256, 4), np.uint8)
     classes = np.array(seen.view("view.hello.classes.map(one => one.color)"))
