@@ -145,5 +145,5 @@ fn room_walk() -> Option<Folder> {
     let folders = places.flat_map(|place| {
         ["data/room-walk", "share/pixio_node/data/room-walk"].map(|folder| place.join(folder))
     });
-    folders.filter_map(|folder| Folder::open(&folder).ok()).next()
+    folders.find_map(|folder| Folder::open(&folder).ok())
 }

@@ -78,10 +78,10 @@ class Live:
 
     def __init__(self, *options: str, model=TINY_WITH_HEADS, port: int | None = None, env=None):
         self.port = port or free_port()
-        self._cache = tempfile.TemporaryDirectory(prefix="pixio-cache-")
+        self.cache = tempfile.TemporaryDirectory(prefix="pixio-cache-")
         arguments = [*model, "--device", "cpu", "--live-port", str(self.port), *options]
         self._arguments = [str(BINARY), "live", *map(str, arguments)]
-        self._env = environment(XDG_CACHE_HOME=self._cache.name, NO_COLOR="1", **(env or {}))
+        self._env = environment(XDG_CACHE_HOME=self.cache.name, NO_COLOR="1", **(env or {}))
 
     def __enter__(self) -> "Live":
         self.process = subprocess.Popen(
@@ -107,7 +107,7 @@ class Live:
             self.process.kill()
             self.process.wait(PATIENCE_SECS)
         self.output.drain()
-        self._cache.cleanup()
+        self.cache.cleanup()
 
     def alive(self) -> bool:
         return self.process.poll() is None

@@ -82,6 +82,113 @@ def test_only_what_is_shown_is_asked_for(seen):
     seen.wait_until_asked("depth", "image")
 
 
+def test_every_float16_is_decoded(seen):
+    bits = np.arange(65536, dtype=np.uint16)
+    decoded = seen.page.evaluate(
+        """async () => {
+            const { floatsOfHalves } = await import('/scripts/protocol.js');
+            const floats = floatsOfHalves(Uint16Array.from({ length: 65536 }, (_, i) => i).buffer);
+            return Array.from(new Uint32Array(floats.buffer));
+        }"""
+    )
+    floats = np.array(decoded, np.uint32).view(np.float32)
+    np.testing.assert_array_equal(floats, bits.view(np.float16).astype(np.float32))
+
+
+# A camera of 320x240 in a model input of 256x256, letterboxed: 0.8 pixels each, 32 rows of border.
+LETTERBOX = {
+    "size": [320, 240],
+    "model": [256, 256],
+    "grid": [16, 16],
+    "model_from_camera": [0.8, 0, -0.1, 0, 0.8, 31.9],
+}
+# Expressions of geometry.js over that frame, and their values.
+GEOMETRY = [
+    ("mapPixel(frame, [256, 256], [-0.49, -0.49])", [0, 32]),
+    ("mapPixel(frame, [256, 256], [319.49, 239.49])", [255, 223]),
+    ("mapPixel(frame, [256, 256], [0, -40.6])", None),
+    ("mapPixel(frame, [16, 16], [159.4, 119.4])", [7, 7]),
+    ("mapPixel(frame, [16, 16], [159.6, 119.6])", [8, 8]),
+    ("mapPixel(frame, [128, 128], [0.8, 0])", [0, 16]),
+    ("middleOfPatch(frame, [0, 2])", [9.5, 9.5]),
+    ("Object.values(boxOfModel(frame))", [0, -1 / 6, 1, 4 / 3]),
+    # 160 / tan(30 degrees) pixels of the camera
+    ("intrinsics(frame)", [221.7025, 221.7025, 127.5, 127.5]),
+    ("intrinsics({ ...frame, intrinsics: [1, 2, 3, 4] })", [1, 2, 3, 4]),
+]
+
+
+def test_whole_numbers_are_centres_of_pixels(seen):
+    for expression, expect in GEOMETRY:
+        found = seen.page.evaluate(
+            f"""async (frame) => {{
+                const geometry = await import('/scripts/geometry.js');
+                const {{ boxOfModel, intrinsics, mapPixel, middleOfPatch }} = geometry;
+                return {expression};
+            }}""",
+            LETTERBOX,
+        )
+        assert found == (expect and pytest.approx(expect, abs=1e-3)), expression
+
+
+def test_refused_images_are_told(browser, node):
+    def through(route):
+        server = route.connect_to_server()
+        server.on_message(lambda message: route.send(refusing(message)))
+
+    with sight(browser, None) as seen:
+        seen.page.route_web_socket("**/socket", through)
+        seen.page.goto(node.address.url)
+        seen.wait_for_notice("The node has refused images")
+
+
+def test_a_running_node_has_a_list_of_its_cameras_and_no_sources_of_the_page(browser, node):
+    chosen = []
+
+    def through(route):
+        server = route.connect_to_server()
+        server.on_message(lambda message: route.send(as_node(message)))
+
+        def hear(message: str | bytes):
+            said = json.loads(message)
+            if said["type"] == "look":
+                chosen.append(said["camera"])
+            # The real node has one camera only.
+            server.send(json.dumps(said | {"camera": 0}) if said["type"] == "look" else message)
+
+        route.on_message(hear)
+
+    with sight(browser, None) as seen:
+        seen.page.route_web_socket("**/socket", through)
+        seen.page.goto(node.address.url)
+        seen.wait_for_panels()
+        assert seen.page.locator("#sources").is_hidden()
+        assert seen.text("h1") == "Pixio /robot/pixio_node"
+        seen.page.locator("#camera-index").select_option("left")
+        seen.wait(lambda: chosen[-1:] == [1], "a look at the other camera")
+        # Frames of the camera that was shown before are not taken for the new one's.
+        seen.wait(lambda: "Waiting" in seen.text("#camera .empty"), "an empty panel")
+        seen.page.locator("#camera-index").select_option("front")
+        seen.wait_for_panels()
+        seen.check_manners()
+
+
+def as_node(message: str | bytes) -> str | bytes:
+    if isinstance(message, str) and json.loads(message)["type"] == "hello":
+        own = {"mode": "node", "node": "/robot/pixio_node", "cameras": ["front", "left"]}
+        return json.dumps(json.loads(message) | own)
+    return message
+
+
+def refusing(message: str | bytes) -> str | bytes:
+    """A node of which one more image was refused at every report."""
+    if isinstance(message, bytes) or json.loads(message)["type"] != "status":
+        return message
+    status = json.loads(message)
+    status["counts"]["refused"] += status["counts"]["received"]
+    return json.dumps(status)
+
+
 def test_a_hidden_tab_asks_for_nothing(seen):
     hide = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});"
     changed = "document.dispatchEvent(new Event('visibilitychange'))"

@@ -28,9 +28,12 @@ const $ = (id) => document.getElementById(id);
 export class Figures {
   #drawn = [];
   #latencies = [];
+  /** Refused images of the last report; those before the first are no news. */
+  #nRefused = Infinity;
 
   /** Takes the first message of a node. */
   begin({ node, mode, model }) {
+    this.#nRefused = Infinity;
     $("node").textContent = node ?? mode;
     document.title = `Pixio ${node ?? mode}`;
     $("warning").hidden = !model.warning;
@@ -71,6 +74,14 @@ export class Figures {
     );
     if (!status.is_enabled)
       tell("enabled", "warning", "The node is switched off (set_enabled): no image is processed.");
+    if (status.counts.refused > this.#nRefused) {
+      tell(
+        "refused",
+        "warning",
+        "The node has refused images; its log says why. Try another source or a smaller image.",
+      );
+    }
+    this.#nRefused = status.counts.refused;
     this.#showOwn();
   }
 

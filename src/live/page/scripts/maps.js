@@ -107,7 +107,10 @@ export class FeaturesPanel extends Panel {
   /** Takes what the node says of the basis. */
   setBasis(text) {
     if (!text) return;
-    this.#basis.textContent = text;
+    // The file of a basis would fill the line.
+    const short = text.replace(/ in \/.*/, "");
+    this.#basis.textContent = `The first three principal components as red, green and blue. Basis: ${short}`;
+    this.#basis.title = text;
     this.waiting = `No colours yet: ${text}`;
   }
 
