@@ -77,9 +77,9 @@ impl Fitter {
     }
 
     /// Each under its own eye for what is usual.
-    fn buffers(&mut self) -> [&mut Scratch; 4] {
-        let [rows, decoded] = self.decoder.buffers();
-        [rows, decoded, self.resizer.strip(), &mut self.small]
+    fn buffers(&mut self) -> [&mut Scratch; 5] {
+        let [rows, samples, decoded] = self.decoder.buffers();
+        [rows, samples, decoded, self.resizer.strip(), &mut self.small]
     }
 
     fn fit_into(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {
