@@ -89,6 +89,7 @@ pub mod diagnostics;
 pub mod encode;
 pub mod engine;
 pub mod ffi;
+pub mod files;
 pub mod geometry;
 pub mod heads;
 pub mod logging;

@@ -13,9 +13,10 @@ type Row = (&'static str, &'static [&'static str]);
 /// The modules of the crate, from the ground floor up.
 const CRATE: &[Row] = &[
     ("ffi", &[]),
+    ("files", &[]),
     ("geometry", &[]),
     ("outputs", &[]),
-    ("config", &["geometry"]),
+    ("config", &["files", "geometry"]),
     ("encode", &["geometry"]),
     ("heads", &["config", "ffi", "geometry"]),
     ("runtime", &["ffi", "geometry"]),
