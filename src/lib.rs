@@ -102,3 +102,4 @@ pub mod ros;
 pub mod runtime;
 pub mod setup;
 pub mod stages;
+pub mod text;
