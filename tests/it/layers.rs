@@ -22,7 +22,7 @@ const CRATE: &[Row] = &[
     ("heads", &["config", "ffi", "files", "geometry"]),
     ("runtime", &["ffi", "geometry"]),
     ("console", &["runtime"]),
-    ("logging", &["config", "console", "runtime"]),
+    ("logging", &["config", "console", "runtime", "text"]),
     ("pca", &["files", "geometry", "runtime"]),
     ("pixio", &["ffi", "files", "geometry", "runtime", "text"]),
     ("engine", &["config", "ffi", "files", "geometry", "heads", "pixio", "runtime"]),
@@ -35,7 +35,7 @@ const CRATE: &[Row] = &[
         &["config", "engine", "files", "geometry", "heads", "outputs", "pca", "pixio", "runtime", "stages"],
     ),
     ("pipeline", &["config", "engine", "logging", "outputs", "runtime", "stages"]),
-    ("diagnostics", &["geometry", "pipeline", "runtime"]),
+    ("diagnostics", &["console", "geometry", "pipeline", "runtime", "text"]),
     ("report", &["pipeline", "runtime"]),
     (
         "ros",
@@ -74,9 +74,10 @@ const CRATE: &[Row] = &[
             "runtime",
             "setup",
             "stages",
+            "text",
         ],
     ),
-    ("cli", &["commands", "config", "console", "engine", "geometry", "ros"]),
+    ("cli", &["commands", "config", "console", "engine", "geometry", "ros", "text"]),
 ];
 
 /// The stages in the order of the frame path: each knows the values of those before it, and none of those
