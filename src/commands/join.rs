@@ -169,13 +169,14 @@ impl Joined {
 /// The parameters as ROS sees them, and what they are while the node runs.
 fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
-    let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
+    let (converts, checks, applies) = (Arc::clone(&live), Arc::clone(&live), Arc::clone(&live));
     let declared = |(name, value): (&str, &Value)| {
         let descriptor = live.descriptor(name);
         Declared { name: name.to_owned(), value: value.clone(), descriptor }
     };
     let parameters = Parameters {
         declared: values.iter().map(declared).collect(),
+        convert: Box::new(move |name, value| converts.converted(name, value)),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };

@@ -92,8 +92,8 @@ impl Value {
     }
 }
 
-/// A text that is written as a whole number, and the number if 64 bits hold it. A leading zero makes it text: it
-/// would be octal to some who read it, and decimal to others.
+/// A text that is written as a whole number, and the number if 64 bits hold it. A leading zero makes it text:
+/// it would be octal to some who read it, and decimal to others.
 fn integer(text: &str) -> Option<Option<i64>> {
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) if text.starts_with('-') => ("-", digits),

@@ -1,5 +1,5 @@
-//! YAML as ROS has it: scalars as they are written, lists, and mappings whose keys may come twice. Size, depth and
-//! aliases are bounded, so that no file costs more than its bytes.
+//! YAML as ROS has it: scalars as they are written, lists, and mappings whose keys may come twice. Size,
+//! depth and aliases are bounded, so that no file costs more than its bytes.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,8 @@ use crate::config::yaml::Yaml;
 
 impl Parameter {
     /// `value` in the type of this parameter: a whole number becomes a double where one is due, a number or a
-    /// boolean becomes text where the parameter is text, and the words that ROS reads as booleans become booleans.
+    /// boolean becomes text where the parameter is text, and the words that ROS reads as booleans become
+    /// booleans.
     ///
     /// # Errors
     /// Why `value` will not do.
@@ -96,8 +97,8 @@ impl Parameter {
         }
     }
 
-    /// What stands in a parameter file or behind `:=` for this parameter. Any scalar is text where the parameter
-    /// is text, as it is written: a model's folder may be called 2.10.
+    /// What stands in a parameter file or behind `:=` for this parameter. Any scalar is text where the
+    /// parameter is text, as it is written: a model's folder may be called 2.10.
     ///
     /// # Errors
     /// As [`Value::from_yaml`].
