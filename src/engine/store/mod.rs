@@ -5,3 +5,4 @@ pub mod folder;
 pub mod machine;
 pub mod manifest;
 pub mod target;
+mod trust;
