@@ -214,6 +214,7 @@ fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Fail
             return Ok(());
         }
     };
+    launch.environment.told.iter().for_each(|text| table.ok("environment", text));
     table.ok("network", format!("{}, ROS domain {}", network.address, launch.environment.domain_id));
 
     let (ended, end) = mpsc::channel();

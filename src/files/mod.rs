@@ -1,5 +1,5 @@
-//! Files on disk. What is read is a regular file of a bounded size: a FIFO would hang the node, and /dev/zero take its
-//! memory. What is written is there whole or not at all.
+//! Files on disk. What is read is a regular file of a bounded size: a FIFO would hang the node, and /dev/zero
+//! take its memory. What is written is there whole or not at all.
 
 pub mod safetensors;
 mod write;

@@ -2,7 +2,8 @@
 
 /// Bytes at the beginning of a file that [`header_bytes`] wants to see, or all that there are.
 pub const START: usize = 64;
-/// Most bytes of a header. The parsed one takes fifteen times as many; that of Pixio's largest model has 0.2 MB.
+/// Most bytes of a header. The parsed one takes fifteen times as many; that of Pixio's largest model has 0.2
+/// MB.
 pub const MOST_HEADER_BYTES: u64 = 4 << 20;
 /// The header's length, little endian.
 pub const LENGTH: usize = 8;
@@ -47,13 +48,14 @@ fn other_kind(start: &[u8]) -> Option<&'static str> {
         start.iter().skip_while(|byte| byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
     if start.starts_with(b"version https://git-lfs") {
         return Some(
-            "a Git LFS pointer: the weights were not downloaded with the repository; run `git lfs pull` in it, or \
-             use `hf download`",
+            "a Git LFS pointer: the weights were not downloaded with the repository; run `git lfs pull` in \
+             it, or use `hf download`",
         );
     }
     if ["<!doctype", "<html", "<?xml", "<head"].iter().any(|tag| text.starts_with(tag.as_bytes())) {
         return Some(
-            "a web page: the download led to one, such as a login or an error; download it again with `hf download`",
+            "a web page: the download led to one, such as a login or an error; download it again with `hf \
+             download`",
         );
     }
     match start {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The ending of files in the making.
 const PARTIAL: &str = "partial";
 
-/// Writes `path` and the folders above it. A reader sees the old file or the new one, also after the power has
-/// failed; where it cannot be written, nothing is left. What is no regular file, such as /dev/stdout, is
+/// Writes `path` and the folders above it. A reader sees the old file or the new one, also after the power
+/// has failed; where it cannot be written, nothing is left. What is no regular file, such as /dev/stdout, is
 /// written to as it is.
 ///
 /// # Errors

@@ -50,6 +50,7 @@ const CRATE: &[Row] = &[
             "outputs",
             "runtime",
             "stages",
+            "text",
         ],
     ),
     (

@@ -136,7 +136,8 @@ fn param(text: &str) -> Result<RosArg, String> {
     Ok(RosArg::Param { node, name: name.into(), value, typed: format!("-p {text}") })
 }
 
-/// What stands behind `:=`. A text that is no YAML, or a mapping, is the text that it is: paths may hold `: `.
+/// What stands behind `:=`. A text that is no YAML, or a mapping, is the text that it is: paths may hold `:
+/// `.
 fn value_from_text(text: &str) -> Result<Yaml, String> {
     let as_it_is = || Yaml::Scalar(Scalar { text: text.to_owned(), is_plain: false });
     match yaml::parse(text) {
@@ -261,8 +262,8 @@ mod tests {
         check("--ros-args -p threads=2", "in --ros-args: -p threads=2: the form is [NODE:]NAME:=VALUE");
         check(
             "--ros-args -p a:=[1",
-            "in --ros-args: -p a:=[1: the value is not valid YAML: while parsing a flow sequence, expected ',' or \
-             ']'",
+            "in --ros-args: -p a:=[1: the value is not valid YAML: while parsing a flow sequence, expected \
+             ',' or ']'",
         );
         check(
             "--ros-args --log-level loud",

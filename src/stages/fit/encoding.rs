@@ -74,8 +74,8 @@ pub(super) struct Plane {
 }
 
 impl Encoding {
-    /// The encoding of that name. The types of OpenCV, such as `8UC3`, are taken as cv_bridge and OpenCV order
-    /// their channels; two channels, signed numbers and floats have no meaning as colours.
+    /// The encoding of that name. The types of OpenCV, such as `8UC3`, are taken as cv_bridge and OpenCV
+    /// order their channels; two channels, signed numbers and floats have no meaning as colours.
     pub(super) fn parse(name: &str) -> Option<Self> {
         if let Some(mosaic) = name.strip_prefix("bayer_") {
             return Self::mosaic(mosaic);
