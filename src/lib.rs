@@ -90,6 +90,8 @@ pub mod encode;
 pub mod engine;
 pub mod ffi;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod geometry;
 pub mod heads;
 pub mod logging;

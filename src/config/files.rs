@@ -31,8 +31,19 @@ pub fn read(
 ) -> Result<(), ConfigError> {
     let text = files::read_text(path, MOST_BYTES)
         .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+    take(&text, path, fully_qualified, settings, warnings)
+}
+
+/// Adds what the `text` of the file at `path` says.
+fn take(
+    text: &str,
+    path: &Path,
+    fully_qualified: &str,
+    settings: &mut Settings,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
     let syntax = |yaml::YamlError { line, message }| ConfigError::Syntax { path: path.into(), line, message };
-    let document = yaml::parse(&text).map_err(syntax)?;
+    let document = yaml::parse(text).map_err(syntax)?;
     let mut entries = Vec::new();
     nodes("", &document, &mut entries).map_err(|reason| ConfigError::Form { path: path.into(), reason })?;
     for (key, parameters) in entries.iter().filter(|(key, _)| matches(key, fully_qualified)) {
@@ -137,6 +148,20 @@ pub fn matches(key: &str, fully_qualified: &str) -> bool {
     let key: Vec<&str> = key.trim_start_matches('/').split('/').collect();
     let node: Vec<&str> = fully_qualified.trim_start_matches('/').split('/').collect();
     tokens_match(&key, &node)
+}
+
+/// The text of a parameter file, for the fuzzers.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn params_yaml(data: &[u8]) {
+    use super::{Config, Values};
+
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (mut settings, mut warnings) = (Settings::default(), Vec::new());
+    if take(text, Path::new("params.yaml"), "/robot/pixio_node", &mut settings, &mut warnings).is_ok()
+        && let Ok(values) = Values::new(&settings)
+    {
+        assert!(Config::from_values(&values).is_ok(), "checked values make a configuration");
+    }
 }
 
 #[cfg(test)]

@@ -13,14 +13,26 @@ use rustix::fs::OFlags;
 
 pub use write::write;
 
+/// Opens a file to be appended to, and makes it where there is none. A FIFO must have a reader, and neither
+/// it nor a terminal is ever waited for.
+///
+/// # Errors
+/// The file system's own.
+pub fn append(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().create(true).append(true).custom_flags(nonblock()).open(path)
+}
+
+/// Opening a FIFO would wait for its other end.
+fn nonblock() -> i32 {
+    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default()
+}
+
 /// Opens a regular file, or what a link to one leads to.
 ///
 /// # Errors
 /// The file system's own, or that it is something else.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Opening a FIFO would wait for a writer.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(nonblock()).open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, and a file is wanted"));
@@ -97,6 +109,7 @@ mod tests {
         let fifo = folder.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         check(&fifo, 5, "it is not a regular file");
+        assert!(append(&fifo).is_err(), "nobody reads it");
         check(Path::new("/dev/zero"), 5, "it is not a regular file");
         check(Path::new("/dev/null"), 5, "it is not a regular file");
     }

@@ -14,6 +14,7 @@ use super::error::ModelError;
 use super::layouts::Layout;
 use super::weights::{Part, Weights};
 use crate::files::{self, safetensors};
+use crate::text;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -133,8 +134,7 @@ impl Shard {
         file.seek(SeekFrom::Start(safetensors::LENGTH as u64)).map_err(io)?;
         let mut header = vec![0; header_length as usize];
         file.read_exact(&mut header).map_err(io)?;
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|err| malformed(format!("not a safetensors file: header: {err}")))?;
+        let header = parse_header(&header).map_err(malformed)?;
         let whole = start.saturating_add(header.data_len() as u64);
         if length != whole {
             let what = if length < whole { "cut short" } else { "too long" };
@@ -172,6 +172,12 @@ impl Shard {
         self.file.read_exact(&mut bytes).map_err(io)?;
         Ok(Tensor::f_from_data_size(&bytes, shape, kind)?)
     }
+}
+
+/// What the header of a safetensors file says.
+pub(super) fn parse_header(json: &[u8]) -> Result<Metadata, String> {
+    serde_json::from_slice(json)
+        .map_err(|err| format!("not a safetensors file: header: {}", text::foreign(&err.to_string())))
 }
 
 /// The file that lists the tensors and the weight files in the order of their names.

@@ -123,7 +123,7 @@ impl PixioConfig {
         Self::parse(&text, file)
     }
 
-    fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
         let malformed = |reason: String| ModelError::Malformed { file: file.into(), reason };
         let config: Self = serde_json::from_str(text).map_err(|err| malformed(err.to_string()))?;
         let unsupported = |key, found: String, supported: String| {

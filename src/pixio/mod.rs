@@ -10,6 +10,8 @@ mod checkpoint;
 mod config;
 mod embeddings;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hub;
 mod layers;
 mod layouts;

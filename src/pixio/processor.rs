@@ -68,7 +68,7 @@ impl Processor {
         }
     }
 
-    fn parse(json: &str) -> Result<Self, String> {
+    pub(super) fn parse(json: &str) -> Result<Self, String> {
         let written: Written = serde_json::from_str(json).map_err(|err| err.to_string())?;
         let default = Self::default();
         let scale = match (written.do_rescale, written.rescale_factor) {

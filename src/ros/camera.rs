@@ -79,9 +79,9 @@ pub(super) struct Sample {
 
 /// Copies a sample out of the reader's cache, pixels in one block.
 #[derive(Clone)]
-struct CopyOut {
-    transport: ImageTransport,
-    pool: Pool,
+pub(super) struct CopyOut {
+    pub(super) transport: ImageTransport,
+    pub(super) pool: Pool,
 }
 
 impl<'de> DeserializeSeed<'de> for CopyOut {

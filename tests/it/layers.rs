@@ -36,7 +36,7 @@ const CRATE: &[Row] = &[
     ),
     ("pipeline", &["config", "engine", "logging", "outputs", "runtime", "stages"]),
     ("diagnostics", &["console", "geometry", "pipeline", "runtime", "text"]),
-    ("report", &["pipeline", "runtime"]),
+    ("report", &["files", "pipeline", "runtime"]),
     (
         "ros",
         &[
@@ -78,6 +78,7 @@ const CRATE: &[Row] = &[
             "text",
         ],
     ),
+    ("fuzzing", &["config", "engine", "heads", "pixio", "ros", "stages"]),
     ("cli", &["commands", "config", "console", "engine", "geometry", "ros", "text"]),
 ];
 

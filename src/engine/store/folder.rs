@@ -189,6 +189,9 @@ impl Draft {
         })();
         let reason = |err: io::Error| format!("it cannot be written: {err}");
         finished.map_err(|err| FolderError { folder: self.target.clone(), reason: reason(err) })?;
+        // The name is on the disk once the folder above it is; some file systems do not sync folders.
+        let parent = self.partial.parent().unwrap_or(Path::new("."));
+        let _not_all_can = File::open(parent).and_then(|parent| parent.sync_all());
         Ok(self.target.clone())
     }
 }

@@ -11,6 +11,8 @@ mod compressed;
 mod decode;
 mod encoding;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod jpeg;
 mod png;
 mod raster;
