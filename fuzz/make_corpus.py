@@ -1,5 +1,5 @@
-"""Makes the corpora of the fuzz targets of the project's own data: good inputs, and every known fault that fits into a
-file. Run it with the Python of the tests after a target has changed: .venv/bin/python fuzz/make_corpus.py"""
+"""Makes the corpora of the fuzz targets of the project's own data: good inputs, and every known fault that
+fits into a file. After a change of a target: .venv/bin/python fuzz/make_corpus.py"""
 
 import io
 import json
@@ -7,6 +7,8 @@ import math
 import shutil
 import struct
 import zlib
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,12 @@ def main() -> None:
 # Images
 
 
-def photograph(size=(48, 36)) -> Image.Image:
-    frame = sorted((ROOT / "data/room-walk/rgb").glob("*"))[0]
+def photograph(size: tuple[int, int] = (48, 36)) -> Image.Image:
+    frame = min((ROOT / "data/room-walk/rgb").glob("*"))
     return Image.open(frame).convert("RGB").resize(size)
 
 
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -50,7 +52,7 @@ def segments(jpeg: bytes) -> list[int]:
 
 def without_tables(jpeg: bytes) -> bytes:
     at = segments(jpeg)
-    kept = [jpeg[a:b] for a, b in zip(at, at[1:]) if jpeg[a + 1] != 0xC4]
+    kept = [jpeg[a:b] for a, b in pairwise(at) if jpeg[a + 1] != 0xC4]
     return jpeg[:2] + b"".join(kept) + jpeg[at[-1] :]
 
 
@@ -86,7 +88,8 @@ def image_files() -> dict[str, bytes]:
         "progressive-cut-with-end.jpg": progressive[: len(progressive) // 2] + b"\xff\xd9",
         "cut.jpg": base[: len(base) * 3 // 4],
         "without-end.jpg": base[:-2],
-        "junk-between-segments.jpg": b"".join(base[a:b] + bytes(40) for a, b in zip([0, *at], at)) + base[at[-1] :],
+        "junk-between-segments.jpg": b"".join(base[a:b] + bytes(40) for a, b in zip([0, *at], at))
+        + base[at[-1] :],
         "junk-behind.jpg": base + bytes(100) + base[:50],
         "zeros-for-data.jpg": base[: len(base) // 2] + bytes(len(base)),
         "claims-8000x8000.jpg": huge,
@@ -125,7 +128,9 @@ ENCODINGS = {
 }
 
 
-def raw(encoding: bytes, width: int, height: int, step: int, data: bytes, big_endian=0, which=0) -> bytes:
+def raw(
+    encoding: bytes, width: int, height: int, step: int, data: bytes, big_endian: int = 0, which: int = 0
+) -> bytes:
     head = struct.pack("<BIIIBB", len(encoding), width, height, step, big_endian, which)
     return head + encoding + data
 
@@ -161,10 +166,10 @@ def raw_frames() -> dict[str, bytes]:
 class Cdr:
     """Values in CDR, little endian by default; alignment is from the beginning of the body."""
 
-    def __init__(self, order: str = "<"):
+    def __init__(self, order: str = "<") -> None:
         self.body, self.order = bytearray(), order
 
-    def number(self, code: str, *values) -> "Cdr":
+    def number(self, code: str, *values: float) -> "Cdr":
         size = struct.calcsize(code)
         for value in values:
             self.body += bytes(-len(self.body) % size) + struct.pack(self.order + code, value)
@@ -176,14 +181,19 @@ class Cdr:
         self.body += data + b"\0"
         return self
 
-    def sequence(self, code: str, values) -> "Cdr":
+    def sequence(self, code: str, values: Sequence[float]) -> "Cdr":
         return self.number("I", len(values)).number(code, *values)
 
-    def header(self, frame: str | bytes = "optical", stamp=(12, 500)) -> "Cdr":
+    def header(self, frame: str | bytes = "optical", stamp: tuple[int, int] = (12, 500)) -> "Cdr":
         return self.number("i", stamp[0]).number("I", stamp[1]).text(frame)
 
 
-def info(order="<", model="plumb_bob", d=(0.1, -0.2, 0.001, 0.0, 0.0), **changes) -> bytes:
+def info(
+    order: str = "<",
+    model: str = "plumb_bob",
+    d: Sequence[float] = (0.1, -0.2, 0.001, 0.0, 0.0),
+    **changes: Sequence[float],
+) -> bytes:
     f, cx, cy = 230.5, 159.5, 119.5
     values = {
         "size": (240, 320),
@@ -239,12 +249,19 @@ def camera_infos() -> dict[str, bytes]:
     }
 
 
-def image(order="<", encoding="rgb8", frame="optical", size=(2, 3), step=9, data=bytes(18)) -> Cdr:
+def image(
+    order: str = "<",
+    encoding: str = "rgb8",
+    frame: str = "optical",
+    size: tuple[int, int] = (2, 3),
+    step: int = 9,
+    data: bytes = bytes(18),
+) -> Cdr:
     message = Cdr(order).header(frame).number("I", *size).text(encoding).number("B", 0).number("I", step)
     return message.sequence("B", data)
 
 
-def parameter(order="<", name="max_rate", kind=3) -> Cdr:
+def parameter(order: str = "<", name: str = "max_rate", kind: int = 3) -> Cdr:
     message = Cdr(order).text(name).number("B", kind, 1).number("q", 5).number("d", 2.5).text("text")
     for code in "BBqd":
         message.sequence(code, [1, 2])
@@ -259,7 +276,9 @@ def cdr() -> dict[str, bytes]:
     endless = struct.pack("<I", 2**32 - 1)
     good = [image(), compressed, info(), point, Cdr().number("i", 5).number("I", 6), nodes, b"\1", b"\0"]
     good += [parameter(), Cdr().number("I", 1), names]
-    files = {f"type-{n:02}": bytes([n << 1]) + bytes(getattr(body, "body", body)) for n, body in enumerate(good)}
+    files = {
+        f"type-{n:02}": bytes([n << 1]) + bytes(getattr(body, "body", body)) for n, body in enumerate(good)
+    }
     return files | {
         "big-endian-image": b"\x01" + bytes(image(">").body),
         "big-endian-info": b"\x05" + info(">"),
@@ -290,11 +309,15 @@ def lines(*arguments: str) -> bytes:
 
 def ros_arguments() -> dict[str, bytes]:
     return {
-        "launch": lines("-r", "__node:=eye", "-r", "__ns:=/robot", "-p", "model:=random:tiny", "-r", "image:=/cam"),
+        "launch": lines(
+            "-r", "__node:=eye", "-r", "__ns:=/robot", "-p", "model:=random:tiny", "-r", "image:=/cam"
+        ),
         "compressed": lines("-r", "image:=/cam/image_raw", "-r", "image/compressed:=/jpegs"),
         "double-suffix": lines("-r", "image:=/cam/compressed/compressed"),
         "private": lines("-r", "~/features:=tokens", "-r", "{node}/x:={ns}/y"),
-        "of-other-nodes": lines("-r", "eye:image:=/a", "--param", "eye:threads:=2", "--log-level", "a.b:=debug"),
+        "of-other-nodes": lines(
+            "-r", "eye:image:=/a", "--param", "eye:threads:=2", "--log-level", "a.b:=debug"
+        ),
         "kinds": lines("-r", "rostopic://a:=rostopic://b", "-r", "rosservice://a:=b"),
         "values": lines("-p", "a:=[1, 2.5]", "-p", "b:=.nan", "-p", "c:=/data/a: b", "-p", "d:=2.10"),
         "deep-value": lines("-p", "a:=" + "[" * 500),
@@ -317,11 +340,13 @@ def params_yaml() -> dict[str, bytes]:
     laughs += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     return {
         "template.yaml": (ROOT / "config/pixio.yaml").read_bytes(),
-        "nested.yaml": b"robot:\n  pixio_node:\n    ros__parameters:\n      model: m\n      cameras: [front, rear]\n"
-        b"      front: {max_rate: 5}\n",
+        "nested.yaml": b"robot:\n  pixio_node:\n    ros__parameters:\n      model: m\n"
+        b"      cameras: [front, rear]\n      front: {max_rate: 5}\n",
         "twice.yaml": b"/**: {ros__parameters: {model: m}}\n/**: {ros__parameters: {fit: crop, fit: auto}}",
         "texts.yaml": own("model: 2.10, engine_build: off, engine_cache: '~', depth_head: 007"),
-        "numbers.yaml": own("model: m, max_rate: 5, threads: 0x10, max_depth: .inf, min_depth: .nan, layer: 1e3"),
+        "numbers.yaml": own(
+            "model: m, max_rate: 5, threads: 0x10, max_depth: .inf, min_depth: .nan, layer: 1e3"
+        ),
         "names.yaml": own("model: m, cameras: [on, off, '', a__b]"),
         "one-name.yaml": own("model: m, cameras: 'left,right'"),
         "dump.yaml": own("model: m, engine_build: 'off', cameras: [], qos_overrides: {/a: {depth: 1}}"),
@@ -351,7 +376,7 @@ def params_yaml() -> dict[str, bytes]:
 def config_json() -> dict[str, bytes]:
     tiny = json.loads((ROOT / "models/pixio-tiny/config.json").read_text())
 
-    def changed(**changes) -> bytes:
+    def changed(**changes: object) -> bytes:
         return json.dumps(tiny | changes).encode()
 
     return {
@@ -418,7 +443,7 @@ def safetensors_header() -> dict[str, bytes]:
     }
 
 
-def head(card: dict, width: int = 8, **changes) -> bytes:
+def head(card: dict, width: int = 8, **changes: object) -> bytes:
     n = 2 * width
     tensors = {
         "norm.weight": np.ones(n, np.float32),
@@ -428,10 +453,12 @@ def head(card: dict, width: int = 8, **changes) -> bytes:
         "conv.weight": np.full((2, n, 1, 1), 0.1, np.float32),
         "conv.bias": np.zeros(2, np.float32),
     } | changes
-    return save({name: tensor for name, tensor in tensors.items() if tensor is not None}, {"card": json.dumps(card)})
+    return save(
+        {name: tensor for name, tensor in tensors.items() if tensor is not None}, {"card": json.dumps(card)}
+    )
 
 
-def card(**changes) -> dict:
+def card(**changes: object) -> dict:
     classes = [{"name": name, "color": [n, 2, 3]} for n, name in enumerate(("floor", "wall"))]
     encoder = {
         "model": "tiny",
@@ -507,7 +534,7 @@ def engine_manifests() -> dict[str, bytes]:
         "machine": {"kind": "cpu", "name": "a CPU", "architecture": "x86_64", "instructions": ["avx2"]},
     }
 
-    def written(*packages: dict, **changes) -> bytes:
+    def written(*packages: dict, **changes: object) -> bytes:
         return json.dumps(manifest | {"packages": list(packages or [package])} | changes).encode()
 
     return {

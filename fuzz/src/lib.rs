@@ -61,5 +61,6 @@ pub fn run(name: &str, data: &[u8]) {
     LIMIT.store(LIVE.load(Ordering::Relaxed).saturating_add(MOST_BYTES), Ordering::Relaxed);
     pixio_node::fuzzing::run(name, data);
     LIMIT.store(usize::MAX, Ordering::Relaxed);
-    assert!(!IS_OVER.swap(false, Ordering::Relaxed), "{} bytes of input took more than {MOST_BYTES}", data.len());
+    let is_over = IS_OVER.swap(false, Ordering::Relaxed);
+    assert!(!is_over, "{} bytes of input took more than {MOST_BYTES}", data.len());
 }

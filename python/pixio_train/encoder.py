@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import Refused, listed
-from .processor import Processor, read_processor
+from .processor import PUBLISHED, Processor, read_processor
 
 # Defaults of transformers' PixioConfig.
 DEFAULTS = {
@@ -112,7 +112,7 @@ class Checkpoint:
     architecture: Architecture
     # Rows, and as many columns, of the grid that the position embedding was learned on.
     trained_grid: int
-    processor: Processor = Processor()
+    processor: Processor = PUBLISHED
 
     @staticmethod
     def find(model: str) -> "Checkpoint":
@@ -133,8 +133,8 @@ class Checkpoint:
         return Checkpoint(name, weight_files(folder), architecture, trained_grid, read_processor(folder))
 
     def revision(self) -> str:
-        """First 12 digits of the SHA-256 over the weight files, in the order of their names, and over how bytes
-        become values where this is not as for the published models."""
+        """First 12 digits of the SHA-256 over the weight files, in the order of their names, and over how
+        bytes become values where this is not as for the published models."""
         sha = hashlib.sha256()
         for file in self.files:
             with file.open("rb") as opened:
@@ -278,8 +278,9 @@ def find_folder(model: str) -> tuple[Path, str]:
 
 def hub_cache() -> Path:
     """The folder where `hf download` puts models."""
+
     def expanded(text: str) -> Path:
-        return Path(os.path.expandvars(os.path.expanduser(text)))
+        return Path(os.path.expandvars(Path(text).expanduser()))
 
     given = os.environ.get
     if cache := given("HF_HUB_CACHE") or given("HUGGINGFACE_HUB_CACHE"):

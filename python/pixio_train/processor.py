@@ -29,9 +29,9 @@ class Processor:
         return (values - torch.tensor(self.mean)) / torch.tensor(self.deviation)
 
     def identity(self) -> str:
-        """What tells this processor from others where the weights are the same; nothing for that of the published
-        models."""
-        own, published = self.bits(), Processor().bits()
+        """What tells this processor from others where the weights are the same; nothing for that of the
+        published models."""
+        own, published = self.bits(), PUBLISHED.bits()
         return "" if own == published else own
 
     def bits(self) -> str:
@@ -39,10 +39,13 @@ class Processor:
         return struct.pack(">7f", self.scale, *self.mean, *self.deviation).hex()
 
 
+PUBLISHED = Processor()
+
+
 def read_processor(folder: Path) -> Processor:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
-        return Processor()
+        return PUBLISHED
     try:
         written = json.loads(file.read_text())
         scale = 1.0 if written.get("do_rescale") is False else float(written.get("rescale_factor") or SCALE)

@@ -88,6 +88,6 @@ mod tests {
         check(&[("HF_HUB_CACHE", "/a/$/${}/${HOME")], "/a/$/${}/${HOME");
         check(&[("HF_HUB_CACHE", "~other/hub")], "~other/hub");
         check(&[("HF_HUB_CACHE", "/a~/$HOMER")], "/a~/$HOMER");
-        check(&[("HF_HUB_CACHE", "/é/$HOMEé")], "/é//home/ué");
+        check(&[("HF_HUB_CACHE", "/é/${HOME}é")], "/é//home/ué");
     }
 }

@@ -19,7 +19,8 @@ pub fn make_room(needed: u64) -> Result<(), String> {
     let most = limits.maximum.map_or_else(|| "the limit".to_owned(), |most| most.to_string());
     Err(format!(
         "about {needed} files and sockets will be open, and this process may have {most}: raise the hard \
-         limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker), or run fewer cameras in one node"
+         limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker), or \
+         run fewer cameras in one node"
     ))
 }
 
