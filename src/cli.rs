@@ -20,10 +20,14 @@ use crate::geometry::Size;
 use crate::ros::start::args::{self, Piece, RosArg, RosArgError};
 use crate::ros::start::environment::{Environment, EnvironmentError};
 use crate::ros::start::names::{NameError, Names};
+use crate::text;
 use options::{COMMANDS, DEFAULT_FRAMES, DEFAULT_IMAGE, ROS, option, program};
 
 /// Name of the node unless a remap rule says otherwise.
 pub const NODE: &str = "pixio_node";
+
+/// Bytes of an error at most.
+const MOST_ERROR_BYTES: usize = 2 << 10;
 
 /// What to do and with what.
 #[derive(Debug)]
@@ -140,7 +144,9 @@ impl UsageError {
                 ExitCode::from(2)
             }
             _ => {
-                console::say(format!("error: {self}\n"));
+                // What was given may be quoted in it.
+                let text = console::cut(self.to_string(), MOST_ERROR_BYTES);
+                console::say(format!("error: {}\n", text::one_line(&text)));
                 ExitCode::from(2)
             }
         }

@@ -89,6 +89,9 @@ pub mod diagnostics;
 pub mod encode;
 pub mod engine;
 pub mod ffi;
+pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod geometry;
 pub mod heads;
 pub mod live;
@@ -102,3 +105,4 @@ pub mod ros;
 pub mod runtime;
 pub mod setup;
 pub mod stages;
+pub mod text;

@@ -9,11 +9,15 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use tch::{Kind, TchError, Tensor};
 
+use crate::files;
 use crate::geometry::PADDING;
-use crate::runtime::{cache, tensor};
+use crate::runtime::tensor;
 
 /// Most components a basis holds.
 pub const MAX_COMPONENTS: usize = 64;
+
+/// Most bytes of a basis file: components of 3072 channels take one megabyte.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// Frames over which a basis is estimated.
 pub const N_FRAMES: usize = 16;
@@ -126,8 +130,10 @@ impl Basis {
     /// # Errors
     /// The file is missing, is no basis or has another number of channels.
     pub fn load(path: &Path, revision: &str, layer: usize, channels: usize) -> anyhow::Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            files::read(path, MOST_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
         let read = || -> anyhow::Result<Self> {
+            files::safetensors::check(&bytes).map_err(anyhow::Error::msg)?;
             let file = SafeTensors::deserialize(&bytes)?;
             let get = |name: &str, shape: &[usize]| -> anyhow::Result<Tensor> {
                 let view = file.tensor(name)?;
@@ -172,7 +178,7 @@ impl Basis {
         let parts =
             [("mean", &self.mean), ("components", &self.components), ("color_range", &self.color_range)];
         let file = tensor::safetensors(parts.map(|(name, tensor)| (name.to_owned(), tensor)), of)?;
-        cache::write(path, &file).with_context(|| format!("cannot write {}", path.display()))
+        files::write(path, &file).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Statistics for people and for programs: one log line per camera and period, and JSON lines.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde_json::json;
 
+use crate::files;
 use crate::pipeline::Shared;
 use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_json};
 
@@ -17,8 +18,7 @@ use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_jso
 /// # Errors
 /// The file cannot be written.
 pub fn open(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    file.with_context(|| format!("stats_file: cannot write {}", path.display()))
+    files::append(path).with_context(|| format!("stats_file: cannot write {}", path.display()))
 }
 
 /// Shorter periods would be all that the log holds.

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import Refused, listed
+from .processor import PUBLISHED, Processor, read_processor
 
-MEAN = torch.tensor([0.485, 0.456, 0.406])
-DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 # Defaults of transformers' PixioConfig.
 DEFAULTS = {
     "model_type": "pixio",
@@ -113,6 +112,7 @@ class Checkpoint:
     architecture: Architecture
     # Rows, and as many columns, of the grid that the position embedding was learned on.
     trained_grid: int
+    processor: Processor = PUBLISHED
 
     @staticmethod
     def find(model: str) -> "Checkpoint":
@@ -130,16 +130,18 @@ class Checkpoint:
             config["layer_norm_eps"],
             config["qkv_bias"],
         )
-        return Checkpoint(name, weight_files(folder), architecture, trained_grid)
+        return Checkpoint(name, weight_files(folder), architecture, trained_grid, read_processor(folder))
 
     def revision(self) -> str:
-        """First 12 digits of the SHA-256 over the weight files, in the order of their names."""
+        """First 12 digits of the SHA-256 over the weight files, in the order of their names, and over how
+        bytes become values where this is not as for the published models."""
         sha = hashlib.sha256()
         for file in self.files:
             with file.open("rb") as opened:
                 while chunk := opened.read(1 << 24):
                     sha.update(chunk)
-        return sha.hexdigest()[:12]
+        revision, identity = sha.hexdigest()[:12], self.processor.identity()
+        return hashlib.sha256(f"{revision} {identity}".encode()).hexdigest()[:12] if identity else revision
 
     def card(self) -> dict:
         """What a head's card says of its encoder."""
@@ -180,8 +182,9 @@ class Reader:
         self.prefix, self.spelling = self.detect()
 
     def detect(self) -> tuple[str, Spelling]:
-        """PixioBackbone has its model under a name of its own."""
-        for prefix in ("", "pixio.", "encoder."):
+        """PixioBackbone has its model under a name of its own, and training programs save it within something
+        else."""
+        for prefix in ("", "pixio.", "encoder.", *self.wrappers()):
             for spelling in SPELLINGS:
                 start = f"{prefix}{spelling.blocks}."
                 if any(name.startswith(start) and spelling.mark in name for name in self.shards):
@@ -191,16 +194,28 @@ class Reader:
             "encoder.layer.* or blocks.*"
         )
 
+    def wrappers(self) -> list[str]:
+        """What stands before the names of an encoder that is part of something else, such as `model.`."""
+        found = []
+        for spelling in SPELLINGS:
+            mark = f".{spelling.blocks}.0."
+            before = {name.split(mark)[0] + "." for name in self.shards if mark in name}
+            class_tokens = spelling.rest["class_tokens"]
+            found += sorted(prefix for prefix in before if prefix + class_tokens in self.shards)
+        return found
+
     def parameters(self, grid: tuple[int, int], n_blocks: int) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors of `Pixio` for rows and columns of patches."""
         names, n_cls = self.spelling.rest, self.checkpoint.architecture.n_cls_tokens
         # Rows, columns, channels within a patch, and bytes for normalised values.
         weight = self.tensor(f"{names['patch']}.weight").permute(0, 2, 3, 1)
-        per_byte = weight / (255 * DEVIATION)
+        processor = self.checkpoint.processor
+        mean, deviation = torch.tensor(processor.mean), torch.tensor(processor.deviation)
+        per_byte = weight * processor.scale / deviation
         yield "patch.weight", per_byte.flatten(1)
         yield (
             "patch.bias",
-            self.tensor(f"{names['patch']}.bias") - (weight * (MEAN / DEVIATION)).sum((1, 2, 3)),
+            self.tensor(f"{names['patch']}.bias") - (weight * (mean / deviation)).sum((1, 2, 3)),
         )
         position = self.tensor(names["position"])
         yield "class_tokens", self.tensor(names["class_tokens"]) + position[:, :n_cls]
@@ -263,11 +278,16 @@ def find_folder(model: str) -> tuple[Path, str]:
 
 def hub_cache() -> Path:
     """The folder where `hf download` puts models."""
-    if "HF_HUB_CACHE" in os.environ:
-        return Path(os.environ["HF_HUB_CACHE"])
-    if "HF_HOME" in os.environ:
-        return Path(os.environ["HF_HOME"], "hub")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "huggingface/hub")
+
+    def expanded(text: str) -> Path:
+        return Path(os.path.expandvars(Path(text).expanduser()))
+
+    given = os.environ.get
+    if cache := given("HF_HUB_CACHE") or given("HUGGINGFACE_HUB_CACHE"):
+        return expanded(cache)
+    if home := given("HF_HOME"):
+        return expanded(home) / "hub"
+    return expanded(given("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
 def read_config(file: Path) -> dict:

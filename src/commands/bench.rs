@@ -21,6 +21,7 @@ use crate::engine::graph::LaunchMode;
 use crate::engine::job::EngineJob;
 use crate::engine::proof::{self, BatchShape};
 use crate::engine::store::folder::Folder;
+use crate::files;
 use crate::outputs::{Topic, Topics};
 use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use crate::runtime::clock::Clock;
@@ -161,7 +162,7 @@ pub fn bench(
         "engines": entries,
     });
     if let Some(path) = &options.json {
-        let written = std::fs::write(path, format!("{report:#}\n"));
+        let written = files::write(path, format!("{report:#}\n").as_bytes());
         written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Running)?;
     }
     match n_failed {

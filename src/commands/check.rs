@@ -29,6 +29,7 @@ use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
 use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
 use crate::stages::publish::points_stride;
+use crate::text;
 
 /// How long `check` listens for cameras and images.
 const LISTEN: Duration = Duration::from_secs(3);
@@ -47,7 +48,7 @@ impl Table {
     fn row(&mut self, verdict: &str, what: &str, detail: &str) {
         // What was logged before, on the same terminal perhaps, comes before.
         console::flush();
-        self.out.line(format_args!("{verdict:<5} {what:<18} {detail}"));
+        self.out.line(format_args!("{verdict:<5} {what:<18} {}", text::one_line(detail)));
     }
 
     fn ok(&mut self, what: &str, detail: impl AsRef<str>) {
@@ -213,6 +214,7 @@ fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Fail
             return Ok(());
         }
     };
+    launch.environment.told.iter().for_each(|text| table.ok("environment", text));
     table.ok("network", format!("{}, ROS domain {}", network.address, launch.environment.domain_id));
 
     let (ended, end) = mpsc::channel();

@@ -7,10 +7,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 
+use crate::files;
 use crate::geometry::Size;
 use crate::runtime::pool::Pool;
 use crate::stages::camera::{CameraImage, Frame, Header, Raster, Stamp};
 use crate::stages::fit::Fitter;
+
+/// Most bytes of an image file.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// What the camera of `bench` sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Film {
             Images::File(file) => file,
         };
         let reason = || format!("cannot read the image {}", file.display());
-        let bytes = std::fs::read(file).with_context(reason)?;
+        let bytes = files::read(file, MOST_BYTES).with_context(reason)?;
         let first = frame(CameraImage::Compressed(bytes.clone().into()));
         let geometry = fitter.fit(&first, &mut InputPixels::default()).with_context(reason)?;
         Ok(Self { images: FilmSource::File { bytes, pool: Pool::default() }, size: geometry.camera })

@@ -2,8 +2,6 @@
 
 use crate::engine::readback::Readback;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,6 +13,7 @@ use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;
 use crate::encode;
+use crate::files;
 use crate::geometry::Size;
 use crate::outputs::{Topic, Topics};
 use crate::pca::{Basis, Estimator};
@@ -147,17 +146,9 @@ fn stem(path: &Path) -> anyhow::Result<String> {
 /// are packed, and 16 MB of anything else.
 fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
     let most_bytes = 8 * max_pixels + (16 << 20);
-    let file = File::open(path).context("cannot read the file")?;
-    let n_bytes = file.metadata().map_or(0, |about| about.len()).min(most_bytes);
-    let mut bytes = Vec::with_capacity(n_bytes as usize + 1);
-    file.take(most_bytes + 1).read_to_end(&mut bytes).context("cannot read the file")?;
-    if bytes.len() as u64 > most_bytes {
-        bail!(
-            "it has more than {most_bytes} bytes, which no image of {max_pixels} pixels (max_image_pixels) \
-             has"
-        );
-    }
-    Ok(bytes)
+    files::read(path, most_bytes).with_context(|| {
+        format!("cannot read the file, of which {max_pixels} pixels (max_image_pixels) may come")
+    })
 }
 
 fn encode(
@@ -249,7 +240,7 @@ impl ImageTokens {
         .map(|(key, value)| (key.to_owned(), value))
         .into();
         let file = tensor::safetensors(tensors, about)?;
-        std::fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
+        files::write(path, &file).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn save_dense(&self, out: &Path, palette: &[[u8; 3]]) -> anyhow::Result<()> {
@@ -273,5 +264,5 @@ impl ImageTokens {
 
 fn save_png(out: &Path, name: &str, what: &str, file: &[u8]) -> anyhow::Result<()> {
     let path = out.join(format!("{name}.{what}.png"));
-    std::fs::write(&path, file).with_context(|| format!("cannot write {}", path.display()))
+    files::write(&path, file).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -20,7 +20,13 @@ use crate::ros::{
     CameraInput, CameraTopics, Declared, HeadOutputs, NodeConfig, Parameters, Publishers, RosNode,
 };
 use crate::runtime::clock::Clock;
+use crate::runtime::descriptors;
 use crate::stages::camera::CameraListener;
+
+/// Files and sockets of a node without cameras, with room for what libraries open now and then.
+const FILES_OF_A_NODE: u64 = 384;
+/// Files and sockets of a camera: its topics have pollable queues, two to four each.
+const FILES_OF_A_CAMERA: u64 = 64;
 
 /// What the command line and the environment say.
 pub struct Launch {
@@ -112,6 +118,8 @@ impl Joined {
         ended: &mpsc::Sender<()>,
     ) -> Result<Self, Failure> {
         let Launch { config, values, names, environment, log, .. } = launch;
+        let n_files = FILES_OF_A_NODE + FILES_OF_A_CAMERA * config.cameras.len() as u64;
+        descriptors::make_room(n_files).map_err(anyhow::Error::msg).setup()?;
         let NetworkChoice { address, static_peers } = network;
         let domain_id = environment.domain_id;
         let (parameters, live) = parameters(values, log.clone());
@@ -169,13 +177,14 @@ impl Joined {
 /// The parameters as ROS sees them, and what they are while the node runs.
 fn parameters(values: &Values, log: Log) -> (Parameters, Arc<Live>) {
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
-    let (checks, applies) = (Arc::clone(&live), Arc::clone(&live));
+    let (converts, checks, applies) = (Arc::clone(&live), Arc::clone(&live), Arc::clone(&live));
     let declared = |(name, value): (&str, &Value)| {
         let descriptor = live.descriptor(name);
         Declared { name: name.to_owned(), value: value.clone(), descriptor }
     };
     let parameters = Parameters {
         declared: values.iter().map(declared).collect(),
+        convert: Box::new(move |name, value| converts.converted(name, value)),
         check: Box::new(move |name, value| checks.check(name, value)),
         apply: Box::new(move |name, value| applies.apply(name, value)),
     };

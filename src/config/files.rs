@@ -2,15 +2,21 @@
 
 use std::path::Path;
 
-use serde_yaml::{Mapping, Value as Yaml};
-
 use super::error::ConfigError;
 use super::origin::Origin;
+use super::parameters;
 use super::settings::{Ownership, Settings};
 use super::value::Value;
+use super::yaml::{self, Yaml};
+use crate::files;
 
 /// The key below which a node's parameters stand.
 const PARAMETERS: &str = "ros__parameters";
+/// Most bytes of a parameter file.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Names and values in the order of a file.
+type Entries = [(String, Yaml)];
 
 /// Adds to `settings` what the file at `path` says to the node `fully_qualified`, and to `warnings`
 /// what the user should hear.
@@ -23,9 +29,21 @@ pub fn read(
     settings: &mut Settings,
     warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
-    let text = std::fs::read_to_string(path)
+    let text = files::read_text(path, MOST_BYTES)
         .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-    let document: Yaml = serde_yaml::from_str(&text).map_err(|err| syntax(path, &err))?;
+    take(&text, path, fully_qualified, settings, warnings)
+}
+
+/// Adds what the `text` of the file at `path` says.
+fn take(
+    text: &str,
+    path: &Path,
+    fully_qualified: &str,
+    settings: &mut Settings,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let syntax = |yaml::YamlError { line, message }| ConfigError::Syntax { path: path.into(), line, message };
+    let document = yaml::parse(text).map_err(syntax)?;
     let mut entries = Vec::new();
     nodes("", &document, &mut entries).map_err(|reason| ConfigError::Form { path: path.into(), reason })?;
     for (key, parameters) in entries.iter().filter(|(key, _)| matches(key, fully_qualified)) {
@@ -63,36 +81,34 @@ pub fn add(
         Ownership::Ours => {
             let no_value =
                 |reason| ConfigError::NoValue { origin: origin.clone(), name: name.into(), reason };
-            settings.set(name, Value::from_yaml(value).map_err(no_value)?, origin.clone());
+            let value = match parameters::find_any(name) {
+                Some(parameter) => parameter.value_from_yaml(value),
+                None => Value::from_yaml(value),
+            };
+            settings.set(name, value.map_err(no_value)?, origin.clone());
         }
     }
     Ok(())
 }
 
-fn syntax(path: &Path, err: &serde_yaml::Error) -> ConfigError {
-    let line = err.location().map_or(1, |location| location.line());
-    ConfigError::Syntax { path: path.into(), line, message: err.to_string() }
-}
-
 /// Adds to `found` every node key of a file, absolute, and the parameters below it, in the order
 /// of the file. `key` is the key above `yaml`.
-fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>) -> Result<(), String> {
-    let mapping = match untagged(yaml) {
+fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Entries)>) -> Result<(), String> {
+    let mapping = match yaml {
         Yaml::Mapping(mapping) => mapping,
-        Yaml::Null if key.is_empty() => return Ok(()),
+        Yaml::Scalar(scalar) if key.is_empty() && scalar.is_null() => return Ok(()),
         _ if key.is_empty() => return Err("it holds no node key".into()),
         _ => return Err(format!("`{}` is outside {PARAMETERS}", &key[1..])),
     };
     for (child, below) in mapping {
-        let child = word(child);
         if child != PARAMETERS {
             nodes(&format!("{key}/{}", child.trim_matches('/')), below, entries)?;
             continue;
         }
-        match untagged(below) {
+        match below {
             _ if key.is_empty() => return Err(format!("{PARAMETERS} is not under a node key")),
             Yaml::Mapping(parameters) => entries.push((key.into(), parameters)),
-            Yaml::Null => {}
+            Yaml::Scalar(scalar) if scalar.is_null() => {}
             _ => return Err(format!("{PARAMETERS} under {key} must hold names and values")),
         }
     }
@@ -100,35 +116,19 @@ fn nodes<'a>(key: &str, yaml: &'a Yaml, entries: &mut Vec<(String, &'a Mapping)>
 }
 
 /// Nested names joined by dots, with the values that stand at their ends.
-pub(super) fn flatten(parameters: &Mapping) -> Vec<(String, &Yaml)> {
+pub(super) fn flatten(parameters: &Entries) -> Vec<(String, &Yaml)> {
     let mut flat = Vec::new();
     for (name, value) in parameters {
-        let name = word(name);
-        match untagged(value) {
+        match value {
             Yaml::Mapping(below) => {
                 flat.extend(
                     flatten(below).into_iter().map(|(tail, value)| (format!("{name}.{tail}"), value)),
                 );
             }
-            value => flat.push((name, value)),
+            value => flat.push((name.clone(), value)),
         }
     }
     flat
-}
-
-fn untagged(yaml: &Yaml) -> &Yaml {
-    match yaml {
-        Yaml::Tagged(tagged) => untagged(&tagged.value),
-        yaml => yaml,
-    }
-}
-
-/// A key as text; one that YAML reads as a number or boolean is taken as it would print.
-fn word(key: &Yaml) -> String {
-    match untagged(key) {
-        Yaml::String(text) => text.clone(),
-        other => serde_yaml::to_string(other).unwrap_or_default().trim_end().into(),
-    }
 }
 
 /// Whether `key` names the node: `*` stands for one token, `**` for any number of them. A key
@@ -148,6 +148,20 @@ pub fn matches(key: &str, fully_qualified: &str) -> bool {
     let key: Vec<&str> = key.trim_start_matches('/').split('/').collect();
     let node: Vec<&str> = fully_qualified.trim_start_matches('/').split('/').collect();
     tokens_match(&key, &node)
+}
+
+/// The text of a parameter file, for the fuzzers.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn params_yaml(data: &[u8]) {
+    use super::{Config, Values};
+
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (mut settings, mut warnings) = (Settings::default(), Vec::new());
+    if take(text, Path::new("params.yaml"), "/robot/pixio_node", &mut settings, &mut warnings).is_ok()
+        && let Ok(values) = Values::new(&settings)
+    {
+        assert!(Config::from_values(&values).is_ok(), "checked values make a configuration");
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +226,40 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_comes_twice_adds_as_in_rcl() {
+        check(
+            "/**: {ros__parameters: {fit: crop}}\n/**: {ros__parameters: {threads: 2}}",
+            "threads 2; fit \"crop\"",
+        );
+        check(
+            "/**:\n  ros__parameters: {fit: crop, threads: 1}\n  ros__parameters: {fit: auto}",
+            "threads 1; fit \"auto\"",
+        );
+        check("/**: {ros__parameters: {fit: crop, fit: auto}}", "fit \"auto\"");
+    }
+
+    #[test]
+    fn any_scalar_is_text_where_a_parameter_is_text() {
+        for (yaml, text) in [
+            ("2024", "2024"),
+            ("2.10", "2.10"),
+            ("1e3", "1e3"),
+            ("007", "007"),
+            ("true", "true"),
+            ("off", "off"),
+            ("2024-05-01", "2024-05-01"),
+            ("0x10", "0x10"),
+            ("'2024'", "2024"),
+            ("\"a: b # c\"", "a: b # c"),
+        ] {
+            check(&format!("/**: {{ros__parameters: {{model: {yaml}}}}}"), &format!("model {text:?}"));
+        }
+        check("/**: {ros__parameters: {engine_build: off}}", "engine_build \"off\"");
+        check("/**: {ros__parameters: {cameras: [on, left]}}", "cameras [\"on\", \"left\"]");
+        check("/**: {ros__parameters: {threads: '2'}}", "threads \"2\"");
+    }
+
+    #[test]
     fn an_unknown_name_stops_under_our_own_key_and_is_a_warning_under_a_shared_one() {
         check(
             "/robot/pixio_node: {ros__parameters: {shutter: 3}}",
@@ -244,8 +292,7 @@ mod tests {
     fn files_of_another_form_are_refused_with_the_place() {
         check(
             "/**:\n  ros__parameters:\n    size: [\n",
-            "FILE:4: not valid YAML: did not find expected node content at line 4 column 1, while parsing a \
-             flow node",
+            "FILE:4: not valid YAML: while parsing a node, did not find expected node content",
         );
         check(
             "model: tiny",

@@ -13,6 +13,7 @@ mod settings;
 mod sizes;
 mod token;
 mod value;
+pub mod yaml;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

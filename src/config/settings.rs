@@ -8,6 +8,9 @@ use super::origin::Origin;
 use super::parameters::{self, Parameter};
 use super::value::Value;
 
+/// Characters of a name that are compared with those of parameters.
+const MOST_NAME_CHARS: usize = 64;
+
 /// What was given, by name; the last one given holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings(BTreeMap<String, (Value, Origin)>);
@@ -60,6 +63,8 @@ impl Settings {
 
 /// The parameter name with the fewest edits to `name`, and how many.
 fn nearest_name(name: &str) -> (usize, String) {
+    // A name of any length may come, and time and memory go with its length.
+    let name = name.char_indices().nth(MOST_NAME_CHARS).map_or(name, |(end, _)| &name[..end]);
     let edits = |to: String| (strsim::damerau_levenshtein(name, &to), to);
     let camera = name.split_once('.').map(|(camera, _)| camera);
     let of_camera = camera.into_iter().flat_map(|camera| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_yaml::Value as Yaml;
+use super::yaml::{Scalar, Yaml};
 
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,28 +43,89 @@ impl Value {
         }
     }
 
-    /// Reads a YAML scalar or list; tags are ignored.
+    /// Whether it is a list without an item.
+    pub fn is_empty_list(&self) -> bool {
+        match self {
+            Self::ByteArray(values) => values.is_empty(),
+            Self::BoolArray(values) => values.is_empty(),
+            Self::IntegerArray(values) => values.is_empty(),
+            Self::DoubleArray(values) => values.is_empty(),
+            Self::StringArray(values) => values.is_empty(),
+            Self::Bool(_) | Self::Integer(_) | Self::Double(_) | Self::String(_) => false,
+        }
+    }
+
+    /// Reads a YAML scalar or list.
     ///
     /// # Errors
     /// What a ROS parameter cannot be: nothing, a mapping, a list in a list or of several types.
     pub fn from_yaml(yaml: &Yaml) -> Result<Self, String> {
         match yaml {
-            Yaml::Null => Err("there is no value; an empty string is ''".into()),
-            Yaml::Bool(value) => Ok(Self::Bool(*value)),
-            Yaml::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(value), _) => Ok(Self::Integer(value)),
-                (None, Some(value)) if number.is_f64() => Ok(Self::Double(value)),
-                _ => Err(format!("{number} does not fit a 64-bit integer")),
-            },
-            Yaml::String(text) => Ok(Self::String(text.clone())),
+            Yaml::Scalar(scalar) => Self::from_scalar(scalar),
             Yaml::Sequence(items) => {
                 let items: Vec<Self> = items.iter().map(Self::from_yaml).collect::<Result<_, _>>()?;
                 array(&items).ok_or_else(|| "a list must hold values of one type".into())
             }
-            Yaml::Tagged(tagged) => Self::from_yaml(&tagged.value),
             Yaml::Mapping(_) => Err("a mapping is not a value".into()),
         }
     }
+
+    fn from_scalar(scalar: &Scalar) -> Result<Self, String> {
+        let text = scalar.text.as_str();
+        if scalar.is_null() {
+            return Err("there is no value; an empty string is ''".into());
+        }
+        if !scalar.is_plain {
+            return Ok(Self::String(text.into()));
+        }
+        match text {
+            "true" | "True" | "TRUE" => return Ok(Self::Bool(true)),
+            "false" | "False" | "FALSE" => return Ok(Self::Bool(false)),
+            _ => {}
+        }
+        match (integer(text), double(text)) {
+            (Some(Some(value)), _) => Ok(Self::Integer(value)),
+            (Some(None), _) => Err(format!("{text} does not fit a 64-bit integer")),
+            (None, Some(value)) => Ok(Self::Double(value)),
+            (None, None) => Ok(Self::String(text.into())),
+        }
+    }
+}
+
+/// A text that is written as a whole number, and the number if 64 bits hold it. A leading zero makes it text:
+/// it would be octal to some who read it, and decimal to others.
+fn integer(text: &str) -> Option<Option<i64>> {
+    let (sign, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) if text.starts_with('-') => ("-", digits),
+        Some(digits) => ("", digits),
+        None => ("", text),
+    };
+    let (radix, digits) = match digits.strip_prefix("0x") {
+        Some(digits) => (16, digits),
+        None => (10, digits),
+    };
+    let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    let is_octal = radix == 10 && digits.len() > 1 && digits.starts_with('0');
+    (is_number && !is_octal).then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix).ok())
+}
+
+/// A text that is written as a number with a point or an exponent, or as `.inf` or `.nan`.
+fn double(text: &str) -> Option<f64> {
+    let (sign, size) = match text.strip_prefix(['-', '+']) {
+        Some(size) if text.starts_with('-') => (-1.0, size),
+        Some(size) => (1.0, size),
+        None => (1.0, text),
+    };
+    if [".inf", ".Inf", ".INF"].contains(&size) {
+        return Some(sign * f64::INFINITY);
+    }
+    if [".nan", ".NaN", ".NAN"].contains(&text) {
+        return Some(f64::NAN);
+    }
+    let is_number = size.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && size.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c))
+        && size.contains(['.', 'e', 'E']);
+    size.parse::<f64>().ok().filter(|_| is_number).map(|value| sign * value)
 }
 
 fn array(items: &[Value]) -> Option<Value> {
@@ -111,10 +172,11 @@ impl fmt::Display for Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::yaml;
     use super::*;
 
     fn check(yaml: &str, expect: &str) {
-        let yaml: Yaml = serde_yaml::from_str(yaml).unwrap();
+        let yaml = yaml::parse(yaml).unwrap();
         let answer = match Value::from_yaml(&yaml) {
             Ok(value) => format!("{} {value}", value.type_name()),
             Err(reason) => reason,
@@ -128,7 +190,16 @@ mod tests {
         check("-3", "integer -3");
         check("3.0", "double 3.0");
         check("1e3", "double 1000.0");
+        check("1.", "double 1.0");
+        check("-.5", "double -0.5");
+        check("-.inf", "double -inf");
+        check("0x10", "integer 16");
         check("256x256", "string \"256x256\"");
+        check("010", "string \"010\"");
+        check("inf", "string \"inf\"");
+        check("1.2.3", "string \"1.2.3\"");
+        check("e5", "string \"e5\"");
+        check("off", "string \"off\"");
         check("'3'", "string \"3\"");
         check("[]", "string_array []");
         check("[true, false]", "bool_array [true, false]");

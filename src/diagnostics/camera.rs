@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Findings, Level, Status};
 use crate::geometry::Size;
-use crate::runtime::monitor::Seen;
+use crate::runtime::clock::LONGEST_AGE;
+use crate::runtime::monitor::{Seen, StrayStamp};
 use crate::runtime::statistics::{Counts, Percentiles, Span};
 
 /// A camera is silent after this, or after four of its own periods.
@@ -84,8 +85,9 @@ pub(super) fn topic_status(view: &View<'_>, level: Level, message: &str, now: In
     findings.level = level;
     findings.value("frame_rate_node", format!("{:.3}", seen.arrivals.rate(now)));
     findings.value("frame_rate_msg", format!("{:.3}", seen.arrivals.stamp_rate()));
-    let delay = seen.delay_nanos.map_or(0.0, |nanos| nanos.max(0) as f64 / 1e6);
-    findings.value("current_delay_from_realtime_ms", format!("{delay:.3}"));
+    let delay = Duration::from_nanos(u64::try_from(seen.delay_nanos.unwrap_or_default()).unwrap_or_default());
+    let millis = delay.min(LONGEST_AGE).as_secs_f64() * 1e3;
+    findings.value("current_delay_from_realtime_ms", format!("{millis:.3}"));
     if let Some(expected) = expected_rate {
         findings.value("expected_frequency", format!("{expected:.3}"));
         findings.value("tolerance", format!("{:.3}", expected * TOLERANCE));
@@ -135,11 +137,55 @@ fn find_times(findings: &mut Findings, view: &View<'_>, now: Instant) {
         };
         findings.warn(format!("stamps are {ahead:.3} s ahead of the clock: {cure}"));
     }
+    if let Some(stray) =
+        seen.stray_stamp().filter(|_| seen.arrivals.last().is_some_and(|at| is_news(at, now)))
+    {
+        findings.warn(stray_text(stray, view.is_sim_time));
+    }
     if let Some((_, behind)) = seen.last_jump.filter(|(at, _)| is_news(*at, now)) {
-        findings.warn(format!(
-            "stamps jumped back by {:.3} s: a bag that plays in a loop, or a clock that was set",
-            behind.as_secs_f64()
-        ));
+        let behind = behind.as_secs_f64();
+        findings.warn(match view.n_publishers {
+            0 | 1 => {
+                format!(
+                    "stamps jumped back by {behind:.3} s: a bag that plays in a loop, or a clock that \
+                         was set"
+                )
+            }
+            n => format!(
+                "stamps jump back, last by {behind:.3} s: {n} publishers send to {}, and their stamps cross; \
+                 give each camera a topic of its own",
+                view.topic
+            ),
+        });
+    }
+}
+
+/// What a stamp far behind the clock is, and what helps.
+fn stray_text(stray: StrayStamp, is_sim_time: bool) -> String {
+    let clock = if is_sim_time { "/clock" } else { "the clock" };
+    let ages = "ages and latencies mean nothing";
+    match stray {
+        StrayStamp::None => {
+            format!(
+                "stamps are 0: the driver sets none; have it stamp images with the time of the node, for \
+                 {ages}"
+            )
+        }
+        StrayStamp::Uptime(since) => format!(
+            "stamps are {:.1} s: a time since a start (of the machine or the driver) and not {clock}; have \
+             the driver stamp images with the system's time, for {ages}",
+            since.as_secs_f64()
+        ),
+        StrayStamp::Behind(behind) => {
+            let cure = match is_sim_time {
+                true => "start the node without use_sim_time unless this camera follows /clock",
+                false => {
+                    "a bag (start the node with use_sim_time, and play it with --clock), or clocks that are \
+                     not synchronised (chrony, PTP)"
+                }
+            };
+            format!("stamps are {:.1} s behind {clock}, so that {ages}: {cure}", behind.as_secs_f64())
+        }
     }
 }
 
@@ -211,7 +257,7 @@ mod tests {
         let (monitor, start) = (Monitor::default(), Instant::now());
         for i in 0..n {
             let at = start + Duration::from_millis(100) * i;
-            monitor.arrived(at, i64::from(i) * SECOND / 10, Some(SECOND * 100), 7);
+            monitor.arrived(at, i64::from(i) * SECOND / 10, Some(SECOND * 2), 7);
         }
         let (seen, counts) = (monitor.seen(), Counts::default());
         let mut view = view(&seen, &counts, start);
@@ -281,6 +327,42 @@ mod tests {
         check(|view| view.is_wanted = false, None);
         monitor.lacks(String::new());
         check(|_| (), None);
+    }
+
+    #[test]
+    fn stamps_of_another_clock_are_told_with_the_cause() {
+        const NOW: i64 = 1_795_000_000 * SECOND;
+        let check = |stamp_nanos: i64, change: fn(&mut View<'_>), expect: Option<&str>| {
+            let (monitor, start) = (Monitor::default(), Instant::now());
+            monitor.arrived(start, stamp_nanos, Some(NOW), 7);
+            let (seen, counts) = (monitor.seen(), Counts::default());
+            let mut view = view(&seen, &counts, start);
+            change(&mut view);
+            let status = status("camera", &view, start);
+            assert_eq!(status.level, if expect.is_some() { Level::Warn } else { Level::Ok }, "{status:?}");
+            assert!(status.message.contains(expect.unwrap_or("Hz")), "{status:?}");
+        };
+        check(NOW - SECOND, |_| (), None);
+        check(0, |_| (), Some("stamps are 0: the driver sets none"));
+        check(1234 * SECOND, |_| (), Some("stamps are 1234.0 s: a time since a start"));
+        check(NOW - 3600 * SECOND, |_| (), Some("stamps are 3600.0 s behind the clock"));
+        check(NOW - 3600 * SECOND, |view| view.is_sim_time = true, Some("behind /clock"));
+    }
+
+    #[test]
+    fn publishers_whose_stamps_cross_are_counted() {
+        let check = |n_publishers, expect: &str| {
+            let (monitor, start) = (Monitor::default(), Instant::now());
+            for stamp in [5, 6, 5] {
+                monitor.arrived(start, stamp * SECOND, Some(6 * SECOND), 7);
+            }
+            let (seen, counts) = (monitor.seen(), Counts::default());
+            let view = View { n_publishers, ..view(&seen, &counts, start) };
+            let Status { message, .. } = status("camera", &view, start);
+            assert!(message.contains(expect), "{message}");
+        };
+        check(1, "stamps jumped back by 1.000 s: a bag that plays in a loop");
+        check(2, "last by 1.000 s: 2 publishers send to /image, and their stamps cross");
     }
 
     #[test]

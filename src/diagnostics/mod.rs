@@ -15,6 +15,12 @@ pub use board::{Board, CameraFacts, Delivery, EngineFacts, ExpectedCamera, Model
 pub(crate) use board::{GraphFacts, Misfit};
 pub use teller::Teller;
 
+use crate::console;
+use crate::text;
+
+/// Bytes of a message, a key or a value at most.
+const MOST_TEXT_BYTES: usize = 4 << 10;
+
 /// How bad it is, in the numbers of `diagnostic_msgs/DiagnosticStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -73,6 +79,24 @@ impl Findings {
     fn into_status(self, name: impl Into<String>, well: impl Into<String>) -> Status {
         let Self { level, texts, values } = self;
         let message = if texts.is_empty() { well.into() } else { texts.join("; ") };
-        Status { level, name: name.into(), message, values }
+        // Foreign names and words of libraries may be in any of them.
+        let told = |text: String| text::one_line(&console::cut(text, MOST_TEXT_BYTES)).into_owned();
+        let values = values.into_iter().map(|(key, value)| (told(key), told(value))).collect();
+        Status { level, name: name.into(), message: told(message), values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_says_is_on_one_line_and_bounded() {
+        let mut findings = Findings::new();
+        findings.warn(format!("a\nb {}", "x".repeat(1 << 20)));
+        findings.value("key", format!("c\rd{}", "y".repeat(1 << 20)));
+        let Status { message, values, .. } = findings.into_status("camera", "");
+        assert!(message.starts_with("a\\nb x") && message.len() <= MOST_TEXT_BYTES + 8, "{}", message.len());
+        assert!(values[0].1.starts_with("c\\rdy") && values[0].1.len() <= MOST_TEXT_BYTES + 8);
     }
 }

@@ -1,5 +1,5 @@
-//! What an engine on a GPU is proven against: tokens of the model in float32, kept in the user's cache. Without
-//! them every start would load the weights once more, in float32.
+//! What an engine on a GPU is proven against: tokens of the model in float32, kept in the user's cache.
+//! Without them every start would load the weights once more, in float32.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::EngineError;
 use super::job::EngineJob;
 use super::proof::{BatchShape, Reference};
 use crate::ffi::cuda;
+use crate::files;
 use crate::pixio::Pixio;
 use crate::runtime::cache;
 
@@ -21,8 +22,8 @@ const FOLDER: &str = "references";
 /// Raised when the images of the proof change, the random weights or the form of the files.
 const FORMAT: u32 = 1;
 
-/// Bytes of the files that are kept, those that were written last. There is one for every model, size, batch and
-/// set of taps; batches of 1, 2, 4 and 8 at four taps of ViT-H take 81 MB.
+/// Bytes of the files that are kept, those that were written last. There is one for every model, size, batch
+/// and set of taps; batches of 1, 2, 4 and 8 at four taps of ViT-H take 81 MB.
 const MOST_BYTES: u64 = 256_000_000;
 
 /// Bytes of the SHA-256 before the numbers.
@@ -74,7 +75,7 @@ impl<'a> KeptReference<'a> {
         if fs::metadata(&file).ok()?.len() != n_bytes as u64 {
             return None;
         }
-        let bytes = fs::read(&file).ok()?;
+        let bytes = files::read(&file, n_bytes as u64).ok()?;
         let (digest, numbers) = bytes.split_at_checked(DIGEST)?;
         if self.digest(shape, taps, numbers) != digest {
             tracing::warn!("{} is damaged and is made anew", file.display());
@@ -94,7 +95,7 @@ impl<'a> KeptReference<'a> {
             numbers.extend(floats.iter().flat_map(|number| number.to_le_bytes()));
         }
         let bytes = [self.digest(shape, taps, &numbers), numbers].concat();
-        if let Err(err) = cache::write(&file, &bytes) {
+        if let Err(err) = files::write(&file, &bytes) {
             tracing::debug!("the tokens of the reference are not kept in {}: {err}", file.display());
         }
         if let Some(folder) = file.parent() {

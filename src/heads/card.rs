@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The form of the card that this node reads.
 pub(super) const FORMAT: u32 = 1;
 
+/// Most channels, blocks and class tokens of a card: products of these fit into 64 bits.
+const MOST_CHANNELS: i128 = 1 << 17;
+
 /// Taps of a DPT head.
 pub(super) const N_LEVELS: usize = 4;
 
@@ -151,6 +154,7 @@ impl Card {
             HeadKind::Linear => 1,
             HeadKind::Dpt { .. } => N_LEVELS,
         };
+        card.check_bounds()?;
         let in_range = card.taps.iter().all(|tap| (1..=card.backbone.num_hidden_layers).contains(tap));
         if card.taps.len() != n_taps || !in_range || !card.taps.is_sorted_by(|a, b| a < b) {
             let n_blocks = card.backbone.num_hidden_layers;
@@ -171,6 +175,24 @@ impl Card {
                 Err(format!("it has {} classes, 1 to 255 are possible", classes.len()))
             }
             _ => Ok(card),
+        }
+    }
+
+    /// Whether the shapes of tensors can be computed from it.
+    fn check_bounds(&self) -> Result<(), String> {
+        let EncoderCard { hidden_size, num_hidden_layers, n_cls_tokens, .. } = self.backbone;
+        let mut numbers = vec![
+            ("hidden_size", hidden_size as i128),
+            ("num_hidden_layers", num_hidden_layers as i128),
+            ("n_cls_tokens", n_cls_tokens as i128),
+        ];
+        if let HeadKind::Dpt { features, out_channels } = self.head {
+            numbers.push(("features", features.into()));
+            numbers.extend(out_channels.map(|n| ("out_channels", i128::from(n))));
+        }
+        match numbers.into_iter().find(|(_, n)| !(1..=MOST_CHANNELS).contains(n)) {
+            Some((name, n)) => Err(format!("{name} is {n}, 1 to {MOST_CHANNELS} are possible")),
+            None => Ok(()),
         }
     }
 
@@ -206,6 +228,14 @@ mod tests {
         check("[1, 2, 3, 4]", "[4]", "taps [4]: 4 are needed, ascending, of blocks 1 to 4");
         check("[1, 2, 3, 4]", "[1, 2, 3, 5]", "of blocks 1 to 4");
         check("[1, 2, 3, 4]", "[1, 3, 2, 4]", "ascending");
+        check("192", "9223372036854775807", "hidden_size is 9223372036854775807, 1 to 131072 are possible");
+        check(
+            "\"n_cls_tokens\": 8",
+            "\"n_cls_tokens\": 18446744073709551615",
+            "n_cls_tokens is 18446744073709551615",
+        );
+        check("\"features\": 32", "\"features\": -1", "features is -1, 1 to");
+        check("128]", "0]", "out_channels is 0, 1 to");
         check("10.0", "0.0", "max_depth is 0, it must be positive");
         check("null", "-1.0", "focal_length is -1, it must be positive");
         check("[32, 64, 128, 128]", "[32, 64, 128]", "invalid length 3");

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::card::Card;
 use super::error::HeadError;
+use crate::files;
 
 /// Key of the card in the metadata.
 const CARD: &str = "card";
@@ -26,6 +27,7 @@ impl HeadTensors {
     /// From the `bytes` of `file`, which errors name; the tensors will be placed on `device` as `kind`.
     pub(super) fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
         let failed = |reason: String| HeadError::File { file: file.to_owned(), reason };
+        files::safetensors::check(bytes).map_err(&failed)?;
         let not_whole =
             |err: safetensors::SafeTensorError| failed(format!("not a whole safetensors file: {err}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_whole)?;

@@ -12,6 +12,8 @@ mod card;
 mod dpt;
 mod error;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod linear;
 mod merge;
 mod set;

@@ -6,26 +6,30 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use ::safetensors::Dtype;
+use ::safetensors::tensor::{Metadata, TensorInfo};
 use tch::{Kind, Tensor};
 
 use super::error::ModelError;
 use super::layouts::Layout;
 use super::weights::{Part, Weights};
+use crate::files::{self, safetensors};
+use crate::text;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// Endings of files that torch.save writes.
 const PICKLES: [&str; 3] = ["pth", "pt", "bin"];
-/// The longest header that safetensors allows, in bytes.
-const HEADER_MAX: u64 = 100_000_000;
+/// Most bytes of an index.
+const MOST_INDEX_BYTES: u64 = 4 << 20;
 
 /// The open weight files of a model.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     /// The single file, or the index.
     listing: PathBuf,
+    /// What stands before every name of the encoder's tensors, such as `model.`; mostly nothing.
+    wrapper: String,
     layout: Layout,
     shards: Vec<Shard>,
     /// The shard of every tensor.
@@ -54,13 +58,9 @@ impl Checkpoint {
         for (index, shard) in shards.iter().enumerate() {
             shard_of.extend(shard.header.offset_keys().into_iter().map(|name| (name, index)));
         }
-        let layout =
-            Layout::detect(shard_of.keys().map(String::as_str)).ok_or_else(|| ModelError::Malformed {
-                file: listing.clone(),
-                reason: "no Pixio encoder in it: no tensor is called layers.*, encoder.layer.* or blocks.*"
-                    .into(),
-            })?;
-        Ok(Self { listing, layout, shards, shard_of, read: HashSet::new() })
+        let (wrapper, layout) = Layout::unwrap(shard_of.keys().map(String::as_str))
+            .map_err(|reason| ModelError::Malformed { file: listing.clone(), reason })?;
+        Ok(Self { listing, wrapper, layout, shards, shard_of, read: HashSet::new() })
     }
 
     /// The weight files in the order of their names.
@@ -68,12 +68,21 @@ impl Checkpoint {
         self.shards.iter().map(|shard| shard.path.clone()).collect()
     }
 
-    /// Tensors that nobody has read, in the order of their names.
-    pub(super) fn unread(&self) -> Vec<&str> {
+    /// Tensors that nobody has read, in the order of their names: those of the encoder, and others.
+    pub(super) fn unread(&self) -> [Vec<&str>; 2] {
         let unread = self.shard_of.keys().filter(|name| !self.read.contains(*name));
         let mut names: Vec<_> = unread.map(String::as_str).collect();
         names.sort_unstable();
-        names
+        let is_of_encoder = |name: &&str| {
+            name.strip_prefix(&*self.wrapper).is_some_and(|name| self.layout.is_of_encoder(name))
+        };
+        let (encoder, others) = names.into_iter().partition(is_of_encoder);
+        [encoder, others]
+    }
+
+    /// The name of an encoder's tensor in this checkpoint.
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.wrapper)
     }
 
     fn tensor(&mut self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor, ModelError> {
@@ -96,14 +105,14 @@ impl Checkpoint {
 impl Weights for Checkpoint {
     fn has(&self, part: Part) -> bool {
         let names = self.layout.names(part);
-        !names.is_empty() && names.iter().all(|name| self.shard_of.contains_key(name))
+        !names.is_empty() && names.iter().all(|name| self.shard_of.contains_key(&self.named(name)))
     }
 
     fn read(&mut self, part: Part, shape: &[i64], kind: Kind) -> Result<Tensor, ModelError> {
         let names = self.layout.names(part);
         let mut each = shape.to_vec();
         each[0] /= names.len() as i64;
-        let tensors = names.iter().map(|name| self.tensor(name, &each, kind));
+        let tensors = names.iter().map(|name| self.tensor(&self.named(name), &each, kind));
         let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
         match tensors.len() {
             1 => Ok(tensors.remove(0)),
@@ -116,28 +125,17 @@ impl Shard {
     fn open(path: PathBuf) -> Result<Self, ModelError> {
         let io = |reason| ModelError::Io { file: path.clone(), reason };
         let malformed = |reason: String| ModelError::Malformed { file: path.clone(), reason };
-        let mut file = File::open(&path).map_err(io)?;
+        let mut file = files::open(&path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        let mut size = [0; 8];
-        if length < size.len() as u64 {
-            return Err(malformed(format!("not a safetensors file: only {length} bytes long")));
-        }
-        file.read_exact(&mut size).map_err(io)?;
-        let header_length = u64::from_le_bytes(size);
-        if header_length > HEADER_MAX {
-            return Err(malformed(
-                "not a safetensors file: its first eight bytes are no header length".into(),
-            ));
-        }
-        let start = size.len() as u64 + header_length;
-        if length < start {
-            return Err(malformed(format!("cut short: {length} bytes, the header alone ends at {start}")));
-        }
+        let mut beginning = Vec::new();
+        (&mut file).take(safetensors::START as u64).read_to_end(&mut beginning).map_err(io)?;
+        let header_length = safetensors::header_bytes(&beginning, length).map_err(malformed)?;
+        let start = safetensors::LENGTH as u64 + header_length;
+        file.seek(SeekFrom::Start(safetensors::LENGTH as u64)).map_err(io)?;
         let mut header = vec![0; header_length as usize];
         file.read_exact(&mut header).map_err(io)?;
-        let header: Metadata = serde_json::from_slice(&header)
-            .map_err(|err| malformed(format!("not a safetensors file: header: {err}")))?;
-        let whole = start + header.data_len() as u64;
+        let header = parse_header(&header).map_err(malformed)?;
+        let whole = start.saturating_add(header.data_len() as u64);
         if length != whole {
             let what = if length < whole { "cut short" } else { "too long" };
             return Err(malformed(format!("{what}: {length} bytes, by its header {whole}")));
@@ -176,6 +174,12 @@ impl Shard {
     }
 }
 
+/// What the header of a safetensors file says.
+pub(super) fn parse_header(json: &[u8]) -> Result<Metadata, String> {
+    serde_json::from_slice(json)
+        .map_err(|err| format!("not a safetensors file: header: {}", text::foreign(&err.to_string())))
+}
+
 /// The file that lists the tensors and the weight files in the order of their names.
 fn weight_files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), ModelError> {
     let single = folder.join(SINGLE);
@@ -186,8 +190,8 @@ fn weight_files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), ModelError> {
     if !index.is_file() {
         return Err(without_weights(folder));
     }
-    let text =
-        std::fs::read_to_string(&index).map_err(|reason| ModelError::Io { file: index.clone(), reason })?;
+    let text = files::read_text(&index, MOST_INDEX_BYTES)
+        .map_err(|reason| ModelError::Io { file: index.clone(), reason })?;
     let malformed = |reason: String| ModelError::Malformed { file: index.clone(), reason };
     let parsed: Index = serde_json::from_str(&text).map_err(|err| malformed(err.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();

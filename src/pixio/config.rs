@@ -5,7 +5,19 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::error::ModelError;
+use crate::files;
 use crate::geometry::PATCH;
+
+/// Most channels of a token, or of the MLP. Pixio's largest model has 3072 and four times as many.
+const MOST_CHANNELS: usize = 1 << 17;
+/// Most transformer blocks.
+const MOST_BLOCKS: usize = 1024;
+/// Most class tokens.
+const MOST_CLASS_TOKENS: usize = 1024;
+/// Longest side of training images in pixels.
+const MOST_SIDE: usize = 1 << 14;
+/// Most bytes of config.json.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Architecture of a Pixio encoder: the fields and defaults of transformers' `PixioConfig`. Keys that are
 /// not listed here are ignored.
@@ -106,12 +118,12 @@ impl PixioConfig {
     /// # Errors
     /// The file cannot be read or parsed, or holds a value that is not supported; the message names it.
     pub fn read(file: &Path) -> Result<Self, ModelError> {
-        let text =
-            std::fs::read_to_string(file).map_err(|reason| ModelError::Io { file: file.into(), reason })?;
+        let text = files::read_text(file, MOST_BYTES)
+            .map_err(|reason| ModelError::Io { file: file.into(), reason })?;
         Self::parse(&text, file)
     }
 
-    fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
+    pub(super) fn parse(text: &str, file: &Path) -> Result<Self, ModelError> {
         let malformed = |reason: String| ModelError::Malformed { file: file.into(), reason };
         let config: Self = serde_json::from_str(text).map_err(|err| malformed(err.to_string()))?;
         let unsupported = |key, found: String, supported: String| {
@@ -141,8 +153,28 @@ impl PixioConfig {
         if config.num_hidden_layers == 0 || config.n_cls_tokens == 0 || config.mlp_hidden() == 0 {
             return Err(malformed("num_hidden_layers, n_cls_tokens and mlp_ratio must be positive".into()));
         }
+        for (key, found, most) in config.bounds() {
+            if most < found {
+                return unsupported(key, found.to_string(), format!("up to {most}"));
+            }
+        }
+        if !(config.layer_norm_eps.is_finite() && 0.0 <= config.layer_norm_eps) {
+            return unsupported("layer_norm_eps", config.layer_norm_eps.to_string(), "0 and more".into());
+        }
         config.stages().map_err(malformed)?;
         Ok(config)
+    }
+
+    /// What the shapes of tensors are computed from, with the most that this node takes: products of these
+    /// fit into 64 bits.
+    fn bounds(&self) -> [(&'static str, usize, usize); 5] {
+        [
+            ("hidden_size", self.hidden_size, MOST_CHANNELS),
+            ("mlp_ratio", self.mlp_hidden(), MOST_CHANNELS),
+            ("num_hidden_layers", self.num_hidden_layers, MOST_BLOCKS),
+            ("n_cls_tokens", self.n_cls_tokens, MOST_CLASS_TOKENS),
+            ("image_size", self.image_size.square().unwrap_or(0), MOST_SIDE),
+        ]
     }
 
     /// Hidden channels of the MLP.
@@ -228,6 +260,19 @@ mod tests {
         check(r#"{"hidden_size": "wide"}"#, "config.json: invalid type");
         check(r#"{"num_hidden_layers": 0}"#, "must be positive");
         check("{", "config.json: EOF");
+        check(
+            r#"{"n_cls_tokens": 18446744073709551615}"#,
+            "n_cls_tokens is 18446744073709551615, but only up to",
+        );
+        check(
+            r#"{"num_hidden_layers": 9223372036854775807, "out_features": ["stage8"]}"#,
+            "num_hidden_layers is",
+        );
+        check(r#"{"hidden_size": 1099511627776, "num_attention_heads": 1}"#, "hidden_size is 1099511627776");
+        check(r#"{"mlp_ratio": 1e300}"#, "mlp_ratio is 18446744073709551615, but only up to 131072");
+        check(r#"{"mlp_ratio": -1}"#, "must be positive");
+        check(r#"{"image_size": 4294967296}"#, "image_size is 4294967296, but only up to 16384");
+        check(r#"{"layer_norm_eps": -1e-6}"#, "layer_norm_eps is -0.000001");
     }
 
     #[test]

@@ -8,13 +8,10 @@ use tch::{Kind, Tensor};
 use super::config::PixioConfig;
 use super::error::ModelError;
 use super::linear::Linear;
+use super::processor::Processor;
 use super::weights::{Loader, Part, TensorRole};
 use crate::geometry::PATCH;
 
-/// Mean of the pixels of ImageNet per channel, of 1.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of the channels.
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 const SIDE: i64 = PATCH as i64;
 /// Sizes whose position embedding is kept. A camera has one, `fit: auto` a handful.
 const KEPT_SIZES: usize = 16;
@@ -22,7 +19,7 @@ const KEPT_SIZES: usize = 16;
 /// Turns images into the tokens before the first block.
 #[derive(Debug)]
 pub(super) struct Embeddings {
-    /// Acts on bytes: 1/255, mean and deviation are folded in.
+    /// Acts on bytes: what the processor does with values is folded in.
     from_bytes: Linear,
     /// Acts on normalised values.
     from_values: Linear,
@@ -39,7 +36,11 @@ pub(super) struct Embeddings {
 
 impl Embeddings {
     /// Reads the patch embedding, class tokens and position embedding.
-    pub(super) fn load(config: &PixioConfig, loader: &mut Loader<'_>) -> Result<Self, ModelError> {
+    pub(super) fn load(
+        config: &PixioConfig,
+        processor: &Processor,
+        loader: &mut Loader<'_>,
+    ) -> Result<Self, ModelError> {
         let (hidden, n_cls) = (config.hidden_size as i64, config.n_cls_tokens as i64);
         let side = config.trained_grid() as i64;
 
@@ -47,9 +48,9 @@ impl Embeddings {
         let bias = loader.float(Part::Patch(TensorRole::Bias), &[hidden])?;
         // Rows, columns, channels: the order of bytes in an image, so that a patch is 16 runs of 48 bytes.
         let weight = weight.f_permute([0, 2, 3, 1])?;
-        let deviation = Tensor::f_from_slice(&DEVIATION)?;
-        let per_byte = weight.f_div(&(deviation.f_mul_scalar(255.0)?))?;
-        let offset = Tensor::f_from_slice(&MEAN)?.f_div(&deviation)?;
+        let deviation = Tensor::f_from_slice(&processor.deviation)?;
+        let per_byte = weight.f_div(&(deviation.f_div_scalar(f64::from(processor.scale))?))?;
+        let offset = Tensor::f_from_slice(&processor.mean)?.f_div(&deviation)?;
         let folded = weight.f_mul(&offset)?.f_sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float)?;
         let linear = |weight: &Tensor, bias: &Tensor| {
             let weight = weight.f_reshape([hidden, 3 * SIDE * SIDE])?;

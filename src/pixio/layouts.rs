@@ -1,6 +1,13 @@
 //! The four ways in which checkpoints name the parameters.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::weights::{BlockPart, Part, TensorRole};
+
+use crate::text;
+
+/// How the names of the first block's parameters begin.
+const BLOCKS: [&str; 3] = ["layers.0.", "blocks.0.", "encoder.layer.0."];
 
 /// How one checkpoint names its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,54 @@ impl Layout {
         None
     }
 
+    /// Finds what wraps the encoder, such as `model.`, and the layout within. Training programs save an
+    /// encoder as part of something else.
+    ///
+    /// # Errors
+    /// There is no encoder among `names`, or there are several.
+    pub(super) fn unwrap<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Result<(String, Self), String> {
+        if let Some(layout) = Self::detect(names.clone()) {
+            return Ok((String::new(), layout));
+        }
+        let mut found: BTreeMap<String, (&str, Self)> = BTreeMap::new();
+        // The shorter ones first: the layout may have a prefix of its own.
+        for wrapper in names.clone().flat_map(wrappers).collect::<BTreeSet<_>>() {
+            let within = names.clone().filter_map(|name| name.strip_prefix(wrapper));
+            let Some(layout) = Self::detect(within.clone()) else { continue };
+            let class_token = layout.names(Part::ClsToken);
+            if within.clone().any(|name| class_token[0] == name) {
+                found.entry(format!("{wrapper}{}", layout.prefix)).or_insert((wrapper, layout));
+            }
+        }
+        let mut encoders = found.into_values();
+        match (encoders.next(), encoders.next()) {
+            (None, _) => Err(format!(
+                "no Pixio encoder in it: no tensor is called layers.*, encoder.layer.* or blocks.*, with or \
+                 without a prefix; it has {}",
+                text::list(names.take(4))
+            )),
+            (Some((wrapper, layout)), None) => Ok((wrapper.to_owned(), layout)),
+            (Some((first, _)), Some((second, _))) => Err(format!(
+                "it has an encoder under {} and one under {}: save the one that is meant alone",
+                text::foreign(first),
+                text::foreign(second)
+            )),
+        }
+    }
+
+    /// Whether a tensor that nobody has read is one of the encoder's: another configuration would have read
+    /// it.
+    pub(super) fn is_of_encoder(self, name: &str) -> bool {
+        let parts: &[&str] = match self.spelling {
+            Spelling::Module => &["layers.", "embeddings.", "layernorm."],
+            Spelling::Hub | Spelling::Saved => &["encoder.layer.", "embeddings.", "layernorm."],
+            Spelling::Original => &["blocks.", "patch_embed.", "cls_token", "pos_embed", "norm."],
+        };
+        let within = name.strip_prefix(self.prefix).unwrap_or_default();
+        // The mask is of training.
+        parts.iter().any(|part| within.starts_with(part)) && !within.ends_with("mask_token")
+    }
+
     /// The tensors that make up `part`, to be joined along the first axis; none if this layout lacks it.
     pub(super) fn names(self, part: Part) -> Vec<String> {
         let original = self.spelling == Spelling::Original;
@@ -103,6 +158,16 @@ impl Layout {
     }
 }
 
+/// What may stand before an encoder of which `name` is a tensor of a block, with a dot at its end.
+fn wrappers(name: &str) -> impl Iterator<Item = &str> {
+    let ends = name.match_indices('.').map(|(at, dot)| at + dot.len());
+    let is_block = |rest: &str| BLOCKS.iter().any(|block| rest.starts_with(block));
+    let within = ["", "pixio.", "encoder."];
+    let is_wrapper =
+        move |rest: &str| within.iter().any(|prefix| rest.strip_prefix(prefix).is_some_and(is_block));
+    ends.filter(move |&end| is_wrapper(&name[end..])).map(|end| &name[..end])
+}
+
 fn role_name(role: TensorRole) -> &'static str {
     match role {
         TensorRole::Weight => "weight",
@@ -138,6 +203,52 @@ mod tests {
         let saved = "encoder.encoder.layer.3.output.dense.bias layernorm.weight";
         check("encoder.encoder.layer.0.intermediate.dense.weight", saved);
         check("transformer.h.0.weight", "none");
+    }
+
+    fn check_unwrapped(names: &[&str], expect: &str) {
+        let answer = Layout::unwrap(names.iter().copied()).map_or_else(
+            |why| why,
+            |(wrapper, layout)| format!("{wrapper}|{}", layout.names(Part::ClsToken)[0]),
+        );
+        assert!(answer.starts_with(expect), "{answer} is not {expect}");
+    }
+
+    #[test]
+    fn a_common_prefix_is_found() {
+        check_unwrapped(&["layers.0.mlp.fc1.weight", "embeddings.cls_token"], "|embeddings.cls_token");
+        for wrapper in ["model.", "module.", "backbone.", "_orig_mod.", "module.model.", "student.backbone."]
+        {
+            let named = |name: &str| format!("{wrapper}{name}");
+            let (block, token) = (named("blocks.0.attn.qkv.weight"), named("cls_token"));
+            check_unwrapped(&["head.weight", &block, &token], &format!("{wrapper}|cls_token"));
+            let (block, token) = (named("encoder.layer.0.mlp.fc1.bias"), named("embeddings.cls_token"));
+            check_unwrapped(&[&block, &token], &format!("{wrapper}|embeddings.cls_token"));
+            let (block, token) = (named("pixio.layers.0.mlp.fc1.bias"), named("pixio.embeddings.cls_token"));
+            check_unwrapped(&[&token, &block], &format!("{wrapper}|pixio.embeddings.cls_token"));
+        }
+    }
+
+    #[test]
+    fn several_encoders_or_none_are_named() {
+        let two = ["teacher.blocks.0.a", "teacher.cls_token", "student.blocks.0.a", "student.cls_token"];
+        check_unwrapped(&two, "it has an encoder under student. and one under teacher.");
+        check_unwrapped(&["decoder.blocks.0.a", "model.blocks.0.a", "model.cls_token"], "model.|cls_token");
+        check_unwrapped(
+            &["transformer.h.0.weight"],
+            "no Pixio encoder in it: no tensor is called layers.*, encoder.layer.* or blocks.*, with or \
+             without a prefix; it has transformer.h.0.weight",
+        );
+    }
+
+    #[test]
+    fn what_another_configuration_would_read_is_of_the_encoder() {
+        let (_, layout) = Layout::unwrap(["encoder.layer.0.mlp.fc1.bias"].into_iter()).unwrap();
+        for name in ["encoder.layer.7.norm1.weight", "embeddings.extra", "layernorm.bias"] {
+            assert!(layout.is_of_encoder(name), "{name}");
+        }
+        for name in ["decoder.layer.0.norm1.weight", "embeddings.mask_token", "head.weight"] {
+            assert!(!layout.is_of_encoder(name), "{name}");
+        }
     }
 
     #[test]

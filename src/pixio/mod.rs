@@ -10,9 +10,13 @@ mod checkpoint;
 mod config;
 mod embeddings;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod hub;
 mod layers;
 mod layouts;
 mod linear;
+mod processor;
 mod random;
 mod revision;
 mod source;
@@ -25,8 +29,11 @@ use tch::{Device, Kind, Tensor};
 pub use self::backbone::Backbone;
 pub use self::config::{PixioConfig, Side};
 pub use self::error::ModelError;
+pub use self::processor::{Preparation, Processor};
 pub use self::random::RandomModel;
 pub use self::source::Source;
+
+use crate::text;
 
 use self::checkpoint::Checkpoint;
 use self::embeddings::Embeddings;
@@ -37,6 +44,7 @@ use self::weights::{Loader, Part, TensorRole};
 #[derive(Debug)]
 pub struct Pixio {
     config: PixioConfig,
+    processor: Processor,
     name: String,
     revision: String,
     embeddings: Embeddings,
@@ -75,7 +83,7 @@ impl Pixio {
                 let revision = revision::of_text(&model.identity());
                 let mut weights = *model;
                 let mut loader = Loader::new(&mut weights, device, kind);
-                Self::build(model.config(), &mut loader, source.name(), revision)
+                Self::build(model.config(), Processor::default(), &mut loader, source.name(), revision)
             }
         }
     }
@@ -83,15 +91,28 @@ impl Pixio {
     fn from_folder(folder: &Path, name: &str, device: Device, kind: Kind) -> Result<Self, ModelError> {
         let mut checkpoint = Checkpoint::open(folder)?;
         let config = PixioConfig::read(&folder.join("config.json"))?;
+        let processor = Processor::read(folder)?;
         let revision = revision::of_files(&checkpoint.files())?;
+        let revision = match processor.identity() {
+            Some(identity) => revision::of_text(&format!("{revision} {identity}")),
+            None => revision,
+        };
         let mut loader = Loader::new(&mut checkpoint, device, kind);
-        let pixio = Self::build(config, &mut loader, name.to_owned(), revision)?;
-        let unread = checkpoint.unread();
-        if !unread.is_empty() {
+        let pixio = Self::build(config, processor, &mut loader, name.to_owned(), revision)?;
+        let [of_encoder, others] = checkpoint.unread();
+        if !of_encoder.is_empty() {
+            tracing::warn!(
+                "{name}: {} tensors of the encoder are not used, because config.json describes an encoder \
+                 without them (num_hidden_layers, qkv_bias): {}",
+                of_encoder.len(),
+                text::list(of_encoder)
+            );
+        }
+        if !others.is_empty() {
             tracing::debug!(
-                "{name}: {} tensors are not part of the encoder: {}",
-                unread.len(),
-                unread.join(", ")
+                "{name}: {} tensors are not of the encoder: {}",
+                others.len(),
+                text::list(others)
             );
         }
         Ok(pixio)
@@ -99,11 +120,12 @@ impl Pixio {
 
     fn build(
         config: PixioConfig,
+        processor: Processor,
         loader: &mut Loader<'_>,
         name: String,
         revision: String,
     ) -> Result<Self, ModelError> {
-        let embeddings = Embeddings::load(&config, loader)?;
+        let embeddings = Embeddings::load(&config, &processor, loader)?;
         let blocks = (0..config.num_hidden_layers).map(|index| Block::load(&config, loader, index));
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
         let final_norm = Norm::load(&config, loader, Part::FinalNorm)?;
@@ -116,7 +138,7 @@ impl Pixio {
             Some(norm) if norm.is_untrained()? => None,
             norm => norm,
         };
-        Ok(Self { config, name, revision, embeddings, blocks, final_norm, stage_norm })
+        Ok(Self { config, processor, name, revision, embeddings, blocks, final_norm, stage_norm })
     }
 
     /// The architecture.
@@ -124,12 +146,18 @@ impl Pixio {
         &self.config
     }
 
+    /// How images were prepared for the weights. The model itself does what this says of values.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
     /// Hugging Face id, name of the folder, or `random:NAME`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// First 12 hexadecimal digits of the SHA-256 over the weight files in the order of their names.
+    /// First 12 hexadecimal digits of the SHA-256 over the weight files in the order of their names; of that
+    /// and of how bytes become values where this is not as for the published models.
     pub fn revision(&self) -> &str {
         &self.revision
     }
@@ -143,6 +171,7 @@ impl Pixio {
     pub fn shallow_clone(&self) -> Self {
         Self {
             config: self.config.clone(),
+            processor: self.processor.clone(),
             name: self.name.clone(),
             revision: self.revision.clone(),
             embeddings: self.embeddings.shallow_clone(),

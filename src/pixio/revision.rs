@@ -1,13 +1,13 @@
 //! Revision of a model: what its weights are, by content.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use std::{fs, io};
 
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::runtime::cache;
 
 use super::error::ModelError;
@@ -34,7 +34,7 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
         Some(cache) => Some(cache.join("revisions").join(of_text(&state(files)?))),
         None => None,
     };
-    let known = kept.as_ref().and_then(|kept| fs::read_to_string(kept).ok());
+    let known = kept.as_ref().and_then(|kept| files::read_text(kept, DIGITS as u64).ok());
     if let Some(known) =
         known.filter(|known| known.len() == DIGITS && known.chars().all(|c| c.is_ascii_hexdigit()))
     {
@@ -42,7 +42,8 @@ fn of_files_in(files: &[PathBuf], cache: Option<&Path>) -> Result<String, ModelE
     }
     let mut sha = Sha256::new();
     for file in files {
-        let hashed = File::open(file).and_then(|mut opened| io::copy(&mut opened, &mut HashWriter(&mut sha)));
+        let hashed =
+            files::open(file).and_then(|mut opened| io::copy(&mut opened, &mut HashWriter(&mut sha)));
         hashed.map_err(|reason| ModelError::Io { file: file.clone(), reason })?;
     }
     let revision = digits(sha.finalize().as_slice());
@@ -68,7 +69,7 @@ fn state(files: &[PathBuf]) -> Result<String, ModelError> {
 }
 
 fn keep(file: &Path, revision: &str) {
-    let kept = cache::write(file, revision.as_bytes());
+    let kept = files::write(file, revision.as_bytes());
     if let Err(err) = kept {
         tracing::debug!("the revision is not kept in {}: {err}", file.display());
     }
@@ -93,6 +94,8 @@ impl io::Write for HashWriter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

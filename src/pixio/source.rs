@@ -1,11 +1,15 @@
 //! Where a model comes from: a folder, the local Hugging Face cache, or random numbers.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::is_pickle;
 use super::error::ModelError;
+use super::hub;
 use super::random::RandomModel;
+use crate::files;
+
+/// Most bytes of a file that names a commit.
+const MOST_REF_BYTES: u64 = 1 << 10;
 
 /// A model that has been found, not yet loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +32,7 @@ impl Source {
     /// # Errors
     /// Nothing of that name; the message says how to get it.
     pub fn resolve(text: &str) -> Result<Self, ModelError> {
-        Self::resolve_in(text, &hub_cache())
+        Self::resolve_in(text, &hub::cache(&|name| std::env::var(name).ok()))
     }
 
     fn resolve_in(text: &str, cache: &Path) -> Result<Self, ModelError> {
@@ -53,7 +57,7 @@ impl Source {
             return Err(ModelError::Source { text: text.to_owned() });
         }
         let repository = cache.join(format!("models--{}", text.replace('/', "--")));
-        let snapshot = std::fs::read_to_string(repository.join("refs/main"))
+        let snapshot = files::read_text(&repository.join("refs/main"), MOST_REF_BYTES)
             .map(|commit| repository.join("snapshots").join(commit.trim()))
             .ok()
             .filter(|snapshot| snapshot.is_dir());
@@ -87,16 +91,6 @@ fn is_hub_id(text: &str) -> bool {
         !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
     };
     text.split_once('/').is_some_and(|(org, name)| part(org) && part(name))
-}
-
-/// The folder where `hf download` puts models, by the variables that it reads itself.
-fn hub_cache() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = || set("HOME").unwrap_or_default();
-    set("HF_HUB_CACHE").or_else(|| set("HF_HOME").map(|hf| hf.join("hub"))).unwrap_or_else(|| {
-        let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache"));
-        cache.join("huggingface/hub")
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One camera's topics: a thread of its own takes each image straight into a leased buffer.
 
+mod topics;
+
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -15,7 +17,6 @@ use serde_bytes::Bytes;
 use smol::Timer;
 
 use super::checks::receive_buffer_advice;
-use super::start::names::{NameError, Names};
 use super::wire::calibration::calibration;
 use super::wire::messages::{CameraInfo, CompressedImage, Image, PointStamped};
 use crate::config::{CameraConfig, ImageTransport, Reliability};
@@ -24,6 +25,8 @@ use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::pool::Pool;
 use crate::runtime::thread::Stage;
 use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
+
+pub use topics::CameraTopics;
 
 /// Time between two looks at what DDS has passed over.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -67,36 +70,6 @@ impl CameraInput {
     }
 }
 
-/// Full names of one camera's topics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CameraTopics {
-    /// Images.
-    pub image: String,
-    /// Calibration.
-    pub camera_info: String,
-}
-
-impl CameraTopics {
-    /// Remaps `image`, adds the transport's suffix, and finds `camera_info` beside it unless that
-    /// was remapped itself.
-    ///
-    /// # Errors
-    /// A remap rule that leads to an impossible name.
-    pub fn resolve(names: &Names, prefix: &str, transport: ImageTransport) -> Result<Self, NameError> {
-        let image = names.resolve(&format!("{prefix}image"))?;
-        let camera_info = names.resolve(&format!("{prefix}camera_info"))?;
-        let namespace = names.namespace().trim_end_matches('/');
-        let is_remapped = camera_info != format!("{namespace}/{prefix}camera_info");
-        let folder = image.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let camera_info = if is_remapped { camera_info } else { format!("{folder}/camera_info") };
-        let suffix = match transport {
-            ImageTransport::Raw => "",
-            ImageTransport::Compressed => "/compressed",
-        };
-        Ok(Self { image: image + suffix, camera_info })
-    }
-}
-
 /// An image as it came, before it is a [`Frame`].
 pub(super) struct Sample {
     received: Instant,
@@ -106,9 +79,9 @@ pub(super) struct Sample {
 
 /// Copies a sample out of the reader's cache, pixels in one block.
 #[derive(Clone)]
-struct CopyOut {
-    transport: ImageTransport,
-    pool: Pool,
+pub(super) struct CopyOut {
+    pub(super) transport: ImageTransport,
+    pub(super) pool: Pool,
 }
 
 impl<'de> DeserializeSeed<'de> for CopyOut {
@@ -283,30 +256,7 @@ mod tests {
     use serde_bytes::ByteBuf;
 
     use super::*;
-    use crate::ros::start::args::remap;
     use crate::ros::wire::messages;
-
-    fn check(remaps: &[&str], prefix: &str, transport: ImageTransport, image: &str, camera_info: &str) {
-        let rules: Vec<_> = remaps.iter().map(|rule| remap(rule).unwrap()).collect();
-        let names = Names::new("pixio_node", &rules).unwrap();
-        let topics = CameraTopics::resolve(&names, prefix, transport).unwrap();
-        assert_eq!((topics.image.as_str(), topics.camera_info.as_str()), (image, camera_info));
-    }
-
-    #[test]
-    fn calibration_is_beside_the_remapped_image_unless_it_is_remapped_itself() {
-        use ImageTransport::{Compressed, Raw};
-        check(&[], "", Raw, "/image", "/camera_info");
-        check(&["__ns:=/cam"], "", Raw, "/cam/image", "/cam/camera_info");
-        check(&["__ns:=/cam"], "left/", Raw, "/cam/left/image", "/cam/left/camera_info");
-        check(&["image:=/usb/image_raw"], "", Raw, "/usb/image_raw", "/usb/camera_info");
-        check(&["image:=/image_raw"], "", Raw, "/image_raw", "/camera_info");
-        let compressed = "/usb/image_raw/compressed";
-        check(&["image:=/usb/image_raw"], "", Compressed, compressed, "/usb/camera_info");
-        let both = ["image:=/usb/image_raw", "camera_info:=/calibration"];
-        check(&both, "", Raw, "/usb/image_raw", "/calibration");
-        check(&["left/image:=/l"], "left/", Raw, "/l", "/camera_info");
-    }
 
     fn wire<M: Serialize>(message: &M) -> Vec<u8> {
         <CDRSerializerAdapter<M> as SerializerAdapter<M>>::to_bytes(message).unwrap().to_vec()
@@ -347,6 +297,33 @@ mod tests {
         drop(first);
         let again = read(&wire(&image), ImageTransport::Raw, &pool).unwrap();
         assert_eq!(place(&again), before);
+    }
+
+    #[test]
+    fn names_of_any_length_are_refused_before_they_are_copied() {
+        let pool = Pool::default();
+        let image = |encoding: usize, frame_id: usize| Image {
+            header: messages::Header { frame_id: "f".repeat(frame_id), ..header() },
+            height: 1,
+            width: 1,
+            encoding: "e".repeat(encoding),
+            is_bigendian: 0,
+            step: 1,
+            data: ByteBuf::from([1]),
+        };
+        for (encoding, frame_id, is_read) in
+            [(256, 256, true), (257, 1, false), (1, 257, false), (1 << 20, 1, false), (1, 10 << 20, false)]
+        {
+            let sample = read(&wire(&image(encoding, frame_id)), ImageTransport::Raw, &pool);
+            assert_eq!(sample.is_some(), is_read, "{encoding} {frame_id}");
+        }
+        let file = |format: &str| CompressedImage {
+            header: header(),
+            format: format.to_owned(),
+            data: ByteBuf::from([9; 40]),
+        };
+        assert!(read(&wire(&file("jpeg")), ImageTransport::Compressed, &pool).is_some());
+        assert!(read(&wire(&file(&"x".repeat(300))), ImageTransport::Compressed, &pool).is_none());
     }
 
     #[test]

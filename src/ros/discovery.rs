@@ -6,6 +6,8 @@ use ros2_client::dds::rustdds::policy::{Durability, History};
 use ros2_client::dds::rustdds::{Duration, QosPolicies, QosPolicyBuilder};
 use serde::Deserialize;
 
+use super::wire::short::short;
+
 /// Name of the DDS topic.
 pub(super) const DDS_TOPIC: &str = "ros_discovery_info";
 /// Name of its type.
@@ -33,7 +35,9 @@ pub(super) struct ParticipantNodes {
 /// `rmw_dds_common/NodeEntitiesInfo`.
 #[derive(Deserialize)]
 struct NodeEnds {
+    #[serde(deserialize_with = "short")]
     namespace: String,
+    #[serde(deserialize_with = "short")]
     name: String,
     readers: Vec<Gid>,
     writers: Vec<Gid>,

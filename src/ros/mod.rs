@@ -8,6 +8,8 @@ mod delivery;
 pub mod diagnostics;
 mod discovery;
 mod endpoints;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod node;
 pub mod parameters;
 mod place;

@@ -273,6 +273,9 @@ impl RosNode {
         listener: Box<dyn CameraListener>,
     ) -> anyhow::Result<CameraTopics> {
         let topics = CameraTopics::resolve(&self.names, &camera.prefix, camera.transport)?;
+        if let Some(doubt) = topics.doubt(camera.transport) {
+            tracing::warn!("{doubt}");
+        }
         let message = match camera.transport {
             ImageTransport::Raw => "Image",
             ImageTransport::Compressed => "CompressedImage",

@@ -11,6 +11,9 @@ use crate::config::{Descriptor, Range, Value};
 /// Judges or carries out a change of the parameter `name`. The caller receives errors word for word.
 pub type Rule = Box<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 
+/// What a value for the parameter `name` is in the parameter's type; nothing where it cannot be that.
+pub type Conversion = Box<dyn Fn(&str, &Value) -> Option<Value> + Send + Sync>;
+
 /// A parameter of a node.
 pub struct Declared {
     /// What it is called.
@@ -25,6 +28,8 @@ pub struct Declared {
 pub struct Parameters {
     /// Every parameter.
     pub declared: Vec<Declared>,
+    /// A value in the type of its parameter, where it can be that.
+    pub convert: Conversion,
     /// Whether a change is allowed.
     pub check: Rule,
     /// Carries out a change that `check` allows.
@@ -53,7 +58,9 @@ impl Parameters {
             }
         };
         let options = self.declared.into_iter().fold(options, declare);
+        let convert = self.convert;
         let options = options
+            .parameter_converter(Box::new(move |name, value| converted(&convert, name, value)))
             .parameter_validator(gated(self.check, Arc::clone(&is_open)))
             .parameter_set_action(gated(self.apply, Arc::clone(&is_open)));
         (options, ChangeGate(is_open))
@@ -72,6 +79,11 @@ fn gated(rule: Rule, is_open: Arc<AtomicBool>) -> RosRule {
             None => Err(format!("{name} cannot be unset")),
         }
     })
+}
+
+fn converted(convert: &Conversion, name: &str, value: ParameterValue) -> ParameterValue {
+    let in_type = ours_from_ros(&value).and_then(|value| convert(name, &value));
+    in_type.map_or(value, ros_from_ours)
 }
 
 fn described(name: String, descriptor: Descriptor) -> ParameterDescriptor {

@@ -1,7 +1,10 @@
 //! What time it is: by this machine, or by `/clock` as a bag or a simulator tells it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The longest age that anything tells: what is older has a stamp of another clock, and is told as this.
+pub const LONGEST_AGE: Duration = Duration::from_secs(3600);
 
 /// Nothing has come on `/clock`.
 const UNTOLD: i64 = i64::MIN;

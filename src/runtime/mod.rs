@@ -5,6 +5,7 @@
 pub mod cache;
 pub mod child;
 pub mod clock;
+pub mod descriptors;
 pub mod input_pixels;
 pub mod latest;
 pub mod lock;

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::clock::LONGEST_AGE;
 use super::meter::Meter;
 use crate::geometry::Size;
 use crate::runtime::lock::lock;
@@ -10,6 +11,23 @@ use crate::runtime::lock::lock;
 /// Stamps ahead of the clock by less are as good as on time: clocks of two machines never agree to the last
 /// bit.
 pub const AHEAD: Duration = Duration::from_millis(5);
+
+/// Stamps behind the clock by more are of another clock: no image is under way for so long.
+const FAR_BEHIND: Duration = Duration::from_secs(10);
+
+/// Stamps below are no time of day, but the time since something was started.
+const LONGEST_UPTIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
+/// A stamp that is not the time of the image by the node's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrayStamp {
+    /// Zero: the driver sets none.
+    None,
+    /// The time since something was started, such as a monotonic clock tells.
+    Uptime(Duration),
+    /// A time of day so much earlier.
+    Behind(Duration),
+}
 
 /// How one camera does. Shared by threads.
 #[derive(Debug, Default)]
@@ -78,7 +96,7 @@ impl Monitor {
     pub fn published(&self, at: Instant, stamp_nanos: i64, age: Option<Duration>) {
         let mut seen = self.lock();
         seen.publications.add(at, stamp_nanos);
-        seen.age = age;
+        seen.age = age.map(|age| age.min(LONGEST_AGE));
     }
 
     /// A frame was served without what `lacks` says, empty for nothing.
@@ -97,11 +115,25 @@ impl Monitor {
 }
 
 impl Seen {
+    /// What the stamp of the last frame is instead of the clock's time, if it is far behind.
+    pub fn stray_stamp(&self) -> Option<StrayStamp> {
+        let delay = self.delay_nanos.filter(|delay| *delay > nanos(FAR_BEHIND))?;
+        let stamp = Duration::from_nanos(u64::try_from(self.stamp_nanos?).unwrap_or_default());
+        Some(match stamp {
+            Duration::ZERO => StrayStamp::None,
+            stamp if stamp < LONGEST_UPTIME => StrayStamp::Uptime(stamp),
+            _ => StrayStamp::Behind(Duration::from_nanos(delay.unsigned_abs())),
+        })
+    }
+
     /// Whether the last stamp was ahead of the clock.
     pub fn is_ahead(&self) -> bool {
-        let ahead = i64::try_from(AHEAD.as_nanos()).unwrap_or(i64::MAX);
-        self.delay_nanos.is_some_and(|delay| delay < -ahead)
+        self.delay_nanos.is_some_and(|delay| delay < -nanos(AHEAD))
     }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -124,6 +156,30 @@ mod tests {
         assert_eq!(seen.delay_nanos, Some(-78 * SECOND));
         // The frames before the jump are not in the rate.
         assert_eq!(seen.arrivals.period(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_stamp_of_another_clock_is_known_by_its_size() {
+        const NOW: i64 = 1_795_000_000 * SECOND;
+        let check = |stamp_nanos: i64, expect: Option<StrayStamp>| {
+            let monitor = Monitor::default();
+            monitor.arrived(Instant::now(), stamp_nanos, Some(NOW), 7);
+            assert_eq!(monitor.seen().stray_stamp(), expect, "{stamp_nanos}");
+        };
+        check(NOW, None);
+        check(NOW + SECOND, None);
+        check(NOW - 9 * SECOND, None);
+        check(0, Some(StrayStamp::None));
+        check(i64::MIN, Some(StrayStamp::None));
+        check(5 * SECOND, Some(StrayStamp::Uptime(Duration::from_secs(5))));
+        check(40_000_000 * SECOND, Some(StrayStamp::Uptime(Duration::from_secs(40_000_000))));
+        check(NOW - 86_400 * SECOND, Some(StrayStamp::Behind(Duration::from_secs(86_400))));
+        let monitor = Monitor::default();
+        monitor.published(Instant::now(), 0, Some(Duration::from_secs(1_795_679_304)));
+        assert_eq!(monitor.seen().age, Some(LONGEST_AGE));
+        // A simulation begins at zero, and its clock too.
+        monitor.arrived(Instant::now(), 0, Some(SECOND), 7);
+        assert_eq!(monitor.seen().stray_stamp(), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::runtime::clock::LONGEST_AGE;
 use crate::runtime::lock::lock;
 
 /// The fate of one camera's frames. Every received frame is counted in exactly one of the others
@@ -192,8 +193,8 @@ struct Samples {
     recent: VecDeque<f64>,
 }
 
-/// Longer spans are recorded as this: one hour, in microseconds.
-const LONGEST_MICROS: u64 = 3_600_000_000;
+/// Longer spans are recorded as this.
+const LONGEST_MICROS: u64 = LONGEST_AGE.as_micros() as u64;
 
 /// Frames that are recent.
 const N_RECENT: usize = 256;
@@ -219,14 +220,15 @@ impl Latencies {
         if samples.recent.len() == N_RECENT {
             samples.recent.pop_front();
         }
-        samples.recent.push_back(duration.as_secs_f64() * 1e3);
+        samples.recent.push_back(duration.min(LONGEST_AGE).as_secs_f64() * 1e3);
     }
 
     /// Percentiles since the last call, and starts anew.
     pub fn take(&self) -> Spans {
         Span::ALL.map(|span| {
             let histogram = &mut self.of(span).since_taken;
-            let millis = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
+            // The last bucket reaches beyond the longest span.
+            let millis = |quantile| histogram.value_at_quantile(quantile).min(LONGEST_MICROS) as f64 / 1000.0;
             let percentiles = match histogram.len() {
                 0 => Percentiles::default(),
                 n => Percentiles { n, p50: millis(0.50), p95: millis(0.95), p99: millis(0.99) },
@@ -262,6 +264,14 @@ mod tests {
         let text =
             "received 5 = published 1 + displaced 0 + refused 2 (encoding 2) + unwanted 0 + in flight 2";
         assert_eq!(counts.to_string(), text);
+    }
+
+    #[test]
+    fn no_span_is_told_as_longer_than_the_longest_age() {
+        let latencies = Latencies::default();
+        latencies.record(Span::Age, Duration::from_secs(1_795_679_304));
+        let of_age = |spans: Spans| spans[Span::Age as usize].1.p99;
+        assert_eq!((of_age(latencies.recent()), of_age(latencies.take())), (3_600_000.0, 3_600_000.0));
     }
 
     #[test]

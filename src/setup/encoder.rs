@@ -5,12 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use tch::Device;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Fit};
 use crate::engine::arithmetic::Arithmetic;
 use crate::engine::device;
 use crate::engine::graph::LaunchMode;
 use crate::engine::job::EngineJob;
-use crate::pixio::{Pixio, Source};
+use crate::pixio::{Pixio, Preparation, Source};
 use crate::stages::forward::{MOST_WINDOWS, largest_batch};
 
 use super::heads::LoadedHeads;
@@ -56,6 +56,9 @@ impl LoadedEncoder {
             pixio.revision(),
             started.elapsed().as_secs_f64()
         );
+        for difference in differences(&pixio.processor().preparation, config) {
+            tracing::warn!("model {}: {difference}", pixio.name());
+        }
         Ok(Self { source, pixio, device, arithmetic })
     }
 
@@ -70,12 +73,41 @@ impl LoadedEncoder {
         let launch = if config.cuda_graph { LaunchMode::Graph } else { LaunchMode::Plain };
         // The frame path runs one image of every camera at once, or the windows of one.
         let n_most = match config.fit {
-            config::Fit::Window => MOST_WINDOWS,
+            Fit::Window => MOST_WINDOWS,
             _ => i64::try_from(config.cameras.len().min(config.batch_max)).unwrap_or(1),
         };
         let batches = (1..=n_most).filter(|&n| largest_batch(n, n) == n).collect();
         EngineJob { source, pixio, device, arithmetic, taps, sizes: input_sizes(config), batches, launch }
     }
+}
+
+/// Where images are prepared otherwise than for training, by the model's preprocessor_config.json.
+fn differences(preparation: &Preparation, config: &Config) -> Vec<String> {
+    let Preparation { size, other_filter, is_cropped } = preparation;
+    let mut differences = Vec::new();
+    // The other ways to fit an image choose a size themselves.
+    let has_size = matches!(config.fit, Fit::Stretch | Fit::Letterbox | Fit::Crop);
+    if let Some(size) = size.filter(|size| has_size && *size != config.size) {
+        differences.push(format!(
+            "preprocessor_config.json names images of {size}, and `size` is {}; start the node with -p \
+             size:={size} to have them so",
+            config.size
+        ));
+    }
+    if let Some(filter) = other_filter {
+        differences.push(format!(
+            "preprocessor_config.json names the filter {filter} (resample), and images are resized by \
+             `resize_filter`: exact (bicubic) or linear"
+        ));
+    }
+    if *is_cropped && config.fit != Fit::Crop {
+        differences.push(
+            "preprocessor_config.json cuts out the middle of images, and `fit` does not; start the node with \
+             -p fit:=crop to have them so"
+                .to_owned(),
+        );
+    }
+    differences
 }
 
 /// Blocks whose tokens are needed: for the features of block `layer`, for the embedding (the last of
@@ -86,4 +118,36 @@ pub fn taps(layer: usize, n_blocks: usize, heads: &LoadedHeads) -> Vec<usize> {
     taps.sort_unstable();
     taps.dedup();
     taps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Origin, Settings, Value, Values};
+    use crate::geometry::Size;
+
+    fn check(preparation: &Preparation, given: &[(&str, &str)], expect: &[&str]) {
+        let mut settings = Settings::default();
+        for (name, text) in [("model", "m")].iter().chain(given) {
+            settings.set(name, Value::String((*text).into()), Origin::Default);
+        }
+        let config = Config::from_values(&Values::new(&settings).unwrap()).unwrap();
+        let found = differences(preparation, &config);
+        assert_eq!(found.len(), expect.len(), "{found:?}");
+        assert!(found.iter().zip(expect).all(|(found, expect)| found.contains(expect)), "{found:?}");
+    }
+
+    #[test]
+    fn what_differs_from_training_is_told_with_the_parameter() {
+        let of_size = |side| Some(Size { width: side, height: side });
+        let large = Preparation { size: of_size(384), ..Preparation::default() };
+        check(&Preparation::default(), &[], &[]);
+        check(&Preparation { size: of_size(256), ..Preparation::default() }, &[], &[]);
+        check(&large, &[], &["-p size:=384x384"]);
+        check(&large, &[("size", "384x384")], &[]);
+        check(&large, &[("fit", "auto")], &[]);
+        let other = Preparation { other_filter: Some("2".into()), is_cropped: true, size: None };
+        check(&other, &[], &["the filter 2 (resample)", "-p fit:=crop"]);
+        check(&other, &[("fit", "crop")], &["the filter 2 (resample)"]);
+    }
 }

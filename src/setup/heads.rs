@@ -8,11 +8,15 @@ use crate::config::{self, Config};
 use crate::engine::head::{HeadEngine, Taken};
 use crate::engine::job::EngineJob;
 use crate::engine::store::folder::Folder;
+use crate::files;
 use crate::heads::{Class, EncoderCard, Head, HeadError, HeadSet, Task};
 use crate::outputs::Topic;
 use crate::pixio::Pixio;
 
 use super::encoder::LoadedEncoder;
+
+/// Most bytes of a head file: the paper's DPT head takes 130 MB.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The heads with their weights on the model's device.
 pub type LoadedHeads = HeadSet<Head>;
@@ -48,7 +52,7 @@ pub fn load(config: &Config, encoder: &LoadedEncoder) -> anyhow::Result<LoadedHe
         let read = || {
             let failed =
                 |err: std::io::Error| HeadError::File { file: file.to_owned(), reason: err.to_string() };
-            let bytes = std::fs::read(file).map_err(failed)?;
+            let bytes = files::read(file, MOST_BYTES).map_err(failed)?;
             let head = Head::parse(file, &bytes, encoder.device, encoder.arithmetic.kind())?;
             head.check(file, task, &card).map(|()| head)
         };

@@ -13,26 +13,31 @@ type Row = (&'static str, &'static [&'static str]);
 /// The modules of the crate, from the ground floor up.
 const CRATE: &[Row] = &[
     ("ffi", &[]),
+    ("files", &[]),
     ("geometry", &[]),
     ("outputs", &[]),
-    ("config", &["geometry"]),
+    ("text", &[]),
+    ("config", &["files", "geometry"]),
     ("encode", &["geometry"]),
-    ("heads", &["config", "ffi", "geometry"]),
+    ("heads", &["config", "ffi", "files", "geometry"]),
     ("runtime", &["ffi", "geometry"]),
     ("console", &["runtime"]),
-    ("logging", &["config", "console", "runtime"]),
-    ("pca", &["geometry", "runtime"]),
-    ("pixio", &["ffi", "geometry", "runtime"]),
-    ("engine", &["config", "ffi", "geometry", "heads", "pixio", "runtime"]),
+    ("logging", &["config", "console", "runtime", "text"]),
+    ("pca", &["files", "geometry", "runtime"]),
+    ("pixio", &["ffi", "files", "geometry", "runtime", "text"]),
+    ("engine", &["config", "ffi", "files", "geometry", "heads", "pixio", "runtime"]),
     (
         "stages",
         &["config", "encode", "engine", "ffi", "geometry", "heads", "logging", "outputs", "pca", "runtime"],
     ),
-    ("setup", &["config", "engine", "geometry", "heads", "outputs", "pca", "pixio", "runtime", "stages"]),
+    (
+        "setup",
+        &["config", "engine", "files", "geometry", "heads", "outputs", "pca", "pixio", "runtime", "stages"],
+    ),
     ("pipeline", &["config", "engine", "logging", "outputs", "runtime", "stages"]),
-    ("diagnostics", &["geometry", "pipeline", "runtime"]),
-    ("report", &["pipeline", "runtime"]),
-    ("live", &["config", "encode", "geometry", "heads", "outputs", "pipeline", "runtime", "stages"]),
+    ("diagnostics", &["console", "geometry", "pipeline", "runtime", "text"]),
+    ("report", &["files", "pipeline", "runtime"]),
+    ("live", &["config", "encode", "files", "geometry", "heads", "outputs", "pipeline", "runtime", "stages"]),
     (
         "ros",
         &[
@@ -46,6 +51,7 @@ const CRATE: &[Row] = &[
             "outputs",
             "runtime",
             "stages",
+            "text",
         ],
     ),
     (
@@ -57,6 +63,7 @@ const CRATE: &[Row] = &[
             "encode",
             "engine",
             "ffi",
+            "files",
             "geometry",
             "heads",
             "live",
@@ -70,9 +77,11 @@ const CRATE: &[Row] = &[
             "runtime",
             "setup",
             "stages",
+            "text",
         ],
     ),
-    ("cli", &["commands", "config", "console", "engine", "geometry", "ros"]),
+    ("fuzzing", &["config", "engine", "heads", "pixio", "ros", "stages"]),
+    ("cli", &["commands", "config", "console", "engine", "geometry", "ros", "text"]),
 ];
 
 /// The stages in the order of the frame path: each knows the values of those before it, and none of those

@@ -90,12 +90,56 @@ fn files_that_are_missing_or_broken_are_named() {
     check(cut(4), &["only 4 bytes long"]);
     let text =
         |text: &'static str| move |folder: &Path| fs::write(folder.join("model.safetensors"), text).unwrap();
-    check(text("version https://git-lfs.github.com/spec/v1"), &["no header length"]);
+    check(text("version https://git-lfs.github.com/spec/v1"), &["a Git LFS pointer", "git lfs pull"]);
     check(text("\x02\0\0\0\0\0\0\0{]"), &["not a safetensors file: header"]);
     check(text("\x02\0\0\0\0\0\0\0{}"), &["no Pixio encoder in it"]);
     let config =
         |json: &'static str| move |folder: &Path| fs::write(folder.join("config.json"), json).unwrap();
     check(config(r#"{"hidden_act": "silu"}"#), &["config.json: hidden_act is \"silu\", but only \"gelu\""]);
+}
+
+#[test]
+fn an_encoder_within_something_else_is_the_same_encoder() {
+    let features = |folder: &Path| {
+        let pixio = load(folder, Kind::Float).unwrap();
+        let images = Tensor::full([1, 32, 32, 3], 90, (Kind::Uint8, Device::Cpu));
+        pixio.encode(&images, &[1]).unwrap().remove(0)
+    };
+    let plain = tempfile::tempdir().unwrap();
+    write(plain.path(), &tensors());
+    let expect = features(plain.path());
+    for wrapper in ["model.", "module.", "backbone.", "module.backbone."] {
+        let wrapped = tempfile::tempdir().unwrap();
+        let named = tensors().into_iter().map(|(name, tensor)| (format!("{wrapper}{name}"), tensor));
+        let head = ("head.weight".to_owned(), Tensor::zeros([3], (Kind::Float, Device::Cpu)));
+        write(wrapped.path(), &named.chain([head]).collect::<Vec<_>>());
+        assert!(features(wrapped.path()).equal(&expect), "{wrapper}");
+    }
+}
+
+#[test]
+fn what_the_processor_says_of_values_is_done_to_them() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &tensors());
+    let plain = load(folder.path(), Kind::Float).unwrap();
+    let processor =
+        r#"{"image_mean": [0.5, 0.25, 0.75], "image_std": [0.5, 0.25, 0.125], "rescale_factor": 0.01}"#;
+    fs::write(folder.path().join("preprocessor_config.json"), processor).unwrap();
+    let other = load(folder.path(), Kind::Float).unwrap();
+    assert_ne!(plain.revision(), other.revision());
+    let bytes = Tensor::from_slice(&(0..32 * 32 * 3).map(|n| (n % 251) as u8).collect::<Vec<_>>());
+    let images = bytes.reshape([1, 32, 32, 3]);
+    let (mean, deviation) =
+        (Tensor::from_slice(&[0.5_f32, 0.25, 0.75]), Tensor::from_slice(&[0.5_f32, 0.25, 0.125]));
+    let values = ((images.to_kind(Kind::Float) * 0.01 - mean) / deviation).permute([0, 3, 1, 2]);
+    let expect = other.forward(&values).unwrap().hidden_states.remove(0);
+    let found = other.encode(&images, &[0]).unwrap().remove(0);
+    assert!(found.allclose(&expect, 1e-4, 1e-4, false), "{found:?}");
+    assert!(!plain.encode(&images, &[0]).unwrap()[0].allclose(&expect, 1e-2, 1e-2, false));
+    check(
+        |folder| fs::write(folder.join("preprocessor_config.json"), r#"{"image_std": 0}"#).unwrap(),
+        &["preprocessor_config.json: image_std is [0.0, 0.0, 0.0], it must be positive"],
+    );
 }
 
 #[test]

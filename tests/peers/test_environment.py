@@ -108,14 +108,15 @@ def test_what_the_environment_asks_for_in_vain_is_one_warning_each():
     assert not any("--features" in line or "[ERROR]" in line for line in node.output.lines), node.tail()
 
     rows = [
-        line
+        line.split(maxsplit=2)
         for line in run("check", "--model", "random:tiny", **IN_VAIN, **LOCALHOST).stdout.splitlines()
         if " environment " in line
     ]
     texts = [line.split("pixio_node]: ")[1] for line in warnings]
-    assert [row.split(maxsplit=2)[2] for row in rows] == texts and all(
-        row.startswith("WARN") for row in rows
-    ), rows
+    assert [text for level, _, text in rows if level == "WARN"] == texts, rows
+    # What is heeded is told as well.
+    heeded = [text for level, _, text in rows if level == "ok"]
+    assert "ROS_LOCALHOST_ONLY=1: 1 keeps the node to this machine" in heeded, rows
 
 
 @pytest.mark.parametrize(("command", "code"), [("run", 2), ("check", 1)])

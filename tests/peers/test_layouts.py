@@ -45,6 +45,9 @@ def foxglove() -> list[tuple[str, set[str]]]:
         return {tree} if isinstance(tree, str) else placed(tree["first"]) | placed(tree["second"])
 
     assert placed(layout["layout"]) == panels.keys()
+    # Foxglove and Lichtblick read a title each.
+    titles = [(panel["foxglovePanelTitle"], panel["lichtblickPanelTitle"]) for panel in panels.values()]
+    assert all(ours == theirs for ours, theirs in titles)
     found = []
     for name, panel in panels.items():
         match name.split("!")[0]:

@@ -5,11 +5,12 @@ import io
 import images
 import numpy as np
 import pytest
+import yaml
 from cameras import answered, no_faster
 from peer import nanos
 from PIL import Image as Pillow
 from rcl_interfaces.msg import ParameterType
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
 
 PHOTOGRAPH = images.photograph("coffee", 320, 240)
@@ -87,6 +88,24 @@ def test_max_rate_changes_while_the_node_runs(node, client):
     assert no_faster(node.feed(PHOTOGRAPH, served, "eight answers"), 2)
     assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
     node.ask(PHOTOGRAPH)
+
+
+def test_a_whole_number_will_do_where_a_double_is_due(node, client):
+    assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=30)]).results[0].successful
+    (_, value), *_ = values(node, client, "max_rate")
+    assert (value.type, value.double_value) == (ParameterType.PARAMETER_DOUBLE, 30.0)
+    assert node.peer.ask(client.set_parameters, [Parameter("max_rate", value=0.0)]).results[0].successful
+
+
+def test_what_is_dumped_can_be_loaded(node, client):
+    names = node.peer.ask(client.list_parameters).result.names
+    before = [parameter_value_to_python(value) for _, value in values(node, client, *names)]
+    # `ros2 param load` reads each value of the file as YAML once more: 'off' becomes False.
+    loaded = [Parameter(name, value=yaml.safe_load(str(value))) for name, value in zip(names, before)]
+    results = node.peer.ask(client.set_parameters, loaded).results
+    refused = {name: result.reason for name, result in zip(names, results) if not result.successful}
+    assert refused == {} and {"engine_build", "cameras", "model"} <= set(names)
+    assert [parameter_value_to_python(value) for _, value in values(node, client, *names)] == before
 
 
 # parameter, what the answer must name

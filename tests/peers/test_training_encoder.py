@@ -8,13 +8,14 @@ import pytest
 import torch
 from pixio_train import encoder as encoders
 from pixio_train.errors import Refused
+from pixio_train.processor import Processor
 from safetensors.torch import load_file, save_file
 from transformers import PixioModel
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
     """[B, 3, H, W] from uint8 [B, H, W, 3]."""
-    return ((images / 255 - encoders.MEAN) / encoders.DEVIATION).permute(0, 3, 1, 2)
+    return Processor().normalized(images / 255).permute(0, 3, 1, 2)
 
 
 def original(tensors: dict) -> dict:
@@ -70,7 +71,7 @@ def with_tensors(folder: Path, model: Path, tensors: dict, n_shards: int = 1) ->
     return folder
 
 
-@pytest.mark.parametrize("layout", ["saved", "hub", "module", "original", "backbone", "shards"])
+@pytest.mark.parametrize("layout", ["saved", "hub", "module", "original", "backbone", "wrapped", "shards"])
 @pytest.mark.parametrize("size", [(256, 256), (96, 64)])
 def test_the_encoder_equals_transformers_in_every_layout(tmp_path, small_model, layout, size):
     reference = PixioModel.from_pretrained(small_model).eval()
@@ -81,6 +82,7 @@ def test_the_encoder_equals_transformers_in_every_layout(tmp_path, small_model, 
         "hub": hub(saved),
         "module": module,
         "original": original(module),
+        "wrapped": {f"module.model.{name}": value for name, value in saved.items()},
         "backbone": {f"pixio.{name}": value for name, value in module.items()},
     }[layout]
     folder = with_tensors(tmp_path / layout, small_model, tensors, 3 if layout == "shards" else 1)
@@ -91,6 +93,25 @@ def test_the_encoder_equals_transformers_in_every_layout(tmp_path, small_model, 
         theirs = reference(normalized(images), output_hidden_states=True).hidden_states
         for tokens, tap in zip(ours, (2, 4)):
             torch.testing.assert_close(tokens, reference.layernorm(theirs[tap]), atol=1e-4, rtol=1e-4)
+
+
+def test_what_the_processor_says_of_values_is_done_to_them(tmp_path, small_model):
+    folder = with_tensors(tmp_path / "half", small_model, load_file(small_model / "model.safetensors"))
+    plain = encoders.Checkpoint.find(str(folder))
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": 0.25}))
+    half = encoders.Checkpoint.find(str(folder))
+    # As in src/pixio/processor.rs.
+    assert half.processor.identity() == "3b8080813f0000003f0000003f0000003e8000003e8000003e800000"
+    assert half.revision() != plain.revision()
+    reference = PixioModel.from_pretrained(small_model).eval()
+    images = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        theirs = reference(((images / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)).last_hidden_state
+        torch.testing.assert_close(half.load((64, 64), [4])(images)[0], theirs, atol=1e-4, rtol=1e-4)
+    file.write_text(json.dumps({"image_std": 0}))
+    with pytest.raises(Refused, match="must be positive"):
+        encoders.Checkpoint.find(str(folder))
 
 
 def test_a_spoilt_checkpoint_is_refused(tmp_path, small_model):

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from pixio_train import head_file
 from pixio_train.commands.convert_checkpoint import derive_config
-from pixio_train.encoder import DEVIATION, MEAN, Checkpoint
+from pixio_train.encoder import Checkpoint
+from pixio_train.processor import Processor
 
 ARCHITECTURE = Architecture(
     hidden_size=192,
@@ -64,7 +65,7 @@ class Tiny(nn.Module):
         small = F.interpolate(
             torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, (n * PATCH, n * PATCH), mode="area"
         )
-        pixels = ((small.permute(0, 2, 3, 1) - MEAN) / DEVIATION).view(-1, n, PATCH, n, PATCH, 3)
+        pixels = Processor().normalized(small.permute(0, 2, 3, 1)).view(-1, n, PATCH, n, PATCH, 3)
         patches = pixels.transpose(2, 3).reshape(-1, 3 * PATCH * PATCH)
         middle = patches.mean(0)
         power, directions = torch.linalg.eigh((patches - middle).T.double().cov())
@@ -90,7 +91,7 @@ class Tiny(nn.Module):
             grid = position.transpose(1, 2).unflatten(2, (SIDE // PATCH, SIDE // PATCH))
             grid = F.interpolate(grid, (n, n), mode="bicubic", antialias=True)
             position = grid.flatten(2).transpose(1, 2)
-        return functional_call(self.encoder, {"position": position}, ((images - MEAN) / DEVIATION,))
+        return functional_call(self.encoder, {"position": position}, (Processor().normalized(images),))
 
 
 def waves(n: int, hidden: int) -> Tensor:

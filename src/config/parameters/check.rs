@@ -5,10 +5,12 @@ use crate::config::choices::{Device, NetworkInterface};
 use crate::config::sizes;
 use crate::config::token::check_token;
 use crate::config::value::Value;
+use crate::config::yaml::Yaml;
 
 impl Parameter {
-    /// `value` in the type of this parameter: a whole number becomes a double where one is due, and
-    /// the words that ROS reads as booleans become booleans.
+    /// `value` in the type of this parameter: a whole number becomes a double where one is due, a number or a
+    /// boolean becomes text where the parameter is text, and the words that ROS reads as booleans become
+    /// booleans.
     ///
     /// # Errors
     /// Why `value` will not do.
@@ -24,8 +26,14 @@ impl Parameter {
                 Ok(value.clone())
             }
             // YAML 1.1 reads `off` as a boolean, and with it most of what sets ROS parameters.
-            (Kind::Choice(words), Value::Bool(false)) if words().contains(&"off") => {
+            (Kind::Choice(words), Value::String(word))
+                if words().contains(&"off") && bool_from_word(word) == Some(false) =>
+            {
                 Ok(Value::String("off".into()))
+            }
+            // What reads a text as YAML has made one of these of it.
+            (Kind::Choice(_) | Kind::Text(..), Value::Bool(_) | Value::Integer(_) | Value::Double(_)) => {
+                self.check(&Value::String(value.to_string()))
             }
             (Kind::Text(_, valid, check), Value::String(text)) => match check(text) {
                 Ok(()) => Ok(value.clone()),
@@ -38,6 +46,8 @@ impl Parameter {
                 .map(Value::StringArray)
                 .map_err(|reason| format!("{reason}; valid is {}", self.valid())),
             (Kind::Names(_), Value::String(text)) => self.check(&names_from_text(text)),
+            // An empty list has no type.
+            (Kind::Names(_), value) if value.is_empty_list() => Ok(Value::StringArray(Vec::new())),
             _ => wrong(),
         }
     }
@@ -85,6 +95,26 @@ impl Parameter {
                 names => names_from_text(names),
             },
         }
+    }
+
+    /// What stands in a parameter file or behind `:=` for this parameter. Any scalar is text where the
+    /// parameter is text, as it is written: a model's folder may be called 2.10.
+    ///
+    /// # Errors
+    /// As [`Value::from_yaml`].
+    pub fn value_from_yaml(&self, yaml: &Yaml) -> Result<Value, String> {
+        let text = |yaml: &Yaml| match yaml {
+            Yaml::Scalar(scalar) if !scalar.is_null() => Some(scalar.text.clone()),
+            _ => None,
+        };
+        let value = match (&self.kind, yaml) {
+            (Kind::Choice(_) | Kind::Text(..), yaml) => text(yaml).map(Value::String),
+            (Kind::Names(_), Yaml::Sequence(items)) => {
+                items.iter().map(text).collect::<Option<_>>().map(Value::StringArray)
+            }
+            _ => None,
+        };
+        value.map_or_else(|| Value::from_yaml(yaml), Ok)
     }
 
     /// The value that holds when none is given.

@@ -127,6 +127,11 @@ pub fn find_of_camera(name: &str) -> Option<(&str, &'static Parameter)> {
     Some((camera, find(name).filter(|parameter| parameter.per_camera)?))
 }
 
+/// The parameter that `name` is, the node's or a camera's.
+pub fn find_any(name: &str) -> Option<&'static Parameter> {
+    find(name).or_else(|| find_of_camera(name).map(|(_, parameter)| parameter))
+}
+
 /// Parameters of which each camera may have its own.
 pub fn per_camera() -> impl Iterator<Item = &'static Parameter> {
     all().filter(|parameter| parameter.per_camera)

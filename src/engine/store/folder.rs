@@ -1,13 +1,18 @@
 //! Engine folders: whom to trust, whether they are whole, and how they come into being at once.
 
-use std::fs::{self, File, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::manifest::{self, Manifest};
+use super::trust;
+use crate::files;
+
+/// Most bytes of a manifest: one of many sizes of the largest model has a megabyte.
+const MOST_MANIFEST_BYTES: u64 = 16 << 20;
 
 /// An engine folder that is not loaded, and why.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +41,7 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |reason: String| FolderError { folder: path.to_owned(), reason };
         match fs::metadata(path) {
-            Ok(about) if about.is_dir() => trust(path, &about).map_err(failed)?,
+            Ok(about) if about.is_dir() => trust::check(path).map_err(failed)?,
             Ok(_) => return Err(failed("it is a file: give the folder that holds manifest.json".into())),
             Err(err) => {
                 return Err(failed(format!("{err}; `pixio_node build --out {}` makes one", path.display())));
@@ -65,8 +70,8 @@ impl Folder {
     pub fn file(&self, package: &manifest::PackageEntry) -> Result<PathBuf, FolderError> {
         let failed = |reason: String| FolderError { folder: self.path.clone(), reason };
         let file = self.path.join(&package.file);
-        let about = fs::metadata(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
-        trust(&file, &about).map_err(failed)?;
+        fs::metadata(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
+        trust::check(&file).map_err(failed)?;
         let digest = hash(&file).map_err(|err| failed(format!("{}: {err}", package.file)))?;
         if digest != package.sha256 {
             return Err(failed(format!(
@@ -95,35 +100,20 @@ pub fn all(engines: &Path) -> Vec<Result<Folder, FolderError>> {
 /// # Errors
 /// The file cannot be read.
 pub fn hash(file: &Path) -> io::Result<String> {
-    let bytes = fs::read(file)?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    let (mut file, mut sha, mut block) = (files::open(file)?, Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            n_bytes => sha.update(&block[..n_bytes]),
+        }
+    }
 }
 
 fn read_trusted(file: &Path) -> Result<String, String> {
     let name = file.file_name().unwrap_or_default().display();
-    let about = fs::metadata(file).map_err(|err| format!("{name}: {err}; the folder holds no engine"))?;
-    trust(file, &about)?;
-    fs::read_to_string(file).map_err(|err| format!("{name}: {err}"))
-}
-
-/// Whether nobody but this user and root can write `path`.
-fn trust(path: &Path, about: &Metadata) -> Result<(), String> {
-    let own = rustix::process::geteuid().as_raw();
-    let owner = about.uid();
-    if owner != own && owner != 0 {
-        return Err(format!(
-            "{} belongs to user {owner}, and engines hold machine code: only your own and root's are loaded",
-            path.display()
-        ));
-    }
-    if about.permissions().mode() & 0o022 != 0 {
-        let path = path.display();
-        return Err(format!(
-            "{path} can be written by others, and engines hold machine code: `chmod go-w {path}` if you \
-             trust it"
-        ));
-    }
-    Ok(())
+    fs::metadata(file).map_err(|err| format!("{name}: {err}; the folder holds no engine"))?;
+    trust::check(file)?;
+    files::read_text(file, MOST_MANIFEST_BYTES).map_err(|err| format!("{name}: {err}"))
 }
 
 /// A folder in the making. Under its final name there is nothing, or the engine before, until
@@ -199,6 +189,9 @@ impl Draft {
         })();
         let reason = |err: io::Error| format!("it cannot be written: {err}");
         finished.map_err(|err| FolderError { folder: self.target.clone(), reason: reason(err) })?;
+        // The name is on the disk once the folder above it is; some file systems do not sync folders.
+        let parent = self.partial.parent().unwrap_or(Path::new("."));
+        let _not_all_can = File::open(parent).and_then(|parent| parent.sync_all());
         Ok(self.target.clone())
     }
 }

@@ -2,6 +2,9 @@
 //! for, here or elsewhere.
 
 pub mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod machine;
 pub mod manifest;
 pub mod target;
+mod trust;

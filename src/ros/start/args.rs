@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde_yaml::Value as Yaml;
-
 use super::names::{Remap, Target};
+use crate::config::yaml::{self, Scalar, Yaml};
 use crate::config::{Choice, LogLevel};
 
 /// One ROS argument.
@@ -133,8 +132,20 @@ fn param(text: &str) -> Result<RosArg, String> {
     if name.is_empty() || node.as_deref() == Some("") {
         return Err(form.into());
     }
-    let value = serde_yaml::from_str(value).map_err(|err| format!("the value is not valid YAML: {err}"))?;
+    let value = value_from_text(value)?;
     Ok(RosArg::Param { node, name: name.into(), value, typed: format!("-p {text}") })
+}
+
+/// What stands behind `:=`. A text that is no YAML, or a mapping, is the text that it is: paths may hold `:
+/// `.
+fn value_from_text(text: &str) -> Result<Yaml, String> {
+    let as_it_is = || Yaml::Scalar(Scalar { text: text.to_owned(), is_plain: false });
+    match yaml::parse(text) {
+        Ok(Yaml::Mapping(_)) => Ok(as_it_is()),
+        Ok(value) => Ok(value),
+        Err(_) if text.starts_with('/') => Ok(as_it_is()),
+        Err(err) => Err(format!("the value is not valid YAML: {err}")),
+    }
 }
 
 fn log_level(text: &str) -> Result<RosArg, String> {
@@ -166,6 +177,7 @@ fn node_prefix(text: &str) -> (Option<String>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Value;
 
     fn told(arg: RosArg) -> String {
         let only = |node: Option<String>| node.map_or(String::new(), |node| format!(" only {node}"));
@@ -174,8 +186,8 @@ mod tests {
                 format!("{target:?} {from}->{to}{}", only(node))
             }
             RosArg::Param { node, name, value, .. } => {
-                let value = serde_yaml::to_string(&value).unwrap();
-                format!("{name}={}{}", value.trim_end(), only(node))
+                let value = Value::from_yaml(&value).unwrap();
+                format!("{name}={value}{}", only(node))
             }
             RosArg::ParamsFile(path) => format!("file {}", path.display()),
             RosArg::LogLevel { logger, level } => format!("log {level:?}{}", only(logger)),
@@ -211,7 +223,7 @@ mod tests {
         check(
             "--ros-args -r __node:=eye -r __ns:=/robot --params-file /tmp/x -p model:=random:tiny -r \
              image:=/cam",
-            "[Node ->eye] [Namespace ->/robot] [file /tmp/x] [model=random:tiny] [Any image->/cam]",
+            "[Node ->eye] [Namespace ->/robot] [file /tmp/x] [model=\"random:tiny\"] [Any image->/cam]",
         );
     }
 
@@ -222,12 +234,22 @@ mod tests {
         check("--ros-args -r rostopic://a:=rostopic://b", "[Topic a->b]");
         check("--ros-args -r eye:rosservice://a:=b", "[Service a->b only eye]");
         check("--ros-args --param eye:threads:=2", "[threads=2 only eye]");
-        check("--ros-args -p a:=[1,2]", "[a=- 1\n- 2]");
+        check("--ros-args -p a:=[1,2]", "[a=[1, 2]]");
         check("--ros-args --log-level WARN", "[log Warn]");
         check("--ros-args --log-level robot.eye:=debug", "[log Debug only robot.eye]");
         check("--ros-args --log-level fatal", "[log Error]");
         check("--ros-args -e /x --enclave /y --log-config-file f", "");
         check("--ros-args --disable-rosout-logs --enable-stdout-logs --disable-external-lib-logs", "");
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is() {
+        for path in ["/data/run:/1", "/data/a: b", "runs: 3/model", "/a: b: c", "2.10", "~/m"] {
+            let argument = param(&format!("model:={path}")).unwrap();
+            let RosArg::Param { value, .. } = argument else { panic!("not a parameter") };
+            let model = crate::config::parameters::find("model").unwrap();
+            assert_eq!(model.value_from_yaml(&value), Ok(Value::String(path.into())));
+        }
     }
 
     #[test]
@@ -240,8 +262,8 @@ mod tests {
         check("--ros-args -p threads=2", "in --ros-args: -p threads=2: the form is [NODE:]NAME:=VALUE");
         check(
             "--ros-args -p a:=[1",
-            "in --ros-args: -p a:=[1: the value is not valid YAML: did not find expected ',' or ']' at line \
-             2 column 1, while parsing a flow sequence",
+            "in --ros-args: -p a:=[1: the value is not valid YAML: while parsing a flow sequence, expected \
+             ',' or ']'",
         );
         check(
             "--ros-args --log-level loud",

@@ -1,5 +1,6 @@
 //! What the environment says about DDS.
 
+mod told;
 mod unused;
 
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
@@ -20,6 +21,8 @@ pub struct Environment {
     pub static_peers: Vec<String>,
     /// Features that variables ask for and this node does not have, and what that means.
     pub warnings: Vec<String>,
+    /// What each variable that is set means here.
+    pub told: Vec<String>,
     security: Security,
 }
 
@@ -101,6 +104,7 @@ impl Environment {
             discovery,
             static_peers: given("ROS_STATIC_PEERS").map(|text| hosts(&text)).unwrap_or_default(),
             warnings: unused::warnings(&given),
+            told: told::told(&given),
             security: Security::read(&given),
         };
         environment.weigh_peers(is_localhost_only);

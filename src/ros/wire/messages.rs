@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::short::short;
 use crate::runtime::clock::Clock;
 use crate::stages::camera;
 
@@ -40,6 +41,7 @@ pub struct Header {
     /// Time of acquisition.
     pub stamp: Time,
     /// Frame of the data.
+    #[serde(deserialize_with = "short")]
     pub frame_id: String,
 }
 
@@ -67,6 +69,7 @@ pub struct Image<B = ByteBuf> {
     /// Columns in pixels.
     pub width: u32,
     /// Pixel layout, such as `bgr8`.
+    #[serde(deserialize_with = "short")]
     pub encoding: String,
     /// Not zero when samples of several bytes are big endian.
     pub is_bigendian: u8,
@@ -82,6 +85,7 @@ pub struct CompressedImage<B = ByteBuf> {
     /// Stamp and optical frame.
     pub header: Header,
     /// Compression, in the words of image_transport.
+    #[serde(deserialize_with = "short")]
     pub format: String,
     /// An image file.
     pub data: B,
@@ -112,6 +116,7 @@ pub struct CameraInfo {
     /// Columns of the full sensor image.
     pub width: u32,
     /// Such as `plumb_bob`.
+    #[serde(deserialize_with = "short")]
     pub distortion_model: String,
     /// Distortion coefficients.
     pub d: Vec<f64>,

@@ -6,5 +6,6 @@ pub(super) mod calibration;
 mod fill;
 pub mod messages;
 pub mod publishers;
+pub(in crate::ros) mod short;
 
 pub(super) use fill::label_info;

@@ -9,6 +9,7 @@ use super::fill::{self, Parts};
 use super::messages::{Float64, Header, LabelInfo};
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::outputs::{Topic, Topics};
+use crate::runtime::clock::LONGEST_AGE;
 use crate::stages::derive::Derived;
 use crate::stages::publish::{Encoded, FrameTimes, Sent, Sink};
 
@@ -79,7 +80,7 @@ impl Sink for Publishers {
         let uncounted = &mut Sent::default();
         for output in self.wanted(camera, wanted) {
             let time = match output.topic {
-                Topic::PipelineLatency => times.pipeline_latency,
+                Topic::PipelineLatency => times.pipeline_latency.map(|age| age.min(LONGEST_AGE)),
                 Topic::ProcessingTime => Some(times.processing),
                 _ => None,
             };

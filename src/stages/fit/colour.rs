@@ -30,7 +30,8 @@ pub(super) fn narrow_sample(sample: u16) -> u8 {
     ((u32::from(sample) * 255 + 32_895) >> 16) as u8
 }
 
-/// 4:2:2, 4:2:0 and mosaics to RGB. `rows` and `size` have been checked.
+/// 4:2:2, 4:2:0 and mosaics of 8 bits to RGB: `rows` of a mosaic have been narrowed, and `size` has been
+/// checked.
 pub(super) fn rgb_by_opencv(
     rows: &[u8],
     encoding: Encoding,
@@ -41,11 +42,14 @@ pub(super) fn rgb_by_opencv(
     let code = match encoding {
         Encoding::Uyvy => imgproc::COLOR_YUV2RGB_UYVY,
         Encoding::Yuyv => imgproc::COLOR_YUV2RGB_YUYV,
+        Encoding::Nv12 => imgproc::COLOR_YUV2RGB_NV12,
         Encoding::Nv21 => imgproc::COLOR_YUV2RGB_NV21,
-        Encoding::Bayer(Mosaic::Rggb) => imgproc::COLOR_BayerRGGB2RGB,
-        Encoding::Bayer(Mosaic::Bggr) => imgproc::COLOR_BayerBGGR2RGB,
-        Encoding::Bayer(Mosaic::Gbrg) => imgproc::COLOR_BayerGBRG2RGB,
-        Encoding::Bayer(Mosaic::Grbg) => imgproc::COLOR_BayerGRBG2RGB,
+        Encoding::Bayer8(mosaic) | Encoding::Bayer16(mosaic) => match mosaic {
+            Mosaic::Rggb => imgproc::COLOR_BayerRGGB2RGB,
+            Mosaic::Bggr => imgproc::COLOR_BayerBGGR2RGB,
+            Mosaic::Gbrg => imgproc::COLOR_BayerGBRG2RGB,
+            Mosaic::Grbg => imgproc::COLOR_BayerGRBG2RGB,
+        },
         Encoding::Bits8(_) | Encoding::Bits16(_) | Encoding::Nv24 => {
             return Err(FitError::conversion("not a conversion of OpenCV's"));
         }
@@ -58,7 +62,9 @@ pub(super) fn rgb_by_opencv(
             Encoding::Uyvy | Encoding::Yuyv => {
                 Mat::new_rows_cols_with_bytes::<VecN<u8, 2>>(n_rows, n_cols, rows)
             }
-            Encoding::Nv21 => Mat::new_rows_cols_with_bytes::<u8>(n_rows / 2 * 3, n_cols, rows),
+            Encoding::Nv12 | Encoding::Nv21 => {
+                Mat::new_rows_cols_with_bytes::<u8>(n_rows / 2 * 3, n_cols, rows)
+            }
             _ => Mat::new_rows_cols_with_bytes::<u8>(n_rows, n_cols, rows),
         }?;
         imgproc::cvt_color_def(&source, &mut rgb, code)

@@ -12,13 +12,14 @@ use crate::stages::camera::CameraImage;
 pub(super) struct Decoder {
     max_pixels: MaxPixels,
     rows: Scratch,
+    /// 8-bit samples of a mosaic of 16 bits.
+    samples: Scratch,
     pixels: Scratch,
 }
 
 impl Decoder {
     pub(super) fn new(max_pixels: MaxPixels) -> Self {
-        let (rows, pixels) = (Scratch::default(), Scratch::default());
-        Self { max_pixels, rows, pixels }
+        Self { max_pixels, rows: Scratch::default(), samples: Scratch::default(), pixels: Scratch::default() }
     }
 
     pub(super) fn decode<'a>(&'a mut self, image: &'a CameraImage) -> Result<Pixels<'a>, FitError> {
@@ -43,7 +44,12 @@ impl Decoder {
                 colour::rgb_from_nv24(rows, size, pixels);
                 Channels::Rgb
             }
-            Encoding::Uyvy | Encoding::Yuyv | Encoding::Nv21 | Encoding::Bayer(_) => {
+            Encoding::Bayer16(_) => {
+                colour::narrow(rows, raster.big_endian, &mut self.samples);
+                colour::rgb_by_opencv(self.samples.bytes(), encoding, size, pixels)?;
+                Channels::Rgb
+            }
+            Encoding::Uyvy | Encoding::Yuyv | Encoding::Nv12 | Encoding::Nv21 | Encoding::Bayer8(_) => {
                 colour::rgb_by_opencv(rows, encoding, size, pixels)?;
                 Channels::Rgb
             }
@@ -51,7 +57,7 @@ impl Decoder {
         Ok(Pixels { size, channels, bytes: pixels.bytes() })
     }
 
-    pub(super) fn buffers(&mut self) -> [&mut Scratch; 2] {
-        [&mut self.rows, &mut self.pixels]
+    pub(super) fn buffers(&mut self) -> [&mut Scratch; 3] {
+        [&mut self.rows, &mut self.samples, &mut self.pixels]
     }
 }

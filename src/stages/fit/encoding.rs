@@ -52,12 +52,16 @@ pub(super) enum Encoding {
     Uyvy,
     /// 4:2:2, bytes Y U Y V.
     Yuyv,
+    /// 4:2:0: a plane of Y, a plane of U V pairs.
+    Nv12,
     /// 4:2:0: a plane of Y, a plane of V U pairs.
     Nv21,
     /// 4:4:4: a plane of Y, a plane of U V pairs whose rows are twice as long.
     Nv24,
     /// One 8-bit sample a pixel, behind colour filters.
-    Bayer(Mosaic),
+    Bayer8(Mosaic),
+    /// One 16-bit sample a pixel, behind colour filters, in the byte order that the message names.
+    Bayer16(Mosaic),
 }
 
 /// Rows of equal length.
@@ -70,27 +74,46 @@ pub(super) struct Plane {
 }
 
 impl Encoding {
-    /// The encoding of that name.
+    /// The encoding of that name. The types of OpenCV, such as `8UC3`, are taken as cv_bridge and OpenCV
+    /// order their channels; two channels, signed numbers and floats have no meaning as colours.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        if let Some(mosaic) = name.strip_prefix("bayer_") {
+            return Self::mosaic(mosaic);
+        }
         Some(match name {
             "rgb8" => Self::Bits8(Channels::Rgb),
             "bgr8" | "8UC3" => Self::Bits8(Channels::Bgr),
             "rgba8" => Self::Bits8(Channels::Rgba),
-            "bgra8" => Self::Bits8(Channels::Bgra),
+            "bgra8" | "8UC4" => Self::Bits8(Channels::Bgra),
             "mono8" | "8UC1" => Self::Bits8(Channels::Mono),
             "mono16" | "16UC1" => Self::Bits16(Channels::Mono),
             "rgb16" => Self::Bits16(Channels::Rgb),
-            "bgr16" => Self::Bits16(Channels::Bgr),
+            "bgr16" | "16UC3" => Self::Bits16(Channels::Bgr),
+            "rgba16" => Self::Bits16(Channels::Rgba),
+            "bgra16" | "16UC4" => Self::Bits16(Channels::Bgra),
             "uyvy" | "yuv422" => Self::Uyvy,
             "yuyv" | "yuv422_yuy2" => Self::Yuyv,
+            "nv12" => Self::Nv12,
             "nv21" => Self::Nv21,
             "nv24" => Self::Nv24,
-            "bayer_rggb8" => Self::Bayer(Mosaic::Rggb),
-            "bayer_bggr8" => Self::Bayer(Mosaic::Bggr),
-            "bayer_gbrg8" => Self::Bayer(Mosaic::Gbrg),
-            "bayer_grbg8" => Self::Bayer(Mosaic::Grbg),
             _ => return None,
         })
+    }
+
+    fn mosaic(name: &str) -> Option<Self> {
+        let (letters, bits) = name.split_at_checked(4)?;
+        let mosaic = match letters {
+            "rggb" => Mosaic::Rggb,
+            "bggr" => Mosaic::Bggr,
+            "gbrg" => Mosaic::Gbrg,
+            "grbg" => Mosaic::Grbg,
+            _ => return None,
+        };
+        match bits {
+            "8" => Some(Self::Bayer8(mosaic)),
+            "16" => Some(Self::Bayer16(mosaic)),
+            _ => None,
+        }
     }
 
     /// Whether an image of this size can be coded so.
@@ -99,9 +122,9 @@ impl Encoding {
         match self {
             Self::Bits8(_) | Self::Bits16(_) | Self::Nv24 => true,
             Self::Uyvy | Self::Yuyv => width % 2 == 0,
-            Self::Nv21 => width % 2 == 0 && height % 2 == 0,
+            Self::Nv12 | Self::Nv21 => width % 2 == 0 && height % 2 == 0,
             // Every colour has to occur beside every pixel.
-            Self::Bayer(_) => width >= 4 && height >= 4,
+            Self::Bayer8(_) | Self::Bayer16(_) => width >= 4 && height >= 4,
         }
     }
 
@@ -114,9 +137,10 @@ impl Encoding {
             Self::Bits8(channels) => [plane(height, width * channels.count() as u64, 1), none],
             Self::Bits16(channels) => [plane(height, width * 2 * channels.count() as u64, 1), none],
             Self::Uyvy | Self::Yuyv => [plane(height, width * 2, 1), none],
-            Self::Nv21 => [plane(height, width, 1), plane(height / 2, width, 1)],
+            Self::Nv12 | Self::Nv21 => [plane(height, width, 1), plane(height / 2, width, 1)],
             Self::Nv24 => [plane(height, width, 1), plane(height, width * 2, 2)],
-            Self::Bayer(_) => [plane(height, width, 1), none],
+            Self::Bayer8(_) => [plane(height, width, 1), none],
+            Self::Bayer16(_) => [plane(height, width * 2, 1), none],
         }
     }
 }

@@ -11,6 +11,8 @@ mod compressed;
 mod decode;
 mod encoding;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod jpeg;
 mod png;
 mod raster;
@@ -77,9 +79,9 @@ impl Fitter {
     }
 
     /// Each under its own eye for what is usual.
-    fn buffers(&mut self) -> [&mut Scratch; 4] {
-        let [rows, decoded] = self.decoder.buffers();
-        [rows, decoded, self.resizer.strip(), &mut self.small]
+    fn buffers(&mut self) -> [&mut Scratch; 5] {
+        let [rows, samples, decoded] = self.decoder.buffers();
+        [rows, samples, decoded, self.resizer.strip(), &mut self.small]
     }
 
     fn fit_into(&mut self, frame: &Frame, pixels: &mut InputPixels) -> Result<Geometry, FitError> {

@@ -37,6 +37,7 @@ fn interleaved_channels_of_eight_bits() {
     check("8UC3", &[50, 100, 200], 48, [200, 100, 50], 0);
     check("rgba8", &[200, 100, 50, 0], 64, [200, 100, 50], 0);
     check("bgra8", &[50, 100, 200, 0], 64, [200, 100, 50], 0);
+    check("8UC4", &[50, 100, 200, 0], 64, [200, 100, 50], 0);
     check("mono8", &[77], 16, [77; 3], 0);
     check("8UC1", &[77], 16, [77; 3], 0);
 }
@@ -49,7 +50,13 @@ fn sixteen_bits_in_both_byte_orders() {
     check("16UC1", &le(&[51_400 + 128]), 32, [200; 3], 0);
     check("16UC1", &le(&[51_400 + 129]), 32, [201; 3], 0);
     check("rgb16", &le(&[51_400, 25_700, 12_850]), 96, [200, 100, 50], 0);
-    check("bgr16", &le(&[12_850, 25_700, 51_400]), 96, [200, 100, 50], 0);
+    for encoding in ["bgr16", "16UC3"] {
+        check(encoding, &le(&[12_850, 25_700, 51_400]), 96, [200, 100, 50], 0);
+    }
+    check("rgba16", &le(&[51_400, 25_700, 12_850, 9]), 128, [200, 100, 50], 0);
+    for encoding in ["bgra16", "16UC4"] {
+        check(encoding, &le(&[12_850, 25_700, 51_400, 9]), 128, [200, 100, 50], 0);
+    }
 
     let be: Vec<u8> = [51_400_u16, 25_700, 12_850].iter().flat_map(|s| s.to_be_bytes()).collect();
     assert_eq!(colours("rgb16", 96, true, be.repeat(256)), [200, 100, 50].repeat(256));
@@ -82,8 +89,10 @@ fn planes_of_luma_and_chroma() {
     for padding in [0, 6] {
         let step = 16 + padding as u32;
         let reversed = [pair[1], pair[0]];
-        let nv21 = [plane(vec![luma; 16], 16, padding), plane(reversed.repeat(8), 8, padding)].concat();
-        near(colours("nv21", step, false, nv21[..nv21.len() - padding].to_vec()));
+        for (encoding, pair) in [("nv12", pair), ("nv21", reversed)] {
+            let planes = [plane(vec![luma; 16], 16, padding), plane(pair.repeat(8), 8, padding)].concat();
+            near(colours(encoding, step, false, planes[..planes.len() - padding].to_vec()));
+        }
         let nv24 = [plane(vec![luma; 16], 16, padding), plane(pair.repeat(16), 16, 2 * padding)].concat();
         near(colours("nv24", step, false, nv24[..nv24.len() - 2 * padding].to_vec()));
     }
@@ -101,5 +110,12 @@ fn mosaics_start_with_the_colours_of_their_names() {
         let rows = [cell[..2].repeat(8), cell[2..].repeat(8)].concat();
         let found = colours(&format!("bayer_{letters}8"), 16, false, rows.repeat(8));
         assert_eq!(found, [200, 100, 50].repeat(256), "{letters}");
+        for (big_endian, bytes) in [(false, u16::to_le_bytes as fn(u16) -> [u8; 2]), (true, u16::to_be_bytes)]
+        {
+            let wide = |byte: &u8| bytes(u16::from(*byte) * 257);
+            let rows: Vec<u8> = rows.iter().flat_map(wide).collect();
+            let found = colours(&format!("bayer_{letters}16"), 32, big_endian, rows.repeat(8));
+            assert_eq!(found, [200, 100, 50].repeat(256), "{letters}, 16 bits, big endian {big_endian}");
+        }
     }
 }

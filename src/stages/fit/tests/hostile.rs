@@ -20,7 +20,7 @@ impl Random {
     }
 }
 
-const ENCODINGS: [&str; 24] = [
+const ENCODINGS: [&str; 30] = [
     "rgb8",
     "bgr8",
     "rgba8",
@@ -28,20 +28,26 @@ const ENCODINGS: [&str; 24] = [
     "mono8",
     "8UC1",
     "8UC3",
+    "8UC4",
     "mono16",
     "16UC1",
     "rgb16",
     "bgr16",
+    "rgba16",
+    "16UC3",
+    "16UC4",
     "uyvy",
     "yuv422",
     "yuyv",
     "yuv422_yuy2",
+    "nv12",
     "nv21",
     "nv24",
     "bayer_rggb8",
     "bayer_bggr8",
     "bayer_gbrg8",
     "bayer_grbg8",
+    "bayer_grbg16",
     "32FC1",
     "",
     "x",

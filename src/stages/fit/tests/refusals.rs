@@ -47,22 +47,36 @@ fn claims_are_held_against_the_bytes() {
 
 #[test]
 fn encodings_are_known_by_their_exact_names() {
-    for unknown in
-        ["", "RGB8", "rgb8 ", "rgba16", "32FC1", "8UC2", "jpeg", "bayer_rggb16", "nv12", "\u{1f4f7}"]
-    {
+    for unknown in [
+        "",
+        "RGB8",
+        "rgb8 ",
+        "32FC1",
+        "8UC2",
+        "16SC3",
+        "jpeg",
+        "bayer_",
+        "bayer_rgg\u{e9}8",
+        "bayer_rggb12",
+        "bayer_rggb",
+        "\u{1f4f7}",
+    ] {
         check(&raw(unknown, size(8, 4), 96, vec![0; 999]), "encoding", &format!("{unknown:?}"));
     }
 }
 
 #[test]
 fn sizes_that_an_encoding_cannot_have() {
-    for encoding in ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv21"] {
+    for encoding in ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"] {
         check(&raw(encoding, size(7, 4), 64, vec![0; 999]), "impossible size", encoding);
     }
+    check(&raw("nv12", size(8, 5), 64, vec![0; 999]), "impossible size", "8x5");
     check(&raw("nv21", size(8, 5), 64, vec![0; 999]), "impossible size", "8x5");
     check(&raw("uyvy", size(8, 5), 64, vec![0; 999]), "accepted", "");
     check(&raw("nv24", size(7, 5), 64, vec![0; 999]), "accepted", "");
     check(&raw("bayer_rggb8", size(3, 9), 64, vec![0; 999]), "impossible size", "3x9");
+    check(&raw("bayer_rggb16", size(3, 9), 64, vec![0; 999]), "impossible size", "3x9");
+    check(&raw("bayer_rggb16", size(9, 5), 64, vec![0; 999]), "accepted", "");
     check(&raw("bayer_rggb8", size(9, 5), 64, vec![0; 999]), "accepted", "");
 }
 
@@ -73,6 +87,9 @@ fn planes_are_counted_in_full() {
     check(&nv21(8, 47), "short data", "47 bytes arrived, the message claims 48");
     check(&nv21(10, 58), "accepted", "");
     check(&nv21(10, 57), "short data", "57 bytes arrived, the message claims 58");
+    let nv12 = |step: u32, n_bytes| raw("nv12", size(8, 4), step, vec![0; n_bytes]);
+    check(&nv12(10, 58), "accepted", "");
+    check(&nv12(10, 57), "short data", "57 bytes arrived, the message claims 58");
     let nv24 = |step: u32, n_bytes| raw("nv24", size(8, 4), step, vec![0; n_bytes]);
     check(&nv24(8, 96), "accepted", "");
     check(&nv24(8, 95), "short data", "95 bytes arrived, the message claims 96");
