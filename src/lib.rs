@@ -1,8 +1,8 @@
 //! `pixio_node` turns camera topics into Pixio patch features, in real time.
 //!
 //! ```text
-//!  receive thread      fit thread           model thread                     publish thread
-//!  (one per camera)    (one per camera)
+//!  receive thread      fit thread           model threads                    publish thread
+//!  (one per camera)    (one per camera)     (`streams` of them)
 //!  camera  --latest--> fit  --latest--> forward -> derive --bounded(1)--> publish -> topics
 //!  Frame               Input            Tokens     Derived                Encoded    messages
 //! ```

@@ -32,8 +32,16 @@ const BUILD: [&str; 11] = [
 ];
 
 /// Parameters that mean something to `live` beside those of `infer`.
-const LIVE: [&str; 7] =
-    ["live_port", "live_address", "max_rate", "max_age", "stats_period", "stats_file", "overlay_opacity"];
+const LIVE: [&str; 8] = [
+    "streams",
+    "live_port",
+    "live_address",
+    "max_rate",
+    "max_age",
+    "stats_period",
+    "stats_file",
+    "overlay_opacity",
+];
 
 /// Frames that `bench` measures.
 pub(super) const DEFAULT_FRAMES: usize = 200;

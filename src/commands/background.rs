@@ -22,8 +22,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Builds the engine for `job` into the cache, with `heads` beside it, and hands it over by `better`; the
-    /// heads are taken from there at the next start. A build that fails is a warning: the eager model goes
+    /// Builds the engine for `job` into the cache, with `heads` beside it, and hands it over by each of `better`,
+    /// one for each worker; the heads are taken from there at the next start. A build that fails is a warning: the eager model goes
     /// on.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Background {
         config: &Config,
         job: EngineJob,
         heads: LoadedHeads,
-        better: Sender<Box<dyn Engine>>,
+        better: Vec<Sender<Box<dyn Engine>>>,
     ) -> anyhow::Result<Self> {
         let mut batches = job.batches.clone();
         if !job.device.is_cuda() {
@@ -49,6 +49,7 @@ impl Background {
         // The end of a build is no reason for the node to end.
         let (ended, _nobody) = mpsc::channel();
         let thread = Stage::spawn("build", ended, move || {
+            let done = job.shallow_clone();
             let plan = || -> anyhow::Result<Plan> {
                 let int8_kernel = int8_kernel(&job, None, &mut |text| tracing::info!("{text}"))?;
                 let out = cached(&job, None, &heads, &batches, int8_kernel, &config)?;
@@ -76,14 +77,28 @@ impl Background {
                         folder.path().display()
                     );
                 }
-                // The model's thread may be gone when the node stops.
-                Ok(built) => drop(built.engine.map(|engine| better.send(engine))),
+                Ok(built) => hand_over(built, &done, &better),
                 Err(err) if stopping.is_stopped() => tracing::debug!("{err:#}"),
                 Err(err) => tracing::warn!("no engine was built, the eager model stays in use: {err:#}"),
             }
             Ok(())
         })?;
         Ok(Self { stop, _thread: thread })
+    }
+}
+
+/// Gives every worker an engine from what was built.
+fn hand_over(built: Built, job: &EngineJob, better: &[Sender<Box<dyn Engine>>]) {
+    let Built { folder, engine, .. } = built;
+    let first = engine.into_iter().map(Ok);
+    // The first was proven; these are the same packages.
+    let others = std::iter::repeat_with(|| job.assemble(&folder));
+    for (better, engine) in better.iter().zip(first.chain(others)) {
+        match engine {
+            // The workers may be gone when the node stops.
+            Ok(engine) => drop(better.send(engine)),
+            Err(err) => tracing::warn!("a worker stays with the eager model: {err}"),
+        }
     }
 }
 

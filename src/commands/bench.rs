@@ -31,7 +31,7 @@ use crate::setup::engine::{self, candidates};
 use crate::setup::heads::{HeadFile, head_files};
 use crate::setup::input::{fitter, input_size};
 use crate::stages::camera::Frame;
-use crate::stages::derive::Derived;
+use crate::stages::derive::{Derived, Worker};
 use crate::stages::publish::{Encoded, FrameTimes, Sent, Sink};
 
 pub use crate::commands::film::Images;
@@ -239,9 +239,8 @@ impl FramePath<'_> {
         let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
         let basis = model.basis_keeper();
         let work = Work {
-            engine,
+            workers: vec![Worker { engine, deriver: model.deriver(config, basis).map_err(Failure::Setup)? }],
             batch_max: config.batch_max,
-            deriver: model.deriver(config, basis).map_err(Failure::Setup)?,
             encoder: model.encoder(config),
             sink: Box::new(Nowhere(told)),
         };

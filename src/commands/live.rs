@@ -49,17 +49,16 @@ pub fn live(
     if end.try_recv().is_ok() {
         return Ok(());
     }
-    model.warm(config).running()?;
+    let warm = model.warm(config).running()?;
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
     let basis = model.basis_keeper();
     let about = about(&model, config, None, vec![CAMERA.to_owned()]);
     let viewers = Viewers::new(Arc::clone(&shared.viewed));
-    let mut deriver = model.deriver(config, Arc::clone(&basis)).setup()?;
-    model.record(config, &mut deriver).running()?;
     let encoder = model.encoder(config);
+    let workers = model.workers(config, &basis, warm.streams).running()?;
     let sink = Box::new(ViewerSink::new(Arc::clone(&viewers)));
-    let work = Work { engine: model.engine, batch_max: 1, deriver, encoder, sink };
+    let work = Work { workers, batch_max: 1, encoder, sink };
     let cameras = vec![Camera { name: CAMERA.to_owned(), fitter: fitter(config) }];
     let (pipeline, intakes) = Pipeline::start(cameras, work, &shared, &ended).running()?;
     let feed = intakes.into_iter().next().map(|intake| Feed::new(intake, shared.clone(), folder));

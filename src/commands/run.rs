@@ -23,7 +23,7 @@ use crate::runtime::thread::{self, Stage};
 use crate::setup::Model;
 use crate::setup::input::fitter;
 use crate::stages::camera::CameraListener;
-use crate::stages::derive::BasisKeeper;
+use crate::stages::derive::{BasisKeeper, Worker};
 use crate::stages::publish::Sink;
 
 /// Log records that wait for `/rosout` at most; more are dropped rather than waited for.
@@ -59,7 +59,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     present.joined.node.serve(services(&present.joined.shared.live, &basis)).setup()?;
     describe(&present.joined.board, &launch.config, &model, &basis, warm);
 
-    let (work, background) = present.work(&launch.config, model, basis, sink)?;
+    let (work, background) = present.work(&launch.config, model, &basis, warm.streams, sink)?;
     let running = present.start(&launch, work, background, stats_file, page, &ended)?;
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
@@ -129,21 +129,29 @@ impl Present {
     fn work(
         &self,
         config: &Config,
-        mut model: Model,
-        basis: Arc<BasisKeeper>,
+        model: Model,
+        basis: &Arc<BasisKeeper>,
+        n_streams: usize,
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
-        let mut deriver = model.deriver(config, basis).setup()?;
-        model.record(config, &mut deriver).running()?;
         let encoder = model.encoder(config);
-        let (better, engines) = crossbeam_channel::bounded(1);
+        // A batch is for a GPU; workers beside each other serve several cameras as they come.
+        let is_alone = n_streams == 1 || model.job.device.is_cuda();
+        let batch_max = if is_alone { config.batch_max } else { 1 };
+        let (better, engines): (Vec<_>, Vec<_>) =
+            (0..n_streams).map(|_| crossbeam_channel::bounded(1)).unzip();
         let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;
         let build =
             || Background::start(config, model.job.shallow_clone(), model.head_set.shallow_clone(), better);
         let background = builds.then(build).transpose().setup()?;
-        let board = Arc::clone(&self.joined.board);
-        let engine = Box::new(Swap::new(model.engine, engines, move |kind| board.swapped(kind)));
-        Ok((Work { engine, batch_max: config.batch_max, deriver, encoder, sink }, background))
+        let workers = model.workers(config, basis, n_streams).running()?;
+        let with_swap = |(Worker { engine, deriver }, engines)| {
+            let board = Arc::clone(&self.joined.board);
+            let engine = Box::new(Swap::new(engine, engines, move |kind| board.swapped(kind)));
+            Worker { engine, deriver }
+        };
+        let workers = workers.into_iter().zip(engines).map(with_swap).collect();
+        Ok((Work { workers, batch_max, encoder, sink }, background))
     }
 
     /// Starts the pipeline, and subscribes to the cameras last: a peer that sees a subscription

@@ -59,6 +59,8 @@ pub struct Config {
     pub fit: Fit,
     /// The resampling filter.
     pub resize_filter: ResizeFilter,
+    /// Forward passes side by side; `None` takes as many as cost a single one nothing.
+    pub streams: Option<usize>,
     /// Most pixels of an image that is read.
     pub max_image_pixels: u64,
     /// Block whose tokens feed `~/features`, counted from 1; `None` is the last.
@@ -170,6 +172,7 @@ impl Config {
             size: values.read("size", |value| model_size_from_text(text(value)?).ok())?,
             fit: values.read("fit", choice)?,
             resize_filter: values.read("resize_filter", choice)?,
+            streams: values.read("streams", count)?,
             max_image_pixels: values.read("max_image_pixels", |value| u64::try_from(count(value)??).ok())?,
             layer: values.read("layer", count)?,
             depth_head: values.read("depth_head", text).map(head)?,

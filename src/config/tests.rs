@@ -35,6 +35,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         engine_build: EngineBuild::Off,
         cuda_graph: true,
         threads: None,
+        streams: None,
         size: Size { width: 256, height: 256 },
         fit: Fit::Stretch,
         resize_filter: ResizeFilter::Exact,
@@ -119,6 +120,7 @@ fn each_value_lands_in_its_field() {
     check("features_dtype", string("float32"), "features_dtype: Float32");
     check("reduced_channels", Value::Integer(64), "reduced_channels: 64");
     check("pca_basis", string("/b.safetensors"), "pca_basis: Some(\"/b.safetensors\")");
+    check("streams", Value::Integer(3), "streams: Some(3)");
     check("stats_period", Value::Double(0.5), "stats_period_secs: 0.5");
     check("stats_file", string("/s.jsonl"), "stats_file: Some(\"/s.jsonl\")");
     check("log_level", string("debug"), "log_level: Debug");

@@ -190,8 +190,11 @@ impl EngineJob {
         Ok(ProvenEngine { engine, proofs })
     }
 
-    /// The engine in `folder`, not proven yet.
-    pub(super) fn assemble(&self, folder: &Folder) -> Result<Box<dyn Engine>, Refusal> {
+    /// The engine in `folder`, not proven here.
+    ///
+    /// # Errors
+    /// Its packages cannot be loaded, or CUDA's own.
+    pub fn assemble(&self, folder: &Folder) -> Result<Box<dyn Engine>, Refusal> {
         let eager = Eager::new(self.pixio.shallow_clone(), &self.taps)?;
         let compiled = Compiled::load(folder, eager, self.device, |size| self.sizes.contains(&size))?;
         Ok(self.on_device(Box::new(compiled))?)

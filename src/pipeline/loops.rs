@@ -79,9 +79,11 @@ impl FitLoop {
     }
 }
 
-/// Model inputs in, outputs out: the one thread that owns the model.
+/// Model inputs in, outputs out: one of the threads that run the model, each on an engine of its own.
 pub(super) struct ModelLoop {
     pub(super) engine: Box<dyn Engine>,
+    /// Its number among those threads.
+    pub(super) worker: usize,
     pub(super) batch_max: usize,
     pub(super) deriver: Deriver,
     pub(super) readback: Readback,
@@ -134,7 +136,7 @@ impl ModelLoop {
     fn serve(&mut self, batch: Vec<(Topics, Input)>) -> anyhow::Result<()> {
         let (started, n_images) = (Instant::now(), batch.len());
         let usual = self.usual.entry(n_images).or_insert_with(Estimate::low);
-        self.pace.busy_until(started + usual.get());
+        self.pace.busy_until(self.worker, started + usual.get());
         let mut n_taps = 0;
         for (wanted, input) in &batch {
             self.shared.latencies[input.camera].record(Span::Wait, started - input.fitted);
@@ -182,7 +184,7 @@ impl ModelLoop {
         if let Some(usual) = self.usual.get_mut(&n_images) {
             usual.add(started.elapsed());
         }
-        self.pace.free();
+        self.pace.free(self.worker);
         Ok(())
     }
 }
@@ -193,6 +195,8 @@ pub(super) struct PublishLoop {
     pub(super) sink: Box<dyn Sink>,
     pub(super) shared: Shared,
     pub(super) lacking: Lacking,
+    /// By camera: when the newest frame that has come here was received.
+    pub(super) newest: Vec<Option<Instant>>,
 }
 
 impl PublishLoop {
@@ -201,6 +205,13 @@ impl PublishLoop {
             let started = Instant::now();
             let Derived { camera, received, wanted, .. } = derived;
             let (accounting, latencies) = (&self.shared.accounting[camera], &self.shared.latencies[camera]);
+            // Another worker was faster with a newer frame: outputs of a camera go out in the order of its
+            // frames.
+            if Some(received) < self.newest[camera] {
+                Accounting::count(&accounting.displaced);
+                continue;
+            }
+            self.newest[camera] = Some(received);
             let (stamp, mut lacks) = (derived.header.stamp, derived.lacks.clone());
             let mut encoded = self.encoder.encode(&derived, self.shared.live.overlay_opacity())?;
             lacks.extend(encoded.lack.take());

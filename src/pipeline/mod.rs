@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use anyhow::Context;
 use crossbeam_channel as channel;
 
-use crate::engine::Engine;
 use crate::engine::readback::Readback;
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::input_pixels::InputPool;
@@ -23,7 +23,7 @@ use crate::runtime::latest::{self, Closed};
 use crate::runtime::statistics::Accounting;
 use crate::runtime::thread::{self, Stage};
 use crate::stages::camera::{CameraListener, Frame};
-use crate::stages::derive::{Derived, Deriver};
+use crate::stages::derive::{Derived, Worker};
 use crate::stages::fit::Fitter;
 use crate::stages::forward::Input;
 use crate::stages::publish::{Encoder, Sink};
@@ -45,12 +45,10 @@ pub struct Camera {
 
 /// What the cameras' frames go through, one after the other.
 pub struct Work {
-    /// Runs the model.
-    pub engine: Box<dyn Engine>,
-    /// Images that go through the model at once, at most.
+    /// Run the model, each a batch at a time; one at least.
+    pub workers: Vec<Worker>,
+    /// Images of one batch, at most.
     pub batch_max: usize,
-    /// Turns tokens into outputs.
-    pub deriver: Deriver,
     /// Makes outputs ready for the wire.
     pub encoder: Encoder,
     /// Carries them away.
@@ -85,43 +83,54 @@ impl Pipeline {
         shared: &Shared,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Vec<Intake>)> {
-        let Work { engine, batch_max, deriver, encoder, sink } = work;
+        let Work { workers, batch_max, encoder, sink } = work;
+        let memory = workers.first().context("no worker for the model")?.engine.host_memory();
         let stopping = Arc::new(AtomicBool::new(false));
         let (inputs, waiting) = latest::slots::<Input>(cameras.len());
         let (outputs, ready) = channel::bounded::<Derived>(1);
         let (mut stages, mut intakes) = (Vec::new(), Vec::new());
-        let pace = Arc::<Pace>::default();
+        let pace = Arc::new(Pace::new(workers.len()));
 
         let lacking = Lacking::new(cameras.iter().map(|camera| camera.name.clone()).collect());
         for (camera, (Camera { name, fitter }, inputs)) in cameras.into_iter().zip(inputs).enumerate() {
             let (frames, arriving) = latest::channel();
             let (for_fit, pace) = (shared.clone(), Arc::clone(&pace));
-            let pool = InputPool::new(engine.host_memory());
+            let pool = InputPool::new(memory);
             let fit = FitLoop { fitter, inputs, shared: for_fit, pace, pool, camera, name: name.clone() };
             stages.push(Stage::spawn(format!("fit-{name}"), ended.clone(), move || fit.run(&arriving))?);
             let refusals = Throttle::new(BETWEEN_WARNINGS);
             let (shared, rate) = (shared.clone(), RateLimit::default());
             intakes.push(Intake { frames, shared, rate, refusals, camera });
         }
-        let model = ModelLoop {
-            readback: Readback::new(engine.host_memory()),
-            engine,
-            batch_max,
-            deriver,
-            outputs,
-            pace,
-            usual: BTreeMap::new(),
-            too_old: Throttle::new(BETWEEN_WARNINGS),
-            shared: shared.clone(),
-            stopping: Arc::clone(&stopping),
-        };
-        stages.push(Stage::spawn("model", ended.clone(), move || model.run(&waiting))?);
-        let publishing = PublishLoop { encoder, sink, shared: shared.clone(), lacking };
+        let waiting = Arc::new(waiting);
+        let n_workers = workers.len();
+        for (worker, Worker { engine, deriver }) in workers.into_iter().enumerate() {
+            let model = ModelLoop {
+                readback: Readback::new(engine.host_memory()),
+                engine,
+                worker,
+                batch_max,
+                deriver,
+                outputs: outputs.clone(),
+                pace: Arc::clone(&pace),
+                usual: BTreeMap::new(),
+                too_old: Throttle::new(BETWEEN_WARNINGS),
+                shared: shared.clone(),
+                stopping: Arc::clone(&stopping),
+            };
+            let name = if n_workers == 1 { "model".to_owned() } else { format!("model-{worker}") };
+            let waiting = Arc::clone(&waiting);
+            stages.push(Stage::spawn(name, ended.clone(), move || model.run(&waiting))?);
+        }
+        // They hear of the end from the workers' own.
+        drop((outputs, waiting));
+        let newest = vec![None; shared.accounting.len()];
+        let publishing = PublishLoop { encoder, sink, shared: shared.clone(), lacking, newest };
         stages.push(Stage::spawn("publish", ended.clone(), move || publishing.run(&ready))?);
         Ok((Self { stopping, stages }, intakes))
     }
 
-    /// Finishes the forward pass in hand, drops what waits before it, counted as displaced, and
+    /// Finishes the forward passes in hand, drops what waits before it, counted as displaced, and
     /// joins all threads. The intakes must be gone: they keep the pipeline open.
     ///
     /// # Errors

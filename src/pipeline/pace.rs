@@ -1,5 +1,5 @@
-//! Just-in-time work upstream of the model: an image that is fitted while the model is busy with
-//! another will be displaced by a newer one, so fitting waits until the model is almost free.
+//! Just-in-time work upstream of the model: an image that is fitted while every worker is busy with
+//! another will be displaced by a newer one, so fitting waits until a worker is almost free.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -43,28 +43,35 @@ impl Estimate {
     }
 }
 
-/// When the model will be free, as far as its own past tells. Written by the model's thread, read
-/// by the fit threads.
-#[derive(Debug, Default)]
+/// When the model's workers will be free, as far as their own past tells. Written by the workers, read by the
+/// fit threads.
+#[derive(Debug)]
 pub(super) struct Pace {
-    free_at: Mutex<Option<Instant>>,
+    /// By worker; `None` for one that is free.
+    free_at: Mutex<Vec<Option<Instant>>>,
 }
 
 impl Pace {
-    /// The model is busy until about `free_at`.
-    pub(super) fn busy_until(&self, free_at: Instant) {
-        *lock(&self.free_at) = Some(free_at);
+    /// All workers are free.
+    pub(super) fn new(n_workers: usize) -> Self {
+        Self { free_at: Mutex::new(vec![None; n_workers]) }
     }
 
-    /// The model is free.
-    pub(super) fn free(&self) {
-        *lock(&self.free_at) = None;
+    /// A worker is busy until about `free_at`.
+    pub(super) fn busy_until(&self, worker: usize, free_at: Instant) {
+        lock(&self.free_at)[worker] = Some(free_at);
     }
 
-    /// How long to wait at `now` before work that takes `work`, for the result to be there when the
-    /// model is free; nothing when it is.
+    /// A worker is free.
+    pub(super) fn free(&self, worker: usize) {
+        lock(&self.free_at)[worker] = None;
+    }
+
+    /// How long to wait at `now` before work that takes `work`, for the result to be there when a worker is
+    /// free; nothing when one is.
     pub(super) fn wait_for(&self, work: Duration, now: Instant) -> Option<Duration> {
-        let free_at = (*lock(&self.free_at))?;
+        // `None` comes before every time.
+        let free_at = lock(&self.free_at).iter().copied().min()??;
         let wait = free_at.checked_duration_since(now)?.checked_sub(work + MARGIN)?;
         Some(wait).filter(|wait| !wait.is_zero())
     }
@@ -78,15 +85,26 @@ mod tests {
 
     #[test]
     fn work_starts_when_its_result_comes_just_in_time() {
-        let (pace, now) = (Pace::default(), Instant::now());
+        let (pace, now) = (Pace::new(1), Instant::now());
         assert_eq!(pace.wait_for(4 * MILLI, now), None);
-        pace.busy_until(now + 50 * MILLI);
+        pace.busy_until(0, now + 50 * MILLI);
         assert_eq!(pace.wait_for(4 * MILLI, now), Some(45 * MILLI));
         assert_eq!(pace.wait_for(4 * MILLI, now + 40 * MILLI), Some(5 * MILLI));
         assert_eq!(pace.wait_for(4 * MILLI, now + 45 * MILLI), None);
         assert_eq!(pace.wait_for(4 * MILLI, now + 60 * MILLI), None);
         assert_eq!(pace.wait_for(50 * MILLI, now), None);
-        pace.free();
+        pace.free(0);
+        assert_eq!(pace.wait_for(4 * MILLI, now), None);
+    }
+
+    #[test]
+    fn the_worker_that_is_free_first_decides() {
+        let (pace, now) = (Pace::new(2), Instant::now());
+        pace.busy_until(0, now + 50 * MILLI);
+        assert_eq!(pace.wait_for(4 * MILLI, now), None);
+        pace.busy_until(1, now + 20 * MILLI);
+        assert_eq!(pace.wait_for(4 * MILLI, now), Some(15 * MILLI));
+        pace.free(1);
         assert_eq!(pace.wait_for(4 * MILLI, now), None);
     }
 

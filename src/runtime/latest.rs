@@ -1,5 +1,6 @@
 //! Edges upstream of the model: one slot per camera in which a newer value replaces an older one.
-//! Senders never wait; the receiver takes the value that has waited longest.
+//! Senders never wait; a receiver, or any of several threads that share it, takes the value that has waited
+//! longest.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -35,7 +36,7 @@ pub struct Sender<T> {
     slot: usize,
 }
 
-/// Takes from all slots.
+/// Takes from all slots. Threads that share it get each value once.
 pub struct Receiver<T> {
     shared: Arc<Slots<T>>,
 }
@@ -89,7 +90,8 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.shared.lock().n_senders -= 1;
-        self.shared.filled.notify_one();
+        // All that wait for a value hear that none will come.
+        self.shared.filled.notify_all();
     }
 }
 
@@ -212,6 +214,25 @@ mod tests {
         assert_eq!(sender.replace(2), Ok(Some(1)));
         drop(sender);
         assert_eq!((receiver.wait(), receiver.recv(), receiver.wait()), (Ok(()), Ok(2), Err(Closed)));
+    }
+
+    #[test]
+    fn threads_that_share_a_receiver_get_each_value_once_and_all_hear_of_the_end() {
+        let (senders, receiver) = slots(3);
+        let receiver = Arc::new(receiver);
+        let taken: Vec<_> = std::thread::scope(|scope| {
+            let take = || std::iter::from_fn(|| receiver.recv().ok()).collect::<Vec<i32>>();
+            let takers: Vec<_> = (0..3).map(|_| scope.spawn(take)).collect();
+            let mut displaced = Vec::new();
+            for value in 0..3000 {
+                displaced.extend(senders[value as usize % 3].replace(value).unwrap());
+            }
+            drop(senders);
+            takers.into_iter().flat_map(|taker| taker.join().unwrap()).chain(displaced).collect()
+        });
+        let mut sorted = taken.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..3000).collect::<Vec<_>>());
     }
 
     #[test]

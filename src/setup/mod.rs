@@ -20,7 +20,7 @@ use crate::engine::store::folder::Folder;
 use crate::engine::{Engine, EngineError};
 use crate::pca::Basis;
 use crate::pixio::Pixio;
-use crate::stages::derive::{BasisKeeper, Dense, Deriver, DeriverConfig, ModelCard, feature_tap};
+use crate::stages::derive::{BasisKeeper, Dense, Deriver, DeriverConfig, ModelCard, Worker, feature_tap};
 use crate::stages::forward::warm_up;
 use crate::stages::publish::{self, EncoderConfig};
 
@@ -29,7 +29,7 @@ use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
 use self::heads::{LoadedHeads, classes};
 use self::input::input_size;
-use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, threads, threads_text};
+use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, streams, threads, threads_text};
 
 /// A model that is ready to be used.
 pub struct Model {
@@ -111,7 +111,14 @@ impl Model {
         let batch = self.job.batches.last().copied().unwrap_or(1);
         self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch).map(drop))?;
         let shape = BatchShape { size, batch };
-        let took = match threads(config.threads, device) {
+        let (threads, n_all) = (threads(config.threads, device), tch::get_num_threads());
+        let took = match threads {
+            Threads::Measured if 1 < config.streams.unwrap_or(1) => {
+                // As many as are left for each.
+                let n_streams = i32::try_from(config.streams.unwrap_or(1)).unwrap_or(i32::MAX);
+                tch::set_num_threads((n_all / n_streams).max(1));
+                fastest_run(engine, shape)?
+            }
             Threads::Measured => fastest_threads(engine, shape)?,
             Threads::Given => fastest_run(engine, shape)?,
             Threads::One => {
@@ -119,22 +126,10 @@ impl Model {
                 fastest_run(engine, shape)?
             }
         };
-        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3 };
-        tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device));
+        let streams = streams(config.streams, threads, tch::get_num_threads(), n_all);
+        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3, streams };
+        tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device, streams));
         Ok(warm)
-    }
-
-    /// Records on a GPU what frames will need, heads included, so that none of them waits for it.
-    ///
-    /// # Errors
-    /// The engine's own.
-    pub fn record(&mut self, config: &Config, deriver: &mut Deriver) -> Result<(), EngineError> {
-        if !self.job.device.is_cuda() || self.job.launch != LaunchMode::Graph {
-            return Ok(());
-        }
-        // How many windows there are, the first image of a camera tells.
-        let sizes = if config.fit == Fit::Window { &[][..] } else { &self.job.sizes };
-        record(&mut *self.engine, deriver, sizes, &self.job.batches)
     }
 
     /// Where the feature layer stands among the engine's taps.
@@ -180,6 +175,36 @@ impl Model {
             dense: self.dense(config)?,
             depth_resolution: config.depth_resolution,
         }))
+    }
+
+    /// The workers that run the model side by side, `n` of them and one at least, on one set of weights: the
+    /// first has the engine that was loaded, the others have engines like it. All are ready for frames.
+    ///
+    /// # Errors
+    /// As [`Model::dense`], or an engine's own.
+    pub fn workers(self, config: &Config, basis: &Arc<BasisKeeper>, n: usize) -> anyhow::Result<Vec<Worker>> {
+        let first = self.deriver(config, Arc::clone(basis))?;
+        let another = |_| {
+            let mut engine = match &self.folder {
+                Some(folder) => self.job.assemble(folder)?,
+                None => self.job.eager()?,
+            };
+            let (size, batches) = (input_size(config), &self.job.batches);
+            batches.iter().try_for_each(|&batch| warm_up(&mut *engine, size, batch).map(drop))?;
+            Ok(Worker { engine, deriver: first.beside(self.dense(config)?) })
+        };
+        let mut others = (1..n).map(another).collect::<anyhow::Result<Vec<_>>>()?;
+        let Self { engine, job, .. } = self;
+        others.insert(0, Worker { engine, deriver: first });
+        // What frames will need on a GPU, heads included, so that none of them waits for it. How many windows
+        // there are, the first image of a camera tells.
+        if job.device.is_cuda() && job.launch == LaunchMode::Graph {
+            let sizes = if config.fit == Fit::Window { &[][..] } else { &job.sizes };
+            for Worker { engine, deriver } in &mut others {
+                record(&mut **engine, deriver, sizes, &job.batches)?;
+            }
+        }
+        Ok(others)
     }
 
     /// Colours of the segmentation head's classes, in their order.

@@ -1,4 +1,6 @@
-//! The wiring of the stages, with an engine that runs or fails when it is told to.
+//! The wiring of the stages, with engines that run or fail when they are told to.
+
+mod workers;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use pixio_node::runtime::clock::Clock;
 use pixio_node::runtime::statistics::Span;
 use pixio_node::stages::camera::{CameraImage, Frame, Header, Raster, Stamp};
-use pixio_node::stages::derive::{BasisKeeper, Dense, Derived, Deriver, DeriverConfig, ModelCard};
+use pixio_node::stages::derive::{BasisKeeper, Dense, Derived, Deriver, DeriverConfig, ModelCard, Worker};
 use pixio_node::stages::fit::Fitter;
 use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, FrameTimes, Sent, Sink};
 use tch::{Kind, Tensor};
@@ -97,6 +99,24 @@ fn rig(n_cameras: usize, gate: Gate, n_left: usize, wanted: &[Topic]) -> Rig {
 
 /// At most `batch_max` frames go through the engine at once.
 fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize, wanted: &[Topic]) -> Rig {
+    let (opening, opened) = mpsc::channel();
+    let n_runs = Arc::default();
+    let engine = Staged { gate: opened, n_left, n_runs: Arc::clone(&n_runs) };
+    let rig = rig_of_engines(vec![Box::new(engine)], n_cameras, batch_max, wanted);
+    let gate = match gate {
+        Gate::Open => None,
+        Gate::Shut => Some(opening),
+    };
+    Rig { gate, n_runs, ..rig }
+}
+
+/// A worker for each of `engines`.
+fn rig_of_engines(
+    engines: Vec<Box<dyn Engine>>,
+    n_cameras: usize,
+    batch_max: usize,
+    wanted: &[Topic],
+) -> Rig {
     let args = ["pixio_node", "--model", "none"].map(str::to_owned);
     let values = Values::new(&cli::parse(args.into_iter(), &|_| None).unwrap().settings).unwrap();
     let shared = Shared::new(n_cameras, Arc::new(Live::new(values, |_| ())), Arc::new(Clock::new(false)));
@@ -111,9 +131,9 @@ fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize,
         dense: Dense::default(),
         depth_resolution: DepthResolution::default(),
     };
-    let (stamps, n_runs) = (Arc::default(), Arc::default());
-    let (opening, opened) = mpsc::channel();
-    let engine = Staged { gate: opened, n_left, n_runs: Arc::clone(&n_runs) };
+    let first = Deriver::new(config);
+    let worker = |engine| Worker { engine, deriver: first.beside(Dense::default()) };
+    let stamps = Arc::default();
     let cameras = (0..n_cameras).map(|i| {
         let fitter = Fitter::new(Fit::Stretch, SIZE, ResizeFilter::Linear, 25_000_000);
         Camera { name: i.to_string(), fitter }
@@ -121,19 +141,14 @@ fn rig_of_batches(n_cameras: usize, batch_max: usize, gate: Gate, n_left: usize,
     let (ended, end) = mpsc::channel();
     let sink: Box<dyn Sink> = Box::new(Stamps(Arc::clone(&stamps)));
     let work = Work {
-        engine: Box::new(engine),
+        workers: engines.into_iter().map(worker).collect(),
         batch_max,
-        deriver: Deriver::new(config),
         encoder: Encoder::new(EncoderConfig::default()),
         sink,
     };
     let started = Pipeline::start(cameras.collect(), work, &shared, &ended);
     let (pipeline, intakes) = started.unwrap();
-    let gate = match gate {
-        Gate::Open => None,
-        Gate::Shut => Some(opening),
-    };
-    Rig { gate, intakes, pipeline, shared, stamps, n_runs, end }
+    Rig { gate: None, intakes, pipeline, shared, stamps, n_runs: Arc::default(), end }
 }
 
 impl Rig {

@@ -4,7 +4,7 @@ use super::check::{device, given};
 use super::{Kind, Parameter};
 use crate::config::choices::{EngineBuild, Precision, words};
 
-pub(super) static PARAMETERS: [Parameter; 10] = [
+pub(super) static PARAMETERS: [Parameter; 11] = [
     parameter(
         "model",
         Kind::Text("MODEL", "a folder, a Hugging Face id or random:NAME", given),
@@ -64,6 +64,14 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
          that are equal; with the model on a GPU, one.",
     )
     .in_unit("threads"),
+    parameter(
+        "streams",
+        Kind::WordOrInteger("auto", 1),
+        "auto",
+        "Forward passes side by side, each with threads of its own, for more frames per second. auto measures: on \
+         the CPU as many as the threads that one pass has no use for allow, unless `threads` is set; on a GPU one.",
+    )
+    .online_only(),
     parameter(
         "batch_max",
         Kind::Integer(1, 64),

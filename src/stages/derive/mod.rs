@@ -9,7 +9,8 @@ mod similarity;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tch::{Kind, TchError, Tensor};
 
@@ -19,6 +20,7 @@ use crate::engine::readback::Readback;
 use crate::engine::{Engine, EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
 use crate::outputs::{Need, Topic, Topics};
+use crate::runtime::lock::lock;
 use crate::stages::forward::{Input, warm_up};
 use calibration::{Judged, judge};
 use features::{embedding, feature_map};
@@ -49,6 +51,14 @@ pub struct DeriverConfig {
     pub depth_resolution: DepthResolution,
 }
 
+/// What one of the threads that run the model works with.
+pub struct Worker {
+    /// Runs the model.
+    pub engine: Box<dyn Engine>,
+    /// Turns its tokens into outputs.
+    pub deriver: Deriver,
+}
+
 /// Turns tokens into outputs.
 #[derive(Debug)]
 pub struct Deriver {
@@ -56,14 +66,14 @@ pub struct Deriver {
     features_dtype: FeaturesDtype,
     reduced_channels: usize,
     /// Whether it has been told that fewer channels fit.
-    told_fewer: bool,
+    told_fewer: Arc<AtomicBool>,
     basis: Arc<BasisKeeper>,
     /// Where the feature layer and the last one stand among the engine's taps.
     feature_tap: usize,
     last_tap: usize,
     dense: Dense,
     depth_resolution: DepthResolution,
-    similarity: Similarity,
+    similarity: Arc<Mutex<Similarity>>,
 }
 
 impl Deriver {
@@ -74,19 +84,31 @@ impl Deriver {
             last_tap: config.taps.len().saturating_sub(1),
             dense: config.dense,
             depth_resolution: config.depth_resolution,
-            similarity: Similarity::default(),
+            similarity: Arc::default(),
             card: Arc::new(config.card),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
-            told_fewer: false,
+            told_fewer: Arc::default(),
             basis: config.basis,
+        }
+    }
+
+    /// One for another worker, with heads of its own: both know the same basis and the same queries.
+    pub fn beside(&self, dense: Dense) -> Self {
+        Self {
+            card: Arc::clone(&self.card),
+            told_fewer: Arc::clone(&self.told_fewer),
+            basis: Arc::clone(&self.basis),
+            dense,
+            similarity: Arc::clone(&self.similarity),
+            ..*self
         }
     }
 
     /// Compares every patch of `camera` with the one under `pixel`, x and y in the camera's image, of its
     /// next frame.
     pub fn ask(&mut self, camera: usize, pixel: [f64; 2]) {
-        self.similarity.ask(camera, pixel);
+        lock(&self.similarity).ask(camera, pixel);
     }
 
     /// How many of the engine's taps `wanted` of a camera needs, counted from the first: none where nothing
@@ -97,7 +119,7 @@ impl Deriver {
             return self.dense.n_taps(wanted);
         }
         let for_features = wanted.need(Need::Features)
-            || wanted.need(Need::Query) && self.similarity.is_asked(camera)
+            || wanted.need(Need::Query) && lock(&self.similarity).is_asked(camera)
             || wanted.need(Need::Basis) && self.basis.can_project();
         let features = if for_features { self.feature_tap + 1 } else { 0 };
         let embedding = if wanted.need(Need::Last) { self.last_tap + 1 } else { 0 };
@@ -146,7 +168,7 @@ impl Deriver {
             queued.features = Some(readback.bring(&patches, features::kind(self.features_dtype))?);
         }
         if wanted.contains(Topic::Similarity)
-            && let Some(cosines) = self.similarity.of(input.camera, &patches, &input.geometry)?
+            && let Some(cosines) = lock(&self.similarity).of(input.camera, &patches, &input.geometry)?
         {
             queued.cosines = Some(readback.bring(&cosines, Kind::Float)?);
         }
@@ -273,8 +295,7 @@ impl Deriver {
     /// Channels that fit on `grid`; says once when they are fewer than asked for.
     fn reduced_channels(&mut self, grid: Size) -> usize {
         let n_channels = reduced_channels(self.reduced_channels, grid);
-        if n_channels < self.reduced_channels && !self.told_fewer {
-            self.told_fewer = true;
+        if n_channels < self.reduced_channels && !self.told_fewer.swap(true, Ordering::Relaxed) {
             let (asked, Size { width, height }) = (self.reduced_channels, grid);
             tracing::warn!(
                 "reduced_channels: {n_channels} instead of {asked}, so that {width}x{height} patches fit 96 \
