@@ -1,12 +1,11 @@
 //! A folder of images that is played as a camera.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
 use super::MAX_IMAGE_BYTES;
+use crate::files;
 
 /// Image files, in the order of their names.
 #[derive(Clone, Debug)]
@@ -43,13 +42,7 @@ impl Folder {
     /// The file cannot be read, or is no image by its size.
     pub(super) fn read(&self, index: usize) -> anyhow::Result<Vec<u8>> {
         let path = &self.files[index % self.files.len()];
-        let reason = || format!("cannot read {}", path.display());
-        let file = File::open(path).with_context(reason)?;
-        ensure!(file.metadata().with_context(reason)?.is_file(), "{} is no regular file", path.display());
-        let mut bytes = Vec::new();
-        file.take(MAX_IMAGE_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(reason)?;
-        ensure!(bytes.len() <= MAX_IMAGE_BYTES, "{} has more than {MAX_IMAGE_BYTES} bytes", path.display());
-        Ok(bytes)
+        files::read(path, MAX_IMAGE_BYTES as u64).with_context(|| format!("cannot read {}", path.display()))
     }
 }
 
