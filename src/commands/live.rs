@@ -142,7 +142,7 @@ fn room_walk() -> Option<Folder> {
     let program = std::env::current_exe().ok();
     let beside = program.iter().flat_map(|program| program.ancestors().skip(1).take(3).map(Path::to_owned));
     let places = [PathBuf::from(".")].into_iter().chain(beside);
-    let folders = places.flat_map(|place| {
+    let mut folders = places.flat_map(|place| {
         ["data/room-walk", "share/pixio_node/data/room-walk"].map(|folder| place.join(folder))
     });
     folders.find_map(|folder| Folder::open(&folder).ok())
