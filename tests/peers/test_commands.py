@@ -48,7 +48,7 @@ def test_check_passes_without_a_camera_and_says_so(tmp_path):
     # The machine's own setting decides.
     rows.pop("receive buffers")
     assert {what: verdict for what, (verdict, _) in rows.items()} == dict.fromkeys(
-        ["model", "engine", "PCA basis", "frame path", "network", "transport", "node"], "ok"
+        ["model", "engine", "PCA basis", "frame path", "environment", "network", "transport", "node"], "ok"
     ), said
     assert "pixio_node build --model random:tiny" in rows["engine"][1], said
     assert "random:tiny" in rows["model"][1] and "16x16" in rows["frame path"][1], said
