@@ -2,8 +2,8 @@
 node. `scripts/bench --live` starts it.
 
 Rates: `pixio_node live` with models/pixio-tiny and both heads; the browser's camera plays the walk at 10, 30
-and 60 images a second, all panels are shown. The model's saturation is what the node publishes with the camera
-of 60. Cost: a node with a ROS camera at 10 Hz and subscribers to features, depth and labels; its CPU time a
+and 60 images a second, all panels are shown. The model's saturation is what the node publishes of the fastest
+camera. Cost: a node with a ROS camera at 10 Hz and subscribers to features, depth and labels; its CPU time a
 frame without a page, with one that shows every panel, and without again.
 """
 
@@ -78,7 +78,10 @@ def from_camera(playwright, video: Path, source_hz: int, seconds: float) -> dict
         browser.close()
     median = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     n_frames = traffic.n_frames - n_frames
-    return median | {"source_hz": source_hz, "kb_a_frame": (traffic.n_bytes - n_bytes) / max(n_frames, 1) / 1e3}
+    return median | {
+        "source_hz": source_hz,
+        "kb_a_frame": (traffic.n_bytes - n_bytes) / max(n_frames, 1) / 1e3,
+    }
 
 
 def cost(playwright, seconds: float) -> dict:
@@ -133,7 +136,9 @@ def cost(playwright, seconds: float) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=20, help="length of each stretch (default 20)")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -146,7 +151,9 @@ def main() -> int:
             rows.append(from_camera(playwright, video, source_hz, options.seconds))
         costs = cost(playwright, options.seconds)
     saturation = max(row["out"] for row in rows)
-    print(f"pixio-tiny with both heads, all panels; the node at saturation {saturation:.1f} frames a second\n")
+    print(
+        f"pixio-tiny with both heads, all panels; the node at saturation {saturation:.1f} frames a second\n"
+    )
     print("source Hz   shown Hz   shown / possible   capture to drawn less forward, p50 ms   kB a frame")
     for row in rows:
         possible = min(row["source_hz"], saturation)

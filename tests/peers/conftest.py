@@ -31,6 +31,8 @@ LONGEST = (
     "test_engine_builds",
     "test_rooms",
     "test_calibration",
+    "test_live_sources",
+    "test_live",
     "test_engines",
     "test_cross_compile",
     "test_transport",

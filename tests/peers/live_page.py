@@ -195,4 +195,3 @@ class Page:
         except ConnectionClosed as err:
             assert err.rcvd, "the connection broke off"
             return err.rcvd.code, err.rcvd.reason
-

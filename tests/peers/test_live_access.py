@@ -11,7 +11,7 @@ from node_process import ROOT
 from waiting import PATIENCE_SECS, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-JPEG = sorted((ROOT / "data" / "room-walk" / "rgb").iterdir())[0].read_bytes()
+JPEG = min((ROOT / "data" / "room-walk" / "rgb").iterdir()).read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,15 @@ PATHS = ["/", "/live.css", "/scripts/main.js", "/socket", "/nothing"]
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.:{port}", "", "[::1]:{port}"],
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "localhost.:{port}",
+        "",
+        "[::1]:{port}",
+    ],
 )
 def test_another_name_for_this_machine_gets_nothing(live, address, path, host):
     status, headers, text = address.get(
@@ -51,7 +59,9 @@ def test_another_name_for_this_machine_gets_nothing(live, address, path, host):
 
 
 @pytest.mark.parametrize("path", PATHS[:4])
-@pytest.mark.parametrize("cookie", [None, "{name}=", "{name}=0123456789abcdef0123456789abcdef", "other={token}"])
+@pytest.mark.parametrize(
+    "cookie", [None, "{name}=", "{name}=0123456789abcdef0123456789abcdef", "other={token}"]
+)
 def test_without_the_token_there_is_nothing_to_see(live, address, path, cookie):
     headers = {"Cookie": cookie.format(name=f"pixio_{live.port}", token=address.token)} if cookie else {}
     status, headers, text = address.get(path, **headers)
@@ -61,7 +71,10 @@ def test_without_the_token_there_is_nothing_to_see(live, address, path, cookie):
 
 
 def test_every_answer_keeps_the_browser_on_the_page(address):
-    answers = [address.get(path, Cookie=address.cookie) for path in PATHS] + [address.get("/"), address.get("/x", Host="x")]
+    answers = [address.get(path, Cookie=address.cookie) for path in PATHS] + [
+        address.get("/"),
+        address.get("/x", Host="x"),
+    ]
     for _, headers, _ in answers:
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
@@ -71,7 +84,8 @@ def test_every_answer_keeps_the_browser_on_the_page(address):
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "http://evil.example", "https://{host}", "http://{host}.evil.example", "http://localhost"]
+    "origin",
+    [None, "null", "http://evil.example", "https://{host}", "http://{host}.evil.example", "http://localhost"],
 )
 def test_a_script_of_another_page_opens_no_socket(address, origin):
     with pytest.raises(InvalidStatus) as refusal:
@@ -175,9 +189,8 @@ def test_places_for_pages_are_few_and_free_again(address):
         pages[0].close()
 
         def opens() -> bool:
-            with address.open() as page:
-                with contextlib.suppress(Exception):
-                    return bool(page.text("hello"))
+            with address.open() as page, contextlib.suppress(Exception):
+                return bool(page.text("hello"))
             return False
 
         until(opens, "a place that is free again")

@@ -59,7 +59,9 @@ def test_the_token_stays_out_of_the_ros_graph(subscribe, node, address):
 def test_a_page_sees_what_has_no_subscriber(address, camera):
     with address.open() as page:
         hello = page.text("hello")
-        assert hello["mode"] == "node" and hello["node"] == "/seen/pixio_node" and hello["cameras"] == ["image"]
+        assert (
+            hello["mode"] == "node" and hello["node"] == "/seen/pixio_node" and hello["cameras"] == ["image"]
+        )
         page.look("depth", "labels", "tokens")
         frames = [page.frame() for _ in range(5)]
         assert all(set(frame.blobs) == {"depth", "labels", "tokens"} for frame in frames)
@@ -69,7 +71,9 @@ def test_a_page_sees_what_has_no_subscriber(address, camera):
         until(lambda: page.text("status")["counts"]["published"] >= 5, "published frames")
 
 
-def test_who_subscribes_gets_what_was_subscribed_to_and_not_what_pages_look_at(subscribe, node, address, camera):
+def test_who_subscribes_gets_what_was_subscribed_to_and_not_what_pages_look_at(
+    subscribe, node, address, camera
+):
     features = subscribe(PatchFeatures, "/seen/pixio_node/features")
     with address.open() as page:
         page.look("depth")
