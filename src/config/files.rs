@@ -151,6 +151,9 @@ pub fn matches(key: &str, fully_qualified: &str) -> bool {
 }
 
 /// The text of a parameter file, for the fuzzers.
+///
+/// # Panics
+/// On a fault of ours.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn params_yaml(data: &[u8]) {
     use super::{Config, Values};

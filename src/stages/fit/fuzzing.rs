@@ -41,11 +41,17 @@ fn fit(image: CameraImage, which: u8) {
 }
 
 /// A file as a compressed image.
+///
+/// # Panics
+/// On a fault of ours.
 pub fn image_file(data: &[u8]) {
     fit(CameraImage::Compressed(data.to_vec().into()), 0);
 }
 
 /// A raw image: a header of any claims, then a name and bytes.
+///
+/// # Panics
+/// On a fault of ours.
 pub fn raw_frame(data: &[u8]) {
     let Some((head, rest)) = data.split_first_chunk::<15>() else { return };
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
