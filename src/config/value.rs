@@ -1,6 +1,7 @@
 //! Parameter values, of the types that ROS has.
 
 use std::fmt;
+use std::num::ParseIntError;
 
 use super::yaml::{Scalar, Yaml};
 
@@ -84,8 +85,8 @@ impl Value {
             _ => {}
         }
         match (integer(text), double(text)) {
-            (Some(Some(value)), _) => Ok(Self::Integer(value)),
-            (Some(None), _) => Err(format!("{text} does not fit a 64-bit integer")),
+            (Some(Ok(value)), _) => Ok(Self::Integer(value)),
+            (Some(Err(_)), _) => Err(format!("{text} does not fit a 64-bit integer")),
             (None, Some(value)) => Ok(Self::Double(value)),
             (None, None) => Ok(Self::String(text.into())),
         }
@@ -94,7 +95,7 @@ impl Value {
 
 /// A text that is written as a whole number, and the number if 64 bits hold it. A leading zero makes it text:
 /// it would be octal to some who read it, and decimal to others.
-fn integer(text: &str) -> Option<Option<i64>> {
+fn integer(text: &str) -> Option<Result<i64, ParseIntError>> {
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) if text.starts_with('-') => ("-", digits),
         Some(digits) => ("", digits),
@@ -106,7 +107,7 @@ fn integer(text: &str) -> Option<Option<i64>> {
     };
     let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     let is_octal = radix == 10 && digits.len() > 1 && digits.starts_with('0');
-    (is_number && !is_octal).then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix).ok())
+    (is_number && !is_octal).then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix))
 }
 
 /// A text that is written as a number with a point or an exponent, or as `.inf` or `.nan`.

@@ -13,10 +13,11 @@ pub(super) fn cache(env: Env<'_>) -> PathBuf {
     if let Some(cache) = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")) {
         return expanded(cache);
     }
-    let home = set("HF_HOME").map(expanded).unwrap_or_else(|| {
+    let default = || {
         let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| "~/.cache".into());
         expanded(cache).join("huggingface")
-    });
+    };
+    let home = set("HF_HOME").map_or_else(default, expanded);
     home.join("hub")
 }
 
@@ -39,7 +40,7 @@ fn expand_variables(text: &str, env: Env<'_>) -> String {
         let (name, n_bytes) = variable(&rest[1..]);
         match env(name).filter(|_| !name.is_empty()) {
             Some(value) => expanded.push_str(&value),
-            None => expanded.push_str(&rest[..1 + n_bytes]),
+            None => expanded.push_str(&rest[..=n_bytes]),
         }
         rest = &rest[1 + n_bytes..];
     }
