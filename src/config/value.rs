@@ -1,6 +1,7 @@
 //! Parameter values, of the types that ROS has.
 
 use std::fmt;
+use std::num::ParseIntError;
 
 use super::yaml::{Scalar, Yaml};
 
@@ -84,8 +85,8 @@ impl Value {
             _ => {}
         }
         match (integer(text), double(text)) {
-            (Some(Some(value)), _) => Ok(Self::Integer(value)),
-            (Some(None), _) => Err(format!("{text} does not fit a 64-bit integer")),
+            (Some(Ok(value)), _) => Ok(Self::Integer(value)),
+            (Some(Err(_)), _) => Err(format!("{text} does not fit a 64-bit integer")),
             (None, Some(value)) => Ok(Self::Double(value)),
             (None, None) => Ok(Self::String(text.into())),
         }
@@ -107,7 +108,7 @@ fn integer(text: &str) -> Option<Option<i64>> {
     };
     let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     let is_octal = radix == 10 && digits.len() > 1 && digits.starts_with('0');
-    (is_number && !is_octal).then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix).ok())
+    (is_number && !is_octal).then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix))
 }
 
 /// A text that is written as a number with a point or an exponent, or as `.inf` or `.nan`.
