@@ -67,9 +67,10 @@ pub(super) static PARAMETERS: [Parameter; 11] = [
     parameter(
         "streams",
         Kind::WordOrInteger("auto", 1),
-        "auto",
-        "Forward passes side by side, each with threads of its own, for more frames per second. auto measures: on \
-         the CPU as many as the threads that one pass has no use for allow, unless `threads` is set; on a GPU one.",
+        "1",
+        "Forward passes side by side, each with threads of its own, for more frames per second where cores are \
+         idle. auto measures: on the CPU as many as the threads that one pass has no use for allow, unless \
+         `threads` is set; on a GPU one.",
     )
     .online_only(),
     parameter(
