@@ -151,9 +151,6 @@ pub fn matches(key: &str, fully_qualified: &str) -> bool {
 }
 
 /// The text of a parameter file, for the fuzzers.
-///
-/// # Panics
-/// On a fault of ours.
 #[cfg(any(test, feature = "fuzzing"))]
 #[expect(clippy::missing_panics_doc, reason = "a panic is what the fuzzers look for")]
 pub fn params_yaml(data: &[u8]) {

@@ -95,8 +95,7 @@ impl Value {
 
 /// A text that is written as a whole number, and the number if 64 bits hold it. A leading zero makes it text:
 /// it would be octal to some who read it, and decimal to others.
-#[expect(clippy::option_option, reason = "the outer one says whether the text is a number")]
-fn integer(text: &str) -> Option<Option<i64>> {
+fn integer(text: &str) -> Option<Result<i64, ParseIntError>> {
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) if text.starts_with('-') => ("-", digits),
         Some(digits) => ("", digits),

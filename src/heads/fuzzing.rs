@@ -9,9 +9,6 @@ use super::Head;
 use super::card::Card;
 
 /// A head file; what is no safetensors file is read as a card.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn head_file(data: &[u8]) {
     if let Ok(head) = Head::parse(Path::new("head.safetensors"), data, Device::Cpu, Kind::Float) {
         assert!(!head.constants().is_empty());

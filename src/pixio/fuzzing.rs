@@ -11,9 +11,6 @@ use super::weights::{BlockPart, Part, TensorRole};
 use crate::files::safetensors;
 
 /// `config.json`, and `preprocessor_config.json`.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn config_json(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(config) = PixioConfig::parse(text, Path::new("config.json")) {
@@ -32,9 +29,6 @@ pub fn config_json(data: &[u8]) {
 }
 
 /// A safetensors file: its beginning, its header, and the names of an encoder in it.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn safetensors_header(data: &[u8]) {
     let start = &data[..data.len().min(safetensors::START)];
     let Ok(n_bytes) = safetensors::header_bytes(start, data.len() as u64) else { return };

@@ -13,10 +13,11 @@ pub(super) fn cache(env: Env<'_>) -> PathBuf {
     if let Some(cache) = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")) {
         return expanded(cache);
     }
-    let home = match set("HF_HOME") {
-        Some(home) => expanded(home),
-        None => expanded(set("XDG_CACHE_HOME").unwrap_or_else(|| "~/.cache".into())).join("huggingface"),
+    let default = || {
+        let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| "~/.cache".into());
+        expanded(cache).join("huggingface")
     };
+    let home = set("HF_HOME").map_or_else(default, expanded);
     home.join("hub")
 }
 

@@ -24,15 +24,15 @@ const READERS: [fn(&[u8], RepresentationIdentifier); 11] = [
     |bytes, encoding| image(bytes, encoding, ImageTransport::Raw),
     |bytes, encoding| image(bytes, encoding, ImageTransport::Compressed),
     |bytes, encoding| lens(message::<CameraInfo>(bytes, encoding)),
-    ignore::<PointStamped>,
-    ignore::<Time>,
-    ignore::<ParticipantNodes>,
-    ignore::<SetBoolRequest>,
-    ignore::<TriggerRequest>,
-    ignore::<raw::Parameter>,
-    ignore::<Vec<raw::Parameter>>,
+    any::<PointStamped>,
+    any::<Time>,
+    any::<ParticipantNodes>,
+    any::<SetBoolRequest>,
+    any::<TriggerRequest>,
+    any::<raw::Parameter>,
+    any::<Vec<raw::Parameter>>,
     // Requests of `get_parameters`, `list_parameters` and their like are lists of names.
-    ignore::<(Vec<String>, u64)>,
+    any::<(Vec<String>, u64)>,
 ];
 
 fn seeded<'a, S: DeserializeSeed<'a>>(
@@ -53,8 +53,7 @@ fn message<M: DeserializeOwned>(bytes: &[u8], encoding: RepresentationIdentifier
     seeded(bytes, encoding, PhantomData::<M>)
 }
 
-/// Reads a message that nothing more is done with.
-fn ignore<M: DeserializeOwned>(bytes: &[u8], encoding: RepresentationIdentifier) {
+fn any<M: DeserializeOwned>(bytes: &[u8], encoding: RepresentationIdentifier) {
     let _read = message::<M>(bytes, encoding);
 }
 
@@ -63,9 +62,6 @@ fn image(bytes: &[u8], encoding: RepresentationIdentifier, transport: ImageTrans
 }
 
 /// A message of any of the types that the node reads; the first byte chooses it and the order of bytes.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn cdr(data: &[u8]) {
     let Some((&which, bytes)) = data.split_first() else { return };
     let encodings = [RepresentationIdentifier::CDR_LE, RepresentationIdentifier::CDR_BE];
@@ -73,9 +69,6 @@ pub fn cdr(data: &[u8]) {
 }
 
 /// A CameraInfo in little endian, to rays and points.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn camera_info(data: &[u8]) {
     lens(message::<CameraInfo>(data, RepresentationIdentifier::CDR_LE));
 }
@@ -97,9 +90,6 @@ fn lens(info: Option<CameraInfo>) {
 }
 
 /// A command line, an argument a line: ROS arguments, then remaps.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn ros_arguments(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let arguments = ["--ros-args".to_owned()].into_iter().chain(text.lines().map(str::to_owned));

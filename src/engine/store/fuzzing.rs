@@ -4,9 +4,6 @@
 use super::manifest::Manifest;
 
 /// `manifest.json` of an engine.
-///
-/// # Panics
-/// On a fault of ours.
 pub fn engine_manifest(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Manifest::parse(text) {
