@@ -3,7 +3,7 @@ fits into a file. After a change of a target: .venv/bin/python fuzz/make_corpus.
 
 import shutil
 
-from corpora import ROOT, configuration, images, messages, models
+from corpora import ROOT, configuration, images, messages, models, page
 
 TARGETS = {
     "image_file": images.image_files,
@@ -16,6 +16,7 @@ TARGETS = {
     "safetensors_header": models.safetensors_header,
     "head_file": models.head_files,
     "engine_manifest": models.engine_manifests,
+    "page_message": page.page_messages,
 }
 
 

@@ -4,6 +4,7 @@
 use crate::config::files::params_yaml;
 use crate::engine::store::fuzzing::engine_manifest;
 use crate::heads::fuzzing::head_file;
+use crate::live::fuzzing::page_message;
 use crate::pixio::fuzzing::{config_json, safetensors_header};
 use crate::ros::fuzzing::{camera_info, cdr, ros_arguments};
 use crate::stages::fit::fuzzing::{image_file, raw_frame};
@@ -12,7 +13,7 @@ use crate::stages::fit::fuzzing::{image_file, raw_frame};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("image_file", image_file),
     ("raw_frame", raw_frame),
     ("camera_info", camera_info),
@@ -23,6 +24,7 @@ pub const TARGETS: [Target; 10] = [
     ("safetensors_header", safetensors_header),
     ("head_file", head_file),
     ("engine_manifest", engine_manifest),
+    ("page_message", page_message),
 ];
 
 /// Runs the target of that name.

@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::folder::Folder;
 use super::messages::SourceKind;
 use super::viewers::Viewers;
+use crate::geometry::Calibration;
 use crate::pipeline::{Intake, Shared};
 use crate::runtime::lock::lock;
 use crate::runtime::statistics::Counts;
@@ -110,7 +111,7 @@ impl Feed {
 
     /// Puts a JPEG or PNG file of `page` into the pipeline.
     pub(super) fn push(&self, page: u64, stamp: Stamp, file: Vec<u8>) {
-        self.put(Header { stamp, frame_id: frame_id(page) }, file);
+        self.put(Header { stamp, frame_id: frame_id(page) }, file, None);
     }
 
     /// Plays the folder while it feeds and somebody looks. Ends with its task.
@@ -125,16 +126,19 @@ impl Feed {
                 continue;
             }
             match folder.read(index) {
-                Ok(file) => self.put(Header { stamp: now(), frame_id: "folder".into() }, file),
+                Ok(file) => {
+                    let header = Header { stamp: now(), frame_id: "folder".into() };
+                    self.put(header, file, folder.calibration.clone());
+                }
                 Err(err) => lock(&self.intake).refused(&format!("{err:#}")),
             }
             index = index.wrapping_add(1);
         }
     }
 
-    fn put(&self, header: Header, file: Vec<u8>) {
+    fn put(&self, header: Header, file: Vec<u8>, intrinsics: Option<Arc<Calibration>>) {
         let image = CameraImage::Compressed(file.into());
-        let frame = Frame { header, camera: CAMERA, received: Instant::now(), image, intrinsics: None };
+        let frame = Frame { header, camera: CAMERA, received: Instant::now(), image, intrinsics };
         lock(&self.intake).frame(frame);
     }
 }

@@ -1,24 +1,28 @@
 //! A folder of images that is played as a camera.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 
-use super::MAX_IMAGE_BYTES;
+use super::{MAX_IMAGE_BYTES, camera_file};
 use crate::files;
+use crate::geometry::Calibration;
 
 /// Image files, in the order of their names.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     files: Vec<PathBuf>,
+    /// What `camera.yaml` says, if it is there.
+    pub(super) calibration: Option<Arc<Calibration>>,
 }
 
 impl Folder {
     /// The JPEG and PNG files of `path`, or of `path/rgb`, as the room walk has it.
     ///
     /// # Errors
-    /// The folder cannot be read, or holds none.
+    /// The folder cannot be read, or holds none; or its `camera.yaml` is no calibration.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let inner = path.join("rgb");
         let of = if inner.is_dir() { &inner } else { path };
@@ -28,7 +32,9 @@ impl Folder {
         files.retain(|file| is_image(file) && file.is_file());
         files.sort();
         ensure!(!files.is_empty(), "the folder {} holds no .jpg, .jpeg or .png file", of.display());
-        Ok(Self { path: path.to_owned(), files })
+        let camera = path.join("camera.yaml");
+        let calibration = camera.exists().then(|| camera_file::read(&camera)).transpose()?.map(Arc::new);
+        Ok(Self { path: path.to_owned(), files, calibration })
     }
 
     /// The folder's path, for people.

@@ -4,9 +4,12 @@
 
 mod access;
 mod assets;
+mod camera_file;
 mod feed;
 mod folder;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod messages;
 mod serve;
 mod sink;

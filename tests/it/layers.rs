@@ -80,7 +80,7 @@ const CRATE: &[Row] = &[
             "text",
         ],
     ),
-    ("fuzzing", &["config", "engine", "heads", "pixio", "ros", "stages"]),
+    ("fuzzing", &["config", "engine", "heads", "live", "pixio", "ros", "stages"]),
     ("cli", &["commands", "config", "console", "engine", "geometry", "ros", "text"]),
 ];
 
