@@ -4,7 +4,7 @@ import json
 import struct
 
 
-def framed(about, file: bytes = b"") -> bytes:
+def framed(about: dict, file: bytes = b"") -> bytes:
     head = json.dumps(about).encode()
     return struct.pack("<I", len(head)) + head + file
 

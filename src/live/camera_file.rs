@@ -13,6 +13,7 @@ use crate::geometry::{Calibration, CameraModel, Intrinsics, Projection, Readout,
 const MOST_BYTES: u64 = 64 << 10;
 
 /// What `camera.yaml` holds.
+#[expect(clippy::large_enum_variant, reason = "one is made and used up at once")]
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum CameraFile {
