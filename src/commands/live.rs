@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use crate::commands::signals::Signals;
 use crate::commands::{Failure, OrFailure};
 use crate::config::{Config, Live, Values};
+use crate::console;
 use crate::console::stdout::Stdout;
 use crate::live::{About, AboutModel, Content, Door, Feed, Folder, Server, ViewerSink, Viewers};
 use crate::logging::Log;
@@ -65,6 +66,10 @@ pub fn live(
 
     let mut out = Stdout::default();
     out.line(format_args!("open {}", door.url()));
+    if !out.is_open() {
+        // Nobody would know where the page is.
+        console::say(format!("open {}\n", door.url()));
+    }
     let content = Content { about, shared: shared.clone(), basis, viewers, feed };
     let server = Server::start(door, content, &ended).running()?;
     let (reports, stop) = crossbeam_channel::bounded(0);
@@ -93,13 +98,14 @@ pub(super) fn door(config: &Config) -> anyhow::Result<Option<Door>> {
 
 fn open(config: &Config, port: u16) -> anyhow::Result<Door> {
     let address = config.live_address;
-    if !address.is_loopback() {
+    let door = Door::open(address, port)?;
+    if !address.to_canonical().is_loopback() {
         tracing::warn!(
             "live_address: {address} is reached from other machines, and what the page shows travels there \
              unencrypted; ssh -L {port}:127.0.0.1:{port} needs no other address than 127.0.0.1"
         );
     }
-    Door::open(address, port)
+    Ok(door)
 }
 
 /// What the page says of `model`.

@@ -13,15 +13,17 @@ pub const LENGTH: usize = 8;
 /// # Errors
 /// The file is not a safetensors file, and what it is instead, or it is cut short.
 pub fn header_bytes(start: &[u8], n_bytes: u64) -> Result<u64, String> {
-    if let Some(kind) = other_kind(start) {
+    let length = start.first_chunk::<LENGTH>().copied().map(u64::from_le_bytes);
+    let is_length = length.is_some_and(|length| (2..1 << 40).contains(&length));
+    // A header is JSON, an object. Its length may begin with the bytes that mark a file of another kind.
+    let is_headed = is_length && start.get(LENGTH) == Some(&b'{');
+    if let Some(kind) = other_kind(start).filter(|_| !is_headed) {
         return Err(format!("not a safetensors file but {kind}"));
     }
-    let Some(length) = start.first_chunk::<LENGTH>() else {
+    let Some(length) = length else {
         return Err(format!("not a safetensors file: only {n_bytes} bytes long"));
     };
-    let length = u64::from_le_bytes(*length);
-    // A header is JSON, an object.
-    if start.get(LENGTH).is_some_and(|&first| first != b'{') || !(2..1 << 40).contains(&length) {
+    if !is_length || start.get(LENGTH).is_some_and(|&first| first != b'{') {
         return Err("not a safetensors file: its first eight bytes are no header length".into());
     }
     if MOST_HEADER_BYTES < length {
@@ -99,6 +101,9 @@ mod tests {
             "its first eight bytes are no header length",
         );
         check(b"1234", 4, "only 4 bytes long");
+        // As a pickle and a gzip archive begin.
+        check(&headed(0x0280), 1000, "640");
+        check(&headed(0x8b1f), 40_000, "35615");
     }
 
     #[test]

@@ -111,10 +111,11 @@ impl Access {
     /// # Errors
     /// [`Refusal::Token`].
     pub(super) fn cookie(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut cookies =
-            texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let is_ours = cookies.any(|(name, value)| name == self.cookie_name && is_same(value, &self.token));
+        // Other programs of this machine share the jar, and put any bytes into it.
+        let values = headers.get_all(header::COOKIE).iter();
+        let pairs = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+        let mut pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
+        let is_ours = pairs.any(|(name, value)| name == self.cookie_name && is_same(value, &self.token));
         if is_ours { Ok(()) } else { Err(Refusal::Token) }
     }
 
@@ -219,6 +220,9 @@ mod tests {
         let with = |value: &str| headers(&[(header::COOKIE, value)]);
         assert_eq!(first.cookie(&with(&format!("a=b; {cookie}"))), Ok(()));
         assert_eq!(first.cookie(&with("pixio_8470=")), Err(Refusal::Token));
+        let foreign = [&b"name=Zo\xeb; "[..], cookie.as_bytes()].concat();
+        let foreign = [(header::COOKIE, HeaderValue::from_bytes(&foreign).unwrap())].into_iter().collect();
+        assert_eq!(first.cookie(&foreign), Ok(()));
         assert_eq!(second.cookie(&with(&cookie)), Err(Refusal::Token));
     }
 

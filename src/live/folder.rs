@@ -31,7 +31,7 @@ impl Folder {
         let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.retain(|file| is_image(file) && file.is_file());
         files.sort();
-        ensure!(!files.is_empty(), "the folder {} holds no .jpg, .jpeg or .png file", of.display());
+        ensure!(!files.is_empty(), "the folder {} contains no .jpg, .jpeg or .png file", of.display());
         let camera = path.join("camera.yaml");
         let calibration = camera.exists().then(|| camera_file::read(&camera)).transpose()?.map(Arc::new);
         Ok(Self { path: path.to_owned(), files, calibration })
@@ -78,7 +78,7 @@ mod tests {
     fn a_folder_without_images_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let refusal = Folder::open(folder.path()).unwrap_err().to_string();
-        assert!(refusal.contains("holds no .jpg"), "{refusal}");
+        assert!(refusal.contains("contains no .jpg"), "{refusal}");
         let refusal = Folder::open(&folder.path().join("none")).unwrap_err().to_string();
         assert!(refusal.contains("none"), "{refusal}");
     }

@@ -18,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 use super::access::{Access, HEADERS, Refusal};
 use super::assets::{ASSETS, Asset, PAGE};
@@ -27,8 +28,14 @@ use super::viewers::MOST;
 /// Connections at once; a browser opens six and the WebSocket.
 const MOST_CONNECTIONS: usize = 64;
 
-/// How long a connection may take over the head of a request, the wait for it included.
+/// How long a connection may take over the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long it may take in all, until its one request is answered or has become a WebSocket.
+const REQUEST_TIME: Duration = Duration::from_secs(15);
+
+/// What waits to be written to a page that reads nothing: the largest frame, and answers to pings.
+const MOST_UNREAD_BYTES: usize = 32 << 20;
 
 /// What requests need.
 #[derive(Clone)]
@@ -76,16 +83,16 @@ async fn talk(stream: TcpStream, _place: OwnedSemaphorePermit, router: Router) {
     // Frames are whole messages.
     let _delayed = stream.set_nodelay(true);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).keep_alive(false);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // A peer that breaks off or talks no HTTP is no news.
-    let _broken = connection.with_upgrades().await;
+    // A peer that breaks off, reads nothing or talks no HTTP is no news.
+    let _broken = timeout(REQUEST_TIME, connection.with_upgrades()).await;
 }
 
 /// Tells one more connection that there are too many. It gets what its socket buffers at once, or nothing.
 async fn turn_away(mut stream: TcpStream) {
     let answer: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let _gone = tokio::time::timeout(Duration::from_millis(10), stream.write_all(answer)).await;
+    let _gone = timeout(Duration::from_millis(10), stream.write_all(answer)).await;
 }
 
 fn router(reception: Reception) -> Router {
@@ -156,7 +163,8 @@ async fn open_socket(
     }
     // Whoever sends somewhat too much hears why; beyond this the connection breaks off.
     let most = 2 * MOST_MESSAGE_BYTES;
-    let upgrade = upgrade.max_message_size(most).max_frame_size(most);
+    let upgrade =
+        upgrade.max_message_size(most).max_frame_size(most).max_write_buffer_size(MOST_UNREAD_BYTES);
     upgrade.on_upgrade(|socket| attend(socket, reception.desk))
 }
 

@@ -31,8 +31,14 @@ const NEXT_PERIOD: Duration = Duration::from_millis(10);
 /// How long pages have to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// The largest message that a page may send, bytes: an image and what stands before it.
+/// The largest text message that a page may send, bytes.
+const MOST_TEXT_BYTES: usize = 4096;
+
+/// The largest binary one: an image and what stands before it.
 pub(super) const MOST_MESSAGE_BYTES: usize = MAX_IMAGE_BYTES + 4096;
+
+/// Without ROS there is no service that would keep it.
+const RESET: &str = "The colours are estimated anew from the next images, until this program ends.";
 
 /// Codes of RFC 6455.
 const GOING_AWAY: u16 = 1001;
@@ -183,7 +189,8 @@ impl Viewer {
 
     /// Sends the newest frame, if there is one that the page looks at.
     async fn show(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
-        let Some(frame) = self.frames.borrow_and_update().clone() else { return Ok(()) };
+        let frame = self.frames.borrow_and_update().clone();
+        let Some(frame) = frame.filter(|_| !self.look.panels.is_empty()) else { return Ok(()) };
         self.skipped += self.last.map_or(0, |last| frame.number.saturating_sub(last + 1));
         self.last = Some(frame.number);
         let is_own = frame.frame_id == frame_id(self.seat.page) && self.desk.feed.is_some();
@@ -197,13 +204,13 @@ impl Viewer {
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), Gone> {
         let malformed =
             Gone::Told { code: POLICY, reason: "This is no message of the live page's protocol." };
-        let n_bytes = match &message {
-            Message::Text(text) => text.len(),
-            Message::Binary(bytes) => bytes.len(),
+        let is_large = match &message {
+            Message::Text(text) => MOST_TEXT_BYTES < text.len(),
+            Message::Binary(bytes) => MOST_MESSAGE_BYTES < bytes.len(),
             Message::Close(_) => return Err(Gone::Lost),
-            Message::Ping(_) | Message::Pong(_) => 0,
+            Message::Ping(_) | Message::Pong(_) => false,
         };
-        if MOST_MESSAGE_BYTES < n_bytes {
+        if is_large {
             return Err(Gone::Told { code: TOO_BIG, reason: "This message is too large." });
         }
         match message {
@@ -237,6 +244,7 @@ impl Viewer {
             FromPage::Query { x, y } => desk.shared.queries[self.look.camera].ask([x, y]),
             FromPage::ResetBasis => {
                 let (level, text) = match desk.basis.reset() {
+                    Ok(_) if desk.feed.is_some() => (Level::Info, RESET.to_owned()),
                     Ok(text) => (Level::Info, text),
                     Err(err) => (Level::Warning, format!("{err:#}")),
                 };
@@ -275,7 +283,7 @@ impl Viewer {
         let (Some(feed), Some(credit)) = (feed, &mut self.credit) else { return Ok(()) };
         if !feed.is_fed_by(self.seat.page) {
             self.is_next_due = false;
-        } else if feed.takes_more(credit) {
+        } else if self.desk.viewers.is_viewed(0) && feed.takes_more(credit) {
             self.is_next_due = false;
             send(socket, json(&ToPage::Next)).await?;
         }

@@ -133,7 +133,7 @@ fn a_head_file_that_is_not_right_is_refused_by_name() {
     };
     check(good.clone(), &format!("{:?}", HeadKind::Dpt { features: 16, out_channels: [8, 12, 16, 20] }));
     check(good[..good.len() / 2].to_vec(), "head.safetensors: not a whole safetensors file");
-    check(b"letter".to_vec(), "not a whole safetensors file");
+    check(b"letter".to_vec(), "not a safetensors file: only 6 bytes long");
     check(replaced("\"card\"", "\"cart\""), "it has no card in its metadata");
     check(
         replaced("projects.3.bias", "projects.7.bias"),

@@ -77,7 +77,7 @@ def test_only_what_is_shown_is_asked_for(seen):
     seen.page.locator("h1").click()
     seen.page.keyboard.press("Space")
     seen.wait_until_asked()
-    assert seen.text("#pause") == "Go on"
+    assert seen.text("#pause") == "Resume"
     seen.page.keyboard.press("Space")
     seen.wait_until_asked("depth", "image")
 

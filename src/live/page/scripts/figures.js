@@ -96,6 +96,12 @@ export class Figures {
     if (this.#latencies.length > N_TIMES) this.#latencies.shift();
   }
 
+  /** The node is gone, and with it what it told. */
+  end() {
+    for (const id of ["shown-rate", "rate-in", "rate-out", "latency"]) $(id).textContent = "–";
+    this.#drawn = [];
+  }
+
   /** Another source's times are others. */
   forget() {
     this.#latencies = [];

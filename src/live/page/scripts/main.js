@@ -102,8 +102,6 @@ async function draw(message) {
 /** Asks for what is shown from now on. */
 function look() {
   const isActive = !isPaused && !document.hidden;
-  sources.isActive = isActive;
-  sources.pump();
   const shown = isActive ? panels.filter((panel) => panel.isShown) : [];
   const names = [...new Set(shown.flatMap((panel) => panel.needs()))].sort();
   const message = {
@@ -111,6 +109,9 @@ function look() {
     camera: cameraIndex.selectedIndex < 0 ? 0 : cameraIndex.selectedIndex,
     panels: names,
   };
+  // Images that nobody would look at are not sent.
+  sources.isActive = names.length > 0;
+  sources.pump();
   const json = JSON.stringify(message);
   if (json !== asked && view.hello && connection.send(message)) asked = json;
   if (!isPaused) for (const panel of panels) panel.update();
@@ -141,20 +142,20 @@ function query() {
 
 function pause() {
   isPaused = !isPaused;
-  pauseButton.setAttribute("aria-pressed", isPaused);
-  pauseButton.textContent = isPaused ? "Go on" : "Pause";
+  pauseButton.textContent = isPaused ? "Resume" : "Pause";
   look();
 }
 
 function lost({ reason, isStopping }) {
+  figures.end();
   if (isStopping)
-    tell("connection", "error", "The node has stopped. The page comes back when the node does.");
+    tell("connection", "error", "The node has stopped. Start it again and open the address that it prints.");
   else tell("connection", "warning", `The connection is lost${reason ? `: ${reason}` : "."} Trying again.`);
 }
 
 function stranger() {
   const text =
-    "The node was started anew, and its token is a new one: open the address that the node printed.";
+    "The node was restarted and has a new token: open the address that the node printed.";
   tell("connection", "error", text);
 }
 
@@ -162,7 +163,7 @@ function gone() {
   tell(
     "connection",
     "error",
-    "The node does not answer. Is it running? The page comes back when the node does.",
+    "The node does not answer. If it was stopped, start it again and open the address that it prints.",
   );
 }
 
@@ -180,13 +181,13 @@ function meantPanel() {
 }
 
 function key(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const isTyping = event.target.matches?.("input, select, button");
   if (event.key === "Escape") unpin();
   else if (event.key === " " && !isTyping) (event.preventDefault(), pause());
   else if (event.key === "f" && !event.target.matches?.("select")) meantPanel()?.enlarge();
   else if (event.key === "s" && !event.target.matches?.("select")) meantPanel()?.save();
-  else if (!isTyping) panels[Number(event.key) - 1]?.toggle();
+  else if (!event.target.matches?.("input, select")) panels[Number(event.key) - 1]?.toggle();
 }
 
 pauseButton.addEventListener("click", pause);

@@ -30,7 +30,7 @@ export class CameraPanel extends Panel {
     classes?.forEach(({ color }, label) => (this.#palette[label] = packed(...color)));
     document.getElementById("opacity-choice").hidden = !classes;
     this.#legend.replaceChildren(
-      classes ? "" : "No segmentation head: --segmentation-head FILE brings one",
+      classes ? "" : "No segmentation head: load one with --segmentation-head FILE",
     );
   }
 
@@ -111,7 +111,7 @@ export class FeaturesPanel extends Panel {
     const short = text.replace(/ in \/.*/, "");
     this.#basis.textContent = `The first three principal components as red, green and blue. Basis: ${short}`;
     this.#basis.title = text;
-    this.waiting = `No colours yet: ${text}`;
+    if (text.includes("estimated")) this.waiting = `No colours yet: ${text}`;
   }
 
   describe() {

@@ -67,7 +67,7 @@ export class PointsPanel extends Panel {
     this.#pivot =
       this.#pivot && middle ? this.#pivot + FOLLOWED * (middle - this.#pivot) : (middle ?? this.#pivot);
     this.#redraw();
-    const assumed = `No calibration: ${ASSUMED_VIEW_DEGREES} degrees wide is assumed. `;
+    const assumed = `No calibration: a field of view of ${ASSUMED_VIEW_DEGREES} degrees is assumed. `;
     const text = frame.intrinsics ? this.#hint : assumed + this.#hint;
     if (this.#lens.textContent !== text) this.#lens.textContent = text;
   }

@@ -11,7 +11,7 @@ const ALSO_FOLDER = "A file or the folder can be shown instead.";
 /** What keeps a camera away, by the name of the browser's error. */
 const CAMERA_FAILURES = {
   NotAllowedError:
-    "The browser may not use the camera. Allow it by the symbol beside the address, then press My camera.",
+    "The browser may not use the camera. Allow it via the icon next to the address bar, then press My camera.",
   NotFoundError: `No camera was found. Connect one and press My camera. ${ALSO_FOLDER}`,
   NotReadableError:
     "The camera is busy. End the other program or tab that uses the camera, then press My camera.",
@@ -73,6 +73,7 @@ export class Sources {
 
   /** Takes the node's word on who feeds. */
   changed({ kind, mine }) {
+    const wasMine = this.#isMine;
     if (this.#feed && this.#isMine && !mine) {
       this.#close();
       const back = { label: "Feed again", run: () => this.#again?.() };
@@ -84,6 +85,7 @@ export class Sources {
       );
     }
     this.#isMine = mine;
+    if (kind === "page" && !mine && !wasMine) tell("source", "info", "Another page feeds the node.");
     if (kind === "none") tell("source", "info", "Nothing feeds the node. Choose a camera or a file.");
     this.#press(mine ? this.#kind : kind === "folder" ? "folder" : null);
   }
@@ -146,6 +148,9 @@ export class Sources {
     } catch {
       feed.close();
       if (this.#feed === feed) this.#feed = null;
+      this.#press(null);
+      // What was closed for the file feeds no more: let the folder play.
+      this.#send({ type: "source", kind: "folder" });
       const kinds = isImage ? "JPEG, PNG or WebP" : "MP4 or WebM";
       tell("source", "error", `The browser cannot read ${file.name}. Try ${kinds}.`);
     }
