@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import messages  # noqa: F401  (pixio_node.msg)
 import numpy as np
 from cameras import Camera, Cameras
 from live_browser import BROWSER_OPTIONS, Sight, browser_path, sight, y4m
@@ -71,7 +72,7 @@ def from_camera(playwright, video: Path, source_hz: int, seconds: float) -> dict
                 seen.page.wait_for_timeout(1000)
                 figures = {"shown": "#shown-rate", "out": "#rate-out", "latency_ms": "#latency"}
                 row = {name: seen.number(selector) for name, selector in figures.items()}
-                row["forward_ms"] = seen.number("#stages tr:nth-child(3) td")
+                row["forward_ms"] = seen.number("#stages tr:nth-child(3) td:nth-child(2)")
                 rows.append(row)
             seen.check_manners()
     finally:

@@ -231,7 +231,10 @@ def main() -> int:
         with Node(model=options.model, size=options.size, options=arguments) as node:
             page = node.wait_for_line(r"live page: ").split()[-1]
             print(f"live page     {page}", flush=True)
-            inboxes = {topic: peer.inbox(kind, f"{node.name}/{topic}") for topic, kind in topics.items()}
+            inboxes = {
+                topic: peer.inbox(kind, f"{node.name}/{topic}", reliable=True)
+                for topic, kind in topics.items()
+            }
             print(
                 f"the node is ready; showing it {short(options.images)} for {len(frames) / RATE_HZ:.0f} s",
                 flush=True,
