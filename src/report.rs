@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde_json::json;
 
 use crate::files;
 use crate::pipeline::Shared;
 use crate::runtime::statistics::{Counts, Latencies, Percentiles, Span, spans_json};
+use crate::runtime::thread::Stage;
 
 /// Opens the file for reports.
 ///
@@ -44,8 +46,21 @@ impl Reporter {
         Self { shared, cameras, period, file, last: (Instant::now(), counts) }
     }
 
+    /// Reports on a thread of its own; `ended` hears of its end.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(self, ended: &mpsc::Sender<()>) -> anyhow::Result<Reporting> {
+        let (reports, stop) = crossbeam_channel::bounded(0);
+        let report = move || {
+            self.run(&stop);
+            Ok(())
+        };
+        Ok(Reporting { reports, stage: Stage::spawn("statistics", ended.clone(), report)? })
+    }
+
     /// Reports once a period until the sender of `stop` is gone, and once more then.
-    pub fn run(mut self, stop: &Receiver<()>) {
+    fn run(mut self, stop: &Receiver<()>) {
         loop {
             let stopped = match self.period {
                 Some(period) => stop.recv_timeout(period) != Err(RecvTimeoutError::Timeout),
@@ -91,6 +106,24 @@ impl Reporter {
             }
         }
         self.last = (Instant::now(), counts);
+    }
+}
+
+/// The thread that reports. Dropped, it ends as by [`Reporting::stop`]: the sender goes first.
+#[derive(Debug)]
+pub struct Reporting {
+    reports: Sender<()>,
+    stage: Stage,
+}
+
+impl Reporting {
+    /// Has it report once more, and ends it.
+    ///
+    /// # Errors
+    /// As the thread ended.
+    pub fn stop(self) -> anyhow::Result<()> {
+        drop(self.reports);
+        self.stage.join()
     }
 }
 

@@ -22,9 +22,9 @@ pub struct Background {
 }
 
 impl Background {
-    /// Builds the engine for `job` into the cache, with `heads` beside it, and hands it over by each of `better`,
-    /// one for each worker; the heads are taken from there at the next start. A build that fails is a warning: the eager model goes
-    /// on.
+    /// Builds the engine for `job` into the cache, with `heads` beside it, and hands it over by each of
+    /// `better`, one for each worker; the heads are taken from there at the next start. A build that fails is
+    /// a warning: the eager model goes on.
     ///
     /// # Errors
     /// There is no cache folder, or no thread.

@@ -13,7 +13,7 @@ use crate::logging::Log;
 use crate::pipeline::{Camera, Pipeline, Shared, Work};
 use crate::report::{self, Reporter};
 use crate::runtime::clock::Clock;
-use crate::runtime::thread::{self, Stage};
+use crate::runtime::thread;
 use crate::setup::Model;
 use crate::setup::heads::classes;
 use crate::setup::input::{fitter, input_size};
@@ -72,20 +72,14 @@ pub fn live(
     }
     let content = Content { about, shared: shared.clone(), basis, viewers, feed };
     let server = Server::start(door, content, &ended).running()?;
-    let (reports, stop) = crossbeam_channel::bounded(0);
     let reporter = Reporter::new(shared, vec![CAMERA.to_owned()], config.stats_period_secs, stats_file);
-    let report = move || {
-        reporter.run(&stop);
-        Ok(())
-    };
-    let reporter = Stage::spawn("statistics", ended.clone(), report).running()?;
+    let reporting = reporter.start(&ended).running()?;
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
     // The feed ends with the server, and the pipeline when its intake is gone.
     let served = server.stop();
     let stopped = pipeline.stop();
-    drop(reports);
-    thread::all([served, stopped, reporter.join()]).running()
+    thread::all([served, stopped, reporting.stop()]).running()
 }
 
 /// Takes the port of the live page that `config` asks for, if it does.

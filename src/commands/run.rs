@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::sync::{Arc, mpsc};
 
-use crossbeam_channel::Sender;
-
 use crate::commands::background::Background;
 use crate::commands::describe::{describe, head_outputs, services};
 use crate::commands::join::{Joined, Launch, NetworkChoice};
@@ -17,9 +15,9 @@ use crate::engine::swap::Swap;
 use crate::live::{Content, Door, Server, ViewerSink, Viewers};
 use crate::logging::Log;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
-use crate::report::{self, Reporter};
+use crate::report::{self, Reporter, Reporting};
 use crate::ros::Publishers;
-use crate::runtime::thread::{self, Stage};
+use crate::runtime::thread;
 use crate::setup::Model;
 use crate::setup::input::fitter;
 use crate::stages::camera::CameraListener;
@@ -178,16 +176,11 @@ impl Present {
         let listener = |intake: Intake| -> Box<dyn CameraListener> { Box::new(intake) };
         let topics = joined.subscribe(config, intakes.into_iter().map(listener)).setup()?;
         tracing::info!("ready: {} subscribes to {}", names.fully_qualified(), topics.join(", "));
-        let (reports, stop) = crossbeam_channel::bounded(0);
         let reporter = Reporter::new(joined.shared.clone(), topics, config.stats_period_secs, stats_file);
-        let report = move || {
-            reporter.run(&stop);
-            Ok(())
-        };
-        let reporter = Stage::spawn("statistics", ended.clone(), report).running()?;
+        let reporting = reporter.start(ended).running()?;
         let server = page.map(|page| page.serve(ended)).transpose().running()?;
         let log = log.clone();
-        Ok(Running { joined, server, background, pipeline, teller, reports, reporter, log })
+        Ok(Running { joined, server, background, pipeline, teller, reporting, log })
     }
 }
 
@@ -199,9 +192,7 @@ struct Running {
     background: Option<Background>,
     pipeline: Pipeline,
     teller: Teller,
-    /// Closed before the reporter is joined: it then reports once more.
-    reports: Sender<()>,
-    reporter: Stage,
+    reporting: Reporting,
     log: Log,
 }
 
@@ -211,15 +202,14 @@ impl Running {
     /// # Errors
     /// The errors of all that failed.
     fn stop(self) -> anyhow::Result<()> {
-        let Self { joined, server, background, pipeline, teller, reports, reporter, log } = self;
+        let Self { joined, server, background, pipeline, teller, reporting, log } = self;
         let Joined { mut node, .. } = joined;
         let unsubscribed = node.unsubscribe();
         let shown = server.map_or(Ok(()), Server::stop);
         drop(background);
         let stopped = pipeline.stop();
         drop(teller);
-        drop(reports);
-        let reported = reporter.join();
+        let reported = reporting.stop();
         if 0 < log.n_lost() {
             tracing::warn!("{} log records did not reach /rosout", log.n_lost());
         }

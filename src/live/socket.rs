@@ -204,16 +204,10 @@ impl Viewer {
     async fn hear(&mut self, socket: &mut WebSocket, message: Message) -> Result<(), Gone> {
         let malformed =
             Gone::Told { code: POLICY, reason: "This is no message of the live page's protocol." };
-        let is_large = match &message {
-            Message::Text(text) => MOST_TEXT_BYTES < text.len(),
-            Message::Binary(bytes) => MOST_MESSAGE_BYTES < bytes.len(),
-            Message::Close(_) => return Err(Gone::Lost),
-            Message::Ping(_) | Message::Pong(_) => false,
-        };
-        if is_large {
-            return Err(Gone::Told { code: TOO_BIG, reason: "This message is too large." });
-        }
+        let too_large = Gone::Told { code: TOO_BIG, reason: "This message is too large." };
         match message {
+            Message::Text(text) if MOST_TEXT_BYTES < text.len() => Err(too_large),
+            Message::Binary(bytes) if MOST_MESSAGE_BYTES < bytes.len() => Err(too_large),
             Message::Text(text) => match serde_json::from_str(&text) {
                 Ok(message) => self.obey(socket, message).await,
                 Err(_) => Err(malformed),
@@ -222,7 +216,8 @@ impl Viewer {
                 Some((about, file)) => self.take(socket, &about, file).await,
                 None => Err(malformed),
             },
-            Message::Close(_) | Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => Err(Gone::Lost),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
     }
 
