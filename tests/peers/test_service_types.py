@@ -1,5 +1,5 @@
-"""Teach and SaveHead as rosidl makes them: rclpy serves and calls them, and they have the fields that the node
-reads."""
+"""Teach and SaveHead as rosidl makes them: rclpy serves and calls them, and they have the fields that the
+node reads."""
 
 from pixio_node.srv import SaveHead, Teach
 
