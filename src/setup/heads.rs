@@ -81,7 +81,7 @@ fn card(pixio: &Pixio) -> EncoderCard {
 /// The classes of the segmentation head; `None` where there is no such head.
 pub fn classes(heads: &LoadedHeads) -> Option<&[Class]> {
     match &heads.segmentation.as_ref()?.card().task {
-        Task::Segmentation { classes } => Some(classes),
+        Task::Segmentation { classes, .. } => Some(classes),
         Task::Depth { .. } => None,
     }
 }

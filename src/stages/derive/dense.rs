@@ -7,7 +7,7 @@ use crate::engine::head::{HeadEngine, Wanted};
 use crate::engine::readback::Readback;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
-use crate::heads::{self, Card, HeadSet};
+use crate::heads::{self, Card, HeadSet, UNLABELLED};
 use crate::outputs::{Need, Topics};
 use crate::runtime::tensor;
 
@@ -47,9 +47,6 @@ pub struct LabelMap {
     /// `[height, width]`: how sure the head is, 0 to 255.
     pub confidence: Vec<u8>,
 }
-
-/// The label of pixels that belong to no class.
-pub const UNLABELLED: u8 = 255;
 
 /// The heads that there are, and where their taps stand among the engine's.
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@ use similarity::Similarity;
 
 pub use basis::BasisKeeper;
 pub use calibration::{CauseKind, Lack, Lost, Uncalibrated, usable};
-pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps, UNLABELLED};
+pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps};
 pub use derived::{Derived, Embedding, FeatureMap, ModelCard, RgbImage};
 pub use features::{SMALL_MESSAGE_BYTES, pca_image, pca_size, reduced_channels};
 

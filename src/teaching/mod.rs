@@ -1,0 +1,121 @@
+//! Teaching: what somebody points at becomes exemplars, and these a segmentation head, while the node runs.
+//!
+//! ```text
+//!  Teaching::teach -> Lessons (one queue a camera) -> the next frame's tokens -> Teaching::learn
+//!      -> Teacher (a thread of its own: Exemplars, a fit) -> Slate -> every worker, between two frames
+//! ```
+//! Frames never wait for a fit: a worker that finds a newer head on the [`Slate`] takes it.
+
+mod lesson;
+mod slate;
+mod teacher;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, TrySendError};
+use futures::channel::oneshot;
+
+use crate::exemplars::Exemplar;
+
+pub use self::lesson::{Lesson, Lessons, Taught, Told};
+pub use self::slate::{Slate, TaughtHead, Written};
+pub use self::teacher::{School, Teacher};
+
+/// Orders that wait for the teacher at most.
+const MOST_ORDERS: usize = 64;
+
+/// What the teacher is asked for.
+#[derive(Debug)]
+enum Order {
+    Learn(Lesson, Vec<Exemplar>),
+    Forget(String, Asked),
+    Undo(Asked),
+    Save(PathBuf, Asked),
+    Load(PathBuf, Asked),
+}
+
+/// Who waits for an answer.
+type Asked = oneshot::Sender<Told>;
+
+/// How the other threads talk to the [`Teacher`].
+#[derive(Debug)]
+pub struct Teaching {
+    lessons: Arc<[Lessons]>,
+    orders: Sender<Order>,
+    /// What has been taught.
+    pub slate: Arc<Slate>,
+}
+
+impl Teaching {
+    /// Has the patches under `pixels`, x and y in the image of the next frame of `camera`, become exemplars of
+    /// `class`. The answer comes with the fit, or with the refusal of the whole lesson.
+    ///
+    /// # Errors
+    /// No lesson can be like this, or too many wait for a frame.
+    pub fn teach(
+        &self,
+        camera: usize,
+        class: String,
+        pixels: Vec<[f64; 2]>,
+    ) -> Result<oneshot::Receiver<Told>, String> {
+        let lessons = self.lessons.get(camera).ok_or("there is no such camera")?;
+        let (asked, answer) = oneshot::channel();
+        lessons.put(Lesson::new(class, pixels, asked)?)?;
+        Ok(answer)
+    }
+
+    /// Forgets the exemplars of `class`, or all where it is empty.
+    ///
+    /// # Errors
+    /// The teacher is too busy or gone, here and below.
+    pub fn forget(&self, class: String) -> Result<oneshot::Receiver<Told>, String> {
+        self.ask(|asked| Order::Forget(class, asked))
+    }
+
+    /// Takes the newest lesson back.
+    ///
+    /// # Errors
+    /// As [`Teaching::forget`].
+    pub fn undo(&self) -> Result<oneshot::Receiver<Told>, String> {
+        self.ask(Order::Undo)
+    }
+
+    /// Saves the head at `path`, and its exemplars beside it.
+    ///
+    /// # Errors
+    /// As [`Teaching::forget`].
+    pub fn save(&self, path: PathBuf) -> Result<oneshot::Receiver<Told>, String> {
+        self.ask(|asked| Order::Save(path, asked))
+    }
+
+    /// Goes on with the exemplars beside the head `path` instead of those that there are.
+    ///
+    /// # Errors
+    /// As [`Teaching::forget`].
+    pub fn load(&self, path: PathBuf) -> Result<oneshot::Receiver<Told>, String> {
+        self.ask(|asked| Order::Load(path, asked))
+    }
+
+    /// Has `exemplars`, which `lesson` pointed at, learnt.
+    pub fn learn(&self, lesson: Lesson, exemplars: Vec<Exemplar>) {
+        if let Err(err) = self.orders.try_send(Order::Learn(lesson, exemplars))
+            && let (Order::Learn(lesson, _), why) = refused(err)
+        {
+            lesson.refuse(why.to_owned());
+        }
+    }
+
+    fn ask(&self, order: impl FnOnce(Asked) -> Order) -> Result<oneshot::Receiver<Told>, String> {
+        let (asked, answer) = oneshot::channel();
+        self.orders.try_send(order(asked)).map_err(|err| refused(err).1.to_owned())?;
+        Ok(answer)
+    }
+}
+
+fn refused(err: TrySendError<Order>) -> (Order, &'static str) {
+    match err {
+        TrySendError::Full(order) => (order, "too many requests wait: ask again"),
+        TrySendError::Disconnected(order) => (order, "the node stops"),
+    }
+}
