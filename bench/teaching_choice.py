@@ -1,12 +1,12 @@
-"""Chooses the classifier that pointing teaches, by figures: `.venv/bin/python -m bench.teaching_choice`
+"""Chooses the classifier that pointing teaches, by figures. Started by scripts/bench --teaching.
 
 Clicks are drawn from the truth of rendered images: a number for each class, spread over four frames, at
 pixels of the class; the patch under the pixel is the exemplar. Judged are all pixels of frames that were not
 clicked, by mean IoU over the classes, mean over five draws. The walk (data/room-walk) is one room that
 models/pixio-tiny has not seen. Of the rooms, those of its card, four frames of four rooms are clicked, and
 all other rooms judged. Comparisons of one thing about the recipe are judged at a quarter of the images' size;
-the parts clicks, threshold and leaving at all of it. It needs PYTHONPATH=python:tests/peers and about fifteen
-minutes of one core; docs/teaching.md has the tables.
+the parts clicks, threshold and leaving at all of it. It takes one core a quarter of an hour; docs/teaching.md
+has the tables.
 """
 
 import argparse
@@ -190,14 +190,15 @@ def threshold(sets: list[Draws]) -> None:
     for one, k in [(one, k) for one in sets for k in (3, 20)]:
         least = torch.arange(10) / 10
         n, n_pixels, inputs = len(one.frames.classes), 0, one.inputs(CHOSEN)
-        counts = torch.zeros(len(least), n * n, dtype=torch.long)
+        counts, total = torch.zeros(len(least), n * n, dtype=torch.long), 0.0
         for layer, judged in one.fits(CHOSEN, k):
             for some in batches(judged):
                 sure, answer = one.frames.answers(layer, inputs, some).softmax(1).max(1)
                 pairs = n * one.frames.truth[some].long() + answer
-                n_pixels += pairs.numel()
+                n_pixels, total = n_pixels + pairs.numel(), total + float(sure.sum())
                 counts += torch.stack([pairs[sure >= t].bincount(minlength=n * n) for t in least])
-        print(f"\n{one.name}, {k} clicks\n\n| threshold | labelled | mean IoU | right |\n|---|---|---|---|")
+        print(f"\n{one.name}, {k} clicks: the mean probability is {total / n_pixels:.3f}\n")
+        print("| threshold | labelled | mean IoU | right |\n|---|---|---|---|")
         for of, t in zip(counts.view(-1, n, n), least):
             hit, n_labelled = of.diagonal(), max(1, int(of.sum()))
             iou = hit / (of.sum(0) + of.sum(1) - hit).clamp(min=1)
@@ -233,6 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--teaching", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all of them")
     parser.add_argument("--rooms", type=Path, help="images of the rooms, which else are rendered first")
     args = parser.parse_args()
