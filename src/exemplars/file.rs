@@ -1,6 +1,5 @@
-//! Files of exemplars: safetensors with `tokens` `[N, C]`, `positions` `[N, 2]` and `classes` `[N]` in float32,
-//! and what they mean in the metadata. One lies beside every head that was taught, so that teaching goes on
-//! another day.
+//! Files of exemplars: safetensors with `tokens` `[N, C]` and `classes` `[N]` in float32, and what they mean in
+//! the metadata. One lies beside every head that was taught, so that teaching goes on another day.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -13,8 +12,9 @@ use tch::Tensor;
 
 use super::store::{Binding, Exemplar, Exemplars, Limits, check_name};
 use crate::files;
-use crate::heads::{Class, MOST_CLASSES};
+use crate::heads::{self, Class, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
+use crate::text::foreign;
 
 /// Key of the card in the metadata.
 const CARD: &str = "exemplars";
@@ -52,8 +52,6 @@ impl Exemplars {
         let n = self.labelled.len() as i64;
         let tokens = self.labelled.iter().flat_map(|labelled| labelled.exemplar.tokens.iter().copied());
         let tokens = Tensor::f_from_slice(&tokens.collect::<Vec<f32>>())?;
-        let positions = self.labelled.iter().flat_map(|labelled| labelled.exemplar.position);
-        let positions = Tensor::f_from_slice(&positions.collect::<Vec<f32>>())?;
         let classes = self.labelled.iter().map(|labelled| f32::from(labelled.class));
         let classes = Tensor::f_from_slice(&classes.collect::<Vec<f32>>())?;
         let (binding, named) = (self.binding.clone(), self.classes.clone());
@@ -61,13 +59,36 @@ impl Exemplars {
         let metadata = HashMap::from([(CARD.to_owned(), serde_json::to_string(&card)?)]);
         let n_channels = self.binding.n_channels() as i64;
         tensor::safetensors(
-            [
-                ("tokens".to_owned(), &tokens.f_reshape([n, n_channels])?),
-                ("positions".to_owned(), &positions.f_reshape([n, 2])?),
-                ("classes".to_owned(), &classes),
-            ],
+            [("tokens".to_owned(), &tokens.f_reshape([n, n_channels])?), ("classes".to_owned(), &classes)],
             metadata,
         )
+    }
+
+    /// Saves the head `parts` as `head` and the exemplars beside it. Returns where these are.
+    ///
+    /// # Errors
+    /// There is a file in the way that is neither, or one cannot be written; then nothing is replaced.
+    pub fn save(&self, head: &Path, parts: &HeadParts) -> anyhow::Result<PathBuf> {
+        let shown = |path: &Path| foreign(&path.to_string_lossy()).to_string();
+        ensure!(head.file_name().is_some(), "{:?} is no path of a file", shown(head));
+        let own = beside(head);
+        ensure!(
+            !head.to_string_lossy().ends_with(ENDING),
+            "{} is a name of exemplars: give another",
+            shown(head)
+        );
+        for (path, key) in [(own.as_path(), CARD), (head, heads::CARD)] {
+            // Whoever may save heads replaces nothing else by them.
+            ensure!(
+                !path.try_exists().unwrap_or(true) || files::safetensors::metadata(path, key).is_some(),
+                "{} is there and is no head or exemplars: give another path",
+                shown(path)
+            );
+        }
+        for (path, bytes) in [(own.as_path(), self.bytes()?), (head, parts.bytes()?)] {
+            files::write(path, &bytes).with_context(|| format!("cannot write {}", shown(path)))?;
+        }
+        Ok(own)
     }
 
     /// Reads the exemplars of `path`, which must be of `binding`; beyond the `limits` the oldest are left out.
@@ -112,7 +133,6 @@ impl Exemplars {
         let n_channels = binding.n_channels();
         let numbers = floats(&file, "classes", &[n])?;
         let tokens = floats(&file, "tokens", &[n, n_channels])?;
-        let positions = floats(&file, "positions", &[n, 2])?;
         let mut labelled = Vec::with_capacity(numbers.len());
         for (index, number) in numbers.into_iter().enumerate() {
             ensure!(
@@ -121,8 +141,7 @@ impl Exemplars {
                 classes.len()
             );
             let tokens = tokens[index * n_channels..][..n_channels].to_vec();
-            let position = [positions[2 * index], positions[2 * index + 1]];
-            labelled.push((number as u8, Exemplar { tokens, position }));
+            labelled.push((number as u8, Exemplar { tokens }));
         }
         let mut exemplars = Self::new(binding, limits);
         exemplars.restore(classes, labelled);
@@ -206,8 +225,9 @@ mod tests {
         other.backbone.revision = "ba9876543210".into();
         check(other, &bytes, "revision ba9876543210");
         check(binding(), &bytes[..bytes.len() - 1], "not a whole safetensors file");
-        check(binding(), b"{}", "");
-        let head = tensor::safetensors([], HashMap::new()).unwrap();
+        check(binding(), b"{}", "not a safetensors file");
+        let metadata = HashMap::from([("card".to_owned(), "{}".to_owned())]);
+        let head = tensor::safetensors([], metadata).unwrap();
         check(binding(), &head, "no card of exemplars");
     }
 

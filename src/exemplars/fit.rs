@@ -8,14 +8,18 @@ use super::minimize::{Slope, Stop, minimum};
 use super::store::Exemplars;
 use crate::heads::{Card, HeadKind, HeadParts, Task};
 
-/// The weight of the ridge penalty beside the mean loss of an exemplar.
-const RIDGE: f64 = 1e-2;
+/// The weight of the ridge penalty for each input.
+const RIDGE: f64 = 1.0 / 768.0;
 
-/// A variance below this is that of a channel which tells nothing.
-const LEAST_VARIANCE: f64 = 1e-4;
+/// The least variance of a channel, as a share of the mean over all channels: a channel that hardly changes
+/// between a few exemplars says nothing.
+const LEAST_VARIANCE: f64 = 0.1;
 
-/// When a fit is good enough.
-const STOP: Stop = Stop { n_steps: 40, gradient: 1e-4 };
+/// What batch norm adds to a variance.
+const EPSILON: f64 = 1e-5;
+
+/// When a fit is good enough: more steps change no label.
+const STOP: Stop = Stop { n_steps: 20, gradient: 1e-6 };
 
 /// The score of a class without exemplars: its probability is zero, in float16 too.
 const NEVER: f64 = -1e4;
@@ -42,15 +46,18 @@ pub fn fitted(exemplars: &Exemplars, threshold: f64) -> Result<Option<HeadParts>
 
 /// Exemplars as the fit sees them.
 struct Data {
-    /// `[N, C + 1]`: tokens and position, standardised, and a one for the bias.
+    /// `[N, C + 1]`: tokens, standardised and centred, and a one for the bias.
     inputs: Tensor,
     /// `[N, K]`: one where the exemplar is of the class.
     targets: Tensor,
     /// `[N, 1]`: how much an exemplar counts; they add up to one.
     shares: Tensor,
-    /// `[C]` each, of the inputs before.
+    /// `[C]` each, of the tokens.
     mean: Tensor,
     variance: Tensor,
+    /// `[C]`: where the standardised tokens are centred. Round zero the bias bends the loss no more than the
+    /// weights do, and a minimum is found in fewer steps.
+    centre: Tensor,
 }
 
 impl Data {
@@ -60,22 +67,26 @@ impl Data {
         for labelled in &exemplars.labelled {
             let class = usize::from(labelled.class);
             values.extend_from_slice(&labelled.exemplar.tokens);
-            values.extend(labelled.exemplar.position);
             targets.push(active.iter().position(|&one| one == class).unwrap_or_default() as i64);
             // Classes count alike, however often each was pointed at.
             shares.push(1.0 / (counts[class] * active.len()) as f32);
         }
         let raw = Tensor::f_from_slice(&values)?.f_reshape([n, -1])?;
+        let shares = Tensor::f_from_slice(&shares)?.f_unsqueeze(1)?;
         let mean = raw.f_mean_dim(&[0i64][..], false, Kind::Float)?;
-        let variance = raw.f_var_dim(&[0i64][..], false, false)?.f_clamp_min(LEAST_VARIANCE)?;
-        let standardised = raw.f_sub(&mean)?.f_div(&variance.f_sqrt()?)?;
+        let variance = raw.f_var_dim(&[0i64][..], false, false)?;
+        let least = LEAST_VARIANCE * variance.f_mean(Kind::Float)?.f_double_value(&[])?;
+        let variance = variance.f_clamp_min(least)?;
+        let standardised = raw.f_sub(&mean)?.f_div(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        let centre = standardised.f_mul(&shares)?.f_sum_dim_intlist(&[0i64][..], false, Kind::Float)?;
         let ones = Tensor::f_ones([n, 1], (Kind::Float, Device::Cpu))?;
         Ok(Self {
-            inputs: Tensor::f_cat(&[standardised, ones], 1)?,
+            inputs: Tensor::f_cat(&[standardised.f_sub(&centre)?, ones], 1)?,
             targets: Tensor::f_from_slice(&targets)?.f_one_hot(n_classes)?.f_to_kind(Kind::Float)?,
-            shares: Tensor::f_from_slice(&shares)?.f_unsqueeze(1)?,
+            shares,
             mean,
             variance,
+            centre,
         })
     }
 
@@ -87,15 +98,24 @@ impl Data {
     /// The penalised loss of `weights` `[C + 1, K]`.
     fn loss(&self, weights: &Tensor) -> Result<Slope, TchError> {
         let n_inputs = weights.size()[0] - 1;
+        let ridge = RIDGE * n_inputs as f64;
         let logs = self.inputs.f_matmul(weights)?.f_log_softmax(1, Kind::Float)?;
         let missed = logs.f_mul(&self.targets)?.f_mul(&self.shares)?.f_sum(Kind::Double)?.f_neg()?;
         let slopes = weights.f_narrow(0, 0, n_inputs)?;
-        let penalty = slopes.f_mul(&slopes)?.f_sum(Kind::Double)?.f_mul_scalar(RIDGE / 2.0)?;
+        let penalty = slopes.f_mul(&slopes)?.f_sum(Kind::Double)?.f_mul_scalar(ridge / 2.0)?;
         let off = logs.f_exp()?.f_sub(&self.targets)?.f_mul(&self.shares)?;
         let gradient = self.inputs.f_tr()?.f_matmul(&off)?;
         // The bias is free.
-        let _penalised = gradient.f_narrow(0, 0, n_inputs)?.f_add_(&slopes.f_mul_scalar(RIDGE)?)?;
+        let _penalised = gradient.f_narrow(0, 0, n_inputs)?.f_add_(&slopes.f_mul_scalar(ridge)?)?;
         Ok(Slope { value: missed.f_add(&penalty)?.f_double_value(&[])?, gradient })
+    }
+
+    /// Weights `[C, K]` and bias `[K]` on standardised tokens that are not centred.
+    fn uncentred(&self, solution: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+        let n_inputs = solution.size()[0] - 1;
+        let slopes = solution.f_narrow(0, 0, n_inputs)?;
+        let bias = solution.f_get(n_inputs)?.f_sub(&slopes.f_tr()?.f_mv(&self.centre)?)?;
+        Ok((slopes, bias))
     }
 }
 
@@ -109,24 +129,22 @@ fn parts(
 ) -> Result<HeadParts, TchError> {
     let (binding, classes) = (exemplars.binding(), exemplars.classes());
     let (n_taps, hidden) = (binding.taps.len() as i64, binding.backbone.hidden_size as i64);
-    let (n_classes, n_channels) = (classes.len() as i64, n_taps * hidden);
+    let n_classes = classes.len() as i64;
     // A head reads the mean class token beside the patch token of each tap; here that half is nothing.
     let beside = |values: &Tensor, nothing: f64| {
         let rows = values.size()[0];
-        let of_taps = values.f_narrow(1, 0, n_channels)?.f_reshape([rows, n_taps, hidden])?;
+        let of_taps = values.f_reshape([rows, n_taps, hidden])?;
         let of_cls = of_taps.f_full_like(nothing)?;
-        let of_taps = Tensor::f_cat(&[of_taps, of_cls], 2)?.f_reshape([rows, 2 * n_channels])?;
-        Tensor::f_cat(&[of_taps, values.f_narrow(1, n_channels, 2)?], 1)
+        Tensor::f_cat(&[of_taps, of_cls], 2)?.f_reshape([rows, 2 * n_taps * hidden])
     };
     let flat = |values: &Tensor, nothing: f64| beside(&values.f_unsqueeze(0)?, nothing)?.f_squeeze();
     let rows = Tensor::f_from_slice(&active.iter().map(|&class| class as i64).collect::<Vec<_>>())?;
-    let n_inputs = solution.size()[0] - 1;
-    let slopes = beside(&solution.f_narrow(0, 0, n_inputs)?.f_tr()?, 0.0)?;
+    let (slopes, offsets) = data.uncentred(solution)?;
+    let slopes = beside(&slopes.f_tr()?, 0.0)?;
     let width = slopes.size()[1];
     let options = (Kind::Float, Device::Cpu);
     let weight = Tensor::f_zeros([n_classes, width], options)?.f_index_copy(0, &rows, &slopes)?;
-    let bias =
-        Tensor::f_full([n_classes], NEVER, options)?.f_index_copy(0, &rows, &solution.f_get(n_inputs)?)?;
+    let bias = Tensor::f_full([n_classes], NEVER, options)?.f_index_copy(0, &rows, &offsets)?;
     let named = [
         ("norm.weight", Tensor::f_ones([width], options)?),
         ("norm.bias", Tensor::f_zeros([width], options)?),
@@ -138,7 +156,7 @@ fn parts(
     let mut card = Card {
         format: 1,
         task: Task::Segmentation { classes: classes.to_vec(), threshold },
-        head: HeadKind::Linear { position: true },
+        head: HeadKind::Linear { position: false },
         backbone: binding.backbone.clone(),
         taps: binding.taps.clone(),
         size: binding.size.clone(),
@@ -163,10 +181,8 @@ mod tests {
     /// Exemplars around a place of the four channels.
     fn around(place: [f32; 4], n: usize) -> Vec<Exemplar> {
         let noise = |index: usize, channel: usize| ((index * 7 + channel * 13) % 11) as f32 / 11.0 - 0.5;
-        let one = |index: usize| Exemplar {
-            tokens: (0..4).map(|channel| place[channel] + noise(index, channel)).collect(),
-            position: [noise(index, 4), noise(index, 5)],
-        };
+        let tokens = |index: usize| (0..4).map(|channel| place[channel] + noise(index, channel)).collect();
+        let one = |index: usize| Exemplar { tokens: tokens(index) };
         (0..n).map(one).collect()
     }
 

@@ -13,8 +13,11 @@ const MEMORY: usize = 10;
 /// The share of the fall that the gradient promises which a step must bring.
 const SUFFICIENT: f64 = 1e-4;
 
+/// A pair with less curvature, beside the square of its change, is left out.
+const LEAST_CURVATURE: f64 = 1e-10;
+
 /// Halvings of a step.
-const MOST_HALVINGS: usize = 20;
+const MOST_HALVINGS: usize = 10;
 
 /// A function's value and its gradient, of the shape of the variables.
 pub(super) struct Slope {
@@ -89,7 +92,8 @@ impl Pair {
     /// None where the function is not convex along the step, as rounding has it.
     fn new(step: Tensor, change: Tensor) -> Result<Option<Self>, TchError> {
         let curvature = dot(&step, &change)?;
-        Ok((f64::EPSILON < curvature).then(|| Self { step, change, scale: 1.0 / curvature }))
+        let least = LEAST_CURVATURE * dot(&change, &change)?;
+        Ok((least < curvature).then(|| Self { step, change, scale: 1.0 / curvature }))
     }
 }
 

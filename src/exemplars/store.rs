@@ -33,13 +33,11 @@ impl Binding {
     }
 }
 
-/// One labelled patch.
+/// One patch that was pointed at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {
     /// Its patch token after the final norm, of one tap after the other.
     pub tokens: Vec<f32>,
-    /// Centre of the patch in the model input, x and y from -1 to 1.
-    pub position: [f32; 2],
 }
 
 /// How many exemplars are kept.
@@ -176,7 +174,8 @@ impl Exemplars {
     /// There are too many classes; nothing changes.
     pub(super) fn take_over(&mut self, other: Self) -> Result<(), String> {
         let mut taken = Self { labelled: VecDeque::new(), ..self.clone() };
-        let number = |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
+        let number =
+            |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
         let numbers = other.classes.iter().map(number).collect::<Result<Vec<_>, _>>()?;
         taken.n_lessons += 1;
         let lesson = taken.n_lessons;
@@ -235,7 +234,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::exemplars) fn exemplar(value: f32) -> Exemplar {
-        Exemplar { tokens: vec![value, -value, 1.0, 2.0 * value], position: [value / 10.0, 0.0] }
+        Exemplar { tokens: vec![value, -value, 1.0, 2.0 * value] }
     }
 
     fn store(per_class: usize, in_all: usize) -> Exemplars {

@@ -2,6 +2,7 @@
 //! metadata.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,15 @@ pub struct Class {
     pub name: String,
     /// Red, green, blue.
     pub color: [u8; 3],
+}
+
+/// What the labels of a segmentation head mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Legend {
+    /// The classes by their numbers.
+    pub classes: Arc<[Class]>,
+    /// Least confidence of a label.
+    pub threshold: f64,
 }
 
 /// How a head is built.

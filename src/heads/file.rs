@@ -15,7 +15,7 @@ use crate::runtime::tensor;
 const TAUGHT: &str = "(in memory)";
 
 /// Key of the card in the metadata.
-const CARD: &str = "card";
+pub(crate) const CARD: &str = "card";
 
 /// What a head file holds.
 #[derive(Debug)]

@@ -23,8 +23,9 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-pub use self::card::{Card, Class, EncoderCard, HeadKind, MOST_CLASSES, Task};
+pub use self::card::{Card, Class, EncoderCard, HeadKind, Legend, MOST_CLASSES, Task};
 pub use self::error::HeadError;
+pub(crate) use self::file::CARD;
 pub use self::file::HeadParts;
 pub use self::set::HeadSet;
 

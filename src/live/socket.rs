@@ -18,7 +18,7 @@ use super::viewers::{Look, Seat, Viewers};
 use super::{Content, MAX_IMAGE_BYTES, framing};
 use crate::pipeline::Shared;
 use crate::runtime::statistics::Counts;
-use crate::stages::derive::BasisKeeper;
+use crate::stages::derive::Common;
 
 /// How long a page may take to take a message.
 const SEND_TIME: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ const TOO_BIG: u16 = 1009;
 pub(super) struct Desk {
     about: About,
     shared: Shared,
-    basis: Arc<BasisKeeper>,
+    common: Common,
     viewers: Arc<Viewers>,
     feed: Option<Arc<Feed>>,
     stopping: watch::Receiver<bool>,
@@ -83,8 +83,8 @@ enum Gone {
 
 impl Desk {
     pub(super) fn new(content: Content, stopping: watch::Receiver<bool>) -> Self {
-        let Content { about, shared, basis, viewers, feed } = content;
-        Self { about, shared, basis, viewers, feed: feed.map(Arc::new), stopping }
+        let Content { about, shared, common, viewers, feed } = content;
+        Self { about, shared, common, viewers, feed: feed.map(Arc::new), stopping }
     }
 
     /// Plays the folder, where there is a feed.
@@ -238,7 +238,7 @@ impl Viewer {
             FromPage::Drawn => self.is_drawing = false,
             FromPage::Query { x, y } => desk.shared.queries[self.look.camera].ask([x, y]),
             FromPage::ResetBasis => {
-                let (level, text) = match desk.basis.reset() {
+                let (level, text) = match desk.common.basis.reset() {
                     Ok(_) if desk.feed.is_some() => (Level::Info, RESET.to_owned()),
                     Ok(text) => (Level::Info, text),
                     Err(err) => (Level::Warning, format!("{err:#}")),
@@ -314,7 +314,7 @@ impl Viewer {
             stages,
             skipped: self.skipped,
             n_viewers: self.desk.viewers.n_pages(),
-            basis: self.desk.basis.summary(),
+            basis: self.desk.common.basis.summary(),
             // A page has no CameraInfo to send.
             lacks: if self.desk.feed.is_some() {
                 String::new()

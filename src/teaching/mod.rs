@@ -17,6 +17,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use futures::channel::oneshot;
 
 use crate::exemplars::Exemplar;
+use crate::heads::Legend;
 
 pub use self::lesson::{Lesson, Lessons, Taught, Told};
 pub use self::slate::{Slate, TaughtHead, Written};
@@ -43,11 +44,20 @@ type Asked = oneshot::Sender<Told>;
 pub struct Teaching {
     lessons: Arc<[Lessons]>,
     orders: Sender<Order>,
+    /// Blocks that exemplars are read from, counted from 1, ascending.
+    pub taps: Vec<usize>,
+    /// Least confidence of a label.
+    threshold: f64,
     /// What has been taught.
     pub slate: Arc<Slate>,
 }
 
 impl Teaching {
+    /// What labels mean now.
+    pub fn legend(&self) -> Legend {
+        Legend { classes: self.slate.read().classes, threshold: self.threshold }
+    }
+
     /// Has the patches under `pixels`, x and y in the image of the next frame of `camera`, become exemplars of
     /// `class`. The answer comes with the fit, or with the refusal of the whole lesson.
     ///

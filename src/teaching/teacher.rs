@@ -1,19 +1,18 @@
 //! The thread that learns: it keeps the exemplars, fits the classifier and writes files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use tch::{Device, Kind};
 
 use super::lesson::{Lessons, Taught, Told};
 use super::slate::{Slate, Written};
 use super::{Asked, MOST_ORDERS, Order, Teaching};
-use crate::exemplars::{Binding, Exemplars, Learnt, Limits, beside, fitted};
-use crate::files;
+use crate::exemplars::{Exemplars, Learnt, fitted};
 use crate::heads::{Head, HeadParts};
 use crate::runtime::thread::Stage;
 use crate::text::foreign;
@@ -24,14 +23,10 @@ const NICENESS: i32 = 10;
 /// What teaching begins with.
 #[derive(Debug)]
 pub struct School {
-    /// What exemplars come from.
-    pub binding: Binding,
-    /// How many are kept.
-    pub limits: Limits,
+    /// Those to go on with.
+    pub exemplars: Exemplars,
     /// Pixels whose likeliest class is less probable are unlabelled.
     pub threshold: f64,
-    /// A head whose exemplars lie beside it, to go on with.
-    pub head: Option<PathBuf>,
     /// Where heads run.
     pub device: Device,
     /// Element type of their weights.
@@ -49,19 +44,14 @@ impl Teacher {
     /// Starts the thread; lessons come from `lessons`, and `ended` hears of the thread's end.
     ///
     /// # Errors
-    /// The exemplars to go on with cannot be had, or no thread.
+    /// The exemplars cannot be fitted, or there is no thread.
     pub fn start(
         school: School,
         lessons: Arc<[Lessons]>,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Arc<Teaching>)> {
-        let School { binding, limits, threshold, head, device, kind } = school;
-        let exemplars = match &head {
-            Some(head) => Exemplars::load(&beside(head), binding, limits).with_context(|| {
-                format!("teaching goes on from the exemplars beside segmentation_head {}", head.display())
-            })?,
-            None => Exemplars::new(binding, limits),
-        };
+        let School { exemplars, threshold, device, kind } = school;
+        let taps = exemplars.binding().taps.clone();
         let (orders, receiver) = bounded(MOST_ORDERS);
         let (stop, stopping) = bounded(0);
         let slate = Arc::new(Slate::new(exemplars.classes().into()));
@@ -75,7 +65,7 @@ impl Teacher {
             Ok(())
         };
         let stage = Stage::spawn("teacher", ended.clone(), run)?;
-        Ok((Self { stage, _stop: stop }, Arc::new(Teaching { lessons, orders, slate })))
+        Ok((Self { stage, _stop: stop }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
     }
 
     /// Ends the thread.
@@ -209,41 +199,17 @@ impl Desk {
         let parts = self.parts.as_ref().context(
             "there is no head to save: labels begin when a second class, which may be `other`, has exemplars",
         )?;
-        ensure!(path.file_name().is_some(), "{:?} is no path of a file", foreign(&path.to_string_lossy()));
-        let exemplars = beside(path);
-        ensure!(exemplars != *path, "this would be the place of the exemplars: give another name");
-        check_replaceable(&exemplars, "exemplars")?;
-        check_replaceable(path, "card")?;
-        for (path, bytes) in [(exemplars.as_path(), self.exemplars.bytes()?), (path, parts.bytes()?)] {
-            files::write(path, &bytes)
-                .with_context(|| format!("cannot write {}", foreign(&path.to_string_lossy())))?;
-        }
+        let saved = self.exemplars.save(path, parts)?;
         let counts = self.exemplars.counts();
         let n_exemplars = counts.iter().sum();
         let n_classes = counts.iter().filter(|&&n| 0 < n).count();
         self.n_unsaved = 0;
         let text = format!(
             "{n_exemplars} exemplars of {n_classes} classes are in {}, and the head is in {}",
-            exemplars.display(),
+            saved.display(),
             path.display()
         );
         tracing::info!("teaching: {text}");
         Ok(Taught { text, class: 0, n_exemplars })
     }
-}
-
-/// Whoever reaches the node may save heads, but replaces nothing else by them.
-///
-/// # Errors
-/// There is a file at `path`, and its metadata have no `key`.
-fn check_replaceable(path: &Path, key: &str) -> anyhow::Result<()> {
-    if !path.try_exists().unwrap_or(true) {
-        return Ok(());
-    }
-    ensure!(
-        files::safetensors::metadata(path, key).is_some(),
-        "{} is there and was not saved by teaching: give another path",
-        foreign(&path.to_string_lossy())
-    );
-    Ok(())
 }
