@@ -56,8 +56,10 @@ impl LinearHead {
             [projection] if self.of_position.is_none() => projection.tell("projection", add),
             projections => {
                 for (tap, projection) in projections.iter().enumerate() {
-                    projection.tell(&format!("projections.{tap}"), add);
+                    projection.tell_weights(&format!("projections.{tap}"), add);
                 }
+                let bias = projections.iter().find_map(TapProjection::bias);
+                bias.into_iter().for_each(|bias| add("bias".to_owned(), bias));
             }
         }
         if let Some(of_position) = &self.of_position {

@@ -72,13 +72,22 @@ impl TapProjection {
         }
     }
 
+    pub(super) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// Tells every parameter with its name.
     pub(super) fn tell(&self, name: &str, add: &mut impl FnMut(String, &Tensor)) {
-        add(format!("{name}.of_patches"), &self.of_patches);
-        add(format!("{name}.of_cls"), &self.of_cls);
+        self.tell_weights(name, add);
         if let Some(bias) = &self.bias {
             add(format!("{name}.bias"), bias);
         }
+    }
+
+    /// Tells every parameter but the bias.
+    pub(super) fn tell_weights(&self, name: &str, add: &mut impl FnMut(String, &Tensor)) {
+        add(format!("{name}.of_patches"), &self.of_patches);
+        add(format!("{name}.of_cls"), &self.of_cls);
     }
 
     /// `[B, out, rows, columns]`.
