@@ -182,8 +182,9 @@ class FoldedTap(nn.Module):
         self.of_patches = nn.Parameter(torch.zeros(n_outputs, hidden))
         self.of_cls = nn.Parameter(torch.zeros(n_outputs, hidden))
 
-    def forward(self, tap: Tap) -> Tensor:
-        return F.conv2d(tap.patches, on_grid(self.of_patches)) + on_grid(F.linear(tap.cls, self.of_cls))
+    def forward(self, tap: Tap, bias: Tensor | None) -> Tensor:
+        same = F.linear(tap.cls, self.of_cls, bias)
+        return F.conv2d(tap.patches, on_grid(self.of_patches)) + on_grid(same)
 
 
 class FoldedTaps(nn.Module):
@@ -198,11 +199,13 @@ class FoldedTaps(nn.Module):
         self.has_position = has_position
 
     def forward(self, taps: list[Tap]) -> Tensor:
-        x = self.bias.view(1, -1, 1, 1)
+        # The bias is added by a matrix product: a single one would else become a literal of the engine.
+        first, *others = zip(self.projections, taps)
+        x = first[0](first[1], self.bias)
+        for projection, tap in others:
+            x = x + projection(tap, None)
         if self.has_position:
             x = x + F.conv2d(position(taps[0].patches), on_grid(self.of_position))
-        for projection, tap in zip(self.projections, taps):
-            x = x + projection(tap)
         return x
 
 
