@@ -37,18 +37,6 @@ struct Click {
 }
 
 impl Taught {
-    /// `config` as it is for a model that is taught.
-    ///
-    /// # Errors
-    /// It names a segmentation head.
-    pub(super) fn config(&self, config: &Config) -> anyhow::Result<Config> {
-        ensure!(
-            config.segmentation_head.is_none(),
-            "--exemplars makes a segmentation head, and segmentation_head names one: give one of the two"
-        );
-        Ok(Config { teaching: true, ..config.clone() })
-    }
-
     /// Has `dense` segment by what was taught.
     ///
     /// # Errors
@@ -86,6 +74,18 @@ impl Taught {
         );
         self.save_head.as_deref().map_or(Ok(()), |path| save(path, &parts, &exemplars))
     }
+}
+
+/// `config` as it is for a model that is taught.
+///
+/// # Errors
+/// It names a segmentation head.
+pub(super) fn taught_config(config: &Config) -> anyhow::Result<Config> {
+    ensure!(
+        config.segmentation_head.is_none(),
+        "--exemplars makes a segmentation head, and segmentation_head names one: give one of the two"
+    );
+    Ok(Config { teaching: true, ..config.clone() })
 }
 
 fn save(path: &Path, parts: &HeadParts, exemplars: &Exemplars) -> anyhow::Result<()> {
