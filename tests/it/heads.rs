@@ -23,10 +23,10 @@ const NAMES: [&str; 10] = [
     "linear-segmentation",
     "dpt-segmentation",
     "taps-depth",
-    "taps-segmentation",
     "place-depth",
-    "place-segmentation",
     "taps-place-depth",
+    "taps-segmentation",
+    "place-segmentation",
     "taps-place-segmentation",
 ];
 
