@@ -27,6 +27,7 @@ from rooms_data import ROOM_WALK, TINY, held_out
 from torch import Tensor
 
 from .teaching_fit import Exemplars, Frames, Layer, Recipe, fitted
+from .teaching_node import miou
 from .teaching_store import POLICIES, joined, kept
 
 CLICKS = (1, 3, 5, 10, 20)
@@ -226,7 +227,29 @@ def leaving(sets: list[Draws]) -> None:
         print(f"| {capacity} | {' | '.join(f'{some:.3f}' for some in found)} |", flush=True)
 
 
-MEASURES = {part.__name__: part for part in (clicks, threshold, leaving)}
+def node(sets: list[Draws]) -> None:
+    """What pixio_node itself learns of the clicks in the walk."""
+    one = sets[0]
+    (height, width), (rows, columns) = one.frames.truth.shape[1:], one.frames.grid
+    files = [ROOM_WALK / "rgb" / f"{name}.jpg" for name in one.frames.names]
+    print(f"| clicks | {' | '.join(map(str, CLICKS))} |\n|{'---|' * (1 + len(CLICKS))}")
+    found = []
+    for n_clicks in CLICKS:
+        of_draws = []
+        for seed in SEEDS:
+            frames = one.clicked(seed)
+            exemplars = one.clicks(seed, frames, lambda _, n=n_clicks: n)
+            centre = ((exemplars.patch % columns + 0.5) * width / columns - 0.5).tolist()
+            middle = ((exemplars.patch // columns + 0.5) * height / rows - 0.5).tolist()
+            chosen = [files[i] for i in exemplars.frame.tolist()]
+            pixels = list(zip(chosen, centre, middle, exemplars.label.tolist(), strict=True))
+            judged = {files[i]: one.frames.truth[i].numpy() for i in one.judged(frames)}
+            of_draws.append(miou(TINY, one.frames.classes, pixels, judged))
+        found.append(np.mean(of_draws))
+    print(f"| pixio_node infer | {' | '.join(f'{some:.3f}' for some in found)} |", flush=True)
+
+
+MEASURES = {part.__name__: part for part in (clicks, threshold, leaving, node)}
 
 
 def main() -> None:
