@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use crate::commands::bench::Images;
+use crate::commands::clicks::Taught;
 use crate::config::parameters::{self, Parameter};
 use crate::config::{Choice, ConfigError, LogLevel, Origin, Settings, Value, files, model_size_from_text};
 use crate::console;
@@ -57,6 +58,8 @@ pub enum Command {
         out: PathBuf,
         /// Whether the hidden states of every block are written too.
         layers: bool,
+        /// What was taught.
+        taught: Option<Taught>,
     },
     /// The live page, without ROS.
     Live {
@@ -276,6 +279,7 @@ fn command(name: &str, matches: &ArgMatches) -> Command {
             images: matches.get_many("image").into_iter().flatten().cloned().collect(),
             out: path("out").unwrap_or_default(),
             layers: matches.get_flag("layers"),
+            taught: path("exemplars").map(|exemplars| Taught { exemplars, save_head: path("save-head") }),
         },
         "live" => Command::Live { folder: path("folder") },
         "check" => Command::Check,

@@ -88,6 +88,7 @@ pub mod console;
 pub mod diagnostics;
 pub mod encode;
 pub mod engine;
+pub mod exemplars;
 pub mod ffi;
 pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -105,4 +106,5 @@ pub mod ros;
 pub mod runtime;
 pub mod setup;
 pub mod stages;
+pub mod teaching;
 pub mod text;

@@ -77,8 +77,8 @@ fn run_command(signals: Signals) -> ExitCode {
 
     let outcome = match command {
         Command::Run => run(Launch { config, values, names, environment, log, signals }),
-        Command::Infer { images, out, layers } => {
-            infer(&config, &InferOptions { images, out, layers }, signals)
+        Command::Infer { images, out, layers, taught } => {
+            infer(&config, &InferOptions { images, out, layers, taught }, signals)
         }
         Command::Live { folder } => live(&config, &values, log, folder.as_deref(), signals),
         Command::Check => check(Launch { config, values, names, environment, log, signals }),

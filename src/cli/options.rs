@@ -105,6 +105,20 @@ pub(super) fn program() -> clap::Command {
                 .long("layers")
                 .action(ArgAction::SetTrue)
                 .help("Write the hidden states of every block too"),
+            Arg::new("exemplars")
+                .long("exemplars")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "Segment by what was taught: a file of exemplars, or clicks as CSV with the columns \
+                     image,x,y,class",
+                ),
+            Arg::new("save-head")
+                .long("save-head")
+                .value_name("FILE")
+                .requires("exemplars")
+                .value_parser(value_parser!(PathBuf))
+                .help("Head file to make of --exemplars, for segmentation_head; they are written beside it"),
         ]);
     let build = clap::Command::new("build")
         .about("Compiles an engine for this machine and proves it against the eager model")

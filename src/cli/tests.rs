@@ -47,9 +47,18 @@ fn commands_take_what_is_theirs() {
         images: ["a.png", "b.png", "c.png"].map(PathBuf::from).to_vec(),
         out: "o".into(),
         layers,
+        taught: None,
     };
     check_command("infer --model m --image a.png b.png --out o --image c.png", infer(false));
     check_command("infer --image a.png b.png c.png --layers --out o --ros-args -p model:=m", infer(true));
+    let taught = Some(Taught { exemplars: "c.csv".into(), save_head: Some("h.safetensors".into()) });
+    check_command(
+        "infer --image a.png b.png c.png --out o --exemplars c.csv --save-head h.safetensors",
+        match infer(false) {
+            Command::Infer { images, out, layers, .. } => Command::Infer { images, out, layers, taught },
+            other => other,
+        },
+    );
     let bench = |n_frames, json: Option<&str>, width, height| Command::Bench {
         engines: vec!["auto".into()],
         batch: 1,

@@ -237,9 +237,9 @@ impl FramePath<'_> {
         // Looking for outputs in short intervals would take the processor from the model.
         let (told, outputs) = crossbeam_channel::bounded(1);
         let cameras = (0..n_cameras).map(|index| Camera { name: index.to_string(), fitter: fitter(config) });
-        let basis = model.basis_keeper();
+        let deriver = model.deriver(config, &model.common(None)).map_err(Failure::Setup)?;
         let work = Work {
-            workers: vec![Worker { engine, deriver: model.deriver(config, basis).map_err(Failure::Setup)? }],
+            workers: vec![Worker { engine, deriver }],
             batch_max: config.batch_max,
             encoder: model.encoder(config),
             sink: Box::new(Nowhere(told)),

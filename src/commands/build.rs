@@ -28,6 +28,7 @@ use crate::heads::Head;
 use crate::setup::encoder::{LoadedEncoder, taps};
 use crate::setup::engine::{candidates, engine_cache};
 use crate::setup::heads::{self, LoadedHeads};
+use crate::setup::teaching;
 
 /// What only `build` is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +172,8 @@ pub fn plan(config: &Config, options: BuildOptions, out: &mut Stdout) -> anyhow:
     let mut blocks = options.layers;
     let heads = heads::load(config, &encoder)?;
     if blocks.is_empty() {
-        blocks = taps(config.layer.unwrap_or(n_blocks), n_blocks, &heads);
+        let exemplars = teaching::taps(config, n_blocks)?;
+        blocks = taps(config.layer.unwrap_or(n_blocks), n_blocks, &heads, &exemplars);
     }
     blocks.sort_unstable();
     blocks.dedup();

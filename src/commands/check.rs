@@ -22,9 +22,9 @@ use crate::ros::checks::ReceiveBuffers;
 use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
-use crate::setup::Model;
 use crate::setup::heads::head_files;
 use crate::setup::input::fitter;
+use crate::setup::{Model, teaching};
 use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
 use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
@@ -170,8 +170,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let wanted: Topics =
         [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
-    let basis = model.basis_keeper();
-    let mut deriver = model.deriver(config, basis)?;
+    let mut deriver = model.deriver(config, &model.common(None))?;
     let derived = deriver.run(&*model.engine, input, &tokens, wanted)?;
     if let Some(depth) = &derived.depth {
         ensure!(
@@ -259,7 +258,9 @@ fn listen(
     config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let publishers = joined.publish(config, &head_outputs(config, model)).map_err(Failure::into_error)?;
+    let taught = teaching::legend(config, model.pixio())?;
+    let publishers =
+        joined.publish(config, &head_outputs(config, model, taught)).map_err(Failure::into_error)?;
     let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();
     let shared = joined.shared.clone();
     let listeners = frames.iter().enumerate().map(|(camera, frame)| -> Box<dyn CameraListener> {

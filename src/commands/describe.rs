@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
+use crate::commands::teach;
 use crate::config::{Config, Live};
 use crate::diagnostics::{Board, EngineFacts, ExpectedCamera, ModelFacts, TransportFacts};
 use crate::engine::device;
-use crate::heads::Class;
+use crate::heads::Legend;
 use crate::pipeline::Shared;
 use crate::ros::checks::ReceiveBuffers;
 use crate::ros::start::interface::Address;
 use crate::ros::{HeadOutputs, Services};
 use crate::setup::Model;
-use crate::setup::heads::{classes, head_files};
+use crate::setup::heads::{head_files, legend};
 use crate::setup::input::input_size;
 use crate::setup::warm::Warm;
-use crate::stages::derive::BasisKeeper;
+use crate::stages::derive::{BasisKeeper, Common};
 
 /// What the services do.
-pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
+pub(super) fn services(config: &Config, live: &Arc<Live>, common: &Common) -> Services {
+    let Common { basis, teaching } = common;
     let (live, saves, resets) = (Arc::clone(live), Arc::clone(basis), Arc::clone(basis));
     let told = |done: anyhow::Result<String>| {
         done.inspect(|text| tracing::info!("{text}")).map_err(|err| format!("{err:#}"))
@@ -31,6 +33,7 @@ pub(super) fn services(live: &Arc<Live>, basis: &Arc<BasisKeeper>) -> Services {
         }),
         save_pca_basis: Box::new(move || told(saves.save())),
         reset_pca_basis: Box::new(move || told(resets.reset())),
+        teaching: teaching.as_ref().map(|teaching| teach::services(teaching, &config.cameras)),
     }
 }
 
@@ -52,10 +55,10 @@ pub(super) fn board(config: &Config, shared: &Shared, address: Address, domain_i
     board
 }
 
-/// What the heads of `model` add to the outputs.
-pub(super) fn head_outputs(config: &Config, model: &Model) -> HeadOutputs {
+/// What the heads of `model` add to the outputs, or what is `taught` instead.
+pub(super) fn head_outputs(config: &Config, model: &Model, taught: Option<Legend>) -> HeadOutputs {
     let depth = model.head_set.depth.as_ref().map(|_| config.depth_resolution);
-    HeadOutputs { depth, classes: classes(&model.head_set).map(<[Class]>::to_vec) }
+    HeadOutputs { depth, legend: taught.or_else(|| legend(&model.head_set)) }
 }
 
 /// Tells `board` of the model and its engine.

@@ -9,10 +9,12 @@ use anyhow::{Context, bail};
 use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
+use crate::commands::clicks::Taught;
 use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;
 use crate::encode;
+use crate::engine::Tokens;
 use crate::files;
 use crate::geometry::Size;
 use crate::outputs::{Topic, Topics};
@@ -37,6 +39,35 @@ pub struct InferOptions {
     pub out: PathBuf,
     /// Also write `hidden_states.K`.
     pub layers: bool,
+    /// What was taught, if images are to be segmented by that.
+    pub taught: Option<Taught>,
+}
+
+/// Reads image files and runs the model on them.
+pub(super) struct Reader {
+    fitter: Fitter,
+    max_pixels: u64,
+}
+
+impl Reader {
+    /// The model input and the tokens of an image file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the model's own.
+    pub(super) fn forward(&mut self, model: &mut Model, path: &Path) -> anyhow::Result<(Input, Tokens)> {
+        let frame = Frame {
+            header: Header::default(),
+            camera: 0,
+            received: Instant::now(),
+            image: CameraImage::Compressed(read(path, self.max_pixels)?.into()),
+            intrinsics: None,
+        };
+        let mut pixels = InputPixels::default();
+        let geometry = self.fitter.fit(&frame, &mut pixels)?;
+        let input = Input::new(frame, pixels, geometry);
+        let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
+        Ok((input, tokens))
+    }
 }
 
 /// One image's tokens, on the CPU in float32.
@@ -65,25 +96,30 @@ pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Resul
     // The files are what was asked for: they are written whether anybody reads the lines or not.
     let mut out = Stdout::default();
     names(&options.images).map_err(Failure::Setup)?;
+    let taught = options.taught.as_ref();
+    let config = &match taught {
+        Some(taught) => taught.config(config).map_err(Failure::Setup)?,
+        // Images are not taught.
+        None => Config { teaching: false, ..config.clone() },
+    };
     let mut model = Model::load(config).map_err(Failure::Setup)?;
     let made = std::fs::create_dir_all(&options.out);
     made.with_context(|| format!("cannot make the folder {} for --out", options.out.display()))
         .map_err(Failure::Setup)?;
 
-    let mut fitter = fitter(config);
+    let mut reader = Reader { fitter: fitter(config), max_pixels: config.max_image_pixels };
     let mut dense = model.dense(config).map_err(Failure::Setup)?;
-    let palette = model.palette();
+    if let Some(taught) = taught {
+        taught.teach(config, &mut model, &mut reader, &mut dense).map_err(Failure::Setup)?;
+    }
     let (mut estimator, mut results, mut failed) = (Estimator::default(), Vec::new(), Vec::new());
     for path in &options.images {
         let started = Instant::now();
-        let encoded = read(path, config.max_image_pixels).and_then(|file| {
-            encode(&mut model, &mut dense, &mut fitter, (path, file), options.layers, &mut estimator)
-        });
-        match encoded {
+        match encode(&mut model, &mut dense, &mut reader, path, options.layers, &mut estimator) {
             Ok(mut image) => {
                 let path = options.out.join(format!("{}.safetensors", image.name));
                 image.save(&path, &model).map_err(Failure::Running)?;
-                image.save_dense(&options.out, &palette).map_err(Failure::Running)?;
+                image.save_dense(&options.out).map_err(Failure::Running)?;
                 // They are large, and only what the PCA image needs is kept until the end.
                 image.hidden_states.clear();
                 (image.depth, image.labels) = (None, None);
@@ -154,22 +190,12 @@ fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
 fn encode(
     model: &mut Model,
     dense: &mut Dense,
-    fitter: &mut Fitter,
-    (path, file): (&Path, Vec<u8>),
+    reader: &mut Reader,
+    path: &Path,
     layers: bool,
     estimator: &mut Estimator,
 ) -> anyhow::Result<ImageTokens> {
-    let frame = Frame {
-        header: Header::default(),
-        camera: 0,
-        received: Instant::now(),
-        image: CameraImage::Compressed(file.into()),
-        intrinsics: None,
-    };
-    let mut pixels = InputPixels::default();
-    let geometry = fitter.fit(&frame, &mut pixels)?;
-    let input = Input::new(frame, pixels, geometry);
-    let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
+    let (input, tokens) = reader.forward(model, path)?;
     let mut readback = Readback::new(model.engine.host_memory());
     let (Some(tap), Some(last)) = (tokens.taps.get(model.feature_tap()), tokens.taps.last()) else {
         bail!("the engine returned no tokens")
@@ -243,12 +269,12 @@ impl ImageTokens {
         files::write(path, &file).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn save_dense(&self, out: &Path, palette: &[[u8; 3]]) -> anyhow::Result<()> {
+    fn save_dense(&self, out: &Path) -> anyhow::Result<()> {
         if let Some(map) = &self.depth {
             save_png(out, &self.name, "depth", &depth_png(map)?)?;
         }
         if let Some(map) = &self.labels {
-            let colors = encode::label_colors(&map.classes, palette);
+            let colors = encode::label_colors(&map.classes, &map.palette());
             save_png(out, &self.name, "segmentation", &encode::rgb8(&colors, map.size)?)?;
         }
         Ok(())

@@ -14,9 +14,10 @@ use crate::pipeline::{Camera, Pipeline, Shared, Work};
 use crate::report::{self, Reporter};
 use crate::runtime::clock::Clock;
 use crate::runtime::thread;
-use crate::setup::Model;
-use crate::setup::heads::classes;
+use crate::setup::heads::legend;
 use crate::setup::input::{fitter, input_size};
+use crate::setup::{Model, teaching};
+use crate::teaching::Teacher;
 
 /// Port of the page unless one is given.
 const PORT: u16 = 8470;
@@ -53,11 +54,12 @@ pub fn live(
     let warm = model.warm(config).running()?;
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
-    let basis = model.basis_keeper();
+    let (teacher, teaching) = teaching::start(config, &model, &shared.lessons, &ended).setup()?.unzip();
+    let common = model.common(teaching);
     let about = about(&model, config, None, vec![CAMERA.to_owned()]);
-    let viewers = Viewers::new(Arc::clone(&shared.viewed));
+    let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
     let encoder = model.encoder(config);
-    let workers = model.workers(config, &basis, warm.streams).running()?;
+    let workers = model.workers(config, &common, warm.streams).running()?;
     let sink = Box::new(ViewerSink::new(Arc::clone(&viewers)));
     let work = Work { workers, batch_max: 1, encoder, sink };
     let cameras = vec![Camera { name: CAMERA.to_owned(), fitter: fitter(config) }];
@@ -70,7 +72,7 @@ pub fn live(
         // Nobody would know where the page is.
         console::say(format!("open {}\n", door.url()));
     }
-    let content = Content { about, shared: shared.clone(), basis, viewers, feed };
+    let content = Content { about, shared: shared.clone(), common, viewers, feed };
     let server = Server::start(door, content, &ended).running()?;
     let reporter = Reporter::new(shared, vec![CAMERA.to_owned()], config.stats_period_secs, stats_file);
     let reporting = reporter.start(&ended).running()?;
@@ -79,7 +81,8 @@ pub fn live(
     // The feed ends with the server, and the pipeline when its intake is gone.
     let served = server.stop();
     let stopped = pipeline.stop();
-    thread::all([served, stopped, reporting.stop()]).running()
+    let taught = teacher.map_or(Ok(()), Teacher::stop);
+    thread::all([served, stopped, reporting.stop(), taught]).running()
 }
 
 /// Takes the port of the live page that `config` asks for, if it does.
@@ -131,7 +134,8 @@ pub(super) fn about(model: &Model, config: &Config, node: Option<String>, camera
             warning,
         },
         has_depth: model.head_set.depth.is_some(),
-        classes: classes(&model.head_set).map(<[_]>::to_vec),
+        classes: legend(&model.head_set).map(|legend| legend.classes.to_vec()),
+        teaching: config.teaching,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod background;
 pub mod bench;
 pub mod build;
 pub mod check;
+pub mod clicks;
 mod describe;
 mod film;
 pub mod infer;
@@ -12,6 +13,7 @@ pub mod live;
 pub mod measure;
 pub mod run;
 pub mod signals;
+mod teach;
 
 /// Why a command failed, which decides the exit code.
 #[derive(Debug)]

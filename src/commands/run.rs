@@ -18,11 +18,12 @@ use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use crate::report::{self, Reporter, Reporting};
 use crate::ros::Publishers;
 use crate::runtime::thread;
-use crate::setup::Model;
 use crate::setup::input::fitter;
+use crate::setup::{Model, teaching};
 use crate::stages::camera::CameraListener;
-use crate::stages::derive::{BasisKeeper, Worker};
+use crate::stages::derive::{Common, Worker};
 use crate::stages::publish::Sink;
+use crate::teaching::Teacher;
 
 /// Log records that wait for `/rosout` at most; more are dropped rather than waited for.
 const ROSOUT_QUEUE: usize = 256;
@@ -47,21 +48,26 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     if end.try_recv().is_ok() {
         return present.leave();
     }
-    let publishers = present.joined.publish(&launch.config, &head_outputs(&launch.config, &model))?;
-    let basis = model.basis_keeper();
-    let page = door.map(|door| Page::new(door, &launch, &present.joined.shared, &model, Arc::clone(&basis)));
+    let lessons = &present.joined.shared.lessons;
+    let (teacher, teaching) = teaching::start(&launch.config, &model, lessons, &ended).setup()?.unzip();
+    let taught = teaching.as_ref().map(|teaching| teaching.legend());
+    let outputs = head_outputs(&launch.config, &model, taught);
+    let publishers = present.joined.publish(&launch.config, &outputs)?;
+    let common = model.common(teaching);
+    let page = door.map(|door| Page::new(door, &launch, &present.joined.shared, &model, &common));
     let sink = match &page {
         Some(page) => page.before(publishers),
         None => Box::new(publishers),
     };
-    present.joined.node.serve(services(&present.joined.shared.live, &basis)).setup()?;
-    describe(&present.joined.board, &launch.config, &model, &basis, warm);
+    present.joined.node.serve(services(&launch.config, &present.joined.shared.live, &common)).setup()?;
+    describe(&present.joined.board, &launch.config, &model, &common.basis, warm);
 
-    let (work, background) = present.work(&launch.config, model, &basis, warm.streams, sink)?;
+    let (work, background) = present.work(&launch.config, model, &common, warm.streams, sink)?;
     let running = present.start(&launch, work, background, stats_file, page, &ended)?;
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
-    running.stop().running()
+    let stopped = running.stop();
+    thread::all([stopped, teacher.map_or(Ok(()), Teacher::stop)]).running()
 }
 
 /// The live page of a node, before it is served.
@@ -71,14 +77,15 @@ struct Page {
 }
 
 impl Page {
-    fn new(door: Door, launch: &Launch, shared: &Shared, model: &Model, basis: Arc<BasisKeeper>) -> Self {
+    fn new(door: Door, launch: &Launch, shared: &Shared, model: &Model, common: &Common) -> Self {
         let Launch { config, names, .. } = launch;
         let node = names.fully_qualified();
         let cameras = config.cameras.iter();
         let cameras = cameras.map(|camera| if camera.name.is_empty() { "image" } else { &camera.name });
         let about = live::about(model, config, Some(node), cameras.map(str::to_owned).collect());
-        let viewers = Viewers::new(Arc::clone(&shared.viewed));
-        Self { door, content: Content { about, shared: shared.clone(), basis, viewers, feed: None } }
+        let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
+        let (shared, common) = (shared.clone(), common.clone());
+        Self { door, content: Content { about, shared, common, viewers, feed: None } }
     }
 
     /// What shows frames to the page before `publishers` send them.
@@ -128,7 +135,7 @@ impl Present {
         &self,
         config: &Config,
         model: Model,
-        basis: &Arc<BasisKeeper>,
+        common: &Common,
         n_streams: usize,
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
@@ -142,7 +149,7 @@ impl Present {
         let build =
             || Background::start(config, model.job.shallow_clone(), model.head_set.shallow_clone(), better);
         let background = builds.then(build).transpose().setup()?;
-        let workers = model.workers(config, basis, n_streams).running()?;
+        let workers = model.workers(config, common, n_streams).running()?;
         let with_swap = |(Worker { engine, deriver }, engines)| {
             let board = Arc::clone(&self.joined.board);
             let engine = Box::new(Swap::new(engine, engines, move |kind| board.swapped(kind)));

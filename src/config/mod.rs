@@ -69,6 +69,14 @@ pub struct Config {
     pub depth_head: Option<PathBuf>,
     /// Head file for segmentation; `None` has no segmentation.
     pub segmentation_head: Option<PathBuf>,
+    /// Whether the node is taught.
+    pub teaching: bool,
+    /// Exemplars that are kept of a class.
+    pub exemplars_per_class: usize,
+    /// Exemplars that are kept of all classes.
+    pub exemplars_in_all: usize,
+    /// Least confidence of a label of what was taught, 0 to 1.
+    pub teaching_threshold: f64,
     /// What of a segmentation head is brought to the size of the model input.
     pub segmentation_upsampling: Upsampling,
     /// At which pixels depth is told.
@@ -177,6 +185,10 @@ impl Config {
             layer: values.read("layer", count)?,
             depth_head: values.read("depth_head", text).map(head)?,
             segmentation_head: values.read("segmentation_head", text).map(head)?,
+            teaching: values.read("teaching", flag)?,
+            exemplars_per_class: values.read("exemplars_per_class", |value| count(value)?)?,
+            exemplars_in_all: values.read("exemplars_in_all", |value| count(value)?)?,
+            teaching_threshold: values.read("teaching_threshold", double)?,
             segmentation_upsampling: values.read("segmentation_upsampling", choice)?,
             depth_resolution: values.read("depth_resolution", choice)?,
             points_stride: values.read("points_stride", count)?.and_then(|stride| u32::try_from(stride).ok()),

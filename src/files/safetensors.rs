@@ -1,5 +1,8 @@
 //! The beginning of a safetensors file, before anything is made of what it claims.
 
+use std::io::Read;
+use std::path::Path;
+
 /// Bytes at the beginning of a file that [`header_bytes`] wants to see, or all that there are.
 pub const START: usize = 64;
 /// Most bytes of a header. The parsed one takes fifteen times as many; that of Pixio's largest model has 0.2
@@ -42,6 +45,19 @@ pub fn header_bytes(start: &[u8], n_bytes: u64) -> Result<u64, String> {
 /// As [`header_bytes`].
 pub fn check(file: &[u8]) -> Result<(), String> {
     header_bytes(&file[..file.len().min(START)], file.len() as u64).map(drop)
+}
+
+/// The metadata `key` of a whole file on disk, of which only the header is read; `None` also for what is no
+/// such file.
+pub fn metadata(path: &Path, key: &str) -> Option<String> {
+    let mut file = super::open(path).ok()?;
+    let n_bytes = file.metadata().ok()?.len();
+    let mut start = Vec::new();
+    Read::by_ref(&mut file).take(START as u64).read_to_end(&mut start).ok()?;
+    let end = LENGTH as u64 + header_bytes(&start, n_bytes).ok()?;
+    file.take(end.saturating_sub(start.len() as u64)).read_to_end(&mut start).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(start.get(LENGTH..end as usize)?).ok()?;
+    Some(header["__metadata__"][key].as_str()?.to_owned())
 }
 
 /// What stands in place of weights when they were not downloaded, or were saved otherwise.

@@ -144,6 +144,17 @@ impl Geometry {
             * self.model_from_camera
     }
 
+    /// Column and row of the patch that shows a camera pixel, if the model sees it.
+    pub fn patch_under(&self, pixel: [f64; 2]) -> Option<[u32; 2]> {
+        let inside = |[x, y]: [f64; 2], Size { width, height }: Size| {
+            let within = |value: f64, n: u32| (-0.5..f64::from(n) - 0.5).contains(&value);
+            within(x, width) && within(y, height)
+        };
+        let patch = self.grid_from_camera() * Point2::from(pixel);
+        let is_seen = inside(pixel, self.camera) && inside([patch.x, patch.y], self.grid());
+        is_seen.then(|| [patch.x.round() as u32, patch.y.round() as u32])
+    }
+
     /// Maps patches to camera pixels: x = m0 col + m1 row + m2, y = m3 col + m4 row + m5, the
     /// `image_from_grid` of PatchFeatures.
     pub fn camera_from_grid(&self) -> [f64; 6] {
@@ -222,5 +233,24 @@ mod tests {
         check(size(480, 640), size(224, 288));
         check(size(720, 1280), size(192, 336));
         check(size(65535, 1), size(336, 192));
+    }
+
+    #[test]
+    fn a_patch_is_found_under_every_pixel_that_the_model_sees() {
+        let (wide, square) = (Size { width: 64, height: 32 }, Size { width: 32, height: 32 });
+        let check = |geometry: &Geometry, pixel, expect| {
+            assert_eq!(geometry.patch_under(pixel), expect, "{pixel:?}");
+        };
+        let stretched = Geometry::stretch(wide, square);
+        check(&stretched, [0.0, 0.0], Some([0, 0]));
+        check(&stretched, [31.4, 0.0], Some([0, 0]));
+        check(&stretched, [32.0, 0.0], Some([1, 0]));
+        check(&stretched, [63.4, 31.4], Some([1, 1]));
+        check(&stretched, [64.0, 0.0], None);
+        check(&stretched, [0.0, -1.0], None);
+        check(&stretched, [f64::NAN, 0.0], None);
+        let cropped = Geometry::crop(wide, square);
+        check(&cropped, [10.0, 5.0], None);
+        check(&cropped, [16.0, 5.0], Some([0, 0]));
     }
 }

@@ -2,16 +2,21 @@
 //! metadata.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The form of the card that this node reads.
-pub(super) const FORMAT: u32 = 1;
+/// The newest form of the card. A linear head on several taps, one that reads positions and a threshold came
+/// with it; a card without these is of format 1, which older nodes read.
+const FORMAT: u32 = 2;
 
 /// Most channels, blocks and class tokens of a card: products of these fit into 64 bits.
 const MOST_CHANNELS: i128 = 1 << 17;
 
-/// Taps of a DPT head.
+/// Most classes of a segmentation head: 255 is unlabelled in the topics.
+pub const MOST_CLASSES: usize = 255;
+
+/// Taps of a DPT head, and most of a linear one.
 pub(super) const N_LEVELS: usize = 4;
 
 /// Everything about a head that its tensors do not say.
@@ -25,7 +30,7 @@ pub struct Card {
     pub head: HeadKind,
     /// The encoder that it reads.
     pub backbone: EncoderCard,
-    /// Blocks that it reads, counted from 1, ascending: one, or four for DPT.
+    /// Blocks that it reads, counted from 1, ascending: one to four, and four for DPT.
     pub taps: Vec<usize>,
     /// Size of the model input that it was trained on, `WIDTHxHEIGHT`.
     pub size: String,
@@ -46,6 +51,9 @@ pub enum Task {
     Segmentation {
         /// The classes in the order of the head's maps.
         classes: Vec<Class>,
+        /// Pixels whose likeliest class is less probable than this are unlabelled; 0 labels all.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        threshold: f64,
     },
 }
 
@@ -58,12 +66,25 @@ pub struct Class {
     pub color: [u8; 3],
 }
 
+/// What the labels of a segmentation head mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Legend {
+    /// The classes by their numbers.
+    pub classes: Arc<[Class]>,
+    /// Least confidence of a label.
+    pub threshold: f64,
+}
+
 /// How a head is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum HeadKind {
-    /// Batch norm and a 1x1 convolution on one tap.
-    Linear,
+    /// Batch norm and a 1x1 convolution on one to four taps.
+    Linear {
+        /// Whether the centre of the patch is an input too, x and y in the model input from -1 to 1.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        position: bool,
+    },
     /// Four taps at four scales, merged.
     Dpt {
         /// Channels of the merged maps.
@@ -86,6 +107,10 @@ pub struct EncoderCard {
     pub num_hidden_layers: usize,
     /// Class tokens.
     pub n_cls_tokens: usize,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl EncoderCard {
@@ -146,20 +171,27 @@ impl Card {
             format: u32,
         }
         let CardFormat { format } = serde_json::from_str(text).map_err(|err| err.to_string())?;
-        if format != FORMAT {
-            return Err(format!("its card has format {format}, this node reads format {FORMAT}"));
+        if !(1..=FORMAT).contains(&format) {
+            return Err(format!("its card has format {format}, this node reads formats 1 to {FORMAT}"));
         }
         let card: Self = serde_json::from_str(text).map_err(|err| err.to_string())?;
         let n_taps = match card.head {
-            HeadKind::Linear => 1,
-            HeadKind::Dpt { .. } => N_LEVELS,
+            HeadKind::Linear { .. } if format == 1 => 1..=1,
+            HeadKind::Linear { .. } => 1..=N_LEVELS,
+            HeadKind::Dpt { .. } => N_LEVELS..=N_LEVELS,
         };
         card.check_bounds()?;
-        let in_range = card.taps.iter().all(|tap| (1..=card.backbone.num_hidden_layers).contains(tap));
-        if card.taps.len() != n_taps || !in_range || !card.taps.is_sorted_by(|a, b| a < b) {
-            let n_blocks = card.backbone.num_hidden_layers;
+        if format < card.format() {
             return Err(format!(
-                "taps {:?}: {n_taps} are needed, ascending, of blocks 1 to {n_blocks}",
+                "positions and a threshold need format {FORMAT}, its card has format {format}"
+            ));
+        }
+        let in_range = card.taps.iter().all(|tap| (1..=card.backbone.num_hidden_layers).contains(tap));
+        if !n_taps.contains(&card.taps.len()) || !in_range || !card.taps.is_sorted_by(|a, b| a < b) {
+            let (n_blocks, least, most) = (card.backbone.num_hidden_layers, n_taps.start(), n_taps.end());
+            let needed = if least == most { most.to_string() } else { format!("{least} to {most}") };
+            return Err(format!(
+                "taps {:?}: {needed} are needed, ascending, of blocks 1 to {n_blocks}",
                 card.taps
             ));
         }
@@ -170,9 +202,11 @@ impl Card {
             Task::Depth { focal_length: Some(focal), .. } if !(focal.is_finite() && 0.0 < *focal) => {
                 Err(format!("focal_length is {focal}, it must be positive"))
             }
-            // 255 is unlabelled in the topics.
-            Task::Segmentation { classes } if classes.is_empty() || 255 < classes.len() => {
-                Err(format!("it has {} classes, 1 to 255 are possible", classes.len()))
+            Task::Segmentation { classes, .. } if classes.is_empty() || MOST_CLASSES < classes.len() => {
+                Err(format!("it has {} classes, 1 to {MOST_CLASSES} are possible", classes.len()))
+            }
+            Task::Segmentation { threshold, .. } if !(0.0..=1.0).contains(threshold) => {
+                Err(format!("threshold is {threshold}, 0 to 1 are possible"))
             }
             _ => Ok(card),
         }
@@ -196,11 +230,35 @@ impl Card {
         }
     }
 
+    /// The oldest format that says what the card says.
+    pub fn format(&self) -> u32 {
+        let reads_more = match self.head {
+            HeadKind::Linear { position } => position || 1 < self.taps.len(),
+            HeadKind::Dpt { .. } => false,
+        };
+        let leaves_out = match self.task {
+            Task::Segmentation { threshold, .. } => 0.0 < threshold,
+            Task::Depth { .. } => false,
+        };
+        if reads_more || leaves_out { 2 } else { 1 }
+    }
+
+    /// Channels of a patch that a linear head reads.
+    pub(super) fn n_inputs(&self) -> i64 {
+        let n_positions = if self.reads_position() { 2 } else { 0 };
+        2 * (self.taps.len() * self.backbone.hidden_size) as i64 + n_positions
+    }
+
+    /// Whether the head reads where a patch lies, which windows over an image do not know.
+    pub fn reads_position(&self) -> bool {
+        matches!(self.head, HeadKind::Linear { position: true })
+    }
+
     /// Maps that the head returns.
     pub fn n_outputs(&self) -> i64 {
         match &self.task {
             Task::Depth { .. } => 1,
-            Task::Segmentation { classes } => classes.len() as i64,
+            Task::Segmentation { classes, .. } => classes.len() as i64,
         }
     }
 }
@@ -224,7 +282,8 @@ mod tests {
     #[test]
     fn a_card_that_contradicts_itself_is_refused() {
         check("256x256", "256x256", "256x256");
-        check("\"format\": 1", "\"format\": 2", "its card has format 2, this node reads format 1");
+        check("\"format\": 1", "\"format\": 3", "its card has format 3, this node reads formats 1 to 2");
+        check("\"format\": 1", "\"format\": 2", "256x256");
         check("[1, 2, 3, 4]", "[4]", "taps [4]: 4 are needed, ascending, of blocks 1 to 4");
         check("[1, 2, 3, 4]", "[1, 2, 3, 5]", "of blocks 1 to 4");
         check("[1, 2, 3, 4]", "[1, 3, 2, 4]", "ascending");
@@ -246,5 +305,28 @@ mod tests {
             none,
             "it has 0 classes, 1 to 255",
         );
+    }
+
+    const LINEAR: &str = r#"{"format": 2, "task": {"kind": "segmentation", "classes": [{"name": "a",
+        "color": [0, 0, 0]}], "threshold": 0.5}, "head": {"kind": "linear", "position": true},
+        "backbone": {"model": "m", "revision": "0123456789ab", "hidden_size": 192, "num_hidden_layers": 4,
+        "n_cls_tokens": 8}, "taps": [2, 4], "size": "256x256"}"#;
+
+    #[test]
+    fn a_linear_head_of_format_2_reads_several_taps_positions_and_a_threshold() {
+        let card = Card::parse(LINEAR).unwrap();
+        assert_eq!((card.format(), card.n_inputs(), card.reads_position()), (2, 2 * 2 * 192 + 2, true));
+        let again = serde_json::to_string(&card).unwrap();
+        assert_eq!(Card::parse(&again).unwrap(), card);
+        let check = |from: &str, to: &str, expect: &str| {
+            let answer = Card::parse(&LINEAR.replacen(from, to, 1)).unwrap_err();
+            assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
+        };
+        check("\"format\": 2", "\"format\": 1", "positions and a threshold need format 2");
+        check("[2, 4]", "[]", "1 to 4 are needed");
+        check("[2, 4]", "[0, 1, 2, 3, 4]", "1 to 4 are needed");
+        check("0.5", "1.5", "threshold is 1.5, 0 to 1 are possible");
+        let plain = LINEAR.replace(", \"threshold\": 0.5", "").replace(", \"position\": true", "");
+        assert_eq!(Card::parse(&plain.replace("[2, 4]", "[4]")).unwrap().format(), 1);
     }
 }

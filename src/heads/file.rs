@@ -1,4 +1,4 @@
-//! Head files: safetensors with the card in the metadata.
+//! Head files: safetensors with the card in the metadata. They are read here, and written of [`HeadParts`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,33 @@ use tch::{Device, Kind, Tensor};
 use super::card::Card;
 use super::error::HeadError;
 use crate::files;
+use crate::runtime::tensor;
+
+/// What errors call a head that is in no file.
+const TAUGHT: &str = "(in memory)";
 
 /// Key of the card in the metadata.
-const CARD: &str = "card";
+pub(crate) const CARD: &str = "card";
+
+/// What a head file holds.
+#[derive(Debug)]
+pub struct HeadParts {
+    /// What the head is.
+    pub card: Card,
+    /// Its parameters by name, float32 on the CPU.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+impl HeadParts {
+    /// The bytes of the head file.
+    ///
+    /// # Errors
+    /// libtorch's own.
+    pub fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let metadata = HashMap::from([(CARD.to_owned(), serde_json::to_string(&self.card)?)]);
+        tensor::safetensors(self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor)), metadata)
+    }
+}
 
 /// The tensors of a head file, each to be taken once.
 #[derive(Debug)]
@@ -53,6 +77,12 @@ impl HeadTensors {
             unread.insert(name, tensor.f_to_kind(Kind::Float)?);
         }
         Ok(Self { file: file.to_owned(), card, unread, device, kind })
+    }
+
+    /// Those of `parts`.
+    pub(super) fn of(parts: &HeadParts, device: Device, kind: Kind) -> Self {
+        let tensors = parts.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        Self { file: TAUGHT.into(), card: String::new(), unread: tensors.collect(), device, kind }
     }
 
     pub(super) fn card(&self) -> Result<Card, HeadError> {

@@ -23,8 +23,10 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-pub use self::card::{Card, Class, EncoderCard, HeadKind, Task};
+pub use self::card::{Card, Class, EncoderCard, HeadKind, Legend, MOST_CLASSES, Task};
 pub use self::error::HeadError;
+pub(crate) use self::file::CARD;
+pub use self::file::HeadParts;
 pub use self::set::HeadSet;
 
 use crate::config::Upsampling;
@@ -33,6 +35,9 @@ use crate::geometry::{Size, WINDOW};
 use self::dpt::Dpt;
 use self::file::HeadTensors;
 use self::linear::LinearHead;
+
+/// The label of pixels that belong to no class.
+pub const UNLABELLED: u8 = 255;
 
 /// A head with its weights on a device.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ enum Network {
 /// Per pixel class and how sure the head is of it.
 #[derive(Debug)]
 pub struct Labels {
-    /// Index of the likeliest class, uint8 `[height, width]`.
+    /// Index of the likeliest class, uint8 `[height, width]`; [`UNLABELLED`] below the card's threshold.
     pub classes: Tensor,
     /// Probability of that class, `[height, width]`, float32.
     pub confidence: Tensor,
@@ -63,12 +68,25 @@ impl Head {
     /// The file is no head, or is not whole; the message names it and the tensor.
     pub fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
         let _no_grad = tch::no_grad_guard();
-        let mut parameters = HeadTensors::parse(file, bytes, device, kind)?;
+        let parameters = HeadTensors::parse(file, bytes, device, kind)?;
         let card = parameters.card()?;
-        let (hidden, n_outputs) = (card.backbone.hidden_size as i64, card.n_outputs());
+        Self::load(card, parameters)
+    }
+
+    /// The head that `parts` describe, with its weights on `device` as `kind`.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn of(parts: &HeadParts, device: Device, kind: Kind) -> Result<Self, HeadError> {
+        let _no_grad = tch::no_grad_guard();
+        Self::load(parts.card.clone(), HeadTensors::of(parts, device, kind))
+    }
+
+    fn load(card: Card, mut parameters: HeadTensors) -> Result<Self, HeadError> {
         let network = match &card.head {
-            HeadKind::Linear => Network::Linear(LinearHead::load(&mut parameters, hidden, n_outputs)?),
+            HeadKind::Linear { .. } => Network::Linear(LinearHead::load(&mut parameters, &card)?),
             HeadKind::Dpt { features, out_channels } => {
+                let (hidden, n_outputs) = (card.backbone.hidden_size as i64, card.n_outputs());
                 Network::Dpt(Dpt::load(&mut parameters, hidden, n_outputs, *features, *out_channels)?)
             }
         };
@@ -131,7 +149,7 @@ impl Head {
             return Err(HeadError::Taps { given: taps.len(), expected: self.card.taps.clone() });
         }
         match &self.network {
-            Network::Linear(linear) => Ok(linear.forward(&taps[0])?),
+            Network::Linear(linear) => Ok(linear.forward(&taps, grid)?),
             Network::Dpt(dpt) => Ok(dpt.forward(&taps)?),
         }
     }
@@ -160,13 +178,11 @@ impl Head {
         coverage: Coverage,
         upsampling: Upsampling,
     ) -> Result<Option<Labels>, HeadError> {
-        if !matches!(self.card.task, Task::Segmentation { .. }) {
-            return Ok(None);
-        }
+        let Task::Segmentation { threshold, .. } = self.card.task else { return Ok(None) };
         let probabilities = |scores: &Tensor| scores.f_softmax(1, Kind::Float);
         match (coverage, upsampling) {
             (Coverage::Whole(size), Upsampling::Labels) => {
-                let Labels { classes, confidence } = likeliest(&probabilities(raw)?.f_get(0)?)?;
+                let Labels { classes, confidence } = likeliest(&probabilities(raw)?.f_get(0)?, threshold)?;
                 let size = size.sides();
                 let nearest = |map: &Tensor| {
                     map.f_unsqueeze(0)?
@@ -179,7 +195,7 @@ impl Head {
             }
             _ => {
                 let resized = probabilities(&resized(raw, coverage.pass().sides())?)?;
-                Ok(Some(likeliest(&coverage.whole(&resized)?)?))
+                Ok(Some(likeliest(&coverage.whole(&resized)?, threshold)?))
             }
         }
     }
@@ -212,10 +228,14 @@ impl Coverage {
     }
 }
 
-/// The likeliest class of every pixel of the probabilities `[n, h, w]`.
-fn likeliest(probabilities: &Tensor) -> Result<Labels, tch::TchError> {
+/// The likeliest class of every pixel of the probabilities `[n, h, w]`; none below `threshold`.
+fn likeliest(probabilities: &Tensor, threshold: f64) -> Result<Labels, tch::TchError> {
     let (confidence, classes) = probabilities.f_max_dim(0, false)?;
-    Ok(Labels { classes: classes.f_to_kind(Kind::Uint8)?, confidence })
+    let mut classes = classes.f_to_kind(Kind::Uint8)?;
+    if 0.0 < threshold {
+        classes = classes.f_masked_fill(&confidence.f_lt(threshold)?, i64::from(UNLABELLED))?;
+    }
+    Ok(Labels { classes, confidence })
 }
 
 /// Bilinear, corners aligned, as in training.

@@ -33,8 +33,8 @@ pub(super) struct TapProjection {
     of_patches: Tensor,
     /// `[out, D]`.
     of_cls: Tensor,
-    /// `[out]`.
-    bias: Tensor,
+    /// `[out]`; none where another projection is added that has one.
+    bias: Option<Tensor>,
 }
 
 impl TapProjection {
@@ -47,14 +47,19 @@ impl TapProjection {
     ) -> Result<Self, HeadError> {
         let weight = parameters.float(&format!("{name}.weight"), &[outputs, 2 * hidden, 1, 1])?;
         let bias = parameters.float(&format!("{name}.bias"), &[outputs])?;
-        Self::new(parameters, &weight.f_flatten(1, -1)?, &bias)
+        Self::new(parameters, &weight.f_flatten(1, -1)?, Some(&bias))
     }
 
     /// From `weight` `[out, 2 D]` and `bias` `[out]` in float32 on the CPU.
-    pub(super) fn new(parameters: &HeadTensors, weight: &Tensor, bias: &Tensor) -> Result<Self, HeadError> {
+    pub(super) fn new(
+        parameters: &HeadTensors,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> Result<Self, HeadError> {
         let hidden = weight.size2()?.1 / 2;
         let half = |start| parameters.place(&weight.f_narrow(1, start, hidden)?);
-        Ok(Self { of_patches: half(0)?, of_cls: half(hidden)?, bias: parameters.place(bias)? })
+        let bias = bias.map(|bias| parameters.place(bias)).transpose()?;
+        Ok(Self { of_patches: half(0)?, of_cls: half(hidden)?, bias })
     }
 
     /// The same projection on the same memory.
@@ -63,7 +68,7 @@ impl TapProjection {
         Self {
             of_patches: of_patches.shallow_clone(),
             of_cls: of_cls.shallow_clone(),
-            bias: bias.shallow_clone(),
+            bias: bias.as_ref().map(Tensor::shallow_clone),
         }
     }
 
@@ -71,12 +76,14 @@ impl TapProjection {
     pub(super) fn tell(&self, name: &str, add: &mut impl FnMut(String, &Tensor)) {
         add(format!("{name}.of_patches"), &self.of_patches);
         add(format!("{name}.of_cls"), &self.of_cls);
-        add(format!("{name}.bias"), &self.bias);
+        if let Some(bias) = &self.bias {
+            add(format!("{name}.bias"), bias);
+        }
     }
 
     /// `[B, out, rows, columns]`.
     pub(super) fn forward(&self, tap: &Tap) -> Result<Tensor, TchError> {
-        let same = tap.cls.f_linear(&self.of_cls, Some(&self.bias))?;
+        let same = tap.cls.f_linear(&self.of_cls, self.bias.as_ref())?;
         let mapped = tap.patches.f_linear::<Tensor>(&self.of_patches, None)?.f_add(&same)?;
         let [rows, columns] = tap.grid;
         let (batch, _, outputs) = mapped.size3()?;

@@ -11,6 +11,7 @@ mod framing;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod messages;
+mod pupils;
 mod serve;
 mod sink;
 mod snapshot;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 
 use crate::pipeline::Shared;
 use crate::runtime::thread::Stage;
-use crate::stages::derive::BasisKeeper;
+use crate::stages::derive::Common;
 use access::Access;
 
 pub use feed::Feed;
@@ -74,8 +75,8 @@ pub struct Content {
     pub about: About,
     /// What the pipeline's threads share.
     pub shared: Shared,
-    /// The principal components, which a page may reset.
-    pub basis: Arc<BasisKeeper>,
+    /// The principal components, which a page may reset, and the teaching, if there is any.
+    pub common: Common,
     /// The pages that look on; the pipeline's [`ViewerSink`] shows frames to the same ones.
     pub viewers: Arc<Viewers>,
     /// Where pages and a folder put images; `None` where the node has cameras.

@@ -115,7 +115,7 @@ impl ModelLoop {
         let waited = input.received.elapsed().as_secs_f64();
         let fate = if self.stopping.load(Ordering::Relaxed) {
             &accounting.displaced
-        } else if wanted.is_idle() {
+        } else if self.shared.is_idle(input.camera) {
             &accounting.unwanted
         } else if self.shared.live.max_age_secs().is_some_and(|max_age| max_age < waited) {
             Accounting::count(&accounting.too_old);
@@ -137,11 +137,16 @@ impl ModelLoop {
         let (started, n_images) = (Instant::now(), batch.len());
         let usual = self.usual.entry(n_images).or_insert_with(Estimate::low);
         self.pace.busy_until(self.worker, started + usual.get());
+        self.deriver.take_taught()?;
         let mut n_taps = 0;
         for (wanted, input) in &batch {
             self.shared.latencies[input.camera].record(Span::Wait, started - input.fitted);
             if let Some(pixel) = self.shared.queries[input.camera].take() {
                 self.deriver.ask(input.camera, pixel);
+            }
+            let lessons = self.shared.lessons[input.camera].take();
+            if !lessons.is_empty() {
+                self.deriver.attend(input.camera, lessons);
             }
             n_taps = n_taps.max(self.deriver.n_taps(*wanted, input.camera, &input.geometry));
         }

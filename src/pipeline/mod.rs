@@ -149,7 +149,7 @@ impl Intake {
         Accounting::count(&accounting.received);
         self.shared.arrived(self.camera, &frame);
         let admitted = self.rate.admit(self.shared.live.max_rate(self.camera), frame.received);
-        if self.shared.wanted(self.camera).is_idle() || !admitted {
+        if self.shared.is_idle(self.camera) || !admitted {
             Accounting::count(&accounting.unwanted);
             return ControlFlow::Continue(());
         }

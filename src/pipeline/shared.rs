@@ -10,6 +10,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::monitor::Monitor;
 use crate::runtime::statistics::{Accounting, Batches, Latencies};
 use crate::stages::camera::{Frame, Stamp};
+use crate::teaching::Lessons;
 
 /// What the threads share. Lists have an entry for every camera.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct Shared {
     pub viewed: Arc<[Subscribed]>,
     /// The queried pixels.
     pub queries: Arc<[Query]>,
+    /// What is taught by the next frame.
+    pub lessons: Arc<[Lessons]>,
     /// Parameters that change while the node runs.
     pub live: Arc<Live>,
     /// What time it is.
@@ -44,6 +47,7 @@ impl Shared {
             subscribed: of_each(n_cameras),
             viewed: of_each(n_cameras),
             queries: of_each(n_cameras),
+            lessons: of_each(n_cameras),
             live,
             clock,
             accounting: of_each(n_cameras),
@@ -65,6 +69,11 @@ impl Shared {
             Group::Segmentation => segmentation,
             Group::Times => true,
         })
+    }
+
+    /// Whether nothing is to be made of a camera's frames now, and nothing learnt.
+    pub fn is_idle(&self, camera: usize) -> bool {
+        self.wanted(camera).is_idle() && !self.lessons[camera].wait()
     }
 
     /// Notes for diagnostics that `frame` came.

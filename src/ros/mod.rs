@@ -22,6 +22,7 @@ mod watchdog;
 pub mod wire;
 
 pub use camera::{CameraInput, CameraTopics};
-pub use node::{HeadOutputs, NodeConfig, RosNode, Services};
+pub use node::{HeadOutputs, NodeConfig, RosNode};
 pub use parameters::{Declared, Parameters, Rule};
+pub use services::{Answering, Services, TeachCall, TeachOutcome, TeachingServices};
 pub use wire::publishers::Publishers;

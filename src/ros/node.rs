@@ -18,19 +18,17 @@ use super::diagnostics::DiagnosticsOut;
 use super::endpoints::{Endpoint, Endpoints, Role};
 use super::parameters::Parameters;
 use super::rosout::Rosout;
-use super::services::Answer;
+use super::services::Services;
 use super::start::apart::apart;
 use super::start::interface::Address;
 use super::start::names::Names;
 use super::watch::{GraphSources, watch};
 use super::watchdog::{self, Serving, Watchdog};
-use super::wire::label_info;
-use super::wire::messages::{Header, LabelInfo, Time};
-use super::wire::publishers::{CameraOutputs, OutputPublisher, Publishers};
-use super::{context, delivery, discovery, qos, services};
+use super::wire::publishers::{CameraOutputs, LegendPublisher, OutputPublisher, Publishers};
+use super::{context, delivery, discovery, qos};
 use crate::config::{CameraConfig, DepthResolution, ImageTransport, Reliability, SendPace};
 use crate::diagnostics::{Board, Delivery};
-use crate::heads::Class;
+use crate::heads::Legend;
 use crate::logging::Record;
 use crate::outputs::{Exists, Output, Subscribed, TABLE};
 use crate::runtime::clock::Clock;
@@ -62,8 +60,8 @@ pub struct NodeConfig {
 pub struct HeadOutputs {
     /// The pixels of the depth; `None` makes none.
     pub depth: Option<DepthResolution>,
-    /// The classes of the segmentation; `None` makes none.
-    pub classes: Option<Vec<Class>>,
+    /// What the labels of the segmentation mean at first; `None` makes none.
+    pub legend: Option<Legend>,
 }
 
 impl HeadOutputs {
@@ -73,23 +71,13 @@ impl HeadOutputs {
             Exists::Always => true,
             Exists::WithDepth => self.depth.is_some(),
             Exists::WithDepthOfModelSize => self.depth == Some(DepthResolution::Model),
-            Exists::WithSegmentation => self.classes.is_some(),
+            Exists::WithSegmentation => self.legend.is_some(),
         }
     }
 }
 
 /// The output that says what labels mean.
 const LABEL_INFO: &str = "segmentation/label_info";
-
-/// What the services do.
-pub struct Services {
-    /// `~/set_enabled`, a std_srvs/SetBool.
-    pub set_enabled: Box<dyn FnMut(bool) -> Answer + Send>,
-    /// `~/save_pca_basis`, a std_srvs/Trigger.
-    pub save_pca_basis: Box<dyn FnMut() -> Answer + Send>,
-    /// `~/reset_pca_basis`, a std_srvs/Trigger.
-    pub reset_pca_basis: Box<dyn FnMut() -> Answer + Send>,
-}
 
 /// The node in the ROS graph. Dropping it leaves the graph; [`RosNode::close`] also says how it went.
 pub struct RosNode {
@@ -175,7 +163,7 @@ impl RosNode {
     ) -> anyhow::Result<Publishers> {
         let called = cameras.iter().flat_map(|camera| {
             let outputs = TABLE.iter().filter(|output| heads.have(output.exists)).map(|output| output.name);
-            let label_info = heads.classes.is_some().then_some(LABEL_INFO);
+            let label_info = heads.legend.is_some().then_some(LABEL_INFO);
             let prefix = camera.prefix();
             outputs.chain(label_info).map(move |name| format!("~/{prefix}{name}"))
         });
@@ -186,21 +174,18 @@ impl RosNode {
             let existing = TABLE.iter().filter(|output| heads.have(output.exists));
             let outputs = existing.map(|output| self.publisher(index, &prefix, output, qos));
             let outputs = outputs.collect::<anyhow::Result<_>>()?;
-            let classes = heads.classes.as_deref();
-            let label_info = classes.map(|classes| self.label_info(&prefix, classes)).transpose()?;
-            Ok(CameraOutputs { outputs, _label_info: label_info })
+            let legend = heads.legend.as_ref().map(|legend| self.legend(&prefix, legend)).transpose()?;
+            Ok(CameraOutputs { outputs, legend })
         };
         Ok(Publishers::new(cameras.iter().enumerate().map(of_camera).collect::<anyhow::Result<_>>()?))
     }
 
-    /// Says what the labels mean, once and for every late subscriber.
-    fn label_info(&mut self, prefix: &str, classes: &[Class]) -> anyhow::Result<Publisher<LabelInfo>> {
+    /// Says what the labels mean, also to every late subscriber.
+    fn legend(&mut self, prefix: &str, legend: &Legend) -> anyhow::Result<LegendPublisher> {
         let name = self.names.resolve(&format!("~/{prefix}{LABEL_INFO}"))?;
-        let publisher: Publisher<LabelInfo> =
+        let publisher =
             self.writer(&name, ("vision_msgs", "LabelInfo"), &qos::latched(), Role::NodeOutput)?;
-        let header = Header { stamp: Time::now(), ..Header::default() };
-        publisher.publish(label_info(header, classes)).with_context(|| format!("cannot publish {name}"))?;
-        Ok(publisher)
+        LegendPublisher::new(name, publisher, legend)
     }
 
     fn publisher(
@@ -254,13 +239,10 @@ impl RosNode {
     /// # Errors
     /// A remap rule that leads to an impossible name, or DDS out of resources.
     pub fn serve(&mut self, services: Services) -> anyhow::Result<()> {
-        let Services { set_enabled, save_pca_basis, reset_pca_basis } = services;
-        let name = self.names.resolve_service("~/set_enabled")?;
-        self.executor.spawn(services::set_bool(&mut self.node, &name, set_enabled)?).detach();
-        for (name, answer) in [("save_pca_basis", save_pca_basis), ("reset_pca_basis", reset_pca_basis)] {
-            let name = self.names.resolve_service(&format!("~/{name}"))?;
-            self.executor.spawn(services::trigger(&mut self.node, &name, answer)?).detach();
-        }
+        let names = self.names.clone();
+        let resolve = move |name: &str| Ok(names.resolve_service(&format!("~/{name}"))?);
+        let answering = services.answering(&mut self.node, resolve)?;
+        answering.into_iter().for_each(|answering| self.executor.spawn(answering).detach());
         Ok(())
     }
 

@@ -111,10 +111,11 @@ fn differences(preparation: &Preparation, config: &Config) -> Vec<String> {
 }
 
 /// Blocks whose tokens are needed: for the features of block `layer`, for the embedding (the last of
-/// `n_blocks`) and for the heads; ascending.
-pub fn taps(layer: usize, n_blocks: usize, heads: &LoadedHeads) -> Vec<usize> {
-    let for_heads = heads.iter().flat_map(|head| head.card().taps.iter().copied());
-    let mut taps: Vec<usize> = [layer, n_blocks].into_iter().chain(for_heads).collect();
+/// `n_blocks`), for the heads and for exemplars; ascending.
+pub fn taps(layer: usize, n_blocks: usize, heads: &LoadedHeads, exemplars: &[usize]) -> Vec<usize> {
+    let for_heads = heads.iter().flat_map(|head| head.card().taps.iter());
+    let mut taps: Vec<usize> =
+        [&layer, &n_blocks].into_iter().chain(for_heads).chain(exemplars).copied().collect();
     taps.sort_unstable();
     taps.dedup();
     taps

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Fit};
 use crate::engine::head::{HeadEngine, Taken};
 use crate::engine::job::EngineJob;
 use crate::engine::store::folder::Folder;
 use crate::files;
-use crate::heads::{Class, EncoderCard, Head, HeadError, HeadSet, Task};
+use crate::heads::{EncoderCard, Head, HeadError, HeadSet, Legend, Task};
 use crate::outputs::Topic;
 use crate::pixio::Pixio;
 
@@ -32,13 +32,14 @@ pub struct HeadFile<'a> {
     pub topic: Topic,
 }
 
-/// The heads that `config` names.
+/// The heads that `config` names and that serve as they are: teaching only goes on from its segmentation head.
 pub fn head_files(config: &Config) -> impl Iterator<Item = HeadFile<'_>> {
+    let segmentation = config.segmentation_head.as_deref().filter(|_| !config.teaching);
     let files = [
-        ("depth", &config.depth_head, Topic::Depth),
-        ("segmentation", &config.segmentation_head, Topic::Labels),
+        ("depth", config.depth_head.as_deref(), Topic::Depth),
+        ("segmentation", segmentation, Topic::Labels),
     ];
-    files.into_iter().filter_map(|(task, file, topic)| Some(HeadFile { task, file: file.as_deref()?, topic }))
+    files.into_iter().filter_map(|(task, file, topic)| Some(HeadFile { task, file: file?, topic }))
 }
 
 /// Loads the heads that `config` names for the tokens of `encoder`, on its device.
@@ -54,7 +55,12 @@ pub fn load(config: &Config, encoder: &LoadedEncoder) -> anyhow::Result<LoadedHe
                 |err: std::io::Error| HeadError::File { file: file.to_owned(), reason: err.to_string() };
             let bytes = files::read(file, MOST_BYTES).map_err(failed)?;
             let head = Head::parse(file, &bytes, encoder.device, encoder.arithmetic.kind())?;
-            head.check(file, task, &card).map(|()| head)
+            head.check(file, task, &card)?;
+            if config.fit == Fit::Window && head.card().reads_position() {
+                let reason = "it reads where a patch lies, which fit: window does not tell".to_owned();
+                return Err(HeadError::Misfit { file: file.to_owned(), reason });
+            }
+            Ok(head)
         };
         let head = read().with_context(|| format!("{task}_head"))?;
         if let Some(warning) = head.card().revision_warning(file, &card) {
@@ -68,7 +74,8 @@ pub fn load(config: &Config, encoder: &LoadedEncoder) -> anyhow::Result<LoadedHe
     Ok(heads)
 }
 
-fn card(pixio: &Pixio) -> EncoderCard {
+/// The encoder as the cards of heads have it.
+pub(super) fn card(pixio: &Pixio) -> EncoderCard {
     EncoderCard {
         model: pixio.name().to_owned(),
         revision: pixio.revision().to_owned(),
@@ -78,10 +85,12 @@ fn card(pixio: &Pixio) -> EncoderCard {
     }
 }
 
-/// The classes of the segmentation head; `None` where there is no such head.
-pub fn classes(heads: &LoadedHeads) -> Option<&[Class]> {
+/// What the labels of the segmentation head mean; `None` where there is no such head.
+pub fn legend(heads: &LoadedHeads) -> Option<Legend> {
     match &heads.segmentation.as_ref()?.card().task {
-        Task::Segmentation { classes } => Some(classes),
+        Task::Segmentation { classes, threshold } => {
+            Some(Legend { classes: classes.as_slice().into(), threshold: *threshold })
+        }
         Task::Depth { .. } => None,
     }
 }

@@ -6,6 +6,7 @@ pub mod encoder;
 pub mod engine;
 pub mod heads;
 pub mod input;
+pub mod teaching;
 pub mod warm;
 
 use std::sync::Arc;
@@ -20,14 +21,17 @@ use crate::engine::store::folder::Folder;
 use crate::engine::{Engine, EngineError};
 use crate::pca::Basis;
 use crate::pixio::Pixio;
-use crate::stages::derive::{BasisKeeper, Dense, Deriver, DeriverConfig, ModelCard, Worker, feature_tap};
+use crate::stages::derive::{
+    BasisKeeper, Common, Dense, Deriver, DeriverConfig, ModelCard, Worker, feature_tap,
+};
 use crate::stages::forward::warm_up;
 use crate::stages::publish::{self, EncoderConfig};
+use crate::teaching::Teaching;
 
 use self::basis::SavedBasis;
 use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
-use self::heads::{LoadedHeads, classes};
+use self::heads::LoadedHeads;
 use self::input::input_size;
 use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, streams, threads, threads_text};
 
@@ -77,11 +81,12 @@ impl Model {
         };
         let n_channels = pixio.config().hidden_size;
         let head_set = heads::load(config, &encoder)?;
+        let exemplar_taps = teaching::taps(config, n_blocks)?;
         ensure!(
             config.fit != Fit::Window || head_set.iter().next().is_some(),
             "fit: window makes only depth and segmentation: give depth_head or segmentation_head"
         );
-        let job = encoder.job(config, taps(layer, n_blocks, &head_set));
+        let job = encoder.job(config, taps(layer, n_blocks, &head_set, &exemplar_taps));
         let basis = SavedBasis::load(config, &card, n_channels)?;
         let LoadedEngine { engine, folder, lacks_engine, fell_back } =
             engine::load(config, &job, candidates)?;
@@ -155,22 +160,27 @@ impl Model {
     }
 
     /// The keeper of the PCA basis, which begins with the one that was loaded.
-    pub fn basis_keeper(&self) -> Arc<BasisKeeper> {
+    fn basis_keeper(&self) -> Arc<BasisKeeper> {
         let SavedBasis { basis, path } = &self.basis;
         let basis = basis.as_ref().map(Basis::shallow_clone);
         Arc::new(BasisKeeper::new(basis, self.card.clone(), path.clone()))
     }
 
-    /// What the stages derive from the tokens of this model, with `basis`.
+    /// What workers have in common; `teaching` is there where the node is taught.
+    pub fn common(&self, teaching: Option<Arc<Teaching>>) -> Common {
+        Common { basis: self.basis_keeper(), teaching }
+    }
+
+    /// What the stages derive from the tokens of this model.
     ///
     /// # Errors
     /// As [`Model::dense`].
-    pub fn deriver(&self, config: &Config, basis: Arc<BasisKeeper>) -> anyhow::Result<Deriver> {
+    pub fn deriver(&self, config: &Config, common: &Common) -> anyhow::Result<Deriver> {
         Ok(Deriver::new(DeriverConfig {
             card: self.card.clone(),
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
-            basis,
+            common: common.clone(),
             taps: self.job.taps.clone(),
             dense: self.dense(config)?,
             depth_resolution: config.depth_resolution,
@@ -182,8 +192,8 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::dense`], or an engine's own.
-    pub fn workers(self, config: &Config, basis: &Arc<BasisKeeper>, n: usize) -> anyhow::Result<Vec<Worker>> {
-        let first = self.deriver(config, Arc::clone(basis))?;
+    pub fn workers(self, config: &Config, common: &Common, n: usize) -> anyhow::Result<Vec<Worker>> {
+        let first = self.deriver(config, common)?;
         let another = |_| {
             let mut engine = match &self.folder {
                 Some(folder) => self.job.assemble(folder)?,
@@ -207,15 +217,9 @@ impl Model {
         Ok(others)
     }
 
-    /// Colours of the segmentation head's classes, in their order.
-    pub fn palette(&self) -> Vec<[u8; 3]> {
-        classes(&self.head_set).into_iter().flatten().map(|class| class.color).collect()
-    }
-
     /// What encodes this model's outputs.
     pub fn encoder(&self, config: &Config) -> publish::Encoder {
         publish::Encoder::new(EncoderConfig {
-            palette: self.palette(),
             depth_resolution: config.depth_resolution,
             points_stride: config.points_stride,
         })

@@ -16,7 +16,9 @@ use pixio_node::pipeline::{Camera, Intake, Pipeline, Shared, Work};
 use pixio_node::runtime::clock::Clock;
 use pixio_node::runtime::statistics::Span;
 use pixio_node::stages::camera::{CameraImage, Frame, Header, Raster, Stamp};
-use pixio_node::stages::derive::{BasisKeeper, Dense, Derived, Deriver, DeriverConfig, ModelCard, Worker};
+use pixio_node::stages::derive::{
+    BasisKeeper, Common, Dense, Derived, Deriver, DeriverConfig, ModelCard, Worker,
+};
 use pixio_node::stages::fit::Fitter;
 use pixio_node::stages::publish::{Encoded, Encoder, EncoderConfig, FrameTimes, Sent, Sink};
 use tch::{Kind, Tensor};
@@ -126,7 +128,7 @@ fn rig_of_engines(
         card: card.clone(),
         features_dtype: FeaturesDtype::Float32,
         reduced_channels: 1,
-        basis: Arc::new(BasisKeeper::new(None, card, None)),
+        common: Common { basis: Arc::new(BasisKeeper::new(None, card, None)), teaching: None },
         taps: vec![1],
         dense: Dense::default(),
         depth_resolution: DepthResolution::default(),

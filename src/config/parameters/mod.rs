@@ -8,6 +8,7 @@ mod live;
 mod model;
 mod outputs;
 mod reports;
+mod teaching;
 mod topics;
 
 /// One parameter.
@@ -104,10 +105,11 @@ impl Parameter {
 
 /// Every parameter, in the order of the help.
 pub fn all() -> impl Iterator<Item = &'static Parameter> {
-    let groups: [&[Parameter]; 7] = [
+    let groups: [&[Parameter]; 8] = [
         &model::PARAMETERS,
         &input::PARAMETERS,
         &heads::PARAMETERS,
+        &teaching::PARAMETERS,
         &topics::PARAMETERS,
         &outputs::PARAMETERS,
         &reports::PARAMETERS,

@@ -166,13 +166,14 @@ pub(super) fn message(topic: Topic, parts: &mut Parts) -> Option<AnyMessage> {
     }
 }
 
-/// The classes of a segmentation head, as every late subscriber hears them.
-pub(in crate::ros) fn label_info(header: Header, classes: &[Class]) -> LabelInfo {
+/// The classes of a segmentation head and the least confidence of its labels, as every late subscriber hears
+/// them.
+pub(in crate::ros) fn label_info(header: Header, classes: &[Class], threshold: f32) -> LabelInfo {
     let class_map = classes
         .iter()
         .enumerate()
         .map(|(id, class)| VisionClass { class_id: id as u16, class_name: class.name.clone() });
-    LabelInfo { header, class_map: class_map.collect(), threshold: 0.0 }
+    LabelInfo { header, class_map: class_map.collect(), threshold }
 }
 
 #[cfg(test)]
@@ -231,9 +232,15 @@ mod tests {
             pca: Some(RgbImage { size: derive::pca_size(GRID), bytes: vec![0; n_patches * 8 * 8 * 3] }),
             grid_info: Some(intrinsics.clone()),
             embedding: Some(embedding),
+            exemplars: None,
             similarity: Some(map(1, FeaturesDtype::Float32, 4)),
             depth: Some(DepthMap { size: MODEL, meters: vec![1.0; n_pixels], max_meters: 10.0 }),
-            labels: Some(LabelMap { size: MODEL, classes: vec![0; n_pixels], confidence: vec![0; n_pixels] }),
+            labels: Some(LabelMap {
+                size: MODEL,
+                classes: vec![0; n_pixels],
+                confidence: vec![0; n_pixels],
+                legend: Arc::default(),
+            }),
             input_info: Some(input_info),
             depth_info: Some(intrinsics),
             lacks: Vec::new(),

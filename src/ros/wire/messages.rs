@@ -206,7 +206,7 @@ pub struct LabelInfo {
     pub header: Header,
     /// Every class.
     pub class_map: Vec<VisionClass>,
-    /// Least confidence of a label; this node labels every pixel.
+    /// Least confidence of a label; 0 labels every pixel.
     pub threshold: f32,
 }
 
@@ -331,6 +331,44 @@ pub struct TriggerResponse {
     pub message: String,
 }
 
+/// Request of `pixio_node/Teach`: see `srv/Teach.srv`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TeachRequest {
+    /// Name of the camera, empty where there is one.
+    pub camera: String,
+    /// Name of the class.
+    pub class_name: String,
+    /// Columns of the pixels.
+    pub x: Vec<f64>,
+    /// Rows of the pixels.
+    pub y: Vec<f64>,
+    /// Whether the class is forgotten instead.
+    pub forget: bool,
+}
+
+/// Answer of `pixio_node/Teach`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TeachResponse {
+    /// Whether it was done.
+    pub success: bool,
+    /// What was done, or why not.
+    pub message: String,
+    /// The class's number in label images.
+    pub class_id: u8,
+    /// Exemplars of the class now.
+    pub exemplars: u32,
+}
+
+/// Request of `pixio_node/SaveHead`: see `srv/SaveHead.srv`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SaveHeadRequest {
+    /// Where the head goes.
+    pub path: String,
+}
+
+impl ros2_client::Message for TeachRequest {}
+impl ros2_client::Message for TeachResponse {}
+impl ros2_client::Message for SaveHeadRequest {}
 impl ros2_client::Message for SetBoolRequest {}
 impl ros2_client::Message for SetBoolResponse {}
 impl ros2_client::Message for TriggerRequest {}

@@ -7,5 +7,3 @@ mod fill;
 pub mod messages;
 pub mod publishers;
 pub(in crate::ros) mod short;
-
-pub(super) use fill::label_info;

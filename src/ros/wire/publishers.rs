@@ -1,12 +1,15 @@
 //! The publishers of every output, and what became of each message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use ros2_client::Publisher;
 
 use super::any::AnyMessage;
 use super::fill::{self, Parts};
-use super::messages::{Float64, Header, LabelInfo};
+use super::messages::{Float64, Header, LabelInfo, Time};
+use crate::heads::{Class, Legend};
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::outputs::{Topic, Topics};
 use crate::runtime::clock::LONGEST_AGE;
@@ -20,8 +23,55 @@ pub struct Publishers(Vec<CameraOutputs>);
 pub(in crate::ros) struct CameraOutputs {
     /// In the order of the table of outputs.
     pub(in crate::ros) outputs: Vec<OutputPublisher>,
-    /// Keeps what the labels mean for late subscribers.
-    pub(in crate::ros) _label_info: Option<Publisher<LabelInfo>>,
+    /// Where there are labels.
+    pub(in crate::ros) legend: Option<LegendPublisher>,
+}
+
+/// The publisher of what labels mean, which keeps it for late subscribers.
+pub(in crate::ros) struct LegendPublisher {
+    /// Full name of the topic.
+    name: String,
+    publisher: Publisher<LabelInfo>,
+    /// What was said last.
+    legend: Arc<[Class]>,
+    threshold: f32,
+    failing: Throttle,
+}
+
+impl LegendPublisher {
+    /// # Errors
+    /// The legend cannot be published.
+    pub(in crate::ros) fn new(
+        name: String,
+        publisher: Publisher<LabelInfo>,
+        Legend { classes, threshold }: &Legend,
+    ) -> anyhow::Result<Self> {
+        let (legend, threshold) = (Arc::clone(classes), *threshold as f32);
+        let failing = Throttle::new(BETWEEN_WARNINGS);
+        let one = Self { name, publisher, legend, threshold, failing };
+        one.publish().with_context(|| format!("cannot publish {}", one.name))?;
+        Ok(one)
+    }
+
+    /// Says what labels mean from now on, if it is something else.
+    fn say(&mut self, legend: &Arc<[Class]>) {
+        if Arc::ptr_eq(&self.legend, legend) {
+            return;
+        }
+        let is_same = self.legend == *legend;
+        self.legend = Arc::clone(legend);
+        if !is_same
+            && let Err(err) = self.publish()
+            && let Some(more) = self.failing.admit()
+        {
+            tracing::warn!("{}: a message could not be sent ({more} more before it): {err}", self.name);
+        }
+    }
+
+    fn publish(&self) -> anyhow::Result<()> {
+        let header = Header { stamp: Time::now(), ..Header::default() };
+        Ok(self.publisher.publish(fill::label_info(header, &self.legend, self.threshold))?)
+    }
 }
 
 /// The publisher of one output.
@@ -68,6 +118,12 @@ impl Sink for Publishers {
     fn send(&mut self, derived: Derived, encoded: Encoded) -> Sent {
         let mut sent = Sent::default();
         let (camera, wanted) = (derived.camera, derived.wanted);
+        // Before the first frame that has a new class.
+        if let (Some(labels), Some(camera)) = (&derived.labels, self.0.get_mut(camera))
+            && let Some(legend) = &mut camera.legend
+        {
+            legend.say(&labels.legend);
+        }
         let mut parts = Parts { header: Header::from(derived.header.clone()), derived, encoded };
         for output in self.wanted(camera, wanted) {
             output.send(fill::message(output.topic, &mut parts), &mut sent);

@@ -1,5 +1,7 @@
 //! Depth and segmentation of one frame, pixel by pixel at the size of the model input.
 
+use std::sync::Arc;
+
 use tch::{Kind, Tensor};
 
 use crate::config::{DepthLimits, Upsampling};
@@ -7,7 +9,7 @@ use crate::engine::head::{HeadEngine, Wanted};
 use crate::engine::readback::Readback;
 use crate::engine::{EngineError, Tokens};
 use crate::geometry::{CameraModel, Geometry, Size};
-use crate::heads::{self, Card, HeadSet};
+use crate::heads::{self, Card, Class, Head, HeadSet, UNLABELLED};
 use crate::outputs::{Need, Topics};
 use crate::runtime::tensor;
 
@@ -41,22 +43,32 @@ impl DepthMap {
 pub struct LabelMap {
     /// Size of the model input.
     pub size: Size,
-    /// `[height, width]`, row-major: index among the head's classes, 255 where the camera's image does not
-    /// reach.
+    /// `[height, width]`, row-major: index in the legend, 255 below the head's threshold and where the
+    /// camera's image does not reach.
     pub classes: Vec<u8>,
     /// `[height, width]`: how sure the head is, 0 to 255.
     pub confidence: Vec<u8>,
+    /// The classes by their numbers.
+    pub legend: Arc<[Class]>,
 }
 
-/// The label of pixels that belong to no class.
-pub const UNLABELLED: u8 = 255;
+impl LabelMap {
+    /// Colours of the classes, by their numbers.
+    pub fn palette(&self) -> Vec<[u8; 3]> {
+        self.legend.iter().map(|class| class.color).collect()
+    }
+}
 
 /// The heads that there are, and where their taps stand among the engine's.
 #[derive(Debug, Default)]
 pub struct Dense {
     depth: Option<Tapped>,
     segmentation: Option<Tapped>,
+    /// Classes of the segmentation head.
+    legend: Arc<[Class]>,
     upsampling: Upsampling,
+    /// Blocks whose tokens the engine returns.
+    engine_taps: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -67,11 +79,22 @@ struct Tapped {
 }
 
 impl Tapped {
-    /// `None` when the engine lacks one of the head's blocks.
-    fn new(engine: HeadEngine, engine_taps: &[usize]) -> Option<Self> {
+    /// # Errors
+    /// The engine lacks one of the head's blocks.
+    fn new(engine: HeadEngine, engine_taps: &[usize]) -> Result<Self, EngineError> {
+        let blocks = &engine.head().card().taps;
         let position = |block: &usize| engine_taps.iter().position(|tap| tap == block);
-        let taps = engine.head().card().taps.iter().map(position).collect::<Option<_>>()?;
-        Some(Self { engine, taps })
+        let taps = blocks.iter().map(position).collect::<Option<_>>().ok_or_else(|| EngineError {
+            message: format!("a head reads the blocks {blocks:?}, the engine returns {engine_taps:?}"),
+        })?;
+        Ok(Self { engine, taps })
+    }
+
+    fn legend(&self) -> Arc<[Class]> {
+        match &self.card().task {
+            heads::Task::Segmentation { classes, .. } => classes.as_slice().into(),
+            heads::Task::Depth { .. } => Arc::default(),
+        }
     }
 
     fn n_taps(&self) -> usize {
@@ -124,14 +147,20 @@ impl Dense {
         upsampling: Upsampling,
         engine_taps: &[usize],
     ) -> Result<Self, EngineError> {
-        let tapped = |head: HeadEngine| {
-            let blocks = head.head().card().taps.clone();
-            let message =
-                || format!("a head reads the blocks {blocks:?}, the engine returns {engine_taps:?}");
-            Tapped::new(head, engine_taps).ok_or_else(|| EngineError { message: message() })
-        };
-        let HeadSet { depth, segmentation } = heads.try_map(tapped)?;
-        Ok(Self { depth, segmentation, upsampling })
+        let HeadSet { depth, segmentation } = heads.try_map(|head| Tapped::new(head, engine_taps))?;
+        let legend = segmentation.as_ref().map(Tapped::legend).unwrap_or_default();
+        Ok(Self { depth, segmentation, legend, upsampling, engine_taps: engine_taps.to_vec() })
+    }
+
+    /// Segments with `head` from now on, operation by operation; not at all without one.
+    ///
+    /// # Errors
+    /// It reads a block that the engine does not return.
+    pub fn segment_with(&mut self, head: Option<Head>) -> Result<(), EngineError> {
+        let tapped = |head| Tapped::new(HeadEngine::new(head), &self.engine_taps);
+        self.segmentation = head.map(tapped).transpose()?;
+        self.legend = self.segmentation.as_ref().map(Tapped::legend).unwrap_or_default();
+        Ok(())
     }
 
     /// How many of the engine's taps `wanted` needs.
@@ -205,7 +234,8 @@ impl Dense {
     ) -> Result<Maps, EngineError> {
         let QueuedMaps { depth, labels } = queued;
         let depth = depth.map(|meters| self.depth_map(&meters, geometry, calibration)).transpose()?;
-        Ok(Maps { depth, labels: labels.map(|labels| label_map(&labels, geometry)).transpose()? })
+        let label_map = |labels: QueuedLabels| label_map(&labels, geometry, Arc::clone(&self.legend));
+        Ok(Maps { depth, labels: labels.map(label_map).transpose()? })
     }
 
     fn depth_map(
@@ -229,12 +259,16 @@ impl Dense {
     }
 }
 
-fn label_map(labels: &QueuedLabels, geometry: &Geometry) -> Result<LabelMap, EngineError> {
+fn label_map(
+    labels: &QueuedLabels,
+    geometry: &Geometry,
+    legend: Arc<[Class]>,
+) -> Result<LabelMap, EngineError> {
     let mut classes = tensor::bytes(&labels.classes, Kind::Uint8)?;
     let mut confidence = tensor::bytes(&labels.confidence, Kind::Uint8)?;
     blank(&mut classes, geometry, UNLABELLED);
     blank(&mut confidence, geometry, 0);
-    Ok(LabelMap { size: geometry.model, classes, confidence })
+    Ok(LabelMap { size: geometry.model, classes, confidence, legend })
 }
 
 /// How the model has seen the image.

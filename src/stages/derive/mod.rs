@@ -5,6 +5,8 @@ mod calibration;
 mod dense;
 mod derived;
 mod features;
+mod gather;
+mod pupil;
 mod similarity;
 #[cfg(test)]
 mod tests;
@@ -22,15 +24,18 @@ use crate::geometry::{CameraModel, Geometry, Size};
 use crate::outputs::{Need, Topic, Topics};
 use crate::runtime::lock::lock;
 use crate::stages::forward::{Input, warm_up};
+use crate::teaching::{Lesson, TaughtHead, Teaching};
 use calibration::{Judged, judge};
 use features::{embedding, feature_map};
+use pupil::{Pupil, QueuedLesson};
 use similarity::Similarity;
 
 pub use basis::BasisKeeper;
 pub use calibration::{CauseKind, Lack, Lost, Uncalibrated, usable};
-pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps, UNLABELLED};
+pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps};
 pub use derived::{Derived, Embedding, FeatureMap, ModelCard, RgbImage};
 pub use features::{SMALL_MESSAGE_BYTES, pca_image, pca_size, reduced_channels};
+pub use gather::{PatchExemplars, exemplars_under};
 
 /// What the node was asked to compute.
 #[derive(Debug)]
@@ -41,14 +46,23 @@ pub struct DeriverConfig {
     pub features_dtype: FeaturesDtype,
     /// Channels of `~/features/reduced`, fewer when the message would not fit 96 KB.
     pub reduced_channels: usize,
-    /// The basis of what is reduced.
-    pub basis: Arc<BasisKeeper>,
+    /// What the workers have in common.
+    pub common: Common,
     /// Blocks whose tokens the engine returns, ascending; the feature layer and the last one are among them.
     pub taps: Vec<usize>,
     /// Depth and segmentation.
     pub dense: Dense,
     /// At which pixels depth is told.
     pub depth_resolution: DepthResolution,
+}
+
+/// What the workers of a node have in common.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The basis of what is reduced.
+    pub basis: Arc<BasisKeeper>,
+    /// Where the node is taught.
+    pub teaching: Option<Arc<Teaching>>,
 }
 
 /// What one of the threads that run the model works with.
@@ -74,6 +88,7 @@ pub struct Deriver {
     dense: Dense,
     depth_resolution: DepthResolution,
     similarity: Arc<Mutex<Similarity>>,
+    pupil: Option<Pupil>,
 }
 
 impl Deriver {
@@ -82,6 +97,7 @@ impl Deriver {
         Self {
             feature_tap: feature_tap(&config.taps, config.card.layer),
             last_tap: config.taps.len().saturating_sub(1),
+            pupil: config.common.teaching.map(|teaching| Pupil::new(teaching, &config.taps)),
             dense: config.dense,
             depth_resolution: config.depth_resolution,
             similarity: Arc::default(),
@@ -89,7 +105,7 @@ impl Deriver {
             features_dtype: config.features_dtype,
             reduced_channels: config.reduced_channels,
             told_fewer: Arc::default(),
-            basis: config.basis,
+            basis: config.common.basis,
         }
     }
 
@@ -101,6 +117,7 @@ impl Deriver {
             basis: Arc::clone(&self.basis),
             dense,
             similarity: Arc::clone(&self.similarity),
+            pupil: self.pupil.as_ref().map(Pupil::beside),
             ..*self
         }
     }
@@ -109,6 +126,25 @@ impl Deriver {
     /// next frame.
     pub fn ask(&mut self, camera: usize, pixel: [f64; 2]) {
         lock(&self.similarity).ask(camera, pixel);
+    }
+
+    /// Has what `lessons` point at in the next frame of `camera` learnt.
+    pub fn attend(&mut self, camera: usize, lessons: Vec<Lesson>) {
+        match &mut self.pupil {
+            Some(pupil) => pupil.attend(camera, lessons),
+            None => lessons.into_iter().for_each(|lesson| lesson.refuse("the node is not taught".to_owned())),
+        }
+    }
+
+    /// Takes the head that was taught last. Between two frames, before [`Deriver::n_taps`].
+    ///
+    /// # Errors
+    /// It reads a block that the engine does not return.
+    pub fn take_taught(&mut self) -> Result<(), EngineError> {
+        match self.pupil.as_mut().and_then(Pupil::newer) {
+            Some(TaughtHead { head, .. }) => self.dense.segment_with(head),
+            None => Ok(()),
+        }
     }
 
     /// How many of the engine's taps `wanted` of a camera needs, counted from the first: none where nothing
@@ -123,7 +159,8 @@ impl Deriver {
             || wanted.need(Need::Basis) && self.basis.can_project();
         let features = if for_features { self.feature_tap + 1 } else { 0 };
         let embedding = if wanted.need(Need::Last) { self.last_tap + 1 } else { 0 };
-        features.max(embedding).max(self.dense.n_taps(wanted))
+        let lessons = self.pupil.as_ref().map_or(0, |pupil| pupil.n_taps(camera));
+        features.max(embedding).max(self.dense.n_taps(wanted)).max(lessons)
     }
 
     /// Queues what `wanted` asks for of the input's tokens behind the model, and its way to the host. The
@@ -148,6 +185,10 @@ impl Deriver {
                 let class_tokens = last.f_get(0)?.f_narrow(0, 0, self.card.n_cls_tokens as i64)?;
                 queued.class_tokens = Some(readback.bring(&class_tokens, Kind::Float)?);
             }
+        }
+        if let Some(pupil) = &mut self.pupil {
+            queued.lessons = pupil.queue(input, tokens, self.card.n_cls_tokens, readback)?;
+            queued.exemplars = pupil.queue_all(input, tokens, self.card.n_cls_tokens, readback)?;
         }
         queued.maps = self.dense.queue(tokens, geometry, wanted, readback)?;
         Ok(queued)
@@ -188,7 +229,10 @@ impl Deriver {
         queued: Queued,
         limits: DepthLimits,
     ) -> Result<Derived, EngineError> {
-        let Queued { wanted, features, cosines, patches, class_tokens, maps } = queued;
+        let Queued { wanted, features, cosines, patches, class_tokens, maps, lessons, exemplars } = queued;
+        if let Some(pupil) = &self.pupil {
+            pupil.finish(lessons)?;
+        }
         let is_scaled = self.dense.wants_focal_length(wanted);
         let Judged { model: camera, lacks } =
             judge(input.intrinsics.as_deref(), input.geometry.camera, wanted, is_scaled);
@@ -226,6 +270,7 @@ impl Deriver {
                 .map(CameraModel::into_intrinsics),
             embedding,
             similarity,
+            exemplars: exemplars.map(|all| PatchExemplars::of(&all)).transpose()?.map(Arc::new),
             depth,
             labels,
             input_info,
@@ -319,6 +364,9 @@ pub struct Queued {
     /// `[n_cls, D]`, float32.
     class_tokens: Option<Tensor>,
     maps: QueuedMaps,
+    lessons: Vec<QueuedLesson>,
+    /// `[P, C]`, float32.
+    exemplars: Option<Tensor>,
 }
 
 /// What the principal components make of a frame.

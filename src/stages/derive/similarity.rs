@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nalgebra::Point2;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use crate::geometry::{Geometry, Size};
+use crate::exemplars::{cosines, direction};
+use crate::geometry::Geometry;
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 
 /// The patch of each camera that the others are compared with.
@@ -17,7 +17,7 @@ struct Pointed {
     /// x and y in the camera's image; the next frame says which patch lies there.
     asked: Option<[f64; 2]>,
     /// `[D]`, of length one.
-    token: Option<Tensor>,
+    exemplar: Option<Tensor>,
     outside: Outside,
 }
 
@@ -39,7 +39,7 @@ impl Similarity {
 
     /// Whether there is anything to compare this camera's patches with.
     pub(super) fn is_asked(&self, camera: usize) -> bool {
-        self.0.get(&camera).is_some_and(|pointed| pointed.asked.is_some() || pointed.token.is_some())
+        self.0.get(&camera).is_some_and(|pointed| pointed.asked.is_some() || pointed.exemplar.is_some())
     }
 
     /// The cosine of every patch `[P, D]` with the one pointed at, float32 `[P, 1]`; `None` as long as there
@@ -51,14 +51,14 @@ impl Similarity {
         geometry: &Geometry,
     ) -> Result<Option<Tensor>, TchError> {
         let Some(pointed) = self.0.get_mut(&camera) else { return Ok(None) };
-        let patches = patches.f_to_kind(Kind::Float)?;
-        let lengths =
-            patches.f_norm_scalaropt_dim(2, &[1i64][..], true)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?;
-        let directions = patches.f_div(&lengths)?;
+        let directions = direction(patches)?;
         if let Some([x, y]) = pointed.asked.take() {
-            match patch_under(geometry, [x, y]) {
+            match geometry.patch_under([x, y]) {
                 // A copy: the next frame's tokens will lie where these do.
-                Some(index) => pointed.token = Some(directions.f_get(index)?.f_detach_copy()?),
+                Some([column, row]) => {
+                    let index = i64::from(row) * i64::from(geometry.grid().width) + i64::from(column);
+                    pointed.exemplar = Some(directions.f_get(index)?.f_detach_copy()?);
+                }
                 None if pointed.outside.0.admit().is_none() => (),
                 None => tracing::warn!(
                     "query: the model sees nothing at ({x}, {y}) of an image of {}x{}",
@@ -67,45 +67,16 @@ impl Similarity {
                 ),
             }
         }
-        pointed.token.as_ref().map(|token| directions.f_matmul(&token.f_unsqueeze(1)?)).transpose()
+        pointed.exemplar.as_ref().map(|exemplar| cosines(&directions, exemplar)).transpose()
     }
-}
-
-/// Index of the patch that shows the camera's pixel.
-fn patch_under(geometry: &Geometry, pixel: [f64; 2]) -> Option<i64> {
-    let inside = |[x, y]: [f64; 2], Size { width, height }: Size| {
-        let within = |value: f64, n: u32| (-0.5..f64::from(n) - 0.5).contains(&value);
-        within(x, width) && within(y, height)
-    };
-    let grid = geometry.grid();
-    let patch = geometry.grid_from_camera() * Point2::from(pixel);
-    let is_seen = inside(pixel, geometry.camera) && inside([patch.x, patch.y], grid);
-    is_seen.then(|| patch.y.round() as i64 * i64::from(grid.width) + patch.x.round() as i64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
 
     const WIDE: Size = Size { width: 64, height: 32 };
-
-    #[test]
-    fn a_patch_is_found_under_every_pixel_that_the_model_sees() {
-        let check = |geometry: &Geometry, pixel, expect| {
-            assert_eq!(patch_under(geometry, pixel), expect, "{pixel:?}");
-        };
-        let stretched = Geometry::stretch(WIDE, Size { width: 32, height: 32 });
-        check(&stretched, [0.0, 0.0], Some(0));
-        check(&stretched, [31.4, 0.0], Some(0));
-        check(&stretched, [32.0, 0.0], Some(1));
-        check(&stretched, [63.4, 31.4], Some(3));
-        check(&stretched, [64.0, 0.0], None);
-        check(&stretched, [0.0, -1.0], None);
-        check(&stretched, [f64::NAN, 0.0], None);
-        let cropped = Geometry::crop(WIDE, Size { width: 32, height: 32 });
-        check(&cropped, [10.0, 5.0], None);
-        check(&cropped, [16.0, 5.0], Some(0));
-    }
 
     #[test]
     fn the_patch_that_was_pointed_at_stays_the_one_compared_with() {

@@ -56,7 +56,7 @@ fn deriver() -> Deriver {
         card: card.clone(),
         features_dtype: FeaturesDtype::Float16,
         reduced_channels: 16,
-        basis: Arc::new(BasisKeeper::new(None, card, None)),
+        common: Common { basis: Arc::new(BasisKeeper::new(None, card, None)), teaching: None },
         taps: TAPS.into(),
         dense: Dense::new(heads, Upsampling::default(), &TAPS).unwrap(),
         depth_resolution: DepthResolution::default(),

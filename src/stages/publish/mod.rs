@@ -62,8 +62,6 @@ pub struct Encoded {
 /// How outputs are shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EncoderConfig {
-    /// Colours of the segmentation's classes.
-    pub palette: Vec<[u8; 3]>,
     /// At which pixels `~/depth/image/compressedDepth` tells depth.
     pub depth_resolution: DepthResolution,
     /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
@@ -102,9 +100,9 @@ impl Encoder {
     pub fn encode(&mut self, derived: &Derived, overlay_opacity: f32) -> Result<Encoded, ImageError> {
         let wants = |topic| derived.wanted.contains(topic);
         let (pca, depth, labels) = (derived.pca.as_ref(), derived.depth.as_ref(), derived.labels.as_ref());
-        let palette = &self.config.palette;
         let overlay = |map: &LabelMap| {
-            let colors = encode::overlay(&derived.pixels, &map.classes, palette, overlay_opacity);
+            let palette = map.palette();
+            let colors = encode::overlay(&derived.pixels, &map.classes, &palette, overlay_opacity);
             encode::rgb8(&colors, map.size)
         };
         let compressed = |map: &DepthMap| match self.config.depth_resolution {

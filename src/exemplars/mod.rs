@@ -1,0 +1,20 @@
+//! Exemplars: patch tokens whose class somebody has pointed at, and the linear classifier that is fitted to
+//! them. Pure: they know neither cameras nor threads.
+//!
+//! ```text
+//!  class + pixels -> Exemplar (tokens of the taps under a pixel) -> Exemplars (bounded) -> fitted -> HeadParts
+//! ```
+//! Similarity is the simplest reader: one exemplar, and the cosine of every patch with it.
+
+mod colors;
+mod cosine;
+mod file;
+mod fit;
+mod minimize;
+mod room;
+mod store;
+
+pub use self::cosine::{cosines, direction};
+pub use self::file::beside;
+pub use self::fit::fitted;
+pub use self::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER};

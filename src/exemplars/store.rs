@@ -1,0 +1,319 @@
+//! The bounded store of exemplars.
+
+use serde::{Deserialize, Serialize};
+
+use tch::{TchError, Tensor};
+
+use super::colors::color;
+use super::fit::{Standardised, standardised};
+use super::room::{share, staying};
+use crate::heads::{Class, EncoderCard, MOST_CLASSES};
+use crate::text::foreign;
+
+/// The class of what belongs to no other class. Its number is 0.
+pub const OTHER: &str = "other";
+
+/// Most bytes of a class's name.
+const MOST_NAME_BYTES: usize = 256;
+
+/// What the tokens of exemplars come from. Those of another encoder or of other blocks mean nothing beside
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The encoder.
+    pub backbone: EncoderCard,
+    /// Blocks that are read, counted from 1, ascending.
+    pub taps: Vec<usize>,
+    /// Size of the model input, `WIDTHxHEIGHT`.
+    pub size: String,
+}
+
+impl Binding {
+    /// Values of an exemplar's tokens.
+    pub fn n_channels(&self) -> usize {
+        self.taps.len() * self.backbone.hidden_size
+    }
+}
+
+/// One patch that was pointed at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Its patch token after the final norm, of one tap after the other.
+    pub tokens: Vec<f32>,
+}
+
+/// How many exemplars are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one class.
+    pub per_class: usize,
+    /// Of all classes together.
+    pub in_all: usize,
+}
+
+/// What has been learnt of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    /// The class's number in label images.
+    pub class: u8,
+    /// Exemplars of the class now.
+    pub n_exemplars: usize,
+}
+
+/// An exemplar with its class and with the lesson that it came in.
+#[derive(Clone, Debug)]
+pub(super) struct Labelled {
+    pub(super) exemplar: Exemplar,
+    pub(super) class: u8,
+    lesson: u64,
+}
+
+/// Exemplars of every class, the oldest first. A class keeps its number for ever, also without exemplars.
+#[derive(Clone, Debug)]
+pub struct Exemplars {
+    pub(super) binding: Binding,
+    pub(super) limits: Limits,
+    pub(super) classes: Vec<Class>,
+    pub(super) labelled: Vec<Labelled>,
+    n_lessons: u64,
+}
+
+impl Exemplars {
+    /// None yet, of the class [`OTHER`] alone.
+    pub fn new(binding: Binding, limits: Limits) -> Self {
+        let other = Class { name: OTHER.to_owned(), color: color(0) };
+        Self { binding, limits, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
+    }
+
+    /// The classes by their numbers.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// What the exemplars come from.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// Exemplars of every class, by its number.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        self.labelled.iter().for_each(|labelled| counts[usize::from(labelled.class)] += 1);
+        counts
+    }
+
+    /// Adds the exemplars of one lesson to the class `name`, which is new if there is none of that name. Where
+    /// there are too many, some leave: of the class, and of the largest class.
+    ///
+    /// # Errors
+    /// An impossible name, or one class too many.
+    pub fn learn(&mut self, name: &str, exemplars: Vec<Exemplar>) -> Result<Learnt, String> {
+        check_name(name)?;
+        let class = match self.number(name) {
+            Some(class) => class,
+            None => self.add_class(name)?,
+        };
+        self.n_lessons += 1;
+        let lesson = self.n_lessons;
+        self.labelled.extend(exemplars.into_iter().map(|exemplar| Labelled { exemplar, class, lesson }));
+        self.make_room()?;
+        Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
+    }
+
+    /// Forgets the exemplars of the class `name`, or all where it is empty; numbers stay.
+    ///
+    /// # Errors
+    /// There is no such class.
+    pub fn forget(&mut self, name: &str) -> Result<Learnt, String> {
+        if name.is_empty() {
+            self.labelled.clear();
+            return Ok(Learnt { class: 0, n_exemplars: 0 });
+        }
+        let class = self.number(name).ok_or_else(|| format!("there is no class {:?}", foreign(name)))?;
+        self.labelled.retain(|labelled| labelled.class != class);
+        Ok(Learnt { class, n_exemplars: 0 })
+    }
+
+    /// Takes back the newest lesson of which something is left.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    pub fn undo(&mut self) -> Result<Learnt, String> {
+        let last = self.labelled.last().ok_or("there is nothing to take back")?;
+        let (class, lesson) = (last.class, last.lesson);
+        self.labelled.retain(|labelled| labelled.lesson != lesson);
+        Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
+    }
+
+    fn number(&self, name: &str) -> Option<u8> {
+        self.classes.iter().position(|class| class.name == name).map(|number| number as u8)
+    }
+
+    fn add_class(&mut self, name: &str) -> Result<u8, String> {
+        let number = self.classes.len();
+        if MOST_CLASSES <= number {
+            return Err(format!("there are {number} classes, and label images hold no more"));
+        }
+        self.classes.push(Class { name: name.to_owned(), color: color(number) });
+        Ok(number as u8)
+    }
+
+    /// Has exemplars leave until no class has too many.
+    fn make_room(&mut self) -> Result<(), String> {
+        let counts = self.counts();
+        let share = share(&counts, self.limits.per_class, self.limits.in_all);
+        if counts.iter().all(|&n| n <= share) {
+            return Ok(());
+        }
+        let failed = |err: TchError| format!("the exemplars cannot be compared: {err}");
+        let Standardised { inputs, .. } = standardised(&self.labelled).map_err(failed)?;
+        let mut stays = vec![true; self.labelled.len()];
+        for class in (0..counts.len()).filter(|&class| share < counts[class]) {
+            let is_of = |(_, labelled): &(usize, &Labelled)| usize::from(labelled.class) == class;
+            let rows: Vec<usize> =
+                self.labelled.iter().enumerate().filter(is_of).map(|(row, _)| row).collect();
+            let own = || {
+                let index = Tensor::f_from_slice(&rows.iter().map(|&row| row as i64).collect::<Vec<_>>())?;
+                staying(&inputs.f_index_select(0, &index)?, share)
+            };
+            rows.iter().for_each(|&row| stays[row] = false);
+            own().map_err(failed)?.into_iter().for_each(|place| stays[rows[place]] = true);
+        }
+        let mut stays = stays.into_iter();
+        self.labelled.retain(|_| stays.next().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Takes the exemplars of `other` instead of its own, each to the class of the same name.
+    ///
+    /// # Errors
+    /// There are too many classes; nothing changes.
+    pub(super) fn take_over(&mut self, other: Self) -> Result<(), String> {
+        let mut taken = Self { labelled: Vec::new(), ..self.clone() };
+        let number =
+            |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
+        let numbers = other.classes.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+        taken.n_lessons += 1;
+        let lesson = taken.n_lessons;
+        let renumbered = other.labelled.into_iter().map(|labelled| {
+            let class = numbers[usize::from(labelled.class)];
+            Labelled { class, lesson, ..labelled }
+        });
+        taken.labelled = renumbered.collect();
+        taken.make_room()?;
+        *self = taken;
+        Ok(())
+    }
+
+    /// The store with what a file says; what is too much for the limits leaves.
+    pub(super) fn restore(
+        &mut self,
+        classes: Vec<Class>,
+        labelled: Vec<(u8, Exemplar)>,
+    ) -> Result<(), String> {
+        self.classes = classes;
+        self.n_lessons += 1;
+        let lesson = self.n_lessons;
+        let with_lesson = |(class, exemplar)| Labelled { exemplar, class, lesson };
+        self.labelled = labelled.into_iter().map(with_lesson).collect();
+        self.make_room()
+    }
+}
+
+/// # Errors
+/// No name for a class.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a class needs a name".to_owned());
+    }
+    if MOST_NAME_BYTES < name.len() {
+        return Err(format!(
+            "a class's name has {} bytes, and at most {MOST_NAME_BYTES} are taken",
+            name.len()
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(format!("the class name {:?} has characters that cannot be shown", foreign(name)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::exemplars) fn binding() -> Binding {
+        let backbone = EncoderCard {
+            model: "m".into(),
+            revision: "0123456789ab".into(),
+            hidden_size: 2,
+            num_hidden_layers: 4,
+            n_cls_tokens: 8,
+        };
+        Binding { backbone, taps: vec![2, 4], size: "256x256".into() }
+    }
+
+    pub(in crate::exemplars) fn exemplar(value: f32) -> Exemplar {
+        Exemplar { tokens: vec![value, -value, 1.0, 2.0 * value] }
+    }
+
+    fn store(per_class: usize, in_all: usize) -> Exemplars {
+        Exemplars::new(binding(), Limits { per_class, in_all })
+    }
+
+    #[test]
+    fn a_class_keeps_its_number() {
+        let mut store = store(10, 100);
+        let learn = |store: &mut Exemplars, name: &str, n: usize| {
+            store.learn(name, (0..n).map(|i| exemplar(i as f32)).collect()).unwrap()
+        };
+        assert_eq!(learn(&mut store, "door", 2), Learnt { class: 1, n_exemplars: 2 });
+        assert_eq!(learn(&mut store, "floor", 3), Learnt { class: 2, n_exemplars: 3 });
+        assert_eq!(learn(&mut store, OTHER, 1), Learnt { class: 0, n_exemplars: 1 });
+        assert_eq!(learn(&mut store, "door", 1), Learnt { class: 1, n_exemplars: 3 });
+        assert_eq!(store.forget("door"), Ok(Learnt { class: 1, n_exemplars: 0 }));
+        assert_eq!(store.counts(), [1, 0, 3]);
+        assert_eq!(learn(&mut store, "door", 1).class, 1);
+        assert_eq!(store.undo(), Ok(Learnt { class: 1, n_exemplars: 0 }));
+        assert_eq!(store.undo(), Ok(Learnt { class: 0, n_exemplars: 0 }));
+        assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
+        store.forget("").unwrap();
+        assert_eq!(store.counts(), [0, 0, 0]);
+        assert!(store.undo().is_err());
+    }
+
+    #[test]
+    fn a_full_class_keeps_what_differs() {
+        let mut store = store(3, 5);
+        let values = |store: &Exemplars, class: u8| -> Vec<f32> {
+            let of_class = store.labelled.iter().filter(|labelled| labelled.class == class);
+            of_class.map(|labelled| labelled.exemplar.tokens[0]).collect()
+        };
+        store.learn("a", [-5.0, 1.0, 1.0, 1.0, 5.0, 1.0].map(exemplar).into()).unwrap();
+        assert_eq!(store.counts(), [0, 3]);
+        assert!(
+            values(&store, 1).contains(&-5.0) && values(&store, 1).contains(&5.0),
+            "{:?}",
+            values(&store, 1)
+        );
+        store.learn("b", vec![exemplar(7.0), exemplar(8.0), exemplar(9.0)]).unwrap();
+        assert_eq!(store.counts(), [0, 2, 2]);
+    }
+
+    #[test]
+    fn impossible_names_and_too_many_classes_are_refused() {
+        let mut store = store(1, 1000);
+        let check = |store: &mut Exemplars, name: &str, expect: &str| {
+            let answer = store.learn(name, vec![exemplar(1.0)]).unwrap_err();
+            assert!(answer.contains(expect) && answer.len() < 400, "{answer}");
+        };
+        check(&mut store, "", "needs a name");
+        check(&mut store, &"x".repeat(1 << 20), "1048576 bytes, and at most 256");
+        check(&mut store, "a\u{1b}[31m", "cannot be shown");
+        for number in 1..MOST_CLASSES {
+            assert_eq!(usize::from(store.learn(&number.to_string(), vec![]).unwrap().class), number);
+        }
+        check(&mut store, "one more", "there are 255 classes");
+        assert_eq!(store.classes().len(), MOST_CLASSES);
+    }
+}

@@ -1,0 +1,201 @@
+//! The thread that learns: it keeps the exemplars, fits the classifier and writes files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use tch::{Device, Kind};
+
+use super::lesson::{Lessons, Taught, Told};
+use super::slate::{Slate, Written};
+use super::{Asked, MOST_ORDERS, Order, Teaching};
+use crate::exemplars::{Exemplars, Learnt, fitted};
+use crate::heads::{Head, HeadParts};
+use crate::runtime::thread::Stage;
+use crate::text::foreign;
+
+/// How much the thread yields to those that serve frames, as `nice` has it.
+const NICENESS: i32 = 10;
+
+/// What teaching begins with.
+#[derive(Debug)]
+pub struct School {
+    /// Those to go on with.
+    pub exemplars: Exemplars,
+    /// Pixels whose likeliest class is less probable are unlabelled.
+    pub threshold: f64,
+    /// Where heads run.
+    pub device: Device,
+    /// Element type of their weights.
+    pub kind: Kind,
+}
+
+/// The teacher's thread.
+pub struct Teacher {
+    stage: Stage,
+    /// Dropped, it ends the thread.
+    _stop: Sender<()>,
+}
+
+impl Teacher {
+    /// Starts the thread; lessons come from `lessons`, and `ended` hears of the thread's end.
+    ///
+    /// # Errors
+    /// The exemplars cannot be fitted, or there is no thread.
+    pub fn start(
+        school: School,
+        lessons: Arc<[Lessons]>,
+        ended: &mpsc::Sender<()>,
+    ) -> anyhow::Result<(Self, Arc<Teaching>)> {
+        let School { exemplars, threshold, device, kind } = school;
+        let taps = exemplars.binding().taps.clone();
+        let (orders, receiver) = bounded(MOST_ORDERS);
+        let (stop, stopping) = bounded(0);
+        let slate = Arc::new(Slate::new(exemplars.classes().into()));
+        let mut desk =
+            Desk { exemplars, threshold, device, kind, slate: Arc::clone(&slate), parts: None, n_unsaved: 0 };
+        desk.fit().context("the exemplars cannot be fitted")?;
+        let run = move || {
+            // Of this thread, and of those that libtorch starts for it. A system that refuses lets it compete.
+            let _as_before = rustix::process::setpriority_process(None, NICENESS);
+            desk.serve(&receiver, &stopping);
+            Ok(())
+        };
+        let stage = Stage::spawn("teacher", ended.clone(), run)?;
+        Ok((Self { stage, _stop: stop }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub fn stop(self) -> anyhow::Result<()> {
+        let Self { stage, _stop } = self;
+        drop(_stop);
+        stage.join()
+    }
+}
+
+struct Desk {
+    exemplars: Exemplars,
+    threshold: f64,
+    device: Device,
+    kind: Kind,
+    slate: Arc<Slate>,
+    /// The head as it would be saved.
+    parts: Option<HeadParts>,
+    /// Changes since the exemplars were saved.
+    n_unsaved: usize,
+}
+
+impl Desk {
+    fn serve(&mut self, orders: &Receiver<Order>, stopping: &Receiver<()>) {
+        loop {
+            let order = select! {
+                recv(orders) -> order => order.ok(),
+                recv(stopping) -> _ => None,
+            };
+            let Some(order) = order else { break };
+            self.obey(order, orders);
+        }
+        let n = self.exemplars.counts().iter().sum::<usize>();
+        if 0 < self.n_unsaved && 0 < n {
+            tracing::warn!("teaching: {n} exemplars end with the node; ~/save_head would have kept them");
+        }
+    }
+
+    /// Obeys `first` and all that wait behind it, with one fit for all of them.
+    fn obey(&mut self, first: Order, orders: &Receiver<Order>) {
+        let (mut waiting, mut is_changed) = (Vec::new(), false);
+        for order in std::iter::once(first).chain(orders.try_iter()) {
+            let (asked, learnt) = match order {
+                Order::Save(path, asked) => {
+                    // What came before it is to be saved with it.
+                    is_changed &= !self.settle(&mut waiting, is_changed);
+                    answer(asked, self.save(&path).map_err(|err| format!("{err:#}")));
+                    continue;
+                }
+                Order::Learn { class, exemplars, asked } => (asked, self.exemplars.learn(&class, exemplars)),
+                Order::Forget(class, asked) => (asked, self.exemplars.forget(&class)),
+                Order::Undo(asked) => (asked, self.exemplars.undo()),
+                Order::Load(path, asked) => (asked, self.load(&path)),
+            };
+            match learnt {
+                Ok(learnt) => {
+                    is_changed = true;
+                    self.n_unsaved += 1;
+                    waiting.push((asked, learnt));
+                }
+                Err(why) => answer(asked, Err(why)),
+            }
+        }
+        self.settle(&mut waiting, is_changed);
+    }
+
+    /// Fits what has changed and answers everybody. Returns whether there was anything to do.
+    fn settle(&mut self, waiting: &mut Vec<(Asked, Learnt)>, is_changed: bool) -> bool {
+        if is_changed && let Err(err) = self.fit() {
+            tracing::warn!("teaching: the last head serves on, the exemplars cannot be fitted: {err:#}");
+            let why = format!("the exemplars cannot be fitted: {err:#}");
+            waiting.drain(..).for_each(|(asked, _)| answer(asked, Err(why.clone())));
+        }
+        for (asked, learnt) in waiting.drain(..) {
+            answer(asked, Ok(self.told(learnt)));
+        }
+        is_changed
+    }
+
+    fn told(&self, Learnt { class, n_exemplars }: Learnt) -> Taught {
+        let name = self.exemplars.classes().get(usize::from(class)).map_or("", |class| class.name.as_str());
+        let hint = if self.parts.is_some() {
+            ""
+        } else {
+            "; labels begin when a second class, which may be `other`, has exemplars"
+        };
+        let text = format!("{:?} is class {class} and has {n_exemplars} exemplars{hint}", foreign(name));
+        Taught { text, class, n_exemplars }
+    }
+
+    /// Fits the exemplars and writes the head on the slate.
+    fn fit(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let parts = fitted(&self.exemplars, self.threshold)?;
+        let head = parts.as_ref().map(|parts| Head::of(parts, self.device, self.kind)).transpose()?;
+        let fit_millis = head.is_some().then(|| started.elapsed().as_secs_f64() * 1e3);
+        self.parts = parts;
+        let (classes, counts) = (self.exemplars.classes().into(), self.exemplars.counts());
+        self.slate.write(Written { version: 0, classes, counts, fit_millis, has_head: false }, head);
+        Ok(())
+    }
+
+    fn load(&mut self, path: &Path) -> Result<Learnt, String> {
+        self.exemplars.replace(path).map_err(|err| format!("{err:#}"))?;
+        Ok(Learnt { class: 0, n_exemplars: self.exemplars.counts().first().copied().unwrap_or_default() })
+    }
+
+    fn save(&mut self, path: &Path) -> anyhow::Result<Taught> {
+        let parts = self.parts.as_ref().context(
+            "there is no head to save: labels begin when a second class, which may be `other`, has exemplars",
+        )?;
+        let saved = self.exemplars.save(path, parts)?;
+        let counts = self.exemplars.counts();
+        let n_exemplars = counts.iter().sum();
+        let n_classes = counts.iter().filter(|&&n| 0 < n).count();
+        self.n_unsaved = 0;
+        let text = format!(
+            "{n_exemplars} exemplars of {n_classes} classes are in {}, and the head is in {}",
+            saved.display(),
+            path.display()
+        );
+        tracing::info!("teaching: {text}");
+        Ok(Taught { text, class: 0, n_exemplars })
+    }
+}
+
+fn answer(asked: Asked, told: Told) {
+    // Whoever does not wait any more need not know.
+    let _gone = asked.send(told);
+}
