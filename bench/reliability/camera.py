@@ -244,13 +244,13 @@ FAULTS = [
     Fault(
         "camera changes size",
         "five sizes from 17x333 to 1280x720 in turn",
-        "every frame is answered in its own size",
+        "images of every size are answered in their own size",
         changes_size,
     ),
     Fault(
         "camera changes encoding",
         "mono8, bgr8, mono16, bayer_rggb8, rgba8, rgb8 in turn",
-        "every frame is answered",
+        "images of every encoding are answered",
         changes_encoding,
     ),
     Fault(

@@ -69,13 +69,13 @@ FAULTS = [
     Fault(
         "clock that jumps",
         "simulated time, 500 s back and 100,000 s ahead",
-        "every frame is served; /diagnostics tells of the jump back",
+        "frames are served; /diagnostics tells of the jump back",
         jumps,
     ),
     Fault(
         "clock that stands still",
         "`use_sim_time` and no /clock",
-        "every frame is served; /diagnostics says what is missing",
+        "frames are served; /diagnostics says what is missing",
         stands_still,
     ),
 ]

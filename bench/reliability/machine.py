@@ -212,7 +212,7 @@ FAULTS = [
     Fault(
         "out of memory at the start",
         "RLIMIT_AS of 700 MB for a model of 350 MB",
-        "ends with an error that speaks of memory, so that a launch file can start it again",
+        "ends with an error that speaks of memory",
         no_memory_at_start,
     ),
     Fault(
@@ -237,7 +237,7 @@ FAULTS = [
     Fault(
         "busy machine",
         "two processes a core that only burn time",
-        "every frame is answered",
+        "frames are served",
         busy,
     ),
 ]

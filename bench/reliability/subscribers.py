@@ -38,17 +38,19 @@ def freezes(trial: Trial):
         )
     trial.note(f"memory {grown:+.0f} MB")
     assert grown < 10, f"{grown:.0f} MB more"
+    trial.lost_nothing(rig)
     trial.stops(rig.node)
 
 
 def killed(trial: Trial):
-    rig = trial.rig()
+    rig = trial.rig(reliable_inboxes=True)
     with Listener(TOPICS, reliable=True) as listener:
         listener.wait_until_matched()
         trial.serve(rig)
         listener.process.send_signal(signal.SIGKILL)
     trial.injected()
     trial.serve(rig, 20)
+    trial.lost_nothing(rig)
     trial.stops(rig.node)
 
 

@@ -117,6 +117,12 @@ class Trial:
             rig.ask(image)
             self.answered()
 
+    def lost_nothing(self, rig: Rig):
+        """All that the node has published since the rig was ready came to its reliable subscriber."""
+        inbox, n = rig.inboxes["features"], rig.settled()["published"] - rig.base["published"]
+        until(lambda: len(inbox) >= n, f"{n} messages", log=lambda: f"{len(inbox)} came")
+        self.note(f"all {n} messages came")
+
     def note(self, text: str):
         self.seen.notes.append(text)
 
