@@ -38,13 +38,14 @@ pub struct Signals(SigSet);
 impl Signals {
     /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all that it starts from now on; the mask survives
     /// `exec`. A signal that this process was told to ignore, as `nohup` and the background jobs of a shell
-    /// are, stays ignored.
+    /// are, stays ignored. SIGXFSZ is blocked too: a file that may not grow is an error of whoever writes it.
     pub fn block() -> Self {
         let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
         let heeded = |signal: &Signal| ignored & (1 << (*signal as u32 - 1)) == 0;
         let set: SigSet = ASKING.into_iter().filter(heeded).collect();
         // Fails on no set of real signals.
         let _blocked = set.thread_block();
+        let _blocked = SigSet::from(Signal::SIGXFSZ).thread_block();
         Self(set)
     }
 

@@ -80,6 +80,8 @@ pub struct Delivery {
 pub(crate) struct GraphFacts {
     /// Endpoints of incompatible peers.
     pub(crate) misfits: Vec<Misfit>,
+    /// That another node has this one's name, and what helps.
+    pub(crate) namesake: Option<String>,
     /// Of every camera: publishers of images that fit.
     pub(crate) n_publishers: Vec<usize>,
 }
@@ -265,6 +267,7 @@ impl Board {
             .iter()
             .filter(|misfit| misfit.camera.is_none())
             .for_each(|misfit| findings.warn(&misfit.text));
+        state.graph.namesake.iter().for_each(|text| findings.warn(text));
         if clock.is_told() && clock.now_nanos().is_none() {
             findings.warn(
                 "use_sim_time is true and nothing has arrived on /clock: start the bag with --clock, \

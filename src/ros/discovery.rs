@@ -43,6 +43,12 @@ struct NodeEnds {
     writers: Vec<Gid>,
 }
 
+impl NodeEnds {
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace.trim_end_matches('/'), self.name)
+    }
+}
+
 /// Names of the nodes of every participant.
 #[derive(Default)]
 pub(super) struct NodeNames(HashMap<Gid, ParticipantNodes>);
@@ -66,7 +72,15 @@ impl NodeNames {
     pub(super) fn owner(&self, end: &Gid) -> Option<String> {
         let nodes = self.0.values().flat_map(|participant| &participant.nodes);
         let owner = nodes.into_iter().find(|node| node.readers.contains(end) || node.writers.contains(end));
-        owner.map(|node| format!("{}/{}", node.namespace.trim_end_matches('/'), node.name))
+        owner.map(NodeEnds::full_name)
+    }
+
+    /// A participant other than `own` that has a node of this full name.
+    pub(super) fn namesake(&self, full_name: &str, own: &Gid) -> Option<Gid> {
+        let has_it = |participant: &&ParticipantNodes| {
+            participant.gid != *own && participant.nodes.iter().any(|node| node.full_name() == full_name)
+        };
+        self.0.values().find(has_it).map(|participant| participant.gid)
     }
 }
 
@@ -99,5 +113,26 @@ mod tests {
         names.hear(participant("viewer", vec![]));
         names.hear(ParticipantNodes { gid: [0; 16], nodes: vec![] });
         assert_eq!(names.owner(&[9; 16]), None);
+    }
+
+    #[test]
+    fn a_namesake_is_a_node_of_another_participant() {
+        let participant = |gid: Gid, name: &str| {
+            let ends = |name: &str| NodeEnds {
+                namespace: "/robot".into(),
+                name: name.into(),
+                readers: vec![],
+                writers: vec![],
+            };
+            ParticipantNodes { gid, nodes: vec![ends("other"), ends(name)] }
+        };
+        let (own, other) = ([1; 16], [2; 16]);
+        let mut names = NodeNames::default();
+        names.hear(participant(own, "pixio_node"));
+        assert_eq!(names.namesake("/robot/pixio_node", &own), None);
+        names.hear(participant(other, "pixio"));
+        assert_eq!(names.namesake("/robot/pixio_node", &own), None);
+        names.hear(participant(other, "pixio_node"));
+        assert_eq!(names.namesake("/robot/pixio_node", &own), Some(other));
     }
 }

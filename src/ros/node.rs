@@ -212,7 +212,8 @@ impl RosNode {
         let (topic, dds_type) = (discovery::DDS_TOPIC.into(), discovery::DDS_TYPE.into());
         let topic = participant.create_topic(topic, dds_type, &discovery::qos(), TopicKind::NoKey)?;
         let nodes = self.node.create_subscription(&topic, None)?;
-        let graph = GraphSources { participant, events, nodes };
+        let name = self.names.fully_qualified();
+        let graph = GraphSources { name, participant, events, nodes };
         self.executor.spawn(watch(graph, self.endpoints.clone(), subscribed, board)).detach();
         Ok(())
     }

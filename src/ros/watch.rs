@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, pin_mut, select};
 use ros2_client::dds::rustdds::discovery::{PublicationBuiltinTopicData, SubscriptionBuiltinTopicData};
-use ros2_client::dds::rustdds::{DomainParticipant, GUID, QosPolicies};
+use ros2_client::dds::rustdds::{DomainParticipant, GUID, QosPolicies, RTPSEntity};
 use ros2_client::{NodeEvent, Subscription};
 use smol::Timer;
 use smol::channel::Receiver;
@@ -31,6 +31,8 @@ const MOST_MISFITS: usize = 16;
 
 /// What the watch hears of the graph.
 pub(super) struct GraphSources {
+    /// Full name of this node.
+    pub(super) name: String,
     /// Everything that was discovered.
     pub(super) participant: DomainParticipant,
     /// Endpoints of peers that fit ours come and go.
@@ -47,10 +49,10 @@ pub(super) async fn watch(
     subscribed: Arc<[Subscribed]>,
     board: Arc<Board>,
 ) {
-    let GraphSources { participant, events, nodes } = graph;
+    let GraphSources { name, participant, events, nodes } = graph;
     let nodes = nodes.async_stream();
     pin_mut!(nodes);
-    let mut peers = Peers::default();
+    let mut peers = Peers::of(name);
     loop {
         select! {
             event = events.recv().fuse() => {
@@ -74,6 +76,8 @@ pub(super) async fn watch(
 
 /// What is known of the other participants.
 struct Peers {
+    /// Full name of this node, which no other should have.
+    own_name: String,
     names: NodeNames,
     /// Endpoints of incompatible peers.
     misfits: HashMap<Gid, Warned>,
@@ -82,14 +86,12 @@ struct Peers {
     lines: [Throttle; MOST_MISFITS],
 }
 
-impl Default for Peers {
-    fn default() -> Self {
-        let lines = [const { Throttle::new(BETWEEN_REMINDERS) }; MOST_MISFITS];
-        Self { names: NodeNames::default(), misfits: HashMap::new(), lines }
-    }
-}
-
 impl Peers {
+    fn of(own_name: String) -> Self {
+        let lines = [const { Throttle::new(BETWEEN_REMINDERS) }; MOST_MISFITS];
+        Self { own_name, names: NodeNames::default(), misfits: HashMap::new(), lines }
+    }
+
     /// The topics of each of `n_cameras` that a peer can read, and what the graph shows of them.
     fn look(
         &mut self,
@@ -138,6 +140,15 @@ impl Peers {
         }
         let there: HashSet<Gid> = readers.iter().chain(&writers).map(|peer| peer.gid).collect();
         self.names.retain(|gid| there.contains(gid));
+        if let Some(other) = self.names.namesake(&self.own_name, &gid(participant.guid())) {
+            let text = format!(
+                "another node is called {} too, so tools and parameters reach either of the two: rename one \
+                 with -r __node:=NAME or -r __ns:=/NAMESPACE",
+                self.own_name
+            );
+            told.insert(other, self.tell(other, true, &text));
+            facts.namesake = Some(text);
+        }
         // A peer that comes back is reported again.
         self.misfits = told;
         facts.misfits.truncate(MOST_MISFITS);

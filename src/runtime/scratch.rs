@@ -42,63 +42,46 @@ pub fn shrink(buffer: &mut Vec<u8>, usual: usize) -> bool {
     is_outlier
 }
 
+/// The system gives no memory for a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no memory for {n_bytes} bytes")]
+pub struct NoMemory {
+    /// As many as were asked for.
+    pub n_bytes: usize,
+}
+
 /// A buffer of one owner. Its memory is mapped, so that what it lets go is the system's again at once: the
 /// heap of a thread keeps tens of megabytes of what was freed.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    memory: Backing,
+    memory: Option<MmapMut>,
     needed: usize,
     recent: Recent,
 }
 
-#[derive(Debug)]
-enum Backing {
-    Mapped(MmapMut),
-    Heap(Vec<u8>),
-}
-
-impl Default for Backing {
-    fn default() -> Self {
-        Self::Heap(Vec::new())
-    }
-}
-
-impl Backing {
-    /// Zeros; from the heap where the system maps none.
-    fn new(n_bytes: usize) -> Self {
-        MmapMut::map_anon(n_bytes).map_or_else(|_| Self::Heap(vec![0; n_bytes]), Self::Mapped)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Mapped(bytes) => bytes,
-            Self::Heap(bytes) => bytes,
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Mapped(bytes) => bytes,
-            Self::Heap(bytes) => bytes,
-        }
-    }
-}
-
 impl Scratch {
+    fn room(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.len())
+    }
+
     /// `n_bytes` of anything, for writing.
-    pub fn take(&mut self, n_bytes: usize) -> &mut [u8] {
-        if n_bytes > self.memory.bytes().len() {
+    ///
+    /// # Errors
+    /// There is not that much memory; what was taken before is lost.
+    pub fn take(&mut self, n_bytes: usize) -> Result<&mut [u8], NoMemory> {
+        self.needed = 0;
+        if self.room() < n_bytes {
             // First the old, so that there are never both.
-            self.memory = Backing::default();
-            self.memory = Backing::new(n_bytes);
+            self.memory = None;
+            self.memory = Some(MmapMut::map_anon(n_bytes).map_err(|_| NoMemory { n_bytes })?);
         }
         self.needed = n_bytes;
-        &mut self.memory.bytes_mut()[..n_bytes]
+        Ok(self.memory.as_mut().map_or(&mut [], |memory| &mut memory[..n_bytes]))
     }
 
     /// What was taken and written.
     pub fn bytes(&self) -> &[u8] {
-        &self.memory.bytes()[..self.needed]
+        self.memory.as_ref().map_or(&[], |memory| &memory[..self.needed])
     }
 
     /// Makes the last use count for nothing.
@@ -109,14 +92,14 @@ impl Scratch {
     /// Ends a use. The contents are lost.
     pub fn settle(&mut self) {
         let usual = self.recent.note(std::mem::take(&mut self.needed));
-        if is_outlier(self.memory.bytes().len(), usual) {
-            self.memory = Backing::default();
+        if is_outlier(self.room(), usual) {
+            self.memory = None;
         }
     }
 
     #[cfg(test)]
     pub(crate) fn place(&self) -> (*const u8, usize) {
-        (self.memory.bytes().as_ptr(), self.memory.bytes().len())
+        (self.memory.as_ref().map_or(std::ptr::null(), |memory| memory.as_ptr()), self.room())
     }
 }
 
@@ -131,7 +114,7 @@ mod tests {
     fn check(needs: &[usize], expect: usize) {
         let mut scratch = Scratch::default();
         for &need in needs {
-            assert_eq!(scratch.take(need).len(), need);
+            assert_eq!(scratch.take(need).unwrap().len(), need);
             scratch.settle();
         }
         assert_eq!(scratch.place().1, expect, "{needs:?}");
@@ -159,10 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_no_memory_for_is_an_error_and_the_next_use_is_well() {
+        let mut scratch = Scratch::default();
+        scratch.take(MB).unwrap();
+        let n_bytes = isize::MAX as usize & !0xfff;
+        assert_eq!(scratch.take(n_bytes), Err(NoMemory { n_bytes }));
+        assert_eq!(scratch.bytes(), &[] as &[u8]);
+        assert_eq!(scratch.take(2 * MB).unwrap().len(), 2 * MB);
+        assert!(scratch.take(0).unwrap().is_empty() && Scratch::default().take(0).unwrap().is_empty());
+    }
+
+    #[test]
     fn what_was_forgotten_counts_for_nothing() {
         let mut scratch = Scratch::default();
         for _ in 0..8 {
-            scratch.take(50 * MB);
+            scratch.take(50 * MB).unwrap();
             scratch.forget();
             scratch.settle();
             assert_eq!(scratch.place().1, 0);

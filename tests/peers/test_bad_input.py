@@ -1,82 +1,17 @@
 """What bad frames get: counted by reason, one warning, and the next good frame is served."""
 
 import itertools
-import struct
-import zlib
+import resource
 
+import bad_frames
 import images
 import pytest
+from bad_frames import COMPRESSED, RAW, jpeg
 from node_process import logged_at
-from sensor_msgs.msg import CompressedImage, Image
-from waiting import repeat
+from sensor_msgs.msg import CompressedImage
+from waiting import PATIENCE_SECS, repeat
 
-GOOD = images.photograph("astronaut", 320, 240)
-
-
-def raw(width=320, height=240, step=960, encoding="rgb8", n_bytes=320 * 240 * 3):
-    return Image(width=width, height=height, step=step, encoding=encoding, data=bytes(n_bytes))
-
-
-def jpeg(image=GOOD) -> bytes:
-    return images.file_bytes(image, "JPEG")
-
-
-def jpeg_that_claims(width: int, height: int) -> bytes:
-    """A JPEG whose frame header holds other sizes than its data."""
-    file = bytearray(jpeg())
-    at = file.index(b"\xff\xc0") + 5
-    file[at : at + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
-    return bytes(file)
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG whose header holds other sizes than its data, with a checksum that agrees."""
-    file = bytearray(images.file_bytes(GOOD, "PNG"))
-    file[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    file[29:33] = zlib.crc32(bytes(file[12:29])).to_bytes(4, "big")
-    return bytes(file)
-
-
-def png(
-    width: int, height: int, depth: int, color: int, samples: bytes, *chunks: tuple[bytes, bytes]
-) -> bytes:
-    """A PNG of packed `samples`, with `chunks` before them."""
-    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", samples), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in parts
-    )
-
-
-def zeros(n_bytes: int) -> bytes:
-    packer = zlib.compressobj(9)
-    pieces = [packer.compress(bytes(min(1 << 20, n_bytes - at))) for at in range(0, n_bytes, 1 << 20)]
-    return b"".join(pieces) + packer.flush()
-
-
-RAW = {
-    "data shorter than height x step": raw(n_bytes=320 * 240 * 3 - 2000),
-    "no data": raw(n_bytes=0),
-    "a 0x0 image": raw(width=0, height=0, step=0, n_bytes=0),
-    "zero width": raw(width=0),
-    "zero height": raw(height=0),
-    "an unknown encoding": raw(encoding="jpeg2000"),
-    "an empty encoding": raw(encoding=""),
-    "a step shorter than a row": raw(step=959),
-    "a 16k x 16k claim": raw(width=16384, height=16384, step=3 * 16384),
-    "a claim that overflows 32 bits": raw(width=2**31, height=2**31, step=2**32 - 1),
-    "odd width in 4:2:2": raw(width=319, step=640, encoding="uyvy"),
-}
-COMPRESSED = {
-    "a JPEG cut in half": jpeg()[: len(jpeg()) // 2],
-    "a JPEG of three bytes": jpeg()[:3],
-    "no data": b"",
-    "noise": bytes(range(256)) * 20,
-    "a JPEG that claims 60000 x 60000": jpeg_that_claims(60000, 60000),
-    "a PNG cut in half": images.file_bytes(GOOD, "PNG")[:20000],
-    "a PNG that claims 16k x 16k": png_that_claims(16384, 16384),
-}
+GOOD = bad_frames.GOOD
 
 
 @pytest.fixture(scope="module")
@@ -144,25 +79,39 @@ def test_after_a_bad_compressed_frame_the_next_good_one_is_served(compressed_nod
 
 
 def test_costly_files_take_little_and_give_it_back(rig):
-    """Files of half a megabyte and less, each of which could take hundreds."""
-    node = rig(transport="compressed")
+    # Nothing is lost on the way or given up for its age, so each file is sent once: buffers stay as large as
+    # two of the last eight images need.
+    node = rig(transport="compressed", params=("image_reliability:=reliable", "max_age:=0.0"))
+
+    def ask_once(file: bytes):
+        node.answers(file, every_secs=PATIENCE_SECS)
+        node.settled()
+
     for _ in range(3):
-        node.ask(jpeg())
+        ask_once(jpeg())
     memory = node.node.memory_bytes()
-    small = zlib.compress(bytes(65 * 48))
-    bomb = b"bomb\0\0" + zeros(400 << 20)
-    for file, decoded in (
-        (png(64, 48, 8, 0, small, (b"iCCP", bomb)), 64 * 48),
-        (png(64, 48, 8, 0, small, (b"zTXt", bomb)), 64 * 48),
-        (png(5000, 5000, 16, 6, zeros(40_001 * 5000)), 75_000_000),
-    ):
+    for name, file, decoded in bad_frames.costly():
         node.node.forget_peak_memory()
-        node.ask(file)
-        assert node.node.memory_bytes("VmHWM") - memory < 3 * decoded + 16e6 + 2 * len(file)
+        ask_once(file)
+        assert node.node.memory_bytes("VmHWM") - memory < 3 * decoded + 16e6 + 2 * len(file), name
         for _ in range(2):
-            node.ask(jpeg())
-        assert node.node.memory_bytes() - memory < 16e6
+            ask_once(jpeg())
+        assert node.node.memory_bytes() - memory < 16e6, name
     assert node.node.stop() == 0
+
+
+def test_an_image_that_there_is_no_memory_for_is_refused_and_the_next_one_is_served(rig):
+    node = rig(transport="compressed", params=("max_age:=0.0",))
+    for _ in range(8):
+        node.ask(jpeg())
+    *_, (_, large, decoded) = bad_frames.costly()
+    limit = node.node.memory_bytes("VmSize") + decoded // 2
+    resource.prlimit(node.node.pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    node.feed(large, lambda: node.counts()["refused"], "the refusal", every_secs=1)
+    node.ask(jpeg())
+    assert node.node.wait_for_line(f"no memory for {decoded} bytes"), node.node.tail()
+    assert node.node.stop() == 0, node.node.tail()
+    assert set(node.node.counts()["reasons"]) == {"memory"}, node.node.counts()
 
 
 def test_bad_frames_are_told_once_with_topic_and_reason(rig):

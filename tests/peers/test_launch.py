@@ -54,8 +54,10 @@ def test_the_xml_sets_what_is_given_and_nothing_else(launch, xml):
     group = xml.find("group")
     given = "$(not-equals x$(var {0}) x)".format
     parameters = [name for name, *_ in launch("pixio.launch.py").module.PARAMETERS]
+    # Launch reads values as YAML, where only quotes keep a text from being a number, a truth value or a map.
+    read = {name: f"$(var {name})" if name == "use_sim_time" else f"'$(var {name})'" for name in parameters}
     assert [action.attrib for action in group.findall("set_parameter")] == [
-        {"name": name, "value": f"$(var {name})", "if": given(name)} for name in parameters
+        {"name": name, "value": read[name], "if": given(name)} for name in parameters
     ]
     assert [action.attrib for action in group.findall("set_remap")] == [
         {"from": "image", "to": "$(var image_topic)"},

@@ -7,7 +7,7 @@ import time
 
 import images
 import pytest
-from cameras import Camera, Cameras
+from cameras import OK, WARN, Camera, Cameras, Diagnostics
 from decode import features_from_message
 from node_process import Node, logged_at
 from rcl_interfaces.msg import Log
@@ -110,6 +110,27 @@ def test_two_nodes_in_two_namespaces_serve_their_own_camera(rig, peer):
         assert abs(features_from_message(of_left).astype("f4") - features_from_message(of_right)).max() > 0.1
     for node, own in ((left, "left"), (right, "right")):
         assert {message.header.frame_id for message in node.inboxes["features"].messages} == {own}
+
+
+def test_two_nodes_of_one_name_both_serve_and_tell(rig, peer):
+    first = rig(namespace="/twins", camera="/first_camera/image_raw")
+    diagnostics = Diagnostics(peer, first.node.name)
+    assert not diagnostics.says("transport", WARN, "another node is called")
+    with Node(namespace="/twins", remaps=("image:=/second_camera/image_raw",)) as second:
+        for node in (first.node, second):
+            said = node.wait_for_line("another node is called /twins/pixio_node too")
+            assert said and said.startswith("[WARN]"), node.tail()
+        until(lambda: diagnostics.says("transport", WARN, "another node is called"), "the namesake")
+        first.ask(PHOTOGRAPH)
+        assert second.stop() == 0, second.tail()
+    # It is told as long as it is so.
+    until(
+        lambda: diagnostics.says("transport", OK),
+        "a node with a name of its own",
+        log=lambda: str(diagnostics.last()),
+    )
+    first.ask(PHOTOGRAPH)
+    peer.drop(diagnostics.inbox)
 
 
 def test_a_remapped_output_goes_where_it_was_sent(rig, peer):

@@ -52,6 +52,17 @@ def test_get_tells_what_was_given_and_the_defaults(node, client):
     assert (fit_type, fit.string_value) == (ParameterType.PARAMETER_STRING, "stretch")
 
 
+def test_an_answer_longer_than_a_datagram_arrives_and_so_does_the_next(node, client):
+    names = list(node.peer.ask(client.list_parameters).result.names) * 20
+    described = node.peer.ask(client.describe_parameters, names).descriptors
+    assert [descriptor.name for descriptor in described] == names
+    assert sum(len(descriptor.description) for descriptor in described) > 1 << 16
+    for _ in range(2):
+        [result] = node.peer.ask(client.set_parameters, [Parameter("x" * 100_000, value=1)]).results
+        assert not result.successful and len(result.reason) > 1 << 16
+    assert values(node, client, "max_rate")[0][1].double_value == 50.0
+
+
 def test_list_holds_every_parameter(node, client):
     names = set(node.peer.ask(client.list_parameters).result.names)
     expected = {

@@ -1,6 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP: never a handler, at any moment, for every command."""
 
 import re
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -56,6 +57,18 @@ def test_a_node_told_to_ignore_a_signal_ignores_it(tmp_path, ignored):
         assert node.wait_for_line("Hz in", start=n_lines + 3), node.tail()
         assert "stopping" not in node.tail()
         assert node.stop(signal.SIGTERM) == 0, node.tail()
+
+
+def test_a_file_that_may_not_grow_is_a_warning_and_no_end(rig):
+    node = rig(namespace="/limited")
+    node.node.report()
+    limit = node.node.stats_file.stat().st_size + 10
+    resource.prlimit(node.node.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    assert node.node.wait_for_line("stats_file: no more is written: File too large"), node.node.tail()
+    inbox = node.inboxes["features"]
+    inbox.clear()
+    node.ask(images.photograph("chelsea", 320, 240))
+    assert node.node.stop() == 0, node.node.tail()
 
 
 def command(*arguments: str, env=None) -> subprocess.Popen:

@@ -6,16 +6,17 @@ use opencv::imgproc;
 use super::encoding::{Channels, Encoding, Mosaic};
 use super::error::FitError;
 use crate::geometry::{PADDING, Placement, Size};
-use crate::runtime::scratch::Scratch;
+use crate::runtime::scratch::{NoMemory, Scratch};
 
 /// Scales 16-bit samples by 255/65535, rounded.
-pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Scratch) {
-    let into = into.take(rows.len() / 2);
+pub(super) fn narrow(rows: &[u8], big_endian: bool, into: &mut Scratch) -> Result<(), NoMemory> {
+    let into = into.take(rows.len() / 2)?;
     if big_endian {
         narrow_each(rows, u16::from_be_bytes, into);
     } else {
         narrow_each(rows, u16::from_le_bytes, into);
     }
+    Ok(())
 }
 
 /// One copy of this loop per byte order, or the compiler does not vectorise it.
@@ -55,7 +56,7 @@ pub(super) fn rgb_by_opencv(
         }
     };
     let (n_cols, n_rows) = (size.width as i32, size.height as i32);
-    let into = into.take(size.width as usize * size.height as usize * 3);
+    let into = into.take(size.width as usize * size.height as usize * 3)?;
     let mut convert = || -> opencv::Result<()> {
         let mut rgb = Mat::new_rows_cols_with_bytes_mut::<VecN<u8, 3>>(n_rows, n_cols, into)?;
         let source = match encoding {
@@ -73,10 +74,10 @@ pub(super) fn rgb_by_opencv(
 }
 
 /// 4:4:4 in two planes to RGB, with the numbers of the other YUV encodings: BT.601, Y from 16 to 235.
-pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) {
+pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) -> Result<(), NoMemory> {
     let n_pixels = size.width as usize * size.height as usize;
     let (luma, chroma) = rows.split_at(n_pixels);
-    let pixels = into.take(n_pixels * 3).as_chunks_mut::<3>().0.iter_mut();
+    let pixels = into.take(n_pixels * 3)?.as_chunks_mut::<3>().0.iter_mut();
     for ((rgb, &y), &[u, v]) in pixels.zip(luma).zip(chroma.as_chunks().0) {
         // Fixed point with 16 fraction bits: 255/219, and 255/112 times 1 - kr, kb and their shares of green.
         let y = (i32::from(y) - 16).max(0) * 76_309 + 32_768;
@@ -84,6 +85,7 @@ pub(super) fn rgb_from_nv24(rows: &[u8], size: Size, into: &mut Scratch) {
         let byte = |value: i32| (value >> 16).clamp(0, 255) as u8;
         *rgb = [byte(y + 104_597 * v), byte(y - 25_675 * u - 53_279 * v), byte(y + 132_201 * u)];
     }
+    Ok(())
 }
 
 /// Writes the resized image into its place in the model input, as RGB, and pads the rest. `into` holds as

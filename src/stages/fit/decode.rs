@@ -30,22 +30,22 @@ impl Decoder {
             CameraImage::Raw(raster) => raster,
         };
         let (encoding, size) = raster::check(raster, self.max_pixels)?;
-        let rows = raster::rows(raster, encoding, size, &mut self.rows);
+        let rows = raster::rows(raster, encoding, size, &mut self.rows)?;
         let pixels = &mut self.pixels;
         let channels = match encoding {
             Encoding::Bits8(channels) => {
                 return Ok(Pixels { size, channels, bytes: rows });
             }
             Encoding::Bits16(channels) => {
-                colour::narrow(rows, raster.big_endian, pixels);
+                colour::narrow(rows, raster.big_endian, pixels)?;
                 channels
             }
             Encoding::Nv24 => {
-                colour::rgb_from_nv24(rows, size, pixels);
+                colour::rgb_from_nv24(rows, size, pixels)?;
                 Channels::Rgb
             }
             Encoding::Bayer16(_) => {
-                colour::narrow(rows, raster.big_endian, &mut self.samples);
+                colour::narrow(rows, raster.big_endian, &mut self.samples)?;
                 colour::rgb_by_opencv(self.samples.bytes(), encoding, size, pixels)?;
                 Channels::Rgb
             }

@@ -1,6 +1,7 @@
 //! Why an image was refused.
 
 use crate::geometry::Size;
+use crate::runtime::scratch::NoMemory;
 
 /// An image that cannot become a model input. The frame is lost, the next one may be fine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +87,9 @@ pub enum FitError {
         /// What the system said.
         message: String,
     },
+    /// There is no room for the decoded image or a step on the way to the model input.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
     /// The colour conversion or the resize failed.
     #[error("the conversion failed: {message}")]
     Conversion {
@@ -107,7 +111,7 @@ impl FitError {
             Self::CompressedFormat { .. } => "compressed format",
             Self::Jpeg { .. } | Self::JpegKind { .. } => "jpeg",
             Self::Png { .. } => "png",
-            Self::Memory { .. } => "memory",
+            Self::Memory { .. } | Self::NoMemory(_) => "memory",
             Self::Conversion { .. } => "conversion",
         }
     }

@@ -3,7 +3,7 @@
 use super::encoding::Encoding;
 use super::error::FitError;
 use crate::geometry::Size;
-use crate::runtime::scratch::Scratch;
+use crate::runtime::scratch::{NoMemory, Scratch};
 use crate::stages::camera::Raster;
 
 /// Longest side taken; JPEG has no longer ones either.
@@ -68,16 +68,16 @@ pub(super) fn rows<'a>(
     encoding: Encoding,
     size: Size,
     scratch: &'a mut Scratch,
-) -> &'a [u8] {
+) -> Result<&'a [u8], NoMemory> {
     let planes = encoding.planes(size).map(|plane| {
         let stride = u64::from(raster.step) * plane.steps;
         (plane.rows as usize, plane.row_bytes as usize, stride as usize)
     });
     let n_bytes = planes.iter().map(|(rows, row_bytes, _)| rows * row_bytes).sum();
     if planes.iter().all(|(_, row_bytes, stride)| row_bytes == stride) {
-        return &raster.bytes[..n_bytes];
+        return Ok(&raster.bytes[..n_bytes]);
     }
-    let (mut source, mut target) = (&raster.bytes[..], scratch.take(n_bytes));
+    let (mut source, mut target) = (&raster.bytes[..], scratch.take(n_bytes)?);
     for (n_rows, row_bytes, stride) in planes {
         let (rows, rest) = source.split_at(source.len().min(n_rows * stride));
         let (packed, free) = target.split_at_mut(n_rows * row_bytes);
@@ -86,5 +86,5 @@ pub(super) fn rows<'a>(
         }
         (source, target) = (rest, free);
     }
-    scratch.bytes()
+    Ok(scratch.bytes())
 }

@@ -36,7 +36,7 @@ impl Resizer {
         into: &mut Scratch,
     ) -> Result<(), FitError> {
         let n_channels = image.channels.count();
-        let into = into.take(target.width as usize * target.height as usize * n_channels);
+        let into = into.take(target.width as usize * target.height as usize * n_channels)?;
         match self.filter {
             ResizeFilter::Exact => self.exact(image, source, target, into),
             ResizeFilter::Linear => linear(image, source, target, into),
@@ -55,7 +55,7 @@ impl Resizer {
     ) -> Result<(), FitError> {
         let n_channels = image.channels.count();
         let Passes { first, strip, second } = passes(source, image.size, target);
-        let half_done = self.strip.take(strip.width as usize * strip.height as usize * n_channels);
+        let half_done = self.strip.take(strip.width as usize * strip.height as usize * n_channels)?;
         let bicubic = &mut self.bicubic;
         bicubic_pass(bicubic, n_channels, (image.bytes, image.size), first, (half_done, strip))?;
         bicubic_pass(bicubic, n_channels, (half_done, strip), second, (into, target))

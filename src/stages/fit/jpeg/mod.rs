@@ -24,7 +24,7 @@ pub(super) fn decode(
 ) -> Result<(Size, Channels), FitError> {
     let Structure { size, channels, coded, ending } = structure::read(file, max_pixels)?;
     let (width, height, n_channels) = (size.width, size.height, channels.count());
-    let into = pixels.take(width as usize * height as usize * n_channels);
+    let into = pixels.take(width as usize * height as usize * n_channels)?;
     let n_channels = n_channels as u32;
     let shape = ffi::jpeg::Shape { width, height, n_channels, max_scans: MAX_SCANS, ending };
     ffi::jpeg::read(coded, shape, into).map_err(broken)?;

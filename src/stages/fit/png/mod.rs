@@ -42,7 +42,7 @@ pub(super) fn decode(
     };
     let kind = RowKind { n_colors: channels.count(), has_alpha, is_wide: depth == BitDepth::Sixteen };
     let n_pixels = width as usize * height as usize;
-    let into = pixels.take(n_pixels * channels.count());
+    let into = pixels.take(n_pixels * channels.count())?;
     let mut samples = vec![0; reader.output_line_size(width).ok_or_else(|| broken("a row is too long"))?];
     let rows = if is_interlaced { rows::interlaced(size) } else { rows::in_order(size) };
     for Row { first_pixel, step, n_pixels } in rows {

@@ -1,0 +1,1 @@
+"""Faults that are injected into a running or starting node, and the page that tells what it did."""
