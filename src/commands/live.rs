@@ -57,7 +57,7 @@ pub fn live(
     let (teacher, teaching) = teaching::start(config, &model, &shared.lessons, &ended).setup()?.unzip();
     let common = model.common(teaching);
     let about = about(&model, config, None, vec![CAMERA.to_owned()]);
-    let viewers = Viewers::new(Arc::clone(&shared.viewed));
+    let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
     let encoder = model.encoder(config);
     let workers = model.workers(config, &common, warm.streams).running()?;
     let sink = Box::new(ViewerSink::new(Arc::clone(&viewers)));
@@ -135,6 +135,7 @@ pub(super) fn about(model: &Model, config: &Config, node: Option<String>, camera
         },
         has_depth: model.head_set.depth.is_some(),
         classes: legend(&model.head_set).map(|legend| legend.classes.to_vec()),
+        teaching: config.teaching,
     }
 }
 

@@ -83,7 +83,7 @@ impl Page {
         let cameras = config.cameras.iter();
         let cameras = cameras.map(|camera| if camera.name.is_empty() { "image" } else { &camera.name });
         let about = live::about(model, config, Some(node), cameras.map(str::to_owned).collect());
-        let viewers = Viewers::new(Arc::clone(&shared.viewed));
+        let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
         let (shared, common) = (shared.clone(), common.clone());
         Self { door, content: Content { about, shared, common, viewers, feed: None } }
     }

@@ -44,7 +44,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         depth_head: None,
         segmentation_head: None,
         teaching: false,
-        exemplars_per_class: 500,
+        exemplars_per_class: 100,
         exemplars_in_all: 2000,
         teaching_threshold: 0.0,
         segmentation_upsampling: Upsampling::Logits,

@@ -91,7 +91,7 @@ impl Exemplars {
         Ok(own)
     }
 
-    /// Reads the exemplars of `path`, which must be of `binding`; beyond the `limits` the oldest are left out.
+    /// Reads the exemplars of `path`, which must be of `binding`; beyond the `limits` some are left out.
     ///
     /// # Errors
     /// The file cannot be read, is no file of exemplars, or is of another model or of other blocks.
@@ -144,7 +144,7 @@ impl Exemplars {
             labelled.push((number as u8, Exemplar { tokens }));
         }
         let mut exemplars = Self::new(binding, limits);
-        exemplars.restore(classes, labelled);
+        exemplars.restore(classes, labelled).map_err(anyhow::Error::msg)?;
         Ok(exemplars)
     }
 }

@@ -5,7 +5,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::minimize::{Slope, Stop, minimum};
-use super::store::Exemplars;
+use super::store::{Exemplars, Labelled};
 use crate::heads::{Card, HeadKind, HeadParts, Task};
 
 /// The weight of the ridge penalty for each input.
@@ -44,6 +44,29 @@ pub fn fitted(exemplars: &Exemplars, threshold: f64) -> Result<Option<HeadParts>
     Ok(Some(parts(exemplars, &active, &data, &solution, threshold)?))
 }
 
+/// Tokens of exemplars, each channel with mean 0 and variance 1.
+pub(super) struct Standardised {
+    /// `[N, C]`.
+    pub(super) inputs: Tensor,
+    /// `[C]` each, before.
+    mean: Tensor,
+    variance: Tensor,
+}
+
+/// # Errors
+/// libtorch's own.
+pub(super) fn standardised(labelled: &[Labelled]) -> Result<Standardised, TchError> {
+    let values: Vec<f32> =
+        labelled.iter().flat_map(|labelled| labelled.exemplar.tokens.iter().copied()).collect();
+    let raw = Tensor::f_from_slice(&values)?.f_reshape([labelled.len() as i64, -1])?;
+    let mean = raw.f_mean_dim(&[0i64][..], false, Kind::Float)?;
+    let variance = raw.f_var_dim(&[0i64][..], false, false)?;
+    let least = LEAST_VARIANCE * variance.f_mean(Kind::Float)?.f_double_value(&[])?;
+    let variance = variance.f_clamp_min(least)?;
+    let inputs = raw.f_sub(&mean)?.f_div(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+    Ok(Standardised { inputs, mean, variance })
+}
+
 /// Exemplars as the fit sees them.
 struct Data {
     /// `[N, C + 1]`: tokens, standardised and centred, and a one for the bias.
@@ -52,7 +75,7 @@ struct Data {
     targets: Tensor,
     /// `[N, 1]`: how much an exemplar counts; they add up to one.
     shares: Tensor,
-    /// `[C]` each, of the tokens.
+    /// [`Standardised`].
     mean: Tensor,
     variance: Tensor,
     /// `[C]`: where the standardised tokens are centred. Round zero the bias bends the loss no more than the
@@ -63,25 +86,19 @@ struct Data {
 impl Data {
     fn of(exemplars: &Exemplars, active: &[usize], counts: &[usize]) -> Result<Self, TchError> {
         let (n, n_classes) = (exemplars.labelled.len() as i64, active.len() as i64);
-        let (mut values, mut targets, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut targets, mut shares) = (Vec::new(), Vec::new());
         for labelled in &exemplars.labelled {
             let class = usize::from(labelled.class);
-            values.extend_from_slice(&labelled.exemplar.tokens);
             targets.push(active.iter().position(|&one| one == class).unwrap_or_default() as i64);
             // Classes count alike, however often each was pointed at.
             shares.push(1.0 / (counts[class] * active.len()) as f32);
         }
-        let raw = Tensor::f_from_slice(&values)?.f_reshape([n, -1])?;
         let shares = Tensor::f_from_slice(&shares)?.f_unsqueeze(1)?;
-        let mean = raw.f_mean_dim(&[0i64][..], false, Kind::Float)?;
-        let variance = raw.f_var_dim(&[0i64][..], false, false)?;
-        let least = LEAST_VARIANCE * variance.f_mean(Kind::Float)?.f_double_value(&[])?;
-        let variance = variance.f_clamp_min(least)?;
-        let standardised = raw.f_sub(&mean)?.f_div(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
-        let centre = standardised.f_mul(&shares)?.f_sum_dim_intlist(&[0i64][..], false, Kind::Float)?;
+        let Standardised { inputs, mean, variance } = standardised(&exemplars.labelled)?;
+        let centre = inputs.f_mul(&shares)?.f_sum_dim_intlist(&[0i64][..], false, Kind::Float)?;
         let ones = Tensor::f_ones([n, 1], (Kind::Float, Device::Cpu))?;
         Ok(Self {
-            inputs: Tensor::f_cat(&[standardised.f_sub(&centre)?, ones], 1)?,
+            inputs: Tensor::f_cat(&[inputs.f_sub(&centre)?, ones], 1)?,
             targets: Tensor::f_from_slice(&targets)?.f_one_hot(n_classes)?.f_to_kind(Kind::Float)?,
             shares,
             mean,

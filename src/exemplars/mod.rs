@@ -11,6 +11,7 @@ mod cosine;
 mod file;
 mod fit;
 mod minimize;
+mod room;
 mod store;
 
 pub use self::cosine::{cosines, direction};

@@ -1,10 +1,12 @@
 //! The bounded store of exemplars.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
+use tch::{TchError, Tensor};
+
 use super::colors::color;
+use super::fit::{Standardised, standardised};
+use super::room::{share, staying};
 use crate::heads::{Class, EncoderCard, MOST_CLASSES};
 use crate::text::foreign;
 
@@ -72,7 +74,7 @@ pub struct Exemplars {
     pub(super) binding: Binding,
     pub(super) limits: Limits,
     pub(super) classes: Vec<Class>,
-    pub(super) labelled: VecDeque<Labelled>,
+    pub(super) labelled: Vec<Labelled>,
     n_lessons: u64,
 }
 
@@ -80,7 +82,7 @@ impl Exemplars {
     /// None yet, of the class [`OTHER`] alone.
     pub fn new(binding: Binding, limits: Limits) -> Self {
         let other = Class { name: OTHER.to_owned(), color: color(0) };
-        Self { binding, limits, classes: vec![other], labelled: VecDeque::new(), n_lessons: 0 }
+        Self { binding, limits, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
     }
 
     /// The classes by their numbers.
@@ -101,7 +103,7 @@ impl Exemplars {
     }
 
     /// Adds the exemplars of one lesson to the class `name`, which is new if there is none of that name. Where
-    /// there are too many the oldest leave: of the class, and of the largest class.
+    /// there are too many, some leave: of the class, and of the largest class.
     ///
     /// # Errors
     /// An impossible name, or one class too many.
@@ -114,7 +116,7 @@ impl Exemplars {
         self.n_lessons += 1;
         let lesson = self.n_lessons;
         self.labelled.extend(exemplars.into_iter().map(|exemplar| Labelled { exemplar, class, lesson }));
-        self.make_room();
+        self.make_room()?;
         Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
     }
 
@@ -137,7 +139,7 @@ impl Exemplars {
     /// # Errors
     /// Nothing is left.
     pub fn undo(&mut self) -> Result<Learnt, String> {
-        let last = self.labelled.back().ok_or("there is nothing to take back")?;
+        let last = self.labelled.last().ok_or("there is nothing to take back")?;
         let (class, lesson) = (last.class, last.lesson);
         self.labelled.retain(|labelled| labelled.lesson != lesson);
         Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
@@ -156,16 +158,30 @@ impl Exemplars {
         Ok(number as u8)
     }
 
-    fn make_room(&mut self) {
-        let mut counts = self.counts();
-        while let Some((class, &n)) = counts.iter().enumerate().max_by_key(|&(_, n)| n)
-            && (self.limits.per_class < n || self.limits.in_all < self.labelled.len())
-        {
-            let oldest = self.labelled.iter().position(|labelled| usize::from(labelled.class) == class);
-            let Some(oldest) = oldest else { break };
-            self.labelled.remove(oldest);
-            counts[class] -= 1;
+    /// Has exemplars leave until no class has too many.
+    fn make_room(&mut self) -> Result<(), String> {
+        let counts = self.counts();
+        let share = share(&counts, self.limits.per_class, self.limits.in_all);
+        if counts.iter().all(|&n| n <= share) {
+            return Ok(());
         }
+        let failed = |err: TchError| format!("the exemplars cannot be compared: {err}");
+        let Standardised { inputs, .. } = standardised(&self.labelled).map_err(failed)?;
+        let mut stays = vec![true; self.labelled.len()];
+        for class in (0..counts.len()).filter(|&class| share < counts[class]) {
+            let is_of = |(_, labelled): &(usize, &Labelled)| usize::from(labelled.class) == class;
+            let rows: Vec<usize> =
+                self.labelled.iter().enumerate().filter(is_of).map(|(row, _)| row).collect();
+            let own = || {
+                let index = Tensor::f_from_slice(&rows.iter().map(|&row| row as i64).collect::<Vec<_>>())?;
+                staying(&inputs.f_index_select(0, &index)?, share)
+            };
+            rows.iter().for_each(|&row| stays[row] = false);
+            own().map_err(failed)?.into_iter().for_each(|place| stays[rows[place]] = true);
+        }
+        let mut stays = stays.into_iter();
+        self.labelled.retain(|_| stays.next().unwrap_or_default());
+        Ok(())
     }
 
     /// Takes the exemplars of `other` instead of its own, each to the class of the same name.
@@ -173,7 +189,7 @@ impl Exemplars {
     /// # Errors
     /// There are too many classes; nothing changes.
     pub(super) fn take_over(&mut self, other: Self) -> Result<(), String> {
-        let mut taken = Self { labelled: VecDeque::new(), ..self.clone() };
+        let mut taken = Self { labelled: Vec::new(), ..self.clone() };
         let number =
             |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
         let numbers = other.classes.iter().map(number).collect::<Result<Vec<_>, _>>()?;
@@ -184,19 +200,23 @@ impl Exemplars {
             Labelled { class, lesson, ..labelled }
         });
         taken.labelled = renumbered.collect();
-        taken.make_room();
+        taken.make_room()?;
         *self = taken;
         Ok(())
     }
 
     /// The store with what a file says; what is too much for the limits leaves.
-    pub(super) fn restore(&mut self, classes: Vec<Class>, labelled: Vec<(u8, Exemplar)>) {
+    pub(super) fn restore(
+        &mut self,
+        classes: Vec<Class>,
+        labelled: Vec<(u8, Exemplar)>,
+    ) -> Result<(), String> {
         self.classes = classes;
         self.n_lessons += 1;
         let lesson = self.n_lessons;
         let with_lesson = |(class, exemplar)| Labelled { exemplar, class, lesson };
         self.labelled = labelled.into_iter().map(with_lesson).collect();
-        self.make_room();
+        self.make_room()
     }
 }
 
@@ -263,19 +283,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_oldest_leave_first() {
+    fn a_full_class_keeps_what_differs() {
         let mut store = store(3, 5);
         let values = |store: &Exemplars, class: u8| -> Vec<f32> {
             let of_class = store.labelled.iter().filter(|labelled| labelled.class == class);
             of_class.map(|labelled| labelled.exemplar.tokens[0]).collect()
         };
-        store.learn("a", (0..5).map(|i| exemplar(i as f32)).collect()).unwrap();
-        assert_eq!(values(&store, 1), [2.0, 3.0, 4.0]);
+        store.learn("a", [-5.0, 1.0, 1.0, 1.0, 5.0, 1.0].map(exemplar).into()).unwrap();
+        assert_eq!(store.counts(), [0, 3]);
+        assert!(
+            values(&store, 1).contains(&-5.0) && values(&store, 1).contains(&5.0),
+            "{:?}",
+            values(&store, 1)
+        );
         store.learn("b", vec![exemplar(7.0), exemplar(8.0), exemplar(9.0)]).unwrap();
-        assert_eq!(store.labelled.len(), 5);
-        let counts = store.counts();
-        assert!(counts[1] + counts[2] == 5 && 2 <= counts[1] && 2 <= counts[2], "{counts:?}");
-        assert_eq!(values(&store, 1).last(), Some(&4.0));
+        assert_eq!(store.counts(), [0, 2, 2]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::heads::Class;
 use crate::runtime::statistics::Counts;
 use crate::stages::camera::Stamp;
+use crate::teaching::Written;
 
 /// The version of the protocol.
 const VERSION: u32 = 1;
@@ -27,6 +28,36 @@ pub struct About {
     /// The classes of the segmentation head, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<Class>>,
+    /// Whether pages may teach.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub teaching: bool,
+}
+
+/// How teaching stands.
+#[derive(Debug, Serialize)]
+pub(super) struct TeachingState {
+    classes: Vec<TaughtClass>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit_ms: Option<f64>,
+    has_head: bool,
+    /// Names of heads that can be loaded.
+    heads: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TaughtClass {
+    #[serde(flatten)]
+    class: Class,
+    exemplars: usize,
+}
+
+impl TeachingState {
+    pub(super) fn new(written: &Written, heads: Vec<String>) -> Self {
+        let Written { classes, counts, fit_millis, has_head, .. } = written;
+        let class = |(class, &exemplars): (&Class, &usize)| TaughtClass { class: class.clone(), exemplars };
+        let classes = classes.iter().zip(counts).map(class).collect();
+        Self { classes, fit_ms: *fit_millis, has_head: *has_head, heads }
+    }
 }
 
 /// The model's card.
@@ -57,6 +88,7 @@ pub struct AboutModel {
 pub(super) enum ToPage {
     Hello(Box<Hello>),
     Source { kind: SourceKind, mine: bool },
+    Teaching(TeachingState),
     Next,
     Status(Box<Status>),
     Notice { level: Level, text: String },
@@ -145,6 +177,11 @@ pub(super) enum FromPage {
     Query { x: f64, y: f64 },
     ResetBasis,
     Source { kind: SourceKind },
+    Teach { frame: u64, class: String, pixels: Vec<[f64; 2]> },
+    Forget { class: String },
+    Undo,
+    SaveHead { name: String },
+    LoadHead { name: String },
 }
 
 /// A part of a frame that a page may look at.
@@ -198,6 +235,7 @@ impl<'a> AboutFrame<'a> {
 /// What is the same for all parts of a frame.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct FrameFacts {
+    pub(super) frame: u64,
     pub(super) camera: usize,
     pub(super) stamp: (i32, u32),
     pub(super) size: [u32; 2],
@@ -245,6 +283,10 @@ mod tests {
         let look = r#"{"type": "look", "camera": 1, "panels": ["pca", "tokens"]}"#;
         assert_eq!(read(look), Some(FromPage::Look { camera: 1, panels: vec![Panel::Pca, Panel::Tokens] }));
         assert_eq!(read(r#"{"type": "drawn"}"#), Some(FromPage::Drawn));
+        let teach = r#"{"type": "teach", "frame": 7, "class": "door", "pixels": [[1, 2.5]]}"#;
+        let pixels = vec![[1.0, 2.5]];
+        assert_eq!(read(teach), Some(FromPage::Teach { frame: 7, class: "door".into(), pixels }));
+        assert_eq!(read(r#"{"type": "undo"}"#), Some(FromPage::Undo));
         for text in [
             "",
             "[]",
@@ -252,6 +294,9 @@ mod tests {
             r#"{"type": "look", "camera": -1, "panels": []}"#,
             r#"{"type": "look", "camera": 0, "panels": ["points"]}"#,
             r#"{"type": "query", "x": 1}"#,
+            r#"{"type": "teach", "frame": 1, "class": "door", "pixels": [[1, 2, 3]]}"#,
+            r#"{"type": "teach", "frame": -1, "class": "door", "pixels": []}"#,
+            r#"{"type": "save_head"}"#,
             r#"{"type": "query", "x": 1, "y": 2, "z": 3}"#,
         ] {
             assert_eq!(read(text), None, "{text}");

@@ -11,6 +11,7 @@ mod framing;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod messages;
+mod pupils;
 mod serve;
 mod sink;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! One frame as pages get it. The publish thread only copies; what pages ask for is encoded once, on the
 //! server's thread, and shared by them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -11,8 +11,9 @@ use super::framing;
 use super::messages::{AboutBlob, AboutFrame, FrameFacts, More, Panel};
 use crate::config::FeaturesDtype;
 use crate::encode;
-use crate::geometry::Size;
-use crate::stages::derive::{Derived, FeatureMap};
+use crate::exemplars::Exemplar;
+use crate::geometry::{Geometry, Size};
+use crate::stages::derive::{Derived, FeatureMap, PatchExemplars};
 
 /// What pages see of a frame.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Snapshot {
     /// [`crate::stages::camera::Header::frame_id`], which names the page that has sent the image.
     pub(super) frame_id: String,
     parts: Vec<Part>,
+    geometry: Geometry,
+    exemplars: Option<Arc<PatchExemplars>>,
 }
 
 /// A part of a frame, as it was computed and as it travels.
@@ -67,7 +70,10 @@ impl Snapshot {
         let sides = |size: Size| [size.width, size.height];
         Self {
             number,
+            geometry: geometry.clone(),
+            exemplars: derived.exemplars.clone(),
             facts: FrameFacts {
+                frame: number,
                 camera: derived.camera,
                 stamp: (stamp.sec, stamp.nanosec),
                 size: sides(geometry.camera),
@@ -81,6 +87,15 @@ impl Snapshot {
             frame_id: derived.header.frame_id.clone(),
             parts: panels.iter().filter_map(part).collect(),
         }
+    }
+
+    /// The exemplars under `pixels` of the camera's image.
+    ///
+    /// # Errors
+    /// The model sees nothing there, or the frame came before anybody could point at it.
+    pub(super) fn exemplars_under(&self, pixels: &[[f64; 2]]) -> Result<Vec<Exemplar>, String> {
+        let exemplars = self.exemplars.as_ref().ok_or("nothing can be learnt of this image: point again")?;
+        exemplars.under(pixels, &self.geometry)
     }
 
     /// The message for a page that looks at `panels`.

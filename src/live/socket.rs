@@ -1,6 +1,6 @@
 //! One page over its WebSocket: what it is shown, and what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::feed::{Credit, Feed, Source, frame_id};
 use super::messages::{
     About, AboutImage, FromPage, Hello, Level, Mode, Panel, SourceKind, StageTimes, Status, ToPage,
 };
+use super::pupils::Pupils;
 use super::snapshot::Snapshot;
 use super::viewers::{Look, Seat, Viewers};
 use super::{Content, MAX_IMAGE_BYTES, framing};
@@ -30,6 +31,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 const NEXT_PERIOD: Duration = Duration::from_millis(10);
 /// How long pages have to hear of the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Frames that a page may still point at.
+const MOST_SENT: usize = 4;
 
 /// The largest text message that a page may send, bytes.
 const MOST_TEXT_BYTES: usize = 4096;
@@ -69,6 +73,9 @@ pub(super) struct Viewer {
     credit: Option<Credit>,
     /// [`Snapshot::number`] of the frame that the page got last.
     last: Option<u64>,
+    /// The frames that it got, the newest last: it may point at what it shows.
+    sent: VecDeque<Arc<Snapshot>>,
+    pupils: Pupils,
     skipped: u64,
     last_status: (Instant, Counts),
 }
@@ -104,6 +111,8 @@ impl Desk {
             is_next_due: false,
             credit: None,
             last: None,
+            sent: VecDeque::new(),
+            pupils: Pupils::default(),
             skipped: 0,
             last_status: (Instant::now(), self.shared.accounting[0].snapshot()),
             desk: Arc::clone(self),
@@ -159,6 +168,7 @@ impl Viewer {
 
         send(socket, json(&ToPage::Hello(Box::new(desk.hello())))).await?;
         self.tell_source(socket).await?;
+        self.tell_teaching(socket).await?;
         loop {
             tokio::select! {
                 message = socket.recv() => {
@@ -172,7 +182,14 @@ impl Viewer {
                     self.tell_next(socket).await?;
                 }
                 _ = nexts.tick(), if self.is_next_due => self.tell_next(socket).await?,
-                _ = statuses.tick() => self.tell_status(socket).await?,
+                answer = self.pupils.answer() => {
+                    send(socket, json(&answer)).await?;
+                    self.tell_teaching(socket).await?;
+                }
+                _ = statuses.tick() => {
+                    self.tell_teaching(socket).await?;
+                    self.tell_status(socket).await?;
+                }
                 _ = pings.tick() => {
                     if SILENCE < heard.elapsed() {
                         return Err(Gone::Lost);
@@ -197,6 +214,14 @@ impl Viewer {
         let panels = self.look.panels.iter().copied();
         let panels: Vec<_> = panels.filter(|panel| !(is_own && *panel == Panel::Image)).collect();
         let message = frame.message(&panels).map_err(|_| Gone::Lost)?;
+        if self.desk.common.teaching.is_some() {
+            // Before the first frame that has a new class.
+            self.tell_teaching(socket).await?;
+            self.sent.push_back(frame);
+            if MOST_SENT < self.sent.len() {
+                self.sent.pop_front();
+            }
+        }
         self.is_drawing = true;
         send(socket, Message::Binary(message)).await
     }
@@ -231,6 +256,7 @@ impl Viewer {
                     self.frames = frames;
                     // What came while the page looked elsewhere was not missed.
                     self.last = None;
+                    self.sent.clear();
                 }
                 self.look = Look { camera, panels };
                 self.seat.look(self.look.clone());
@@ -254,6 +280,17 @@ impl Viewer {
                 (Some(feed), SourceKind::Folder) => feed.play_folder(),
                 _ => return misplaced,
             },
+            FromPage::Teach { .. }
+            | FromPage::Forget { .. }
+            | FromPage::Undo
+            | FromPage::SaveHead { .. }
+            | FromPage::LoadHead { .. } => {
+                let Some(teaching) = &desk.common.teaching else { return misplaced };
+                let sent = self.sent.iter().map(Arc::as_ref);
+                if let Err(text) = self.pupils.ask(teaching, message, sent) {
+                    send(socket, json(&ToPage::Notice { level: Level::Warning, text })).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -290,6 +327,15 @@ impl Viewer {
         let source = *feed.source().borrow();
         let mine = source == Source::Page(self.seat.page);
         send(socket, json(&ToPage::Source { kind: feed.kind(source), mine })).await
+    }
+
+    /// Tells how teaching stands, if it is news to the page.
+    async fn tell_teaching(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
+        let news = self.desk.common.teaching.as_ref().and_then(|teaching| self.pupils.news(teaching));
+        match news {
+            Some(news) => send(socket, json(&news)).await,
+            None => Ok(()),
+        }
     }
 
     async fn tell_status(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {

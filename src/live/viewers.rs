@@ -11,6 +11,7 @@ use super::snapshot::Snapshot;
 use crate::outputs::{Subscribed, Topic, Topics};
 use crate::runtime::lock::lock;
 use crate::stages::derive::Derived;
+use crate::teaching::Lessons;
 
 /// The most pages at once.
 pub(super) const MOST: usize = 8;
@@ -20,8 +21,9 @@ pub(super) const MOST: usize = 8;
 #[derive(Debug)]
 pub struct Viewers {
     looks: Mutex<Looks>,
-    /// By camera, for the pipeline.
+    /// By camera, for the pipeline, here and below.
     viewed: Arc<[Subscribed]>,
+    lessons: Arc<[Lessons]>,
     /// By camera.
     shown: Vec<Shown>,
 }
@@ -73,10 +75,10 @@ pub(super) struct Seat {
 }
 
 impl Viewers {
-    /// Nobody looks on yet. What is looked at, `viewed` tells the pipeline, camera by camera.
-    pub fn new(viewed: Arc<[Subscribed]>) -> Arc<Self> {
+    /// Nobody looks on yet. What is looked at, `viewed` and `lessons` tell the pipeline, camera by camera.
+    pub fn new(viewed: Arc<[Subscribed]>, lessons: Arc<[Lessons]>) -> Arc<Self> {
         let shown = viewed.iter().map(|_| Shown::default()).collect();
-        Arc::new(Self { looks: Mutex::default(), viewed, shown })
+        Arc::new(Self { looks: Mutex::default(), viewed, lessons, shown })
     }
 
     /// A place for one more page, if there is one.
@@ -132,6 +134,9 @@ impl Viewers {
             let of_camera = looks.by_page.values().filter(|look| look.camera == camera);
             let topics = of_camera.fold(Topics::default(), |all, look| all.union(look.topics()));
             viewed.set(topics);
+            if let Some(lessons) = self.lessons.get(camera) {
+                lessons.watch(topics != Topics::default());
+            }
             if topics == Topics::default() {
                 shown.newest.send_replace(None);
             }
@@ -171,7 +176,7 @@ mod tests {
     #[test]
     fn what_any_page_looks_at_is_wanted_until_the_page_leaves() {
         let viewed: Arc<[Subscribed]> = (0..2).map(|_| Subscribed::default()).collect();
-        let viewers = Viewers::new(Arc::clone(&viewed));
+        let viewers = Viewers::new(Arc::clone(&viewed), Arc::default());
         let wanted = || [viewed[0].get(), viewed[1].get()];
         let (one, two) = (viewers.join().unwrap(), viewers.join().unwrap());
         one.look(Look { camera: 0, panels: vec![Panel::Pca, Panel::Image] });
@@ -190,7 +195,7 @@ mod tests {
 
     #[test]
     fn places_are_few_and_free_again() {
-        let viewers = Viewers::new(Arc::new([Subscribed::default()]));
+        let viewers = Viewers::new(Arc::new([Subscribed::default()]), Arc::default());
         let mut seats: Vec<_> = std::iter::from_fn(|| viewers.join()).collect();
         assert_eq!((seats.len(), viewers.n_pages()), (MOST, MOST));
         seats.pop();

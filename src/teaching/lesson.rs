@@ -1,6 +1,7 @@
 //! Lessons: what somebody points at in a camera's next frame.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::channel::oneshot;
 
@@ -33,7 +34,7 @@ pub struct Lesson {
     pub class: String,
     /// x and y in the camera's image; finite.
     pub pixels: Vec<[f64; 2]>,
-    asked: oneshot::Sender<Told>,
+    pub(super) asked: oneshot::Sender<Told>,
 }
 
 impl Lesson {
@@ -56,15 +57,10 @@ impl Lesson {
         Ok(Self { class, pixels, asked })
     }
 
-    /// Tells who asked what came of the lesson.
-    pub(super) fn answer(self, told: Told) {
-        // Whoever does not wait any more need not know.
-        let _gone = self.asked.send(told);
-    }
-
     /// Tells who asked why the lesson was not taken.
     pub fn refuse(self, why: String) {
-        self.answer(Err(why));
+        // Whoever does not wait any more need not know.
+        let _gone = self.asked.send(Err(why));
     }
 
     fn is_awaited(&self) -> bool {
@@ -74,13 +70,16 @@ impl Lesson {
 
 /// The lessons that wait for a camera's next frame.
 #[derive(Debug, Default)]
-pub struct Lessons(Mutex<Vec<Lesson>>);
+pub struct Lessons {
+    waiting: Mutex<Vec<Lesson>>,
+    is_watched: AtomicBool,
+}
 
 impl Lessons {
     /// # Errors
     /// Too many wait: no frame comes.
     pub(super) fn put(&self, lesson: Lesson) -> Result<(), String> {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         waiting.retain(Lesson::is_awaited);
         if MOST_WAITING <= waiting.len() {
             return Err(format!("{} lessons wait for a frame of this camera already", waiting.len()));
@@ -89,14 +88,23 @@ impl Lessons {
         Ok(())
     }
 
+    /// Says whether somebody looks at the camera and may point at any patch of its frames, later.
+    pub fn watch(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
     /// Whether a frame is wanted for a lesson.
     pub fn wait(&self) -> bool {
-        lock(&self.0).iter().any(Lesson::is_awaited)
+        lock(&self.waiting).iter().any(Lesson::is_awaited)
     }
 
     /// All that wait, in their order.
     pub fn take(&self) -> Vec<Lesson> {
-        let mut taken = std::mem::take(&mut *lock(&self.0));
+        let mut taken = std::mem::take(&mut *lock(&self.waiting));
         taken.retain(Lesson::is_awaited);
         taken
     }

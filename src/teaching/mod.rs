@@ -6,6 +6,7 @@
 //! ```
 //! Frames never wait for a fit: a worker that finds a newer head on the [`Slate`] takes it.
 
+mod folder;
 mod lesson;
 mod slate;
 mod teacher;
@@ -19,6 +20,7 @@ use futures::channel::oneshot;
 use crate::exemplars::Exemplar;
 use crate::heads::Legend;
 
+pub use self::folder::{names, path};
 pub use self::lesson::{Lesson, Lessons, Taught, Told};
 pub use self::slate::{Slate, TaughtHead, Written};
 pub use self::teacher::{School, Teacher};
@@ -29,7 +31,7 @@ const MOST_ORDERS: usize = 64;
 /// What the teacher is asked for.
 #[derive(Debug)]
 enum Order {
-    Learn(Lesson, Vec<Exemplar>),
+    Learn { class: String, exemplars: Vec<Exemplar>, asked: Asked },
     Forget(String, Asked),
     Undo(Asked),
     Save(PathBuf, Asked),
@@ -107,25 +109,32 @@ impl Teaching {
         self.ask(|asked| Order::Load(path, asked))
     }
 
-    /// Has `exemplars`, which `lesson` pointed at, learnt.
-    pub fn learn(&self, lesson: Lesson, exemplars: Vec<Exemplar>) {
-        if let Err(err) = self.orders.try_send(Order::Learn(lesson, exemplars))
-            && let (Order::Learn(lesson, _), why) = refused(err)
-        {
-            lesson.refuse(why.to_owned());
-        }
+    /// Has `exemplars` of `class` learnt, which somebody has chosen already.
+    ///
+    /// # Errors
+    /// As [`Teaching::forget`].
+    pub fn learn(&self, class: String, exemplars: Vec<Exemplar>) -> Result<oneshot::Receiver<Told>, String> {
+        self.ask(|asked| Order::Learn { class, exemplars, asked })
+    }
+
+    /// Has `exemplars` learnt, which are what `lesson` points at.
+    pub fn finish(&self, lesson: Lesson, exemplars: Vec<Exemplar>) {
+        let Lesson { class, asked, .. } = lesson;
+        // Whoever asked hears of it as the request is dropped.
+        let _refused = self.orders.try_send(Order::Learn { class, exemplars, asked });
+    }
+
+    /// Whether somebody looks at `camera` and may point at any of its patches.
+    pub fn is_watched(&self, camera: usize) -> bool {
+        self.lessons.get(camera).is_some_and(Lessons::is_watched)
     }
 
     fn ask(&self, order: impl FnOnce(Asked) -> Order) -> Result<oneshot::Receiver<Told>, String> {
         let (asked, answer) = oneshot::channel();
-        self.orders.try_send(order(asked)).map_err(|err| refused(err).1.to_owned())?;
+        self.orders.try_send(order(asked)).map_err(|err| match err {
+            TrySendError::Full(_) => "too many requests wait: ask again".to_owned(),
+            TrySendError::Disconnected(_) => "the node stops".to_owned(),
+        })?;
         Ok(answer)
-    }
-}
-
-fn refused(err: TrySendError<Order>) -> (Order, &'static str) {
-    match err {
-        TrySendError::Full(order) => (order, "too many requests wait: ask again"),
-        TrySendError::Disconnected(order) => (order, "the node stops"),
     }
 }

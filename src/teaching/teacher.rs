@@ -91,22 +91,6 @@ struct Desk {
     n_unsaved: usize,
 }
 
-/// Who waits for what came of an order.
-enum Waiting {
-    Lesson(super::Lesson),
-    Other(Asked),
-}
-
-impl Waiting {
-    fn answer(self, told: Told) {
-        match self {
-            Self::Lesson(lesson) => lesson.answer(told),
-            // Whoever does not wait any more need not know.
-            Self::Other(asked) => drop(asked.send(told)),
-        }
-    }
-}
-
 impl Desk {
     fn serve(&mut self, orders: &Receiver<Order>, stopping: &Receiver<()>) {
         loop {
@@ -127,42 +111,39 @@ impl Desk {
     fn obey(&mut self, first: Order, orders: &Receiver<Order>) {
         let (mut waiting, mut is_changed) = (Vec::new(), false);
         for order in std::iter::once(first).chain(orders.try_iter()) {
-            let (who, learnt) = match order {
+            let (asked, learnt) = match order {
                 Order::Save(path, asked) => {
                     // What came before it is to be saved with it.
                     is_changed &= !self.settle(&mut waiting, is_changed);
-                    drop(asked.send(self.save(&path).map_err(|err| format!("{err:#}"))));
+                    answer(asked, self.save(&path).map_err(|err| format!("{err:#}")));
                     continue;
                 }
-                Order::Learn(lesson, exemplars) => {
-                    let learnt = self.exemplars.learn(&lesson.class, exemplars);
-                    (Waiting::Lesson(lesson), learnt)
-                }
-                Order::Forget(class, asked) => (Waiting::Other(asked), self.exemplars.forget(&class)),
-                Order::Undo(asked) => (Waiting::Other(asked), self.exemplars.undo()),
-                Order::Load(path, asked) => (Waiting::Other(asked), self.load(&path)),
+                Order::Learn { class, exemplars, asked } => (asked, self.exemplars.learn(&class, exemplars)),
+                Order::Forget(class, asked) => (asked, self.exemplars.forget(&class)),
+                Order::Undo(asked) => (asked, self.exemplars.undo()),
+                Order::Load(path, asked) => (asked, self.load(&path)),
             };
             match learnt {
                 Ok(learnt) => {
                     is_changed = true;
                     self.n_unsaved += 1;
-                    waiting.push((who, learnt));
+                    waiting.push((asked, learnt));
                 }
-                Err(why) => who.answer(Err(why)),
+                Err(why) => answer(asked, Err(why)),
             }
         }
         self.settle(&mut waiting, is_changed);
     }
 
     /// Fits what has changed and answers everybody. Returns whether there was anything to do.
-    fn settle(&mut self, waiting: &mut Vec<(Waiting, Learnt)>, is_changed: bool) -> bool {
+    fn settle(&mut self, waiting: &mut Vec<(Asked, Learnt)>, is_changed: bool) -> bool {
         if is_changed && let Err(err) = self.fit() {
             tracing::warn!("teaching: the last head serves on, the exemplars cannot be fitted: {err:#}");
             let why = format!("the exemplars cannot be fitted: {err:#}");
-            waiting.drain(..).for_each(|(who, _)| who.answer(Err(why.clone())));
+            waiting.drain(..).for_each(|(asked, _)| answer(asked, Err(why.clone())));
         }
-        for (who, learnt) in waiting.drain(..) {
-            who.answer(Ok(self.told(learnt)));
+        for (asked, learnt) in waiting.drain(..) {
+            answer(asked, Ok(self.told(learnt)));
         }
         is_changed
     }
@@ -212,4 +193,9 @@ impl Desk {
         tracing::info!("teaching: {text}");
         Ok(Taught { text, class: 0, n_exemplars })
     }
+}
+
+fn answer(asked: Asked, told: Told) {
+    // Whoever does not wait any more need not know.
+    let _gone = asked.send(told);
 }

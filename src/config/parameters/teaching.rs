@@ -12,16 +12,16 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
     ),
     parameter(
         "exemplars_per_class",
-        Kind::Integer(1, 10_000),
-        "500",
-        "Patches that are remembered of a taught class; then the oldest leave.",
+        Kind::Integer(1, 1000),
+        "100",
+        "Patches that are remembered of a taught class. Of one more, the older of the two most alike leaves.",
     )
     .in_unit("patches"),
     parameter(
         "exemplars_in_all",
         Kind::Integer(2, 10_000),
         "2000",
-        "Patches that are remembered of all taught classes; then the oldest of the largest class leave.",
+        "Patches that are remembered of all taught classes. Of one more, the largest class gives one up.",
     )
     .in_unit("patches"),
     parameter(

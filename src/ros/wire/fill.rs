@@ -232,6 +232,7 @@ mod tests {
             pca: Some(RgbImage { size: derive::pca_size(GRID), bytes: vec![0; n_patches * 8 * 8 * 3] }),
             grid_info: Some(intrinsics.clone()),
             embedding: Some(embedding),
+            exemplars: None,
             similarity: Some(map(1, FeaturesDtype::Float32, 4)),
             depth: Some(DepthMap { size: MODEL, meters: vec![1.0; n_pixels], max_meters: 10.0 }),
             labels: Some(LabelMap {

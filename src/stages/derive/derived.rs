@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::calibration::Lack;
 use super::dense::{DepthMap, LabelMap};
+use super::gather::PatchExemplars;
 use crate::config::FeaturesDtype;
 use crate::geometry::{CameraModel, Geometry, Intrinsics, Size};
 use crate::outputs::Topics;
@@ -88,6 +89,8 @@ pub struct Derived {
     pub embedding: Option<Embedding>,
     /// For `~/similarity`; always one channel of float32.
     pub similarity: Option<FeatureMap>,
+    /// For who may point at the frame while it is shown.
+    pub exemplars: Option<Arc<PatchExemplars>>,
     /// For `~/depth/image` and all that is made of it.
     pub depth: Option<DepthMap>,
     /// For `~/segmentation/image` and all that is made of it.

@@ -39,9 +39,39 @@ pub(super) fn gathered<'a>(
 
 /// The exemplars that `tokens` `[patches, C]` on the host are.
 pub(super) fn exemplars(tokens: &Tensor) -> Result<Vec<Exemplar>, TchError> {
-    let n_channels = tokens.size2()?.1 as usize;
     let values = tensor::floats(tokens)?;
+    let n_channels = values.len() / usize::try_from(tokens.size()[0]).unwrap_or_default().max(1);
     Ok(values.chunks_exact(n_channels.max(1)).map(|tokens| Exemplar { tokens: tokens.to_vec() }).collect())
+}
+
+/// What every patch of a frame would be as an exemplar.
+#[derive(Debug)]
+pub struct PatchExemplars {
+    /// `[P, C]`, row by row.
+    values: Vec<f32>,
+    n_channels: usize,
+}
+
+impl PatchExemplars {
+    /// Of `tokens` `[P, C]` on the host.
+    pub(super) fn of(tokens: &Tensor) -> Result<Self, TchError> {
+        let n_channels = usize::try_from(tokens.size()[1]).unwrap_or_default();
+        Ok(Self { values: tensor::floats(tokens)?, n_channels })
+    }
+
+    /// The exemplars under `pixels` of the camera's image.
+    ///
+    /// # Errors
+    /// A pixel of which the model sees nothing.
+    pub fn under(&self, pixels: &[[f64; 2]], geometry: &Geometry) -> Result<Vec<Exemplar>, String> {
+        let width = geometry.grid().width as usize;
+        let tokens = |[column, row]: [u32; 2]| {
+            let start = (row as usize * width + column as usize) * self.n_channels;
+            self.values.get(start..start + self.n_channels).map(<[f32]>::to_vec)
+        };
+        let patches = patches_under(pixels, geometry)?;
+        Ok(patches.into_iter().filter_map(tokens).map(|tokens| Exemplar { tokens }).collect())
+    }
 }
 
 /// The exemplars under `pixels` of an image whose `taps` are on the host, as those of a lesson.

@@ -35,7 +35,7 @@ pub use calibration::{CauseKind, Lack, Lost, Uncalibrated, usable};
 pub use dense::{Dense, DepthMap, LabelMap, Maps, QueuedMaps};
 pub use derived::{Derived, Embedding, FeatureMap, ModelCard, RgbImage};
 pub use features::{SMALL_MESSAGE_BYTES, pca_image, pca_size, reduced_channels};
-pub use gather::exemplars_under;
+pub use gather::{PatchExemplars, exemplars_under};
 
 /// What the node was asked to compute.
 #[derive(Debug)]
@@ -188,6 +188,7 @@ impl Deriver {
         }
         if let Some(pupil) = &mut self.pupil {
             queued.lessons = pupil.queue(input, tokens, self.card.n_cls_tokens, readback)?;
+            queued.exemplars = pupil.queue_all(input, tokens, self.card.n_cls_tokens, readback)?;
         }
         queued.maps = self.dense.queue(tokens, geometry, wanted, readback)?;
         Ok(queued)
@@ -228,7 +229,7 @@ impl Deriver {
         queued: Queued,
         limits: DepthLimits,
     ) -> Result<Derived, EngineError> {
-        let Queued { wanted, features, cosines, patches, class_tokens, maps, lessons } = queued;
+        let Queued { wanted, features, cosines, patches, class_tokens, maps, lessons, exemplars } = queued;
         if let Some(pupil) = &self.pupil {
             pupil.finish(lessons)?;
         }
@@ -269,6 +270,7 @@ impl Deriver {
                 .map(CameraModel::into_intrinsics),
             embedding,
             similarity,
+            exemplars: exemplars.map(|all| PatchExemplars::of(&all)).transpose()?.map(Arc::new),
             depth,
             labels,
             input_info,
@@ -363,6 +365,8 @@ pub struct Queued {
     class_tokens: Option<Tensor>,
     maps: QueuedMaps,
     lessons: Vec<QueuedLesson>,
+    /// `[P, C]`, float32.
+    exemplars: Option<Tensor>,
 }
 
 /// What the principal components make of a frame.

@@ -63,7 +63,8 @@ impl Pupil {
 
     /// How many of the engine's taps the lessons of `camera` need.
     pub(super) fn n_taps(&self, camera: usize) -> usize {
-        let is_taught = self.lessons.get(&camera).is_some_and(|lessons| !lessons.is_empty());
+        let is_taught = self.teaching.is_watched(camera)
+            || self.lessons.get(&camera).is_some_and(|lessons| !lessons.is_empty());
         self.taps.last().filter(|_| is_taught).map_or(0, |tap| tap + 1)
     }
 
@@ -90,10 +91,30 @@ impl Pupil {
         Ok(queued)
     }
 
+    /// Queues the tokens of every patch of the input if somebody may point at any of them, `[P, taps * D]`.
+    pub(super) fn queue_all(
+        &self,
+        input: &Input,
+        tokens: &Tokens,
+        n_cls: usize,
+        readback: &mut Readback,
+    ) -> Result<Option<Tensor>, EngineError> {
+        let grid = input.geometry.grid();
+        let n_patches = i64::from(grid.width) * i64::from(grid.height);
+        let of_tap = |tap: &Tensor| tap.f_get(0)?.f_narrow(0, n_cls as i64, n_patches);
+        let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap));
+        let taps = taps.map(of_tap).collect::<Result<Vec<_>, _>>()?;
+        // Who begins to look in this moment sees all with the next frame.
+        if taps.len() < self.taps.len() || !self.teaching.is_watched(input.camera) {
+            return Ok(None);
+        }
+        Ok(Some(readback.bring(&Tensor::f_cat(&taps, 1)?, Kind::Float)?))
+    }
+
     /// Hands on what lessons have gathered, once it is there.
     pub(super) fn finish(&self, lessons: Vec<QueuedLesson>) -> Result<(), TchError> {
         for QueuedLesson { lesson, tokens } in lessons {
-            self.teaching.learn(lesson, exemplars(&tokens)?);
+            self.teaching.finish(lesson, exemplars(&tokens)?);
         }
         Ok(())
     }
