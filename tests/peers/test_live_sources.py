@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight, y4m
+from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, canvas, sight, y4m
 from live_page import TINY_WITH_HEADS, Live
 from node_process import ROOT, run
 from PIL import Image as Pillow
@@ -19,13 +19,6 @@ from safetensors.numpy import load_file
 from waiting import until
 
 WALK = sorted((ROOT / "data" / "room-walk" / "rgb").glob("*.jpg"))
-# A pixel of a map as [height, width, 4], by the canvas's id.
-PIXELS = """id => {
-    const canvas = document.getElementById(id);
-    const { width, height } = canvas;
-    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
-    return { width, height, bytes: Array.from(data) };
-}"""
 # Chromium's own moving pattern is the camera where no video is.
 DEVICE = "--use-fake-device-for-media-stream"
 # Without this nobody is there to allow it.
@@ -82,12 +75,6 @@ def basis(tmp_path_factory) -> Path:
 def node(basis):
     with Live(*ENGINE, "--pca-basis", basis) as made:
         yield made
-
-
-def canvas(seen: Sight, name: str) -> np.ndarray:
-    """uint8 [height, width, 4]: exactly what the canvas holds."""
-    found = seen.page.evaluate(PIXELS, name)
-    return np.array(found["bytes"], np.uint8).reshape(found["height"], found["width"], 4)
 
 
 def pause(seen: Sight):
