@@ -71,7 +71,7 @@
 //! - Only [`ros`] knows ROS, and only [`live`] knows HTTP.
 //! - Only [`engine`] knows how the model runs on a device, and only [`ffi`] has `unsafe`.
 //! - Only [`stages::fit`] knows OpenCV.
-//! - [`geometry`], [`encode`] and [`heads`] are pure.
+//! - [`geometry`], [`encode`], [`heads`] and [`exemplars`] are pure.
 //! - [`diagnostics`] reads what the others leave, and changes nothing.
 //! - Nothing upstream of the model queues more than one frame per camera; nothing after it is
 //!   dropped. Until a stage fails, every frame that does not come out is counted where it ends.

@@ -351,7 +351,15 @@ mod tests {
             let row = (output.name.to_owned(), message);
             assert!(page.contains(&row), "docs/topics.md lacks {row:?}");
         }
-        let others = ["query", "segmentation/label_info", "set_enabled", "save_pca_basis", "reset_pca_basis"];
+        let others = [
+            "query",
+            "segmentation/label_info",
+            "set_enabled",
+            "save_pca_basis",
+            "reset_pca_basis",
+            "teach",
+            "save_head",
+        ];
         let is_known = |name: &str| others.contains(&name) || TABLE.iter().any(|output| output.name == name);
         for (name, _) in &page {
             assert!(is_known(name), "docs/topics.md has {name}, which is no output");

@@ -155,9 +155,10 @@ def head(about: dict, plan: dict, stage: Stage, width: int, height: int, n: int)
 
     hidden, n_cls = plan["architecture"]["hidden_size"], plan["architecture"]["n_cls_tokens"]
     grid = (height // PATCH, width // PATCH)
-    model = placed(plan, stage, lambda: OnTokens(about["head"], hidden, n_cls, about["n_outputs"], grid))
+    kind, n_taps, n_outputs = about["head"], about["n_taps"], about["n_outputs"]
+    model = placed(plan, stage, lambda: OnTokens(kind, n_taps, hidden, n_cls, n_outputs, grid))
     n_tokens = n_cls + grid[0] * grid[1]
-    shape = (n, about["n_taps"], n_tokens, hidden)
+    shape = (n, n_taps, n_tokens, hidden)
     with stage.placing():
         return model, torch.zeros(shape, dtype=dtype_of(plan), device=plan["device"])
 

@@ -3,8 +3,8 @@
 A head reads, per tapped block, the patch tokens after the final norm with the mean of the class tokens beside
 each: 2 D channels on the patch grid. It returns one map per class, or one for depth, at its own resolution;
 `resized` brings that to the size of the image. The linear head is a batch norm and a 1x1 convolution on one
-tap; DPT (arXiv 2103.13413, as the Pixio paper uses it) is four taps at four scales, merged from coarse to
-fine. Parameters have the paper's names.
+to four taps, and on the place of each patch if its card says so; DPT (arXiv 2103.13413, as the Pixio paper
+uses it) is four taps at four scales, merged from coarse to fine. Parameters have the paper's names.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# The class number of a pixel without a label.
+UNLABELLED = 255
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,37 @@ class Tap:
 
 
 class LinearHead(nn.Module):
-    """One tap to [B, n, rows, columns]."""
+    """Taps, shallow to deep, to [B, n, rows, columns]. Inputs are 2 D channels of each tap and then, with
+    `has_position`, x and y of the patch's centre."""
 
-    def __init__(self, hidden: int, n_outputs: int) -> None:
+    def __init__(self, hidden: int, n_outputs: int, n_taps: int = 1, has_position: bool = False) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(2 * hidden)
-        self.conv = nn.Conv2d(2 * hidden, n_outputs, 1)
+        self.has_position = has_position
+        n_inputs = linear_inputs(hidden, n_taps, has_position)
+        self.norm = nn.BatchNorm2d(n_inputs)
+        self.conv = nn.Conv2d(n_inputs, n_outputs, 1)
 
     def forward(self, taps: list[Tap]) -> Tensor:
-        return self.conv(self.norm(taps[0].joined()))
+        inputs = [tap.joined() for tap in taps]
+        if self.has_position:
+            patches = taps[0].patches
+            inputs.append(position(patches).expand(patches.shape[0], -1, -1, -1))
+        return self.conv(self.norm(torch.cat(inputs, dim=1)))
+
+
+def linear_inputs(hidden: int, n_taps: int, has_position: bool) -> int:
+    """Channels that a linear head reads of each patch."""
+    return n_taps * 2 * hidden + (2 if has_position else 0)
+
+
+def position(patches: Tensor) -> Tensor:
+    """[1, 2, rows, columns]: x and y of the centres of `patches` [B, D, rows, columns], from -1 at the left
+    and upper edge of the model input to 1 at the right and lower one."""
+    y, x = (
+        (torch.arange(n, dtype=patches.dtype, device=patches.device) + 0.5) / n * 2 - 1
+        for n in patches.shape[2:]
+    )
+    return torch.stack(torch.meshgrid(x, y, indexing="xy")).unsqueeze(0)
 
 
 class Projection(nn.Conv2d):
@@ -139,7 +164,7 @@ class DptHead(nn.Module):
 
 
 class FoldedLinear(nn.Module):
-    """The linear head with the batch norm folded in."""
+    """The linear head on one tap, with the batch norm folded in."""
 
     def __init__(self, hidden: int, n_outputs: int) -> None:
         super().__init__()
@@ -149,17 +174,57 @@ class FoldedLinear(nn.Module):
         return self.projection(taps[0])
 
 
+class FoldedTap(nn.Module):
+    """What one tap adds to a linear head: [B, n, rows, columns]."""
+
+    def __init__(self, hidden: int, n_outputs: int) -> None:
+        super().__init__()
+        self.of_patches = nn.Parameter(torch.zeros(n_outputs, hidden))
+        self.of_cls = nn.Parameter(torch.zeros(n_outputs, hidden))
+
+    def forward(self, tap: Tap) -> Tensor:
+        return F.conv2d(tap.patches, on_grid(self.of_patches)) + on_grid(F.linear(tap.cls, self.of_cls))
+
+
+class FoldedTaps(nn.Module):
+    """The linear head on several taps, or with the position, with the batch norm folded in."""
+
+    def __init__(self, hidden: int, n_outputs: int, n_taps: int, has_position: bool) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(FoldedTap(hidden, n_outputs) for _ in range(n_taps))
+        self.bias = nn.Parameter(torch.zeros(n_outputs))
+        if has_position:
+            self.of_position = nn.Parameter(torch.zeros(n_outputs, 2))
+        self.has_position = has_position
+
+    def forward(self, taps: list[Tap]) -> Tensor:
+        x = self.bias.view(1, -1, 1, 1)
+        if self.has_position:
+            x = x + F.conv2d(position(taps[0].patches), on_grid(self.of_position))
+        for projection, tap in zip(self.projections, taps):
+            x = x + projection(tap)
+        return x
+
+
 class OnTokens(nn.Module):
     """Tokens of all taps [B, n_taps, n_cls + P, D] to the head's maps, with the parameters that src/heads
     holds.
 
     `kind` is the card's `head`; `grid` is rows and columns of patches."""
 
-    def __init__(self, kind: dict, hidden: int, n_cls: int, n_outputs: int, grid: tuple[int, int]) -> None:
+    def __init__(
+        self, kind: dict, n_taps: int, hidden: int, n_cls: int, n_outputs: int, grid: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.n_cls, self.grid = n_cls, grid
         if kind["kind"] == "linear":
-            self.head = FoldedLinear(hidden, n_outputs)
+            has_position = kind.get("position", False)
+            # Engines that were built before there were several taps have the names of the first.
+            self.head = (
+                FoldedLinear(hidden, n_outputs)
+                if n_taps == 1 and not has_position
+                else FoldedTaps(hidden, n_outputs, n_taps, has_position)
+            )
         else:
             self.head = DptHead(hidden, n_outputs, kind["features"], kind["out_channels"])
             self.head.projects = nn.ModuleList(
@@ -183,3 +248,10 @@ def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
 def depth(raw: Tensor, size: tuple[int, int], max_depth: float) -> Tensor:
     """[B, height, width] metres from [B, 1, h, w]. Resized before the sigmoid, as in training."""
     return torch.sigmoid(resized(raw, size))[:, 0] * max_depth
+
+
+def labels(probabilities: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Confidence and class of every pixel, [B, height, width] each, from [B, n, height, width]: the likeliest
+    class, or UNLABELLED where that is less likely than `threshold`."""
+    confidence, classes = probabilities.max(1)
+    return confidence, classes.masked_fill(confidence < threshold, UNLABELLED)

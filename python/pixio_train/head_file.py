@@ -14,21 +14,32 @@ from torch import Tensor, nn
 from .errors import Refused
 from .tasks import of_card
 
-FORMAT = 1
-N_TAPS = {"linear": 1, "dpt": 4}
+FORMATS = (1, 2)
+# The fewest and most blocks that a head reads. Format 1 has the first figure only.
+N_TAPS = {"linear": (1, 4), "dpt": (4, 4)}
 
 
-def network(head: dict, hidden: int, n_outputs: int) -> nn.Module:
-    """An untrained head: `head` is `kind` and, for DPT, `features` and `out_channels`."""
+def network(head: dict, n_taps: int, hidden: int, n_outputs: int) -> nn.Module:
+    """An untrained head: `head` is `kind` and, for the linear one, perhaps `position`, for DPT `features` and
+    `out_channels`."""
     if head["kind"] == "linear":
-        return LinearHead(hidden, n_outputs)
+        return LinearHead(hidden, n_outputs, n_taps, head.get("position", False))
     return DptHead(hidden, n_outputs, head["features"], head["out_channels"])
 
 
-def untrained(head: dict, hidden: int, n_outputs: int, seed: int) -> nn.Module:
+def untrained(head: dict, n_taps: int, hidden: int, n_outputs: int, seed: int) -> nn.Module:
     """The same network for the same seed, laid out as convolutions on CPUs are fastest."""
     torch.manual_seed(seed)
-    return network(head, hidden, n_outputs).to(memory_format=torch.channels_last)
+    return network(head, n_taps, hidden, n_outputs).to(memory_format=torch.channels_last)
+
+
+def wrong_taps(head: dict, taps: list[int]) -> str | None:
+    """What is wrong with the number or the order of a head's taps."""
+    fewest, most = N_TAPS[head["kind"]]
+    if fewest <= len(taps) <= most and taps == sorted(set(taps)) and taps[0] >= 1:
+        return None
+    n = f"{fewest} to {most}" if fewest < most else str(fewest)
+    return f"a {head['kind']} head reads {n} blocks, counted from 1, ascending"
 
 
 def default_taps(head: str, n_blocks: int) -> list[int]:
@@ -44,14 +55,22 @@ def card(
     task: dict, head: dict, backbone: dict, taps: list[int], size: tuple[int, int], **more: object
 ) -> dict:
     """`size` is width and height; `more` is for people and tools, the node passes over it."""
+    number = oldest_format(task, head, taps)
+    unknown = () if number > 1 else ("position", "threshold")
     return {
-        "format": FORMAT,
-        "task": task,
-        "head": head,
+        "format": number,
+        "task": {key: value for key, value in task.items() if key not in unknown},
+        "head": {key: value for key, value in head.items() if key not in unknown},
         "backbone": backbone,
         "taps": taps,
         "size": f"{size[0]}x{size[1]}",
     } | more
+
+
+def oldest_format(task: dict, head: dict, taps: list[int]) -> int:
+    """The one to write: nodes of before go on reading what they can."""
+    is_new = head.get("position") or task.get("threshold") or len(taps) > N_TAPS[head["kind"]][0]
+    return 2 if is_new else 1
 
 
 def write(file: Path, state: dict[str, Tensor], card: dict) -> None:
@@ -71,12 +90,26 @@ def read(file: Path) -> tuple[dict, nn.Module]:
     if text is None:
         raise Refused(f"{file} has no card in its metadata: it is no head file")
     card = json.loads(text)
-    if card["format"] != FORMAT:
-        raise Refused(f"{file}: its card has format {card['format']}, this tool reads format {FORMAT}")
+    check(file, card)
+    hidden, n_outputs = card["backbone"]["hidden_size"], of_card(card["task"]).n_outputs
     with torch.device("meta"):
-        head = network(card["head"], card["backbone"]["hidden_size"], of_card(card["task"]).n_outputs)
+        head = network(card["head"], len(card["taps"]), hidden, n_outputs)
     fill(head, state, file)
     return card, head.eval()
+
+
+def check(file: Path, card: dict) -> None:
+    """Refuses what a card of its format cannot say."""
+    if card["format"] not in FORMATS:
+        both = " and ".join(map(str, FORMATS))
+        raise Refused(f"{file}: its card has format {card['format']}, this tool reads the formats {both}")
+    head, taps, threshold = card["head"], card["taps"], card["task"].get("threshold", 0.0)
+    if wrong := wrong_taps(head, taps):
+        raise Refused(f"{file}: taps {taps}: {wrong}")
+    if not 0 <= threshold <= 1:
+        raise Refused(f"{file}: the threshold {threshold} is not between 0 and 1")
+    if card["format"] < oldest_format(card["task"], head, taps):
+        raise Refused(f"{file}: several taps of a linear head, position and threshold are of format 2, not 1")
 
 
 def fill(head: nn.Module, state: dict[str, Tensor], file: Path) -> None:

@@ -41,23 +41,26 @@ class DepthFigures:
 
 
 class SegmentationFigures:
-    """Intersection over union per class, and its mean over the classes that occur in truth or answer."""
+    """Intersection over union per class, and its mean over the classes that occur in truth or answer. A pixel
+    that the answer leaves unlabelled is a miss of its class."""
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = classes
-        # Truth by row, answer by column, in pixels.
-        self.confusion = np.zeros((len(classes), len(classes)), np.int64)
+        # Truth by row, answer by column, in pixels; the last column is of those that the answer leaves
+        # unlabelled.
+        self.confusion = np.zeros((len(classes), len(classes) + 1), np.int64)
 
     def add(self, predicted: ArrayLike, truth: ArrayLike) -> None:
         """One image: class numbers of the same shape; arrays, or tensors in main memory."""
         predicted, truth = np.asarray(predicted), np.asarray(truth)
         n, known = len(self.classes), truth != UNLABELLED
-        pairs = n * truth[known].astype(np.int64) + predicted[known].astype(np.int64)
-        self.confusion += np.bincount(pairs, minlength=n * n).reshape(n, n)
+        predicted = np.where(predicted == UNLABELLED, n, predicted)
+        pairs = (n + 1) * truth[known].astype(np.int64) + predicted[known].astype(np.int64)
+        self.confusion += np.bincount(pairs, minlength=n * (n + 1)).reshape(n, n + 1)
 
     def result(self) -> dict:
         hit = self.confusion.diagonal()
-        union = self.confusion.sum(0) + self.confusion.sum(1) - hit
+        union = self.confusion[:, :-1].sum(0) + self.confusion.sum(1) - hit
         iou = {
             name: float(one / whole) if whole else None for name, one, whole in zip(self.classes, hit, union)
         }

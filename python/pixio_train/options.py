@@ -35,6 +35,13 @@ def positive(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
+
+
 def count(text: str) -> int:
     number = int(text)
     if number <= 0:

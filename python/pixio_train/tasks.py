@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from pixio_engine.heads import depth, resized
+from pixio_engine.heads import depth, labels, resized
 from torch import Tensor
 
 from .losses import cross_entropy, silog
@@ -43,9 +43,11 @@ class Depth:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """One of `classes` (name and color) per pixel."""
+    """One of `classes` (name and color) per pixel, or none where the likeliest is less likely than
+    `threshold`."""
 
     classes: list[dict]
+    threshold: float = 0.0
     name = "segmentation"
     warm_up = 0.0
     best = "miou"
@@ -65,13 +67,14 @@ class Segmentation:
     def figures(self) -> SegmentationFigures:
         return SegmentationFigures([one["name"] for one in self.classes])
 
-    @staticmethod
-    def final(answer: Tensor) -> Tensor:
-        return answer.argmax(0)
+    def final(self, answer: Tensor) -> Tensor:
+        return labels(answer[None], self.threshold)[1][0]
 
     def card(self, focal_length: float | None) -> dict:
-        return {"kind": self.name, "classes": self.classes}
+        return {"kind": self.name, "classes": self.classes, "threshold": self.threshold}
 
 
 def of_card(task: dict) -> Depth | Segmentation:
-    return Depth(task["max_depth"]) if task["kind"] == "depth" else Segmentation(task["classes"])
+    if task["kind"] == "depth":
+        return Depth(task["max_depth"])
+    return Segmentation(task["classes"], task.get("threshold", 0.0))

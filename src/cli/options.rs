@@ -17,7 +17,7 @@ pub(super) const ROS: &str = "ros-argument";
 pub(super) const COMMANDS: [&str; 6] = ["run", "live", "infer", "build", "check", "bench"];
 
 /// Parameters that mean something to `build`.
-const BUILD: [&str; 11] = [
+const BUILD: [&str; 12] = [
     "model",
     "device",
     "precision",
@@ -28,11 +28,13 @@ const BUILD: [&str; 11] = [
     "fit",
     "depth_head",
     "segmentation_head",
+    "teaching",
     "log_level",
 ];
 
 /// Parameters that mean something to `live` beside those of `infer`.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 9] = [
+    "teaching",
     "streams",
     "live_port",
     "live_address",

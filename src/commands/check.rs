@@ -13,7 +13,9 @@ use crate::config::{CameraConfig, Config, Fit, LogLevel};
 use crate::console;
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
+use crate::exemplars::Exemplars;
 use crate::geometry::{CameraModel, Size};
+use crate::heads::Legend;
 use crate::outputs::{Topic, Topics};
 use crate::pipeline::Shared;
 use crate::report;
@@ -22,9 +24,9 @@ use crate::ros::checks::ReceiveBuffers;
 use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
+use crate::setup::Model;
 use crate::setup::heads::head_files;
 use crate::setup::input::fitter;
-use crate::setup::{Model, teaching};
 use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
 use crate::stages::derive::{Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
@@ -258,7 +260,11 @@ fn listen(
     config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let taught = teaching::legend(config, model.pixio())?;
+    let legend = |exemplars: &Exemplars| Legend {
+        classes: exemplars.classes().into(),
+        threshold: config.teaching_threshold,
+    };
+    let taught = model.exemplars.as_ref().map(legend);
     let publishers =
         joined.publish(config, &head_outputs(config, model, taught)).map_err(Failure::into_error)?;
     let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();

@@ -54,7 +54,7 @@ pub fn live(
     let warm = model.warm(config).running()?;
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
-    let (teacher, teaching) = teaching::start(config, &model, &shared.lessons, &ended).setup()?.unzip();
+    let (teacher, teaching) = teaching::start(config, &mut model, &shared.lessons, &ended).setup()?.unzip();
     let common = model.common(teaching);
     let about = about(&model, config, None, vec![CAMERA.to_owned()]);
     let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));

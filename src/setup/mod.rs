@@ -19,6 +19,7 @@ use crate::engine::job::EngineJob;
 use crate::engine::proof::BatchShape;
 use crate::engine::store::folder::Folder;
 use crate::engine::{Engine, EngineError};
+use crate::exemplars::Exemplars;
 use crate::pca::Basis;
 use crate::pixio::Pixio;
 use crate::stages::derive::{
@@ -54,6 +55,8 @@ pub struct Model {
     pub basis: SavedBasis,
     /// The heads that the configuration names.
     pub head_set: LoadedHeads,
+    /// What teaching begins with, where the configuration asks for teaching.
+    pub exemplars: Option<Exemplars>,
     /// The folder of the engine; it may hold the heads compiled.
     folder: Option<Folder>,
 }
@@ -81,7 +84,8 @@ impl Model {
         };
         let n_channels = pixio.config().hidden_size;
         let head_set = heads::load(config, &encoder)?;
-        let exemplar_taps = teaching::taps(config, n_blocks)?;
+        let (exemplar_taps, exemplars) =
+            (teaching::taps(config, n_blocks)?, teaching::exemplars(config, pixio)?);
         ensure!(
             config.fit != Fit::Window || head_set.iter().next().is_some(),
             "fit: window makes only depth and segmentation: give depth_head or segmentation_head"
@@ -91,7 +95,18 @@ impl Model {
         let LoadedEngine { engine, folder, lacks_engine, fell_back } =
             engine::load(config, &job, candidates)?;
         let build_command = build_command(config, &job);
-        Ok(Self { job, engine, lacks_engine, fell_back, build_command, card, basis, head_set, folder })
+        Ok(Self {
+            job,
+            engine,
+            lacks_engine,
+            fell_back,
+            build_command,
+            card,
+            basis,
+            head_set,
+            exemplars,
+            folder,
+        })
     }
 
     /// The encoder.

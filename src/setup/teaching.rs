@@ -9,7 +9,6 @@ use super::heads;
 use super::input::input_size;
 use crate::config::{Config, Fit};
 use crate::exemplars::{Binding, Exemplars, Limits, beside};
-use crate::heads::Legend;
 use crate::pixio::Pixio;
 use crate::teaching::{Lessons, School, Teacher, Teaching};
 
@@ -50,46 +49,37 @@ pub fn limits(config: &Config) -> Limits {
     Limits { per_class: config.exemplars_per_class, in_all: config.exemplars_in_all }
 }
 
-/// The exemplars that teaching begins with: those beside the segmentation head, or none.
+/// The exemplars that teaching begins with where `config` asks for it: those beside the segmentation head, or
+/// none.
 ///
 /// # Errors
 /// There are none beside the head, or they are of another model.
-pub fn exemplars(config: &Config, pixio: &Pixio) -> anyhow::Result<Exemplars> {
+pub(super) fn exemplars(config: &Config, pixio: &Pixio) -> anyhow::Result<Option<Exemplars>> {
+    if !config.teaching {
+        return Ok(None);
+    }
     let (binding, limits) = (binding(config, pixio), limits(config));
-    let Some(head) = &config.segmentation_head else { return Ok(Exemplars::new(binding, limits)) };
-    Exemplars::load(&beside(head), binding, limits).with_context(|| {
+    let Some(head) = &config.segmentation_head else { return Ok(Some(Exemplars::new(binding, limits))) };
+    let loaded = Exemplars::load(&beside(head), binding, limits).with_context(|| {
         format!("teaching goes on from the exemplars beside segmentation_head {}", head.display())
-    })
-}
-
-/// What labels mean at first where `config` asks for teaching.
-///
-/// # Errors
-/// As [`exemplars`].
-pub fn legend(config: &Config, pixio: &Pixio) -> anyhow::Result<Option<Legend>> {
-    let legend = |exemplars: Exemplars| Legend {
-        classes: exemplars.classes().into(),
-        threshold: config.teaching_threshold,
-    };
-    config.teaching.then(|| exemplars(config, pixio).map(legend)).transpose()
+    });
+    loaded.map(Some)
 }
 
 /// Starts the teacher of `model` if `config` asks for one. Lessons come from `lessons`; `ended` hears of the
 /// thread's end.
 ///
 /// # Errors
-/// As [`exemplars`], or there is no thread.
+/// The exemplars cannot be fitted, or there is no thread.
 pub fn start(
     config: &Config,
-    model: &Model,
+    model: &mut Model,
     lessons: &Arc<[Lessons]>,
     ended: &mpsc::Sender<()>,
 ) -> anyhow::Result<Option<(Teacher, Arc<Teaching>)>> {
-    if !config.teaching {
-        return Ok(None);
-    }
+    let Some(exemplars) = model.exemplars.take() else { return Ok(None) };
     let school = School {
-        exemplars: exemplars(config, model.pixio())?,
+        exemplars,
         threshold: config.teaching_threshold,
         device: model.job.device,
         kind: model.job.arithmetic.kind(),

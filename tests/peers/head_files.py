@@ -32,12 +32,16 @@ TASKS = {
 
 @torch.no_grad()
 def write(file: Path, task: str, head: str = "dpt", **card) -> Path:
-    """A head file for `task`; `card` replaces parts of its card."""
+    """A head file for `task`, `dpt`, `linear` or, of card format 2, `taps`, a linear one on three blocks and
+    the place of the patch; `card` replaces parts of its card."""
     torch.manual_seed(5)
     n_outputs = 1 if task == "depth" else len(CLASSES)
     if head == "dpt":
         kind, taps = {"kind": "dpt", "features": 16, "out_channels": [8, 12, 16, 20]}, [1, 2, 3, 4]
         network = DptHead(192, n_outputs, 16, [8, 12, 16, 20])
+    elif head == "taps":
+        kind, taps = {"kind": "linear", "position": True}, [1, 2, 4]
+        network = LinearHead(192, n_outputs, len(taps), has_position=True)
     else:
         kind, taps, network = {"kind": "linear"}, [4], LinearHead(192, n_outputs)
     make_heads.randomize(network.eval())
@@ -46,7 +50,7 @@ def write(file: Path, task: str, head: str = "dpt", **card) -> Path:
     tokens = [Tap.of(torch.randn(1, 264, 192), 8, (16, 16)) for _ in taps]
     last.weight /= network(tokens).std()
     about = {
-        "format": 1,
+        "format": 2 if head == "taps" else 1,
         "task": TASKS[task],
         "head": kind,
         "taps": taps,

@@ -1,4 +1,5 @@
-"""Importing this module makes `pixio_node.msg` importable: rosidl builds it when that is due."""
+"""Importing this module makes `pixio_node.msg` and `pixio_node.srv` importable: rosidl builds them when that
+is due."""
 
 import ctypes
 import os

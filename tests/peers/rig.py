@@ -39,6 +39,8 @@ OWN_NAMES = (
     "set_enabled",
     "save_pca_basis",
     "reset_pca_basis",
+    "teach",
+    "save_head",
 )
 
 

@@ -171,6 +171,17 @@ def test_heads_are_compiled_beside_the_backbone_and_give_the_same(tmp_path, engi
     assert offline.labels_agree(compiled["labels"], eager["labels"])
 
 
+def test_a_head_on_several_blocks_and_places_is_compiled_and_gives_the_same(tmp_path):
+    head = head_files.write(tmp_path / "head.safetensors", "depth", head="taps")
+    out = tmp_path / "engine"
+    done = build_once("--depth-head", head, "--out", out)
+    assert done.returncode == 0, done.stderr
+    said, compiled = written(tmp_path / "compiled", "--engine", out, "--depth-head", head)
+    assert f"depth compiled, from {out}" in said, said
+    _, eager = written(tmp_path / "eager", "--engine", "eager", "--depth-head", head)
+    assert offline.largest_difference(compiled["depth"], eager["depth"]) < 1e-4
+
+
 def test_bench_measures_heads_as_the_engine_runs_them(tmp_path, engine_with_heads, heads):
     file = tmp_path / "figures.json"
     done = run(

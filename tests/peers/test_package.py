@@ -22,7 +22,7 @@ TINY = Path("share") / PACKAGE / "models" / "pixio-tiny"
 BINARY = Path("lib") / PACKAGE / "pixio_node"
 # What rosidl, ament and colcon add to share/pixio_node.
 GENERATED = re.compile(
-    r"share/pixio_node/(cmake/|environment/|hook/|msg/.*\.(idl|json)$|(local_setup|package)\.(?!xml))"
+    r"share/pixio_node/(cmake/|environment/|hook/|(msg|srv)/.*\.(idl|json)$|(local_setup|package)\.(?!xml))"
 )
 
 
@@ -97,6 +97,7 @@ def test_scripts_install_makes_what_colcon_makes(built, installed):
         str(BINARY),
         "share/pixio_node/package.xml",
         "share/pixio_node/msg/PatchFeatures.msg",
+        "share/pixio_node/srv/Teach.srv",
         "share/pixio_node/config/pixio.yaml",
         "share/pixio_node/launch/pixio.launch.py",
         str(TINY / "model.safetensors"),
@@ -173,14 +174,16 @@ def test_rclpy_reads_what_rclpy_publishes_in_the_installed_types(built):
 def test_the_message_types_build_alone_without_cargo(built, interfaces):
     assert not (interfaces.prefix / "lib" / PACKAGE).exists()
     assert files(interfaces.prefix) == {
-        name for name in files(built.prefix) if "/msg/" in name or "package.xml" in name
+        name
+        for name in files(built.prefix)
+        if any(part in name for part in ("/msg/", "/srv/", "package.xml"))
     }
-    for kind in ("PatchFeatures", "Embedding"):
-        description = Path("share") / PACKAGE / "msg" / f"{kind}.json"
+    for kind in ("msg/PatchFeatures", "msg/Embedding", "srv/Teach", "srv/SaveHead"):
+        description = Path("share") / PACKAGE / f"{kind}.json"
         assert (interfaces.prefix / description).read_text() == (built.prefix / description).read_text()
     imported = (
         "from pixio_node.msg import PatchFeatures; PatchFeatures.__class__.__import_type_support__(); "
-        "print('well')"
+        "from pixio_node.srv import Teach; Teach.__class__.__import_type_support__(); print('well')"
     )
     assert result(interfaces.start(sys.executable, "-c", imported, messages=VISION_MSGS)) == "well\n"
 

@@ -34,6 +34,7 @@ FOLDERS = (
     "config/",
     "launch/",
     "msg/",
+    "srv/",
     "models/",
     ".ci/",
 )

@@ -118,7 +118,7 @@ def test_a_bad_data_set_is_refused_in_one_line(tmp_path, small_model, why):
 # options, what must be said
 WRONG = {
     "size": (["--size", "100x64"], ["multiples of 16"]),
-    "taps": (["--taps", "2,9"], ["reads 1"]),
+    "taps": (["--taps", "1,2,3,4,5"], ["reads 1 to 4 blocks"]),
     "block": (["--taps", "9"], ["blocks 1 to 4"]),
     "share": (["--held-out", "1.5"], ["between 0 and 1"]),
     "folder": (["--held-out", "/nowhere"], ["/nowhere is no folder"]),

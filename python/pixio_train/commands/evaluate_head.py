@@ -42,7 +42,10 @@ def main() -> None:
     if ours["revision"] != theirs["revision"]:
         both = f"on revision {ours['revision']}, this is {theirs['revision']}"
         print(f"warning: {args.head} was trained {both}", file=sys.stderr)
-    views = covering_views(images, encoder.size, args.fit or card.get("fit", "stretch"))
+    fit = args.fit or card.get("fit", "stretch")
+    if fit == "crop" and card["head"].get("position"):
+        raise Refused(f"{args.head} reads the place of each patch in the whole image: use --fit stretch")
+    views = covering_views(images, encoder.size, fit)
     figures = evaluate(network.to(args.device), task, encoder, Computed(encoder, views), views)
     print(f"{args.head} on {len(images)} images of {args.data}\n{table(figures)}")
     if args.json:

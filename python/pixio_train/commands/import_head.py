@@ -4,14 +4,15 @@ reads.
 The parameters must have the names of the Pixio paper's heads: projects.0.weight ...
 scratch.output_conv.2.bias for dpt, 0.* (batch norm) and 1.* (1x1 convolution) or norm.* and conv.* for
 linear; what stands before them (head., module.) and whatever else is in the file, such as an encoder, is
-passed over. Kind and widths follow from the shapes. The pickle is opened with weights_only, which runs no
-code from it.
+passed over. Kind and widths follow from the shapes, and so does whether a linear head reads the place of
+each patch beside its taps. The pickle is opened with weights_only, which runs no code from it.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+from pixio_engine.heads import linear_inputs
 from torch import Tensor
 
 from pixio_train import head_file, options
@@ -35,18 +36,19 @@ def main() -> None:
     checkpoint = Checkpoint.find(args.model)
     arch = checkpoint.architecture
     head, state = recognised(args.state_dict, read(args.state_dict))
-    task = Depth(args.max_depth) if args.task == "depth" else Segmentation(read_classes(args.classes))
-    check_channels(args.state_dict, head, state, checkpoint, task)
-    with torch.device("meta"):
-        network = head_file.network(head, arch.hidden_size, task.n_outputs)
-    head_file.fill(network, state, args.state_dict)
     taps = args.taps or head_file.default_taps(head["kind"], arch.num_hidden_layers)
-    n_taps = head_file.N_TAPS[head["kind"]]
-    if len(taps) != n_taps or taps != sorted(set(taps)) or taps[-1] > arch.num_hidden_layers:
-        raise Refused(
-            f"--taps {taps}: a {head['kind']} head reads {n_taps}, ascending, of blocks 1 to "
-            f"{arch.num_hidden_layers}"
-        )
+    if wrong := head_file.wrong_taps(head, taps):
+        raise Refused(f"--taps {taps}: {wrong}")
+    if taps[-1] > arch.num_hidden_layers:
+        raise Refused(f"--taps {taps}: {checkpoint.name} has the blocks 1 to {arch.num_hidden_layers}")
+    is_depth = args.task == "depth"
+    task = Depth(args.max_depth) if is_depth else Segmentation(read_classes(args.classes), args.threshold)
+    check_channels(args.state_dict, head, state, checkpoint, task, len(taps))
+    if head.get("position") and args.fit == "crop":
+        raise Refused(f"{args.state_dict}: the head reads the place of each patch: give --fit stretch")
+    with torch.device("meta"):
+        network = head_file.network(head, len(taps), arch.hidden_size, task.n_outputs)
+    head_file.fill(network, state, args.state_dict)
     card = head_file.card(
         task.card(args.focal_length), head, checkpoint.card(), taps, args.size, fit=args.fit
     )
@@ -89,7 +91,7 @@ def recognised(file: Path, tensors: dict[str, Tensor]) -> tuple[dict, dict[str, 
             if is_last(name, mark) and weight is not None and weight.ndim == 4:
                 state = {f"norm.{key}": value for key, value in below(tensors, prefix + norm).items()}
                 state |= {f"conv.{key}": value for key, value in below(tensors, prefix + conv).items()}
-                return {"kind": "linear"}, state
+                return {"kind": "linear", "position": False}, state
     raise Refused(
         f"{file} holds no head: neither {DPT_MARK} (dpt) nor a batch norm and a convolution called norm and "
         f"conv, or 0 and 1 (linear); it has {listed(sorted(tensors))}"
@@ -116,18 +118,29 @@ def dpt(file: Path, state: dict[str, Tensor]) -> dict:
 
 
 def check_channels(
-    file: Path, head: dict, state: dict[str, Tensor], checkpoint: Checkpoint, task: Depth | Segmentation
+    file: Path,
+    head: dict,
+    state: dict[str, Tensor],
+    checkpoint: Checkpoint,
+    task: Depth | Segmentation,
+    n_taps: int,
 ) -> None:
-    """Whether the head reads this model's tokens and says what it is asked for."""
+    """Whether the head reads this model's tokens and says what it is asked for. A linear head that reads two
+    channels more reads the position."""
     first, last = {"dpt": ("projects.0", "scratch.output_conv.2"), "linear": ("conv", "conv")}[head["kind"]]
     for name in (f"{first}.weight", f"{last}.weight"):
         if name not in state:
             raise Refused(f"{file}: tensor {name} is missing")
     n_inputs, hidden = state[f"{first}.weight"].shape[1], checkpoint.architecture.hidden_size
-    if n_inputs != 2 * hidden:
+    # Of a dpt head, the first of its four taps.
+    n_read = n_taps if head["kind"] == "linear" else 1
+    if "position" in head and n_inputs == linear_inputs(hidden, n_read, has_position=True):
+        head["position"] = True
+    elif n_inputs != linear_inputs(hidden, n_read, has_position=False):
+        each = f"{2 * hidden} (twice {hidden})" + (f" of each of {n_read} taps" if n_read > 1 else "")
         raise Refused(
             f"{file}: the head reads {n_inputs} channels, patch and class tokens of {checkpoint.name} are "
-            f"{2 * hidden} (twice {hidden})"
+            f"{each}"
         )
     n_outputs = state[f"{last}.weight"].shape[0]
     if n_outputs != task.n_outputs:
@@ -159,6 +172,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--classes", type=Path, help="segmentation: classes.yaml, as pixio-train-head reads it"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=options.share,
+        default=0.0,
+        help="segmentation: the node leaves pixels unlabelled whose likeliest class is less likely (0)",
     )
     parser.add_argument("--taps", type=options.integers, help="blocks that it reads, from 1 (the paper's)")
     parser.add_argument(

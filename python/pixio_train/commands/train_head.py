@@ -45,13 +45,16 @@ def main() -> None:
     checkpoint = Checkpoint.find(args.model)
     arch = checkpoint.architecture
     head = {"kind": args.head}
+    if args.head == "linear":
+        head["position"] = args.position
     if args.head == "dpt":
         features_, out_channels = SLIM if arch.hidden_size <= NARROW else WIDE
         head |= {"features": args.features or features_, "out_channels": args.out_channels or out_channels}
     taps = args.taps or head_file.default_taps(args.head, arch.num_hidden_layers)
 
     dataset = Dataset.open(args.data, args.task, args.limit)
-    task = Depth(args.max_depth) if args.task == "depth" else Segmentation(dataset.classes)
+    is_depth = args.task == "depth"
+    task = Depth(args.max_depth) if is_depth else Segmentation(dataset.classes, args.threshold)
     train, held_out = split(dataset, args.held_out, args.seed, args.limit)
     print(f"{args.data}: {len(train)} images to train on, {len(held_out)} held out", flush=True)
 
@@ -63,7 +66,8 @@ def main() -> None:
     judged = covering_views(held_out, args.size, args.fit)
     judged_features = features(encoder, judged, cache)
 
-    network = head_file.untrained(head, arch.hidden_size, task.n_outputs, args.seed).to(args.device)
+    network = head_file.untrained(head, len(taps), arch.hidden_size, task.n_outputs, args.seed)
+    network = network.to(args.device)
     print(
         f"{args.head} head: {sum(value.numel() for value in network.parameters())} parameters on "
         f"taps {taps} of "
@@ -154,7 +158,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--taps",
         type=options.integers,
-        help="blocks that the head reads, from 1 (dpt: four of the same distance; linear: the last)",
+        help="blocks that are read, from 1 (dpt: four of the same distance; linear: the last, or up to four)",
+    )
+    parser.add_argument(
+        "--position", action="store_true", help="linear: the place of each patch in the image is read too"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=options.share,
+        default=0.0,
+        help="segmentation: the node leaves pixels unlabelled whose likeliest class is less likely (0)",
     )
     parser.add_argument(
         "--features",
@@ -183,9 +196,14 @@ def parse() -> argparse.Namespace:
     )
     args = parser.parse_args()
     args.learning_rate = args.learning_rate or LEARNING_RATES[args.head]
-    n_taps = head_file.N_TAPS[args.head]
-    if args.taps and len(args.taps) != n_taps:
-        parser.error(f"--taps {args.taps}: a {args.head} head reads {n_taps}")
+    if args.taps and (wrong := head_file.wrong_taps({"kind": args.head}, args.taps)):
+        parser.error(f"--taps {args.taps}: {wrong}")
+    if args.position and args.head != "linear":
+        parser.error("--position is for --head linear")
+    if args.position and args.fit == "crop":
+        parser.error("--position is for whole images: --fit crop shows windows")
+    if args.threshold and args.task != "segmentation":
+        parser.error("--threshold is for --task segmentation")
     if args.out_channels and len(args.out_channels) != 4:
         parser.error("--out-channels: four are needed")
     return args

@@ -8,8 +8,10 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         Kind::Bool,
         "false",
         "Whether ~/teach and the live page may teach classes: ~/segmentation then carries what was taught, from \
-         blocks all along the model. With segmentation_head, teaching goes on from the exemplars beside that head.",
-    ),
+         the block in the middle and the last one. With segmentation_head, teaching goes on from the exemplars beside \
+         that head.",
+    )
+    .online_only(),
     parameter(
         "exemplars_per_class",
         Kind::Integer(1, 1000),

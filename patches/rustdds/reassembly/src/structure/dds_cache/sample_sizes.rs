@@ -10,8 +10,9 @@ use crate::{
   GUID,
 };
 
-/// Bytes of the largest sample where the application has not said otherwise.
-const DEFAULT_MAX_SAMPLE_SIZE: usize = 1024 * 1024;
+/// Bytes of the largest sample where the application has not said otherwise: a
+/// request with a text of a megabyte is still heard, and can be refused in words.
+const DEFAULT_MAX_SAMPLE_SIZE: usize = 2 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct SampleSizes {

@@ -1,0 +1,312 @@
+"""A node that is taught: the services, what its segmentation says then, and the heads that it saves."""
+
+import math
+
+import images
+import numpy as np
+import pytest
+import yaml
+from node_process import ROOT, run
+from offline import infer, labels_agree
+from peer import nanos
+from PIL import Image as Pillow
+from pixio_node.srv import SaveHead, Teach
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from vision_msgs.msg import LabelInfo
+from waiting import until
+
+TINY = ROOT / "models" / "pixio-tiny"
+WALK = ROOT / "data" / "room-walk"
+FRAMES = sorted((WALK / "rgb").glob("*.jpg"))
+CLASSES = [entry["name"] for entry in yaml.safe_load((WALK / "classes.yaml").read_text())["classes"]]
+UNLABELLED = 255
+LATCHED = QoSProfile(
+    depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+def frame(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image of the walk and its true labels."""
+    path = FRAMES[number]
+    truth = np.asarray(Pillow.open(WALK / "labels" / f"{path.stem}.png"))
+    return np.asarray(Pillow.open(path).convert("RGB")), truth
+
+
+def large(truth: np.ndarray) -> list[str]:
+    """Classes of more than a few patches."""
+    return [name for number, name in enumerate(CLASSES) if (truth == number).sum() > 3000]
+
+
+def clicks(truth: np.ndarray, name: str, n: int) -> dict[str, list[float]]:
+    """`n` pixels of a class, apart from each other."""
+    rows, columns = np.nonzero(truth == CLASSES.index(name))
+    chosen = np.linspace(0, len(rows) - 1, n).astype(int)
+    return {"x": [float(columns[i]) for i in chosen], "y": [float(rows[i]) for i in chosen]}
+
+
+def pixels(message) -> np.ndarray:
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)
+
+
+class School:
+    """A node that is taught, its services, and what its segmentation says."""
+
+    def __init__(self, rig, *options, model=TINY, **more):
+        self.rig = rig(model=model, options=("--teaching", "true", *options), **more)
+        self.peer, name = self.rig.peer, self.rig.node.name
+        self.name = name
+        self.teaching = self.peer.node.create_client(Teach, f"{name}/teach")
+        self.saving = self.peer.node.create_client(SaveHead, f"{name}/save_head")
+        self.peer.meet(lambda: self.teaching.service_is_ready() and self.saving.service_is_ready())
+        # In the order in which they come.
+        self.heard = []
+        self.told = self.peer.node.create_subscription(
+            LabelInfo, f"{name}/segmentation/label_info", self.heard.append, LATCHED
+        )
+
+    def listen(self):
+        """Subscribes to the labels."""
+        self.labels = self.peer.inbox(Image, f"{self.name}/segmentation/image")
+        self.peer.node.destroy_subscription(self.told)
+        self.told = self.peer.node.create_subscription(
+            LabelInfo, f"{self.name}/segmentation/label_info", self.heard.append, LATCHED
+        )
+
+    def call(self, client, image=None, **fields):
+        """The answer of a service; `image` is shown until the answer is there."""
+        future = client.call_async(client.srv_type.Request(**fields))
+        if image is None:
+            image = np.full((24, 32, 3), 128, np.uint8)
+        self.rig.feed(image, future.done, "an answer of the service")
+        return future.result()
+
+    def teach(self, image=None, **fields):
+        return self.call(self.teaching, image, **fields)
+
+    def ask(self, image) -> np.ndarray:
+        """The labels of an image."""
+        stamps = []
+        found = self.rig.feed(
+            image,
+            lambda: next((m for m in self.labels.messages if nanos(m.header.stamp) >= stamps[0]), None)
+            if stamps
+            else stamps.append(nanos(self.peer.stamp())),
+            "labels",
+        )
+        return pixels(found)
+
+    def close(self):
+        self.peer.node.destroy_subscription(self.told)
+        for client in (self.teaching, self.saving):
+            self.peer.node.destroy_client(client)
+
+
+@pytest.fixture
+def school(rig):
+    made = []
+
+    def start(*options, **more) -> School:
+        made.append(School(rig, *options, **more))
+        return made[-1]
+
+    yield start
+    for school in made:
+        school.close()
+
+
+def at_model_size(truth: np.ndarray) -> np.ndarray:
+    return np.asarray(Pillow.fromarray(truth).resize((256, 256), Pillow.Resampling.NEAREST))
+
+
+def test_classes_are_taught_by_pixels_and_the_saved_head_labels_alike(school, tmp_path):
+    node = school()
+    image, truth = frame(10)
+    shown = large(truth)[:3]
+    # Nobody listens to any output of segmentation: a lesson is worth a frame by itself.
+    for number, name in enumerate(shown, start=1):
+        answer = node.teach(image, class_name=name, **clicks(truth, name, 8))
+        assert answer.success and answer.class_id == number, answer
+        assert answer.exemplars == 8, answer
+        assert ("labels begin" in answer.message) == (number == 1), answer
+    node.listen()
+    labels = node.ask(image)
+    expected, known = at_model_size(truth), np.isin(at_model_size(truth), [CLASSES.index(n) for n in shown])
+    right = np.zeros_like(known)
+    for number, name in enumerate(shown, start=1):
+        right |= (labels == number) & (expected == CLASSES.index(name))
+    assert right[known].mean() > 0.85, right[known].mean()
+
+    # LabelInfo names the classes, by the numbers of the labels.
+    named = {entry.class_id: entry.class_name for entry in node.heard[-1].class_map}
+    assert named == dict(enumerate(["other", *shown])), named
+
+    path = tmp_path / "room.safetensors"
+    saved = node.call(node.saving, path=str(path))
+    assert saved.success and str(path) in saved.message, saved
+    alone = infer(image, "--segmentation-head", str(path), model=str(TINY))
+    assert labels_agree(alone["labels"], labels)
+
+    # Teaching goes on from the saved head, under the same numbers, and the head is replaced.
+    again = school("--segmentation-head", str(path), namespace="/again")
+    again.listen()
+    assert labels_agree(again.ask(image), labels)
+    answer = again.teach(image, class_name=shown[0], **clicks(truth, shown[0], 3))
+    assert answer.success and answer.class_id == 1 and answer.exemplars == 11, answer
+    assert again.call(again.saving, path=str(path)).success
+
+
+def test_a_class_is_known_before_its_first_frame(school):
+    node = school()
+    image, truth = frame(10)
+    shown = large(truth)[:4]
+    node.listen()
+    for name in shown:
+        node.teach(image, class_name=name, **clicks(truth, name, 5))
+    node.ask(image)
+    # Wherever labels have a class, a LabelInfo that was sent before names it.
+    newest = max(nanos(m.header.stamp) for m in node.labels.messages)
+    for message in node.labels.messages:
+        numbers = set(np.unique(pixels(message)).tolist()) - {UNLABELLED}
+        known = [entry.class_id for info in node.heard for entry in info.class_map]
+        assert numbers <= set(known), (numbers, known)
+    assert len(node.heard[-1].class_map) == len(shown) + 1 and newest
+
+
+def test_what_was_forgotten_is_gone_and_its_number_stays(school):
+    node = school()
+    image, truth = frame(10)
+    shown = large(truth)[:3]
+    node.listen()
+    for name in shown:
+        node.teach(image, class_name=name, **clicks(truth, name, 5))
+    assert (node.ask(image) == 2).any()
+    answer = node.teach(image, class_name=shown[1], forget=True)
+    assert answer.success and answer.class_id == 2 and answer.exemplars == 0, answer
+    assert not (node.ask(image) == 2).any()
+    answer = node.teach(image, class_name=shown[1], **clicks(truth, shown[1], 5))
+    assert answer.class_id == 2 and (node.ask(image) == 2).any()
+    # Without classes there are no labels, and no frame is lost over it.
+    assert node.teach(image, class_name="", forget=True).success
+    since = nanos(node.peer.stamp())
+    node.rig.ask(image)
+    assert not any(since <= nanos(message.header.stamp) for message in node.labels.messages)
+    answer = node.call(node.saving, path="/tmp/nothing.safetensors")
+    assert not answer.success and "no head to save" in answer.message, answer
+
+
+def test_below_the_threshold_pixels_are_unlabelled(school):
+    node = school("--teaching-threshold", "0.9")
+    image, truth = frame(10)
+    shown = large(truth)[:3]
+    node.listen()
+    for name in shown:
+        node.teach(image, class_name=name, **clicks(truth, name, 3))
+    labels = node.ask(image)
+    assert 0.02 < (labels == UNLABELLED).mean() < 0.98
+    assert node.heard[-1].threshold == pytest.approx(0.9)
+
+
+BAD = (
+    ({"camera": "left", "class_name": "a", "x": [1.0], "y": [1.0]}, '"left" is no camera'),
+    ({"class_name": "a"}, "no pixel was given"),
+    ({"class_name": "a", "x": [1.0, 2.0], "y": [1.0]}, "x has 2 values and y has 1"),
+    ({"class_name": "a", "x": [math.nan], "y": [1.0]}, "is no pixel"),
+    ({"class_name": "a", "x": [-math.inf], "y": [1.0]}, "is no pixel"),
+    ({"class_name": "a", "x": [320.0], "y": [1.0]}, "the model sees nothing at (320, 1) of an image of 320x240"),
+    ({"class_name": "a", "x": [1e300], "y": [1.0]}, "the model sees nothing"),
+    ({"class_name": "a", "x": [1.0] * 4097, "y": [1.0] * 4097}, "4097 pixels were given, and at most 4096"),
+    ({"class_name": "", "x": [1.0], "y": [1.0]}, "a class needs a name"),
+    ({"class_name": "x" * (1 << 20), "x": [1.0], "y": [1.0]}, "1048576 bytes, and at most 256"),
+    ({"class_name": "a\nb", "x": [1.0], "y": [1.0]}, "cannot be shown"),
+    ({"class_name": "nothing", "forget": True}, 'there is no class "nothing"'),
+)
+
+
+def test_bad_requests_get_their_sentence_and_change_nothing(school, tmp_path):
+    node = school()
+    image, truth = frame(10)
+    for fields, expect in BAD:
+        answer = node.teach(image, **fields)
+        assert not answer.success and expect in answer.message, (fields, answer)
+        assert len(answer.message) < 500
+    shown = large(truth)[:2]
+    for name in shown:
+        assert node.teach(image, class_name=name, **clicks(truth, name, 2)).exemplars == 2
+    other = tmp_path / "notes.txt"
+    other.write_text("do not lose this")
+    for path, expect in (
+        ("", "is no path of a file"),
+        ("/", "is no path of a file"),
+        (str(tmp_path), "give another path"),
+        (str(other), "is there and is no head"),
+        ("/proc/nowhere/head.safetensors", "cannot write"),
+        (str(tmp_path / "a.exemplars.safetensors"), "give another"),
+    ):
+        answer = node.call(node.saving, path=path)
+        assert not answer.success and expect in answer.message, (path, answer)
+    assert other.read_text() == "do not lose this" and list(tmp_path.iterdir()) == [other]
+    assert node.call(node.saving, path=str(tmp_path / "fine.safetensors")).success
+
+
+def test_no_more_classes_than_a_label_image_holds(school):
+    node = school(model="random:tiny")
+    image = images.photograph("coffee", 320, 240)
+    for number in range(1, 255):
+        answer = node.teach(image, class_name=f"class {number}", x=[5.0], y=[5.0])
+        assert answer.class_id == number, answer
+    answer = node.teach(image, class_name="one more", x=[5.0], y=[5.0])
+    assert not answer.success and "there are 255 classes" in answer.message, answer
+
+
+def test_a_lesson_without_a_frame_is_answered_and_dropped(school):
+    node = school()
+    client = node.teaching
+    future = client.call_async(client.srv_type.Request(class_name="a", x=[1.0], y=[1.0]))
+    until(future.done, "an answer")
+    answer = future.result()
+    assert not answer.success and "no frame of the camera has come within 5 s" in answer.message, answer
+    # It is not learnt afterwards.
+    image, truth = frame(10)
+    assert node.teach(image, class_name="a", x=[1.0], y=[1.0]).exemplars == 1
+
+
+def test_what_cannot_be_taught_stops_the_start(tmp_path):
+    def check(expect: str, *options):
+        done = run("run", "--model", str(TINY), "--teaching", "true", *map(str, options))
+        assert done.returncode == 2 and expect in done.stderr, done.stderr
+        done = run("check", "--model", str(TINY), "--teaching", "true", *map(str, options))
+        assert done.returncode != 0 and expect in done.stdout, done.stdout
+
+    check("exemplars beside segmentation_head", "--segmentation-head", tmp_path / "none.safetensors")
+    check("exemplars beside segmentation_head", "--segmentation-head", TINY / "segmentation.safetensors")
+    check("teaching: under fit: window", "--fit", "window")
+
+
+def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
+    image, truth = frame(10)
+    shown, file = large(truth)[:3], FRAMES[10]
+    rows = [f"{file},{x},{y},{name}" for name in shown for x, y in zip(*clicks(truth, name, 6).values(), strict=True)]
+    table, head = tmp_path / "clicks.csv", tmp_path / "head.safetensors"
+    table.write_text("image,x,y,class\n" + "\n".join(rows) + "\n")
+    by_clicks = infer(image, "--exemplars", str(table), "--save-head", str(head), model=str(TINY))["labels"]
+    assert set(np.unique(by_clicks)) == {1, 2, 3}
+    exemplars = head.with_suffix(".exemplars.safetensors")
+    by_exemplars = infer(image, "--exemplars", str(exemplars), model=str(TINY))["labels"]
+    by_head = infer(image, "--segmentation-head", str(head), model=str(TINY))["labels"]
+    assert labels_agree(by_exemplars, by_clicks) and labels_agree(by_head, by_clicks)
+
+    def check(text: str, expect: str):
+        table.write_text(text)
+        done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, "--exemplars", table)
+        assert done.returncode == 2 and expect in done.stderr, done.stderr
+
+    check("image,x,y\n", "no column class")
+    check(f"image,x,y,class\n{file},1,1,a\n", "fewer than two classes")
+    check(f"image,x,y,class\n{file},999,1,a\n", "the model sees nothing at (999, 1)")
+    check("image,x,y,class\nnone.jpg,1,1,a\n", "image none.jpg")
+    other = ("--segmentation-head", TINY / "segmentation.safetensors", "--exemplars", exemplars)
+    done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, *other)
+    assert done.returncode == 2 and "give one of the two" in done.stderr, done.stderr
+    done = run("infer", "--model", "random:tiny", "--image", file, "--out", tmp_path, "--exemplars", exemplars)
+    assert done.returncode == 2 and "they are of blocks [4, 8] of pixio-tiny" in done.stderr, done.stderr
