@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight
 from live_lessons import GRID, add_class, choose, click, counts, taught, wait_for_counts
-from live_page import Live
+from live_page import TINY, Live
 from playwright.sync_api import sync_playwright
 
 # Middles of patches of an image of 320x240, in patches.
@@ -29,7 +29,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def node(data):
-    with Live(*ENGINE, "--teaching", "true", env={"XDG_DATA_HOME": str(data)}) as made:
+    options = ("--teaching", "true", "--exemplars-per-class", GRID * GRID)
+    env = {"XDG_DATA_HOME": str(data)}
+    with Live(*ENGINE, *options, model=("--model", TINY), env=env) as made:
         yield made
 
 
@@ -189,9 +191,8 @@ def test_keys_choose_a_class_and_teach_the_patch_under_the_cursor(seen):
     assert [one["pixels"] for one in taught(seen)] == [[list(pixel((8, 7)))], [list(pixel((8, 9)))]]
     # Digits are the panels' again.
     seen.page.keyboard.press("t")
-    seen.page.keyboard.press("3")
-    seen.wait(lambda: "Switched off" in seen.text("#depth .empty"), "a panel that is off")
-    seen.page.keyboard.press("3")
+    seen.page.keyboard.press("2")
+    seen.wait(lambda: "Switched off" in seen.text("#features .empty"), "a panel that is off")
 
 
 def test_letters_in_a_name_are_no_keys(seen):

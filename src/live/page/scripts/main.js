@@ -48,7 +48,7 @@ const heard = {
       return tell("version", "error", "The node speaks another version of the page's protocol.", way);
     }
     view.hello = hello;
-    view.classes = hello.classes ?? null;
+    view.classes = hello.classes ?? (hello.teaching ? [] : null);
     clear("connection");
     figures.begin(hello);
     camera.begin();

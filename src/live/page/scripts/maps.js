@@ -29,7 +29,7 @@ export class CameraPanel extends Panel {
     const { classes } = view;
     document.getElementById("opacity-choice").hidden = !classes;
     this.#legend.replaceChildren(
-      classes ? "" : "No segmentation head: load one with --segmentation-head FILE",
+      ...(classes ? [] : [textItem("No segmentation head: load one with --segmentation-head FILE")]),
     );
     this.recolor();
   }
@@ -78,9 +78,15 @@ export class CameraPanel extends Panel {
       .filter(({ share }) => share >= LEGEND_SHARE);
     const text = seen.map(({ name, share }) => `${name} ${Math.round(share * 100)} %`).join(", ");
     this.#labels.setAttribute("aria-label", `Segmentation over the image: ${text || "nothing"}`);
-    this.#legend.replaceChildren(...seen.map(legendItem));
-    if (counts[UNLABELLED] === values.length) this.#legend.textContent = "No pixel has a class";
+    const isBare = counts[UNLABELLED] === values.length;
+    this.#legend.replaceChildren(
+      ...(isBare ? [textItem("No pixel has a class")] : seen.map(legendItem)),
+    );
   }
+}
+
+function textItem(textContent) {
+  return Object.assign(document.createElement("li"), { textContent });
 }
 
 function legendItem({ name, color, share }) {
