@@ -1,6 +1,7 @@
 //! What `infer` is taught by: a file of exemplars, or clicks on images that were written down.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
@@ -36,18 +37,6 @@ struct Click {
 }
 
 impl Taught {
-    /// `config` as it is for a model that is taught.
-    ///
-    /// # Errors
-    /// It names a segmentation head.
-    pub(super) fn config(&self, config: &Config) -> anyhow::Result<Config> {
-        ensure!(
-            config.segmentation_head.is_none(),
-            "--exemplars makes a segmentation head, and segmentation_head names one: give one of the two"
-        );
-        Ok(Config { teaching: true, ..config.clone() })
-    }
-
     /// Has `dense` segment by what was taught.
     ///
     /// # Errors
@@ -70,6 +59,7 @@ impl Taught {
             }
         };
         let exemplars = exemplars.context("--exemplars")?;
+        let started = Instant::now();
         let parts = fitted(&exemplars, config.teaching_threshold)?.with_context(|| {
             format!("--exemplars: {} has exemplars of fewer than two classes", path.display())
         })?;
@@ -77,12 +67,25 @@ impl Taught {
         dense.segment_with(Some(head))?;
         let counts = exemplars.counts();
         tracing::info!(
-            "{} exemplars of {} classes",
+            "{} exemplars of {} classes, fitted in {:.0} ms",
             counts.iter().sum::<usize>(),
-            counts.iter().filter(|&&n| 0 < n).count()
+            counts.iter().filter(|&&n| 0 < n).count(),
+            started.elapsed().as_secs_f64() * 1e3
         );
         self.save_head.as_deref().map_or(Ok(()), |path| save(path, &parts, &exemplars))
     }
+}
+
+/// `config` as it is for a model that is taught.
+///
+/// # Errors
+/// It names a segmentation head.
+pub(super) fn taught_config(config: &Config) -> anyhow::Result<Config> {
+    ensure!(
+        config.segmentation_head.is_none(),
+        "--exemplars makes a segmentation head, and segmentation_head names one: give one of the two"
+    );
+    Ok(Config { teaching: true, ..config.clone() })
 }
 
 fn save(path: &Path, parts: &HeadParts, exemplars: &Exemplars) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use tch::{Kind, Tensor};
 
 use crate::commands::Failure;
-use crate::commands::clicks::Taught;
+use crate::commands::clicks::{Taught, taught_config};
 use crate::commands::signals::Signals;
 use crate::config::{Config, Fit};
 use crate::console::stdout::Stdout;
@@ -98,7 +98,7 @@ pub fn infer(config: &Config, options: &InferOptions, signals: Signals) -> Resul
     names(&options.images).map_err(Failure::Setup)?;
     let taught = options.taught.as_ref();
     let config = &match taught {
-        Some(taught) => taught.config(config).map_err(Failure::Setup)?,
+        Some(_) => taught_config(config).map_err(Failure::Setup)?,
         // Images are not taught.
         None => Config { teaching: false, ..config.clone() },
     };

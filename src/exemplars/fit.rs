@@ -56,20 +56,23 @@ pub(super) struct Standardised {
 /// # Errors
 /// libtorch's own.
 pub(super) fn standardised(labelled: &[Labelled]) -> Result<Standardised, TchError> {
-    let values: Vec<f32> =
-        labelled.iter().flat_map(|labelled| labelled.exemplar.tokens.iter().copied()).collect();
-    let raw = Tensor::f_from_slice(&values)?.f_reshape([labelled.len() as i64, -1])?;
-    let mean = raw.f_mean_dim(&[0i64][..], false, Kind::Float)?;
-    let variance = raw.f_var_dim(&[0i64][..], false, false)?;
+    let n_channels = labelled.first().map_or(0, |labelled| labelled.exemplar.tokens.len());
+    let mut values = Vec::with_capacity(labelled.len() * n_channels);
+    labelled.iter().for_each(|labelled| values.extend_from_slice(&labelled.exemplar.tokens));
+    let mut inputs = Tensor::f_from_slice(&values)?.f_reshape([labelled.len() as i64, -1])?;
+    let mean = inputs.f_mean_dim(&[0i64][..], false, Kind::Float)?;
+    let variance = inputs.f_var_dim(&[0i64][..], false, false)?;
     let least = LEAST_VARIANCE * variance.f_mean(Kind::Float)?.f_double_value(&[])?;
     let variance = variance.f_clamp_min(least)?;
-    let inputs = raw.f_sub(&mean)?.f_div(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+    let scale = variance.f_add_scalar(EPSILON)?.f_rsqrt()?;
+    // In place: with many exemplars, memory is what takes time.
+    let _standardised = inputs.f_sub_(&mean)?.f_mul_(&scale)?;
     Ok(Standardised { inputs, mean, variance })
 }
 
 /// Exemplars as the fit sees them.
 struct Data {
-    /// `[N, C + 1]`: tokens, standardised and centred, and a one for the bias.
+    /// `[N, C]`: tokens, standardised and centred.
     inputs: Tensor,
     /// `[N, K]`: one where the exemplar is of the class.
     targets: Tensor,
@@ -85,7 +88,6 @@ struct Data {
 
 impl Data {
     fn of(exemplars: &Exemplars, active: &[usize], counts: &[usize]) -> Result<Self, TchError> {
-        let (n, n_classes) = (exemplars.labelled.len() as i64, active.len() as i64);
         let (mut targets, mut shares) = (Vec::new(), Vec::new());
         for labelled in &exemplars.labelled {
             let class = usize::from(labelled.class);
@@ -93,37 +95,39 @@ impl Data {
             // Classes count alike, however often each was pointed at.
             shares.push(1.0 / (counts[class] * active.len()) as f32);
         }
-        let shares = Tensor::f_from_slice(&shares)?.f_unsqueeze(1)?;
-        let Standardised { inputs, mean, variance } = standardised(&exemplars.labelled)?;
-        let centre = inputs.f_mul(&shares)?.f_sum_dim_intlist(&[0i64][..], false, Kind::Float)?;
-        let ones = Tensor::f_ones([n, 1], (Kind::Float, Device::Cpu))?;
+        let shares = Tensor::f_from_slice(&shares)?;
+        let Standardised { mut inputs, mean, variance } = standardised(&exemplars.labelled)?;
+        let centre = inputs.f_tr()?.f_mv(&shares)?;
+        let _centred = inputs.f_sub_(&centre)?;
+        let targets = Tensor::f_from_slice(&targets)?.f_one_hot(active.len() as i64)?;
         Ok(Self {
-            inputs: Tensor::f_cat(&[inputs.f_sub(&centre)?, ones], 1)?,
-            targets: Tensor::f_from_slice(&targets)?.f_one_hot(n_classes)?.f_to_kind(Kind::Float)?,
-            shares,
+            inputs,
+            targets: targets.f_to_kind(Kind::Float)?,
+            shares: shares.f_unsqueeze(1)?,
             mean,
             variance,
             centre,
         })
     }
 
-    /// `[C + 1, K]` of nothing.
+    /// No weights yet: `[C + 1, K]`, the bias last.
     fn start(&self) -> Result<Tensor, TchError> {
-        Tensor::f_zeros([self.inputs.size()[1], self.targets.size()[1]], (Kind::Float, Device::Cpu))
+        Tensor::f_zeros([self.inputs.size()[1] + 1, self.targets.size()[1]], (Kind::Float, Device::Cpu))
     }
 
-    /// The penalised loss of `weights` `[C + 1, K]`.
+    /// The penalised loss of `weights`, which are of the shape of the start.
     fn loss(&self, weights: &Tensor) -> Result<Slope, TchError> {
         let n_inputs = weights.size()[0] - 1;
         let ridge = RIDGE * n_inputs as f64;
-        let logs = self.inputs.f_matmul(weights)?.f_log_softmax(1, Kind::Float)?;
+        let (slopes, bias) = (weights.f_narrow(0, 0, n_inputs)?, weights.f_narrow(0, n_inputs, 1)?);
+        let logs = self.inputs.f_matmul(&slopes)?.f_add(&bias)?.f_log_softmax(1, Kind::Float)?;
         let missed = logs.f_mul(&self.targets)?.f_mul(&self.shares)?.f_sum(Kind::Double)?.f_neg()?;
-        let slopes = weights.f_narrow(0, 0, n_inputs)?;
+        // The bias is free.
         let penalty = slopes.f_mul(&slopes)?.f_sum(Kind::Double)?.f_mul_scalar(ridge / 2.0)?;
         let off = logs.f_exp()?.f_sub(&self.targets)?.f_mul(&self.shares)?;
-        let gradient = self.inputs.f_tr()?.f_matmul(&off)?;
-        // The bias is free.
-        let _penalised = gradient.f_narrow(0, 0, n_inputs)?.f_add_(&slopes.f_mul_scalar(ridge)?)?;
+        let of_slopes = self.inputs.f_tr()?.f_matmul(&off)?.f_add(&slopes.f_mul_scalar(ridge)?)?;
+        let of_bias = off.f_sum_dim_intlist(&[0i64][..], true, Kind::Float)?;
+        let gradient = Tensor::f_cat(&[of_slopes, of_bias], 0)?;
         Ok(Slope { value: missed.f_add(&penalty)?.f_double_value(&[])?, gradient })
     }
 

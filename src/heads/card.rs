@@ -109,6 +109,7 @@ pub struct EncoderCard {
     pub n_cls_tokens: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(value: &f64) -> bool {
     *value == 0.0
 }

@@ -37,7 +37,7 @@ pub struct School {
 pub struct Teacher {
     stage: Stage,
     /// Dropped, it ends the thread.
-    _stop: Sender<()>,
+    running: Sender<()>,
 }
 
 impl Teacher {
@@ -53,7 +53,7 @@ impl Teacher {
         let School { exemplars, threshold, device, kind } = school;
         let taps = exemplars.binding().taps.clone();
         let (orders, receiver) = bounded(MOST_ORDERS);
-        let (stop, stopping) = bounded(0);
+        let (running, stopping) = bounded(0);
         let slate = Arc::new(Slate::new(exemplars.classes().into()));
         let mut desk =
             Desk { exemplars, threshold, device, kind, slate: Arc::clone(&slate), parts: None, n_unsaved: 0 };
@@ -65,7 +65,7 @@ impl Teacher {
             Ok(())
         };
         let stage = Stage::spawn("teacher", ended.clone(), run)?;
-        Ok((Self { stage, _stop: stop }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
+        Ok((Self { stage, running }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
     }
 
     /// Ends the thread.
@@ -73,8 +73,8 @@ impl Teacher {
     /// # Errors
     /// It panicked.
     pub fn stop(self) -> anyhow::Result<()> {
-        let Self { stage, _stop } = self;
-        drop(_stop);
+        let Self { stage, running } = self;
+        drop(running);
         stage.join()
     }
 }
