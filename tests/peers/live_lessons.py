@@ -49,7 +49,7 @@ def recalls(labels: np.ndarray, frame: int, numbers: dict[str, int]) -> dict[str
     """Share of each class's true pixels that have its label; `numbers` are those of the labels."""
     height, width = labels.shape
     true = cv2.resize(truth(frame), (width, height), interpolation=cv2.INTER_NEAREST)
-    return {name: float((labels == numbers[name])[true == TRUE[name]].mean()) for name in numbers}
+    return {name: float((labels == numbers[name])[true == TRUE[name]].mean()) for name in TRUE}
 
 
 class Walk:

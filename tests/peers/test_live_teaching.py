@@ -22,8 +22,9 @@ LATCHED = QoSProfile(
 )
 # Clicked, and not judged.
 N_LESSONS, CLICKS = 3, 2
-# Labels of one class for all pixels would have a third.
-LEAST_RECALL = 0.7
+# Of a class's pixels in one image, and of all classes and images: labels of one class, or drawn by chance among
+# the three, have a third.
+LEAST_RECALL, LEAST_MEAN_RECALL = 0.5, 0.85
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def by_frame(inbox: Inbox, walk: Walk, n: int) -> dict[int, np.ndarray]:
 
 def check_against_truth(labels: np.ndarray, frame: int, numbers: dict[str, int]) -> list[float]:
     found = recalls(labels, frame, numbers)
-    assert min(found.values()) > 1 / 3, (frame, found)
+    assert min(found.values()) > LEAST_RECALL, (frame, found)
     return list(found.values())
 
 
@@ -94,9 +95,7 @@ def test_clicks_teach_what_subscribers_get_and_what_the_saved_head_gives_again(
             lessons = teach(seen, walk)
             numbers = {one["name"]: number for number, one in enumerate(seen.view("view.classes"))}
             assert numbers == {"other": 0, "floor": 1, "wall": 2, "sofa": 3}
-            seen.page.locator("#pause").click()
             seen.wait_for_frames(5)
-
             pause(seen)
             shown = np.array(seen.view("Array.from(view.frame.labels.values)"), np.uint8)
             shown = shown.reshape(seen.view("view.frame.labels.size")[::-1])
@@ -108,12 +107,12 @@ def test_clicks_teach_what_subscribers_get_and_what_the_saved_head_gives_again(
 
             seen.page.locator("#head-name").fill("room")
             seen.page.keyboard.press("Enter")
-            seen.wait_for_notice("room.safetensors")
+            seen.wait(lambda: "room.safetensors" in seen.text("#next-step"), "the answer")
             seen.check_manners()
         subscribed = by_frame(labels, walk, len(FRAMES) - 2)
         judged = [frame for frame in subscribed if frame not in lessons]
         found = [check_against_truth(subscribed[frame], frame, numbers) for frame in judged]
-        assert len(judged) >= 5 and np.mean(found) > LEAST_RECALL, found
+        assert len(judged) >= 5 and np.mean(found) > LEAST_MEAN_RECALL, found
         until(lambda: len(told[-1].class_map) == 4, "what the labels mean")
         assert {one.class_name: one.class_id for one in told[-1].class_map} == numbers
         assert taught.stop() == 0, taught.tail()
@@ -146,7 +145,7 @@ def teach(seen, walk: Walk) -> set[int]:
         seen.page.locator("#pause").click()
     n = N_LESSONS * CLICKS
     assert counts(seen) == {"other": 0} | dict.fromkeys(TRUE, n)
-    assert seen.text("#taught").startswith(f"{3 * n} exemplars, learnt in ") and not seen.text("#next-step")
+    assert seen.text("#taught").startswith(f"{3 * n} exemplars, learnt in ")
     return frames
 
 

@@ -81,8 +81,7 @@ const heard = {
     for (const panel of panels) if (panel.isShown && panel.empty.hidden) panel.describe();
   },
   notice({ level, text }) {
-    // What is fine gives way to what is fine next.
-    tell(level === "info" ? "node" : `node: ${text}`, level, text);
+    if (!teaching.answered(level, text)) tell(`node: ${text}`, level, text);
   },
 };
 

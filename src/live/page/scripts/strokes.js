@@ -73,7 +73,8 @@ export class Strokes {
   }
 
   #begin(event) {
-    if (!this.#isOn || this.#stroke || event.button !== 0 || !event.isPrimary || !view.frame) return;
+    if (!this.#isOn || event.button !== 0 || !event.isPrimary || !view.frame) return;
+    this.cancel();
     let end;
     const ended = new Promise((done) => (end = done));
     this.#stage.setPointerCapture(event.pointerId);

@@ -22,6 +22,9 @@ export class Teaching {
   #taught = NOTHING;
   /** Classes that the user has named and the node does not know yet. @type {string[]} */
   #named = [];
+  /** Requests that the node has not answered yet, and its last answer. */
+  #nAsked = 0;
+  #answer = "";
   /** Name of the class that clicks teach. @type {string | null} */
   #chosen = null;
   #palette = new Palette((name) => this.#choose(name));
@@ -52,6 +55,8 @@ export class Teaching {
   begin({ teaching }) {
     this.#isPossible = teaching === true;
     this.#taught = NOTHING;
+    this.#nAsked = 0;
+    this.#answer = "";
     $("teaching").hidden = $("teaching-keys").hidden = !this.#isPossible;
     document.body.classList.toggle("teachable", this.#isPossible);
     if (!this.#isPossible) this.#switch(false);
@@ -64,6 +69,18 @@ export class Teaching {
     $("heads").replaceChildren(...keeping($("heads").value, taught.heads));
     $("load-head").hidden = taught.heads.length === 0;
     this.#show();
+  }
+
+  /**
+   * Takes an answer of the node, if it is one to a request from here. Each request has one.
+   * @returns {boolean} whether it is shown here: what is fine need not be told above all panels
+   */
+  answered(level, text) {
+    if (this.#nAsked === 0) return false;
+    this.#nAsked--;
+    this.#answer = level === "info" ? text : "";
+    this.#show();
+    return level === "info";
   }
 
   /**
@@ -124,9 +141,9 @@ export class Teaching {
     if ($("next-step").textContent !== text) $("next-step").textContent = text;
   }
 
-  /** What leads to labels, as long as there are none. */
+  /** What leads to labels, as long as there are none; then what came of the last request. */
   #nextStep() {
-    if (this.#taught.has_head) return "";
+    if (this.#taught.has_head) return this.#answer;
     if (this.#nExemplars()) return "Point at a second class, or at other: labels begin with two classes.";
     return "Name a class and click on it in the image. Then do the same with a second class, or with other.";
   }
@@ -190,9 +207,8 @@ export class Teaching {
   }
 
   #send(message) {
-    if (!this.#on.send(message)) {
-      tell("teaching", "warning", "There is no connection to the node: it has not heard this.");
-    }
+    if (this.#on.send(message)) this.#nAsked++;
+    else tell("teaching", "warning", "There is no connection to the node: it has not heard this.");
   }
 }
 
