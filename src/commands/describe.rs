@@ -64,8 +64,8 @@ pub(super) fn head_outputs(config: &Config, model: &Model, taught: Option<Legend
 /// Tells `board` of the model and its engine.
 pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Arc<BasisKeeper>, warm: Warm) {
     let card = &model.card;
-    let heads: Vec<_> =
-        head_files(config).map(|head| format!("{} {}", head.task, head.file.display())).collect();
+    let files = head_files(config).map(|head| format!("{} {}", head.task, head.file.display()));
+    let heads: Vec<_> = files.chain(config.teaching.then(|| "segmentation, taught".to_owned())).collect();
     let values = [
         ("model", card.name.clone()),
         ("revision", card.revision.clone()),

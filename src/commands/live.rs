@@ -8,6 +8,7 @@ use crate::commands::{Failure, OrFailure};
 use crate::config::{Config, Live, Values};
 use crate::console;
 use crate::console::stdout::Stdout;
+use crate::heads::Legend;
 use crate::live::{About, AboutModel, Content, Door, Feed, Folder, Server, ViewerSink, Viewers};
 use crate::logging::Log;
 use crate::pipeline::{Camera, Pipeline, Shared, Work};
@@ -56,7 +57,8 @@ pub fn live(
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
     let (teacher, teaching) = teaching::start(config, &mut model, &shared.lessons, &ended).setup()?.unzip();
     let common = model.common(teaching);
-    let about = about(&model, config, None, vec![CAMERA.to_owned()]);
+    let legend = common.teaching.as_ref().map(|teaching| teaching.legend());
+    let about = about(&model, config, legend, None, vec![CAMERA.to_owned()]);
     let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
     let encoder = model.encoder(config);
     let workers = model.workers(config, &common, warm.streams).running()?;
@@ -105,8 +107,14 @@ fn open(config: &Config, port: u16) -> anyhow::Result<Door> {
     Ok(door)
 }
 
-/// What the page says of `model`.
-pub(super) fn about(model: &Model, config: &Config, node: Option<String>, cameras: Vec<String>) -> About {
+/// What the page says of `model`, whose segmentation may be `taught`.
+pub(super) fn about(
+    model: &Model,
+    config: &Config,
+    taught: Option<Legend>,
+    node: Option<String>,
+    cameras: Vec<String>,
+) -> About {
     let card = &model.card;
     let channels = model.pixio().config().hidden_size;
     let warning = if card.name.starts_with("random:") {
@@ -134,7 +142,7 @@ pub(super) fn about(model: &Model, config: &Config, node: Option<String>, camera
             warning,
         },
         has_depth: model.head_set.depth.is_some(),
-        classes: legend(&model.head_set).map(|legend| legend.classes.to_vec()),
+        classes: taught.or_else(|| legend(&model.head_set)).map(|legend| legend.classes.to_vec()),
         teaching: config.teaching,
     }
 }

@@ -82,7 +82,8 @@ impl Page {
         let node = names.fully_qualified();
         let cameras = config.cameras.iter();
         let cameras = cameras.map(|camera| if camera.name.is_empty() { "image" } else { &camera.name });
-        let about = live::about(model, config, Some(node), cameras.map(str::to_owned).collect());
+        let taught = common.teaching.as_ref().map(|teaching| teaching.legend());
+        let about = live::about(model, config, taught, Some(node), cameras.map(str::to_owned).collect());
         let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
         let (shared, common) = (shared.clone(), common.clone());
         Self { door, content: Content { about, shared, common, viewers, feed: None } }

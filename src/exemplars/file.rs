@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::store::{Binding, Exemplar, Exemplars, Limits, check_name};
+use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, check_name};
 use crate::files;
 use crate::heads::{self, Class, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
@@ -108,9 +108,10 @@ impl Exemplars {
     ///
     /// # Errors
     /// As [`Exemplars::load`], or there are too many classes; nothing changes.
-    pub fn replace(&mut self, head: &Path) -> anyhow::Result<()> {
+    pub fn replace(&mut self, head: &Path) -> anyhow::Result<Learnt> {
         let other = Self::load(&beside(head), self.binding.clone(), self.limits)?;
-        self.take_over(other).map_err(anyhow::Error::msg)
+        self.take_over(other).map_err(anyhow::Error::msg)?;
+        Ok(Learnt { class: None, n_exemplars: self.labelled.len() })
     }
 
     fn parse(bytes: &[u8], binding: Binding, limits: Limits) -> anyhow::Result<Self> {

@@ -51,12 +51,12 @@ pub struct Limits {
     pub in_all: usize,
 }
 
-/// What has been learnt of one class.
+/// What is known of one class, or of all, after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Learnt {
-    /// The class's number in label images.
-    pub class: u8,
-    /// Exemplars of the class now.
+    /// The class's number in label images; `None` of all classes.
+    pub class: Option<u8>,
+    /// Exemplars of the class now, or of all.
     pub n_exemplars: usize,
 }
 
@@ -117,7 +117,11 @@ impl Exemplars {
         let lesson = self.n_lessons;
         self.labelled.extend(exemplars.into_iter().map(|exemplar| Labelled { exemplar, class, lesson }));
         self.make_room()?;
-        Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
+        Ok(self.learnt(class))
+    }
+
+    fn learnt(&self, class: u8) -> Learnt {
+        Learnt { class: Some(class), n_exemplars: self.counts()[usize::from(class)] }
     }
 
     /// Forgets the exemplars of the class `name`, or all where it is empty; numbers stay.
@@ -127,11 +131,11 @@ impl Exemplars {
     pub fn forget(&mut self, name: &str) -> Result<Learnt, String> {
         if name.is_empty() {
             self.labelled.clear();
-            return Ok(Learnt { class: 0, n_exemplars: 0 });
+            return Ok(Learnt { class: None, n_exemplars: 0 });
         }
         let class = self.number(name).ok_or_else(|| format!("there is no class {:?}", foreign(name)))?;
         self.labelled.retain(|labelled| labelled.class != class);
-        Ok(Learnt { class, n_exemplars: 0 })
+        Ok(self.learnt(class))
     }
 
     /// Takes back the newest lesson of which something is left.
@@ -142,7 +146,7 @@ impl Exemplars {
         let last = self.labelled.last().ok_or("there is nothing to take back")?;
         let (class, lesson) = (last.class, last.lesson);
         self.labelled.retain(|labelled| labelled.lesson != lesson);
-        Ok(Learnt { class, n_exemplars: self.counts()[usize::from(class)] })
+        Ok(self.learnt(class))
     }
 
     fn number(&self, name: &str) -> Option<u8> {
@@ -267,15 +271,15 @@ pub(super) mod tests {
         let learn = |store: &mut Exemplars, name: &str, n: usize| {
             store.learn(name, (0..n).map(|i| exemplar(i as f32)).collect()).unwrap()
         };
-        assert_eq!(learn(&mut store, "door", 2), Learnt { class: 1, n_exemplars: 2 });
-        assert_eq!(learn(&mut store, "floor", 3), Learnt { class: 2, n_exemplars: 3 });
-        assert_eq!(learn(&mut store, OTHER, 1), Learnt { class: 0, n_exemplars: 1 });
-        assert_eq!(learn(&mut store, "door", 1), Learnt { class: 1, n_exemplars: 3 });
-        assert_eq!(store.forget("door"), Ok(Learnt { class: 1, n_exemplars: 0 }));
+        assert_eq!(learn(&mut store, "door", 2), Learnt { class: Some(1), n_exemplars: 2 });
+        assert_eq!(learn(&mut store, "floor", 3), Learnt { class: Some(2), n_exemplars: 3 });
+        assert_eq!(learn(&mut store, OTHER, 1), Learnt { class: Some(0), n_exemplars: 1 });
+        assert_eq!(learn(&mut store, "door", 1), Learnt { class: Some(1), n_exemplars: 3 });
+        assert_eq!(store.forget("door"), Ok(Learnt { class: Some(1), n_exemplars: 0 }));
         assert_eq!(store.counts(), [1, 0, 3]);
-        assert_eq!(learn(&mut store, "door", 1).class, 1);
-        assert_eq!(store.undo(), Ok(Learnt { class: 1, n_exemplars: 0 }));
-        assert_eq!(store.undo(), Ok(Learnt { class: 0, n_exemplars: 0 }));
+        assert_eq!(learn(&mut store, "door", 1).class, Some(1));
+        assert_eq!(store.undo(), Ok(Learnt { class: Some(1), n_exemplars: 0 }));
+        assert_eq!(store.undo(), Ok(Learnt { class: Some(0), n_exemplars: 0 }));
         assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
         store.forget("").unwrap();
         assert_eq!(store.counts(), [0, 0, 0]);
@@ -311,7 +315,7 @@ pub(super) mod tests {
         check(&mut store, &"x".repeat(1 << 20), "1048576 bytes, and at most 256");
         check(&mut store, "a\u{1b}[31m", "cannot be shown");
         for number in 1..MOST_CLASSES {
-            assert_eq!(usize::from(store.learn(&number.to_string(), vec![]).unwrap().class), number);
+            assert_eq!(store.learn(&number.to_string(), vec![]).unwrap().class, Some(number as u8));
         }
         check(&mut store, "one more", "there are 255 classes");
         assert_eq!(store.classes().len(), MOST_CLASSES);

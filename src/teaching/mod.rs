@@ -26,7 +26,7 @@ pub use self::slate::{Slate, TaughtHead, Written};
 pub use self::teacher::{School, Teacher};
 
 /// Orders that wait for the teacher at most.
-const MOST_ORDERS: usize = 64;
+const MOST_ORDERS: usize = 16;
 
 /// What the teacher is asked for.
 #[derive(Debug)]

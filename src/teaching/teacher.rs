@@ -114,14 +114,17 @@ impl Desk {
             let (asked, learnt) = match order {
                 Order::Save(path, asked) => {
                     // What came before it is to be saved with it.
-                    is_changed &= !self.settle(&mut waiting, is_changed);
+                    self.settle(&mut waiting, is_changed);
+                    is_changed = false;
                     answer(asked, self.save(&path).map_err(|err| format!("{err:#}")));
                     continue;
                 }
                 Order::Learn { class, exemplars, asked } => (asked, self.exemplars.learn(&class, exemplars)),
                 Order::Forget(class, asked) => (asked, self.exemplars.forget(&class)),
                 Order::Undo(asked) => (asked, self.exemplars.undo()),
-                Order::Load(path, asked) => (asked, self.load(&path)),
+                Order::Load(path, asked) => {
+                    (asked, self.exemplars.replace(&path).map_err(|err| format!("{err:#}")))
+                }
             };
             match learnt {
                 Ok(learnt) => {
@@ -135,28 +138,34 @@ impl Desk {
         self.settle(&mut waiting, is_changed);
     }
 
-    /// Fits what has changed and answers everybody. Returns whether there was anything to do.
-    fn settle(&mut self, waiting: &mut Vec<(Asked, Learnt)>, is_changed: bool) -> bool {
+    /// Fits what has changed and answers everybody.
+    fn settle(&mut self, waiting: &mut Vec<(Asked, Learnt)>, is_changed: bool) {
         if is_changed && let Err(err) = self.fit() {
             tracing::warn!("teaching: the last head serves on, the exemplars cannot be fitted: {err:#}");
             let why = format!("the exemplars cannot be fitted: {err:#}");
             waiting.drain(..).for_each(|(asked, _)| answer(asked, Err(why.clone())));
         }
         for (asked, learnt) in waiting.drain(..) {
-            answer(asked, Ok(self.told(learnt)));
+            answer(asked, Ok(self.told(&learnt)));
         }
-        is_changed
     }
 
-    fn told(&self, Learnt { class, n_exemplars }: Learnt) -> Taught {
-        let name = self.exemplars.classes().get(usize::from(class)).map_or("", |class| class.name.as_str());
-        let hint = if self.parts.is_some() {
-            ""
-        } else {
-            "; labels begin when a second class, which may be `other`, has exemplars"
+    fn told(&self, learnt: &Learnt) -> Taught {
+        let n_exemplars = learnt.n_exemplars;
+        let mut text = match learnt.class {
+            Some(class) => {
+                let name = self.exemplars.classes()[usize::from(class)].name.as_str();
+                format!("{:?} is class {class} and has {n_exemplars} exemplars", foreign(name))
+            }
+            None => {
+                let n_classes = self.exemplars.counts().iter().filter(|&&n| 0 < n).count();
+                format!("there are {n_exemplars} exemplars of {n_classes} classes")
+            }
         };
-        let text = format!("{:?} is class {class} and has {n_exemplars} exemplars{hint}", foreign(name));
-        Taught { text, class, n_exemplars }
+        if self.parts.is_none() {
+            text += "; labels begin when a second class, which may be `other`, has exemplars";
+        }
+        Taught { text, class: learnt.class.unwrap_or_default(), n_exemplars }
     }
 
     /// Fits the exemplars and writes the head on the slate.
@@ -169,11 +178,6 @@ impl Desk {
         let (classes, counts) = (self.exemplars.classes().into(), self.exemplars.counts());
         self.slate.write(Written { version: 0, classes, counts, fit_millis, has_head: false }, head);
         Ok(())
-    }
-
-    fn load(&mut self, path: &Path) -> Result<Learnt, String> {
-        self.exemplars.replace(path).map_err(|err| format!("{err:#}"))?;
-        Ok(Learnt { class: 0, n_exemplars: self.exemplars.counts().first().copied().unwrap_or_default() })
     }
 
     fn save(&mut self, path: &Path) -> anyhow::Result<Taught> {

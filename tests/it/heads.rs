@@ -17,7 +17,18 @@ const GRID: [i64; 2] = [6, 9];
 const SIZE: Size = Size { width: 144, height: 96 };
 /// Two by two windows cover it.
 const IMAGE: Size = Size { width: 300, height: 200 };
-const NAMES: [&str; 4] = ["linear-depth", "dpt-depth", "linear-segmentation", "dpt-segmentation"];
+const NAMES: [&str; 10] = [
+    "linear-depth",
+    "dpt-depth",
+    "linear-segmentation",
+    "dpt-segmentation",
+    "taps-depth",
+    "place-depth",
+    "taps-place-depth",
+    "taps-segmentation",
+    "place-segmentation",
+    "taps-place-segmentation",
+];
 
 fn root() -> Option<PathBuf> {
     let root = std::env::var_os("PIXIO_HEADS").map(PathBuf::from);

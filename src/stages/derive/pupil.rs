@@ -99,13 +99,16 @@ impl Pupil {
         n_cls: usize,
         readback: &mut Readback,
     ) -> Result<Option<Tensor>, EngineError> {
+        if !self.teaching.is_watched(input.camera) {
+            return Ok(None);
+        }
         let grid = input.geometry.grid();
         let n_patches = i64::from(grid.width) * i64::from(grid.height);
         let of_tap = |tap: &Tensor| tap.f_get(0)?.f_narrow(0, n_cls as i64, n_patches);
         let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap));
         let taps = taps.map(of_tap).collect::<Result<Vec<_>, _>>()?;
         // Who begins to look in this moment sees all with the next frame.
-        if taps.len() < self.taps.len() || !self.teaching.is_watched(input.camera) {
+        if taps.len() < self.taps.len() {
             return Ok(None);
         }
         Ok(Some(readback.bring(&Tensor::f_cat(&taps, 1)?, Kind::Float)?))
