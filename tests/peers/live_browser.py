@@ -1,6 +1,8 @@
 """The live page in Chromium."""
 
+import io
 import json
+import os
 import re
 import shutil
 import struct
@@ -8,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image as Pillow
 from playwright.sync_api import BrowserContext, Page
 from waiting import until
 
@@ -26,6 +30,9 @@ PIXELS = """id => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
     return { width, height, bytes: Array.from(data) };
 }"""
+
+SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
+for_docs = pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
 
 
 def browser_path() -> str:
@@ -188,3 +195,11 @@ def canvas(seen: Sight, name: str) -> np.ndarray:
     """uint8 [height, width, 4]: exactly what the canvas holds."""
     found = seen.page.evaluate(PIXELS, name)
     return np.array(found["bytes"], np.uint8).reshape(found["height"], found["width"], 4)
+
+
+def photograph(seen: Sight, name: str):
+    """Writes what the page shows to a file of `SCREENSHOTS`."""
+    whole = Pillow.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
+    # 256 colours, spread, are enough for a page and a third of its bytes.
+    palette = whole.quantize(256, method=Pillow.Quantize.FASTOCTREE)
+    whole.quantize(palette=palette).save(Path(SCREENSHOTS) / name, optimize=True)

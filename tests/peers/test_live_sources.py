@@ -1,16 +1,24 @@
 """Images of the page itself: what its canvases show is what `infer` makes of the JPEG files that it has sent.
 Cameras that are refused, missing or taken over have their sentence."""
 
-import io
 import json
-import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, canvas, sight, y4m
+from live_browser import (
+    BROWSER_OPTIONS,
+    ENGINE,
+    Sight,
+    browser_path,
+    canvas,
+    for_docs,
+    photograph,
+    sight,
+    y4m,
+)
 from live_page import TINY_WITH_HEADS, Live
 from node_process import ROOT, run
 from PIL import Image as Pillow
@@ -288,10 +296,7 @@ def test_a_second_page_looks_on_and_takes_over(walking, node):
             page.check_manners()
 
 
-SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
-
-
-@pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
+@for_docs
 @pytest.mark.parametrize(
     ("name", "scheme", "width", "height"),
     [("live-page.png", "dark", 1280, 820), ("live-phone.png", "light", 390, 844)],
@@ -306,7 +311,4 @@ def test_the_pages_of_the_docs_are_photographed(walking, name, scheme, width, he
         seen.wait_for_frames(40)
         seen.point("camera", 0.42, 0.6)
         seen.wait_for_frames()
-        whole = Pillow.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
-        # 256 colours, spread, are enough for a page and a third of its bytes.
-        palette = whole.quantize(256, method=Pillow.Quantize.FASTOCTREE)
-        whole.quantize(palette=palette).save(Path(SCREENSHOTS) / name, optimize=True)
+        photograph(seen, name)

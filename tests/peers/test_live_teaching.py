@@ -22,8 +22,8 @@ LATCHED = QoSProfile(
 )
 # Clicked, and not judged.
 N_LESSONS, CLICKS = 3, 2
-# Of a class's pixels in one image, and of all classes and images: labels of one class, or drawn by chance among
-# the three, have a third.
+# Of a class's pixels in one image, and of all classes and images: labels of one class, or drawn by chance
+# among the three, have a third.
 LEAST_RECALL, LEAST_MEAN_RECALL = 0.5, 0.85
 
 

@@ -2,10 +2,22 @@
 and heads that are saved and loaded."""
 
 import contextlib
+import shutil
 
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight
-from live_lessons import GRID, add_class, choose, click, counts, taught, wait_for_counts
+from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, for_docs, photograph, sight
+from live_lessons import (
+    GRID,
+    TRUE,
+    WALK,
+    add_class,
+    choose,
+    click,
+    counts,
+    taught,
+    true_pixels,
+    wait_for_counts,
+)
 from live_page import TINY, Live
 from playwright.sync_api import sync_playwright
 
@@ -354,3 +366,22 @@ def test_the_chosen_class_is_seen_and_heard(seen):
     assert seen.text("#spoken") == "Clicks teach other"
     stage = seen.page.locator("#camera .stage")
     assert "Enter teaches the patch" in stage.get_attribute("aria-label")
+
+
+@for_docs
+def test_the_page_of_the_docs_is_photographed(browser, tmp_path):
+    frame = 46
+    shutil.copy(WALK / "rgb" / f"scene0000_frame{frame:04}.jpg", tmp_path)
+    shutil.copy(WALK / "camera.yaml", tmp_path)
+    options = (*ENGINE, "--teaching", "true", "--folder", tmp_path)
+    model = ("--model", TINY, "--depth-head", TINY / "depth.safetensors")
+    with Live(*options, model=model) as node, opened(browser, node) as seen:
+        for name in TRUE:
+            add_class(seen, name)
+            for pixel in true_pixels(frame, name, 4):
+                click(seen, *pixel)
+            wait_for_counts(seen, **{name: 4})
+        seen.wait_for_panels("features", "depth", "points")
+        drag(seen, (6, 9), (9, 9), (9, 10))
+        photograph(seen, "live-teaching.png")
+        seen.page.mouse.up()
