@@ -1,12 +1,13 @@
 """Teaching in the page by a hand that knows the truth: the room walk and its labels."""
 
+import contextlib
 import threading
 from functools import cache
 
 import cv2
 import images
 import numpy as np
-from live_browser import Sight
+from live_browser import Sight, sight
 from node_process import ROOT
 from peer import Peer, nanos
 from PIL import Image as Pillow
@@ -129,3 +130,44 @@ def wait_for_counts(seen: Sight, **expect: int):
 def taught(seen: Sight) -> list[dict]:
     """The messages with which the page has taught."""
     return [said for said in seen.said if said["type"] == "teach"]
+
+
+@contextlib.contextmanager
+def opened(browser, node, **options):
+    """A page of a node that is taught, as soon as it may teach."""
+    with sight(browser, node.address.url, **options) as made:
+        made.wait_for_panels("camera")
+        made.wait(lambda: "other" in counts(made), "the palette")
+        yield made
+        made.check_manners()
+
+
+def pixel(patch: tuple[int, int]) -> tuple[float, float]:
+    """The middle of a patch in an image of the walk's size."""
+    return (patch[0] + 0.5) * 320 / GRID - 0.5, (patch[1] + 0.5) * 240 / GRID - 0.5
+
+
+def teach(seen: Sight, name: str, patch: tuple[int, int]):
+    """Teaches a class one patch."""
+    add_class(seen, name)
+    before = counts(seen)[name]
+    click(seen, *pixel(patch))
+    wait_for_counts(seen, **{name: before + 1})
+
+
+def go_over(seen: Sight, *patches: tuple[int, int]):
+    """Moves the mouse to the middle of one patch after the other."""
+    for column, row in patches:
+        seen.point("camera", (column + 0.5) / GRID, (row + 0.5) / GRID)
+
+
+def drag(seen: Sight, first: tuple[int, int], *others: tuple[int, int]):
+    """Presses at the first patch and goes over the others, without letting go."""
+    go_over(seen, first)
+    seen.page.mouse.down()
+    go_over(seen, *others)
+
+
+def is_outlined(seen: Sight) -> bool:
+    """Whether patches of the image have an outline."""
+    return seen.page.locator("#outline").evaluate("outline => !outline.hasAttribute('hidden')")

@@ -1,7 +1,6 @@
 """The page's bar for teaching in Chromium: strokes, keys, touch, undo, forgetting, refusals, reconnection,
 and heads that are saved and loaded."""
 
-import contextlib
 import shutil
 
 import pytest
@@ -14,7 +13,13 @@ from live_lessons import (
     choose,
     click,
     counts,
+    drag,
+    go_over,
+    is_outlined,
+    opened,
+    pixel,
     taught,
+    teach,
     true_pixels,
     wait_for_counts,
 )
@@ -60,39 +65,6 @@ def blank(node):
 def seen(browser, blank):
     with opened(browser, blank) as made:
         yield made
-
-
-@contextlib.contextmanager
-def opened(browser, node, **options):
-    with sight(browser, node.address.url, **options) as made:
-        made.wait_for_panels("camera")
-        made.wait(lambda: "other" in counts(made), "the palette")
-        yield made
-        made.check_manners()
-
-
-def pixel(patch: tuple[int, int]) -> tuple[float, float]:
-    return (patch[0] + 0.5) * 320 / GRID - 0.5, (patch[1] + 0.5) * 240 / GRID - 0.5
-
-
-def teach(seen: Sight, name: str, patch: tuple[int, int]):
-    add_class(seen, name)
-    before = counts(seen)[name]
-    click(seen, *pixel(patch))
-    wait_for_counts(seen, **{name: before + 1})
-
-
-def drag(seen: Sight, *patches: tuple[int, int]):
-    """Presses at the first patch and goes over the others, without letting go."""
-    for number, patch in enumerate(patches):
-        x, y = pixel(patch)
-        seen.point("camera", (x + 0.5) / 320, (y + 0.5) / 240)
-        if number == 0:
-            seen.page.mouse.down()
-
-
-def is_outlined(seen: Sight) -> bool:
-    return seen.page.locator("#outline").evaluate("outline => !outline.hasAttribute('hidden')")
 
 
 def test_a_node_that_is_not_taught_has_no_bar(browser):
@@ -155,10 +127,7 @@ def test_a_stroke_is_of_the_image_that_it_was_begun_on(seen):
     assert seen.view("view.frame.frame") == number and is_outlined(seen)
     assert taught(seen) == []
     # From one place of the pointer to the next no patch is left out.
-    drag_on = [(9, 3), (9, 5)]
-    for patch in drag_on:
-        x, y = pixel(patch)
-        seen.point("camera", (x + 0.5) / 320, (y + 0.5) / 240)
+    go_over(seen, (9, 3), (9, 5))
     seen.page.mouse.up()
     wait_for_counts(seen, wall=8)
     path = [(x, 3) for x in range(4, 10)] + [(9, 4), (9, 5)]
@@ -166,6 +135,22 @@ def test_a_stroke_is_of_the_image_that_it_was_begun_on(seen):
         {"type": "teach", "frame": number, "class": "wall", "pixels": [list(pixel(patch)) for patch in path]}
     ]
     seen.wait(lambda: seen.view("view.frame.frame") > number, "newer frames")
+
+
+def test_only_what_the_model_sees_of_the_image_is_taught(browser):
+    model = ("--model", TINY, "--teaching", "true")
+    with Live(*ENGINE, "--fit", "crop", model=model) as node, opened(browser, node) as seen:
+        add_class(seen, "wall")
+        click(seen, 5, 120)
+        seen.wait_for_notice("The model does not look at this place")
+        assert not taught(seen)
+    # The image ends within a row of patches, whose middle lies in the border of the letterbox.
+    letterbox = ("--fit", "letterbox", "--size", "240x240")
+    with Live(*ENGINE, *letterbox, model=model) as node, opened(browser, node) as seen:
+        add_class(seen, "wall")
+        click(seen, 160, 0)
+        wait_for_counts(seen, wall=1)
+        assert taught(seen)[0]["pixels"] == [[159.5, -0.49]]
 
 
 def test_a_long_stroke_goes_in_several_messages(seen):
