@@ -32,6 +32,7 @@ macro_rules! scripts {
 /// What the page loads.
 pub(super) const ASSETS: &[Asset] = &scripts![
     "cloud.js",
+    "confirm.js",
     "connection.js",
     "feeds.js",
     "figures.js",
@@ -40,11 +41,14 @@ pub(super) const ASSETS: &[Asset] = &scripts![
     "main.js",
     "maps.js",
     "notices.js",
+    "palette.js",
     "panel.js",
     "points.js",
     "protocol.js",
     "similarity.js",
     "sources.js",
+    "strokes.js",
+    "teaching.js",
     "view.js"
 ];
 

@@ -1,13 +1,18 @@
 """The live page in Chromium."""
 
+import io
 import json
+import os
 import re
 import shutil
 import struct
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image as Pillow
 from playwright.sync_api import BrowserContext, Page
 from waiting import until
 
@@ -18,6 +23,16 @@ ALL_BLOBS = ["depth", "image", "labels", "pca", "tokens"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # WebGL without a graphics card; a camera that no test names is none.
 BROWSER_OPTIONS = ("--headless=new", "--no-sandbox", "--enable-unsafe-swiftshader")
+# The pixels of a map as [height, width, 4], by the canvas's id.
+PIXELS = """id => {
+    const canvas = document.getElementById(id);
+    const { width, height } = canvas;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+    return { width, height, bytes: Array.from(data) };
+}"""
+
+SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
+for_docs = pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
 
 
 def browser_path() -> str:
@@ -32,9 +47,12 @@ class Sight:
         self.page: Page = context.new_page()
         self.errors: list[str] = []
         self.hosts: set[str] = set()
-        # Text messages of the page, and its images by their stamp.
+        # Text messages of the page and of the node, and the page's images by their stamp.
         self.said: list[dict] = []
+        self.heard: list[dict] = []
         self.images: dict[tuple[int, int], bytes] = {}
+        # Frames that have come and are not drawn yet.
+        self.n_undrawn = 0
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda err: self.errors.append(str(err)))
         self.page.on("request", lambda request: self._ask(request.url))
@@ -53,15 +71,28 @@ class Sight:
 
     def _connect(self, web_socket):
         self._ask(web_socket.url)
+        self.n_undrawn = 0
         web_socket.on("framesent", self._send)
+        web_socket.on("framereceived", self._receive)
 
     def _send(self, payload: str | bytes):
         if isinstance(payload, str):
             self.said.append(json.loads(payload))
+            self.n_undrawn -= self.said[-1]["type"] == "drawn"
             return
         (length,) = struct.unpack_from("<I", payload)
         stamp = json.loads(payload[4 : 4 + length])["stamp"]
         self.images[tuple(stamp)] = payload[4 + length :]
+
+    def _receive(self, payload: str | bytes):
+        if isinstance(payload, str):
+            self.heard.append(json.loads(payload))
+        else:
+            self.n_undrawn += 1
+
+    def told(self, kind: str) -> list[dict]:
+        """The node's messages of a type."""
+        return [heard for heard in self.heard if heard["type"] == kind]
 
     def wait(self, condition, what: str):
         """Waits until `condition()` holds; the browser's events are heard meanwhile."""
@@ -158,3 +189,17 @@ def y4m(path: Path, images, rate_hz: int = 30) -> Path:
             file.write(b"FRAME\n")
             file.write(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420).tobytes())
     return path
+
+
+def canvas(seen: Sight, name: str) -> np.ndarray:
+    """uint8 [height, width, 4]: exactly what the canvas holds."""
+    found = seen.page.evaluate(PIXELS, name)
+    return np.array(found["bytes"], np.uint8).reshape(found["height"], found["width"], 4)
+
+
+def photograph(seen: Sight, name: str):
+    """Writes what the page shows to a file of `SCREENSHOTS`."""
+    whole = Pillow.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
+    # 256 colours, spread, are enough for a page and a third of its bytes.
+    palette = whole.quantize(256, method=Pillow.Quantize.FASTOCTREE)
+    whole.quantize(palette=palette).save(Path(SCREENSHOTS) / name, optimize=True)

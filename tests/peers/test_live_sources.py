@@ -1,16 +1,24 @@
 """Images of the page itself: what its canvases show is what `infer` makes of the JPEG files that it has sent.
 Cameras that are refused, missing or taken over have their sentence."""
 
-import io
 import json
-import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, sight, y4m
+from live_browser import (
+    BROWSER_OPTIONS,
+    ENGINE,
+    Sight,
+    browser_path,
+    canvas,
+    for_docs,
+    photograph,
+    sight,
+    y4m,
+)
 from live_page import TINY_WITH_HEADS, Live
 from node_process import ROOT, run
 from PIL import Image as Pillow
@@ -19,13 +27,6 @@ from safetensors.numpy import load_file
 from waiting import until
 
 WALK = sorted((ROOT / "data" / "room-walk" / "rgb").glob("*.jpg"))
-# A pixel of a map as [height, width, 4], by the canvas's id.
-PIXELS = """id => {
-    const canvas = document.getElementById(id);
-    const { width, height } = canvas;
-    const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
-    return { width, height, bytes: Array.from(data) };
-}"""
 # Chromium's own moving pattern is the camera where no video is.
 DEVICE = "--use-fake-device-for-media-stream"
 # Without this nobody is there to allow it.
@@ -82,12 +83,6 @@ def basis(tmp_path_factory) -> Path:
 def node(basis):
     with Live(*ENGINE, "--pca-basis", basis) as made:
         yield made
-
-
-def canvas(seen: Sight, name: str) -> np.ndarray:
-    """uint8 [height, width, 4]: exactly what the canvas holds."""
-    found = seen.page.evaluate(PIXELS, name)
-    return np.array(found["bytes"], np.uint8).reshape(found["height"], found["width"], 4)
 
 
 def pause(seen: Sight):
@@ -301,10 +296,7 @@ def test_a_second_page_looks_on_and_takes_over(walking, node):
             page.check_manners()
 
 
-SCREENSHOTS = os.environ.get("PIXIO_SCREENSHOTS")
-
-
-@pytest.mark.skipif(not SCREENSHOTS, reason="PIXIO_SCREENSHOTS names a folder for docs/live-*.png")
+@for_docs
 @pytest.mark.parametrize(
     ("name", "scheme", "width", "height"),
     [("live-page.png", "dark", 1280, 820), ("live-phone.png", "light", 390, 844)],
@@ -319,7 +311,4 @@ def test_the_pages_of_the_docs_are_photographed(walking, name, scheme, width, he
         seen.wait_for_frames(40)
         seen.point("camera", 0.42, 0.6)
         seen.wait_for_frames()
-        whole = Pillow.open(io.BytesIO(seen.page.screenshot())).convert("RGB")
-        # 256 colours, spread, are enough for a page and a third of its bytes.
-        palette = whole.quantize(256, method=Pillow.Quantize.FASTOCTREE)
-        whole.quantize(palette=palette).save(Path(SCREENSHOTS) / name, optimize=True)
+        photograph(seen, name)

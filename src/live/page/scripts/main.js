@@ -9,6 +9,8 @@ import { PointsPanel } from "./points.js";
 import { VERSION } from "./protocol.js";
 import { SimilarityPanel } from "./similarity.js";
 import { Sources } from "./sources.js";
+import { Strokes } from "./strokes.js";
+import { Teaching } from "./teaching.js";
 import { view } from "./view.js";
 
 // The cookie has the token from here on; the address bar need not show it.
@@ -17,12 +19,20 @@ history.replaceState(null, "", location.pathname);
 const pauseButton = document.getElementById("pause");
 const cameraIndex = document.getElementById("camera-index");
 const on = { changed: look, point, pin, unpin, reset: () => connection.send({ type: "reset_basis" }) };
-const camera = new CameraPanel(on);
+const camera = new CameraPanel({ ...on, pin: choose });
 const features = new FeaturesPanel(on);
 const depth = new DepthPanel(on);
 const panels = [camera, features, depth, new PointsPanel(on), new SimilarityPanel(on)];
 const figures = new Figures();
 const sources = new Sources((message) => connection.send(message));
+const teaching = new Teaching({
+  send: (message) => connection.send(message),
+  changed() {
+    strokes.isOn = teaching.isOn;
+    camera.explainKeys(teaching.isOn ? "teaches" : "pins");
+  },
+});
+const strokes = new Strokes(camera, (frame, patches) => teaching.teach(frame, patches));
 const connection = new Connection({ text: hear, frame: show, lost, stranger, gone });
 
 let isPaused = false;
@@ -38,9 +48,11 @@ const heard = {
       return tell("version", "error", "The node speaks another version of the page's protocol.", way);
     }
     view.hello = hello;
+    view.classes = hello.classes ?? (hello.teaching ? [] : null);
     clear("connection");
     figures.begin(hello);
-    camera.begin(hello);
+    camera.begin();
+    teaching.begin(hello);
     depth.begin(hello);
     listCameras(hello.cameras);
     sources.begin(hello);
@@ -51,6 +63,11 @@ const heard = {
   source(source) {
     figures.forget();
     sources.changed(source);
+  },
+  teaching(taught) {
+    view.classes = taught.classes;
+    camera.recolor();
+    teaching.changed(taught);
   },
   next() {
     sources.next();
@@ -64,7 +81,7 @@ const heard = {
     for (const panel of panels) if (panel.isShown && panel.empty.hidden) panel.describe();
   },
   notice({ level, text }) {
-    tell(`node: ${text}`, level, text);
+    if (!teaching.answered(level, text)) tell(`node: ${text}`, level, text);
   },
 };
 
@@ -88,11 +105,13 @@ async function draw(message) {
     if (frame.camera !== Math.max(0, cameraIndex.selectedIndex)) return;
     const own = sources.recall(frame.key);
     await frame.findImage(own?.canvas);
+    await strokes.ended();
     // A frame that was on its way when the user paused is the last that is drawn.
     view.frame?.close();
     view.frame = frame;
     document.documentElement.style.setProperty("--aspect", frame.size[0] / frame.size[1]);
     for (const panel of panels) panel.update();
+    strokes.point();
     figures.drawn(own?.captured);
   } finally {
     connection.send({ type: "drawn" });
@@ -120,6 +139,14 @@ function look() {
 function point(at) {
   view.cursor = at;
   for (const panel of panels) panel.point();
+  strokes.point();
+}
+
+/** A click or a key on the camera's image: a place to compare with, or to teach. */
+function choose(event) {
+  if (!teaching.isOn) pin();
+  // Clicks are strokes of one patch.
+  else if (event.type === "keydown") teaching.teachCursor();
 }
 
 function pin() {
@@ -182,12 +209,14 @@ function meantPanel() {
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  const isTyping = event.target.matches?.("input, select, button");
-  if (event.key === "Escape") unpin();
-  else if (event.key === " " && !isTyping) (event.preventDefault(), pause());
-  else if (event.key === "f" && !event.target.matches?.("select")) meantPanel()?.enlarge();
-  else if (event.key === "s" && !event.target.matches?.("select")) meantPanel()?.save();
-  else if (!event.target.matches?.("input, select")) panels[Number(event.key) - 1]?.toggle();
+  const isAt = (selector) => event.target.closest?.(selector);
+  if (isAt("dialog")) return;
+  if (event.key === "Escape") strokes.cancel() || unpin();
+  else if (isAt("select, [type=text]")) return;
+  else if (event.key === " " && !isAt("input, button")) (event.preventDefault(), pause());
+  else if (event.key === "f") meantPanel()?.enlarge();
+  else if (event.key === "s") meantPanel()?.save();
+  else if (!teaching.key(event.key) && !isAt("input")) panels[Number(event.key) - 1]?.toggle();
 }
 
 pauseButton.addEventListener("click", pause);

@@ -25,17 +25,23 @@ export class CameraPanel extends Panel {
   }
 
   /** Takes the classes of a node. */
-  begin({ classes }) {
-    this.#palette.fill(0);
-    classes?.forEach(({ color }, label) => (this.#palette[label] = packed(...color)));
+  begin() {
+    const { classes } = view;
     document.getElementById("opacity-choice").hidden = !classes;
     this.#legend.replaceChildren(
-      classes ? "" : "No segmentation head: load one with --segmentation-head FILE",
+      ...(classes ? [] : [textItem("No segmentation head: load one with --segmentation-head FILE")]),
     );
+    this.recolor();
+  }
+
+  /** Takes the colours of the classes. */
+  recolor() {
+    this.#palette.fill(0);
+    view.classes?.forEach(({ color }, label) => (this.#palette[label] = packed(...color)));
   }
 
   needs() {
-    return view.hello?.classes && this.#opacity.value > 0 ? ["image", "labels"] : ["image"];
+    return view.classes && this.#opacity.value > 0 ? ["image", "labels"] : ["image"];
   }
 
   canDraw() {
@@ -55,25 +61,32 @@ export class CameraPanel extends Panel {
 
   read(at) {
     const label = view.frame.has("labels") ? view.frame.labelAt(at) : null;
-    const name = label === null ? "" : (view.hello.classes?.[label]?.name ?? "");
+    const name = label === null ? "" : (view.classes?.[label]?.name ?? "");
     return [`${Math.round(at[0])}, ${Math.round(at[1])}`, name].filter(Boolean).join(" · ");
   }
 
   describe() {
-    const { frame, hello } = view;
+    const { frame, classes } = view;
     this.#image.setAttribute("aria-label", `The camera's image, ${frame.size.join(" by ")} pixels`);
-    if (!frame.has("labels") || !hello.classes) return;
+    if (!classes) return;
+    if (!frame.has("labels")) return this.#legend.replaceChildren();
     const counts = new Uint32Array(256);
     const { values } = frame.labels;
     for (const label of values) counts[label]++;
-    const seen = hello.classes
+    const seen = classes
       .map(({ name, color }, label) => ({ name, color, share: counts[label] / values.length }))
       .filter(({ share }) => share >= LEGEND_SHARE);
     const text = seen.map(({ name, share }) => `${name} ${Math.round(share * 100)} %`).join(", ");
     this.#labels.setAttribute("aria-label", `Segmentation over the image: ${text || "nothing"}`);
-    this.#legend.replaceChildren(...seen.map(legendItem));
-    if (counts[UNLABELLED] === values.length) this.#legend.textContent = "No pixel has a class";
+    const isBare = counts[UNLABELLED] === values.length;
+    this.#legend.replaceChildren(
+      ...(isBare ? [textItem("No pixel has a class")] : seen.map(legendItem)),
+    );
   }
+}
+
+function textItem(textContent) {
+  return Object.assign(document.createElement("li"), { textContent });
 }
 
 function legendItem({ name, color, share }) {

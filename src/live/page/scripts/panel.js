@@ -17,7 +17,7 @@ export class Panel {
    * @param {object} on what the user did here
    * @param {() => void} on.changed something is shown that was not, or the other way round
    * @param {(at: import("./geometry.js").Point | null) => void} on.point pointed somewhere
-   * @param {() => void} on.pin chose the place under the cursor
+   * @param {(event: Event) => void} on.pin chose the place under the cursor, by a click or a key
    */
   constructor(id, on) {
     this.section = document.getElementById(id);
@@ -88,6 +88,14 @@ export class Panel {
     cross.classList.toggle("pinned", view.pin !== null && view.cursor === null);
   }
 
+  /** The pixel of the camera under a pointer; null without a frame. */
+  placeOf({ clientX, clientY }) {
+    if (!view.frame) return null;
+    const { left, top, width, height } = this.stage.getBoundingClientRect();
+    const share = [(clientX - left) / width, (clientY - top) / height];
+    return share.map((x, axis) => Math.min(Math.max(x, 0), 0.999999) * view.frame.size[axis] - 0.5);
+  }
+
   toggle() {
     this.isOn = !this.isOn;
     this.switch.setAttribute("aria-checked", this.isOn);
@@ -137,6 +145,12 @@ export class Panel {
     speak(`Saved ${link.download}`);
   }
 
+  /** Says what the keys do here. @param {"pins" | "teaches"} enter what Enter does with a patch */
+  explainKeys(enter) {
+    const text = `${this.title}. Arrow keys move the cursor by one patch, Enter ${enter} the patch`;
+    this.stage.setAttribute("aria-label", text);
+  }
+
   #addTools() {
     const made = tools.content.cloneNode(true);
     for (const button of made.querySelectorAll("button")) {
@@ -154,19 +168,10 @@ export class Panel {
     const { stage } = this;
     stage.tabIndex = 0;
     stage.setAttribute("role", "application");
-    stage.setAttribute(
-      "aria-label",
-      `${this.title}. Arrow keys move the cursor by one patch, Enter pins the patch`,
-    );
-    const at = (event) => {
-      if (!view.frame) return null;
-      const { left, top, width, height } = stage.getBoundingClientRect();
-      const share = [(event.clientX - left) / width, (event.clientY - top) / height];
-      return share.map((x, axis) => Math.min(Math.max(x, 0), 0.999999) * view.frame.size[axis] - 0.5);
-    };
-    stage.addEventListener("pointermove", (event) => this.on.point(at(event)));
+    this.explainKeys("pins");
+    stage.addEventListener("pointermove", (event) => this.on.point(this.placeOf(event)));
     stage.addEventListener("pointerleave", () => this.on.point(null));
-    stage.addEventListener("click", (event) => (this.on.point(at(event)), this.on.pin()));
+    stage.addEventListener("click", (event) => (this.on.point(this.placeOf(event)), this.on.pin(event)));
     stage.addEventListener("blur", () => this.on.point(null));
     stage.addEventListener("keydown", (event) => this.#key(event));
   }
@@ -175,7 +180,7 @@ export class Panel {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!view.frame || !(step || event.key === "Enter")) return;
     event.preventDefault();
-    if (!step) return this.on.pin();
+    if (!step) return this.on.pin(event);
     const { grid, model } = view.frame;
     const old =
       patchAt(view.cursor ?? view.pin) ??

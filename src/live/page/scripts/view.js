@@ -5,6 +5,9 @@ import { mapPixel } from "./geometry.js";
 export const view = {
   /** The first message of the node. */
   hello: null,
+  /** What labels mean, by their numbers: the classes of a head, or those taught so far; null without any.
+   * @type {{name: string, color: number[]}[] | null} */
+  classes: null,
   /** @type {import("./frame.js").Frame | null} */
   frame: null,
   /** A pixel of the camera under the pointer or the keys, or null. @type {[number, number] | null} */
