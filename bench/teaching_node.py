@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 UNLABELLED = 255
 
 
-def miou(model: Path, classes: list[str], clicks: list[tuple[Path, float, float, int]], judged: dict) -> float:
+def miou(
+    model: Path, classes: list[str], clicks: list[tuple[Path, float, float, int]], judged: dict
+) -> float:
     """Mean IoU of images in `judged`, each with its true labels, after clicks of (image, x, y, class)."""
     with tempfile.TemporaryDirectory(prefix="pixio-teaching-") as folder:
         table = Path(folder, "clicks.csv")

@@ -17,6 +17,7 @@ mod sink;
 mod snapshot;
 mod socket;
 mod viewers;
+mod waits;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::feed::{Credit, Feed, Source, frame_id};
 use super::messages::{
@@ -16,6 +16,7 @@ use super::messages::{
 use super::pupils::Pupils;
 use super::snapshot::Snapshot;
 use super::viewers::{Look, Seat, Viewers};
+use super::waits::{changed, every, stops};
 use super::{Content, MAX_IMAGE_BYTES, framing};
 use crate::pipeline::Shared;
 use crate::runtime::statistics::Counts;
@@ -256,7 +257,9 @@ impl Viewer {
                     self.frames = frames;
                     // What came while the page looked elsewhere was not missed.
                     self.last = None;
-                    self.sent.clear();
+                    if camera != self.look.camera {
+                        self.sent.clear();
+                    }
                 }
                 self.look = Look { camera, panels };
                 self.seat.look(self.look.clone());
@@ -372,29 +375,6 @@ impl Viewer {
 
     fn counts(&self) -> Counts {
         self.desk.shared.accounting[self.look.camera].snapshot()
-    }
-}
-
-/// Waits for the end of the server.
-async fn stops(stopping: &mut watch::Receiver<bool>) {
-    // Without a sender there is no server either.
-    let _gone = stopping.wait_for(|stops| *stops).await.map(drop);
-}
-
-fn every(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-/// Waits for a change of who feeds; for ever where nobody does.
-async fn changed(source: &mut Option<watch::Receiver<Source>>) {
-    let has_changed = match source {
-        Some(source) => source.changed().await.is_ok(),
-        None => false,
-    };
-    if !has_changed {
-        std::future::pending::<()>().await;
     }
 }
 

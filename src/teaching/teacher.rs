@@ -155,11 +155,11 @@ impl Desk {
         let mut text = match learnt.class {
             Some(class) => {
                 let name = self.exemplars.classes()[usize::from(class)].name.as_str();
-                format!("{:?} is class {class} and has {n_exemplars} exemplars", foreign(name))
+                format!("{:?} is class {class} and has {}", foreign(name), exemplars(n_exemplars))
             }
             None => {
                 let n_classes = self.exemplars.counts().iter().filter(|&&n| 0 < n).count();
-                format!("there are {n_exemplars} exemplars of {n_classes} classes")
+                format!("taught: {} of {n_classes} classes", exemplars(n_exemplars))
             }
         };
         if self.parts.is_none() {
@@ -197,6 +197,10 @@ impl Desk {
         tracing::info!("teaching: {text}");
         Ok(Taught { text, class: 0, n_exemplars })
     }
+}
+
+fn exemplars(n: usize) -> String {
+    if n == 1 { "1 exemplar".to_owned() } else { format!("{n} exemplars") }
 }
 
 fn answer(asked: Asked, told: Told) {

@@ -89,9 +89,11 @@ class School:
         stamps = []
         found = self.rig.feed(
             image,
-            lambda: next((m for m in self.labels.messages if nanos(m.header.stamp) >= stamps[0]), None)
-            if stamps
-            else stamps.append(nanos(self.peer.stamp())),
+            lambda: (
+                next((m for m in self.labels.messages if nanos(m.header.stamp) >= stamps[0]), None)
+                if stamps
+                else stamps.append(nanos(self.peer.stamp()))
+            ),
             "labels",
         )
         return pixels(found)
@@ -213,7 +215,10 @@ BAD = (
     ({"class_name": "a", "x": [1.0, 2.0], "y": [1.0]}, "x has 2 values and y has 1"),
     ({"class_name": "a", "x": [math.nan], "y": [1.0]}, "is no pixel"),
     ({"class_name": "a", "x": [-math.inf], "y": [1.0]}, "is no pixel"),
-    ({"class_name": "a", "x": [320.0], "y": [1.0]}, "the model sees nothing at (320, 1) of an image of 320x240"),
+    (
+        {"class_name": "a", "x": [320.0], "y": [1.0]},
+        "the model sees nothing at (320, 1) of an image of 320x240",
+    ),
     ({"class_name": "a", "x": [1e300], "y": [1.0]}, "the model sees nothing"),
     ({"class_name": "a", "x": [1.0] * 4097, "y": [1.0] * 4097}, "4097 pixels were given, and at most 4096"),
     ({"class_name": "", "x": [1.0], "y": [1.0]}, "a class needs a name"),
@@ -286,7 +291,11 @@ def test_what_cannot_be_taught_stops_the_start(tmp_path):
 def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
     image, truth = frame(10)
     shown, file = large(truth)[:3], FRAMES[10]
-    rows = [f"{file},{x},{y},{name}" for name in shown for x, y in zip(*clicks(truth, name, 6).values(), strict=True)]
+    rows = [
+        f"{file},{x},{y},{name}"
+        for name in shown
+        for x, y in zip(*clicks(truth, name, 6).values(), strict=True)
+    ]
     table, head = tmp_path / "clicks.csv", tmp_path / "head.safetensors"
     table.write_text("image,x,y,class\n" + "\n".join(rows) + "\n")
     by_clicks = infer(image, "--exemplars", str(table), "--save-head", str(head), model=str(TINY))["labels"]
@@ -308,5 +317,7 @@ def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
     other = ("--segmentation-head", TINY / "segmentation.safetensors", "--exemplars", exemplars)
     done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, *other)
     assert done.returncode == 2 and "give one of the two" in done.stderr, done.stderr
-    done = run("infer", "--model", "random:tiny", "--image", file, "--out", tmp_path, "--exemplars", exemplars)
+    done = run(
+        "infer", "--model", "random:tiny", "--image", file, "--out", tmp_path, "--exemplars", exemplars
+    )
     assert done.returncode == 2 and "they are of blocks [4, 8] of pixio-tiny" in done.stderr, done.stderr
