@@ -272,7 +272,7 @@ def test_a_lesson_without_a_frame_is_answered_and_dropped(school):
     answer = future.result()
     assert not answer.success and "no frame of the camera has come within 5 s" in answer.message, answer
     # It is not learnt afterwards.
-    image, truth = frame(10)
+    image, _ = frame(10)
     assert node.teach(image, class_name="a", x=[1.0], y=[1.0]).exemplars == 1
 
 
