@@ -1,4 +1,4 @@
-"""The same clicks taught to the program: `pixio_node infer --exemplars` on the frames that were not clicked."""
+"""The same clicks taught to the program: `pixio_node infer --exemplars` on frames that were not clicked."""
 
 import subprocess
 import tempfile
