@@ -68,7 +68,16 @@ const CRATE: &[Row] = &[
     (
         "live",
         &[
-            "config", "encode", "files", "geometry", "heads", "outputs", "pipeline", "runtime", "stages",
+            "config",
+            "encode",
+            "exemplars",
+            "files",
+            "geometry",
+            "heads",
+            "outputs",
+            "pipeline",
+            "runtime",
+            "stages",
             "teaching",
         ],
     ),
