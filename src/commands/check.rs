@@ -15,7 +15,6 @@ use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
 use crate::exemplars::Exemplars;
 use crate::geometry::{CameraModel, Size};
-use crate::heads::Legend;
 use crate::outputs::{Topic, Topics};
 use crate::pipeline::Shared;
 use crate::report;
@@ -260,11 +259,7 @@ fn listen(
     config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let legend = |exemplars: &Exemplars| Legend {
-        classes: exemplars.classes().into(),
-        threshold: config.teaching_threshold,
-    };
-    let taught = model.exemplars.as_ref().map(legend);
+    let taught = model.exemplars.as_ref().map(Exemplars::legend);
     let publishers =
         joined.publish(config, &head_outputs(config, model, taught)).map_err(Failure::into_error)?;
     let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();

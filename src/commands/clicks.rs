@@ -1,5 +1,7 @@
 //! What `infer` is taught by: a file of exemplars, or clicks on images that were written down.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +15,7 @@ use crate::files;
 use crate::heads::{Head, HeadParts};
 use crate::setup::{Model, teaching};
 use crate::stages::derive::{Dense, exemplars_under};
+use crate::text::foreign;
 
 /// Most bytes of a file of clicks.
 const MOST_BYTES: u64 = 64 << 20;
@@ -55,12 +58,13 @@ impl Taught {
                 clicked(path, config, model, reader).with_context(|| format!("clicks {}", path.display()))
             }
             false => {
-                Exemplars::load(path, teaching::binding(config, model.pixio()), teaching::limits(config))
+                let binding = teaching::binding(config, model.pixio());
+                Exemplars::load(path, binding, teaching::limits(config), config.teaching_threshold)
             }
         };
         let exemplars = exemplars.context("--exemplars")?;
         let started = Instant::now();
-        let parts = fitted(&exemplars, config.teaching_threshold)?.with_context(|| {
+        let parts = fitted(&exemplars)?.with_context(|| {
             format!("--exemplars: {} has exemplars of fewer than two classes", path.display())
         })?;
         let head = Head::of(&parts, model.job.device, model.job.arithmetic.kind())?;
@@ -104,7 +108,7 @@ fn clicked(
     let folder = path.parent().unwrap_or(Path::new("."));
     let binding = teaching::binding(config, model.pixio());
     let taps = binding.taps.clone();
-    let mut exemplars = Exemplars::new(binding, teaching::limits(config));
+    let mut exemplars = Exemplars::new(binding, teaching::limits(config), config.teaching_threshold);
     for (image, clicks) in by_image(clicks(path)?) {
         let learnt = || -> anyhow::Result<()> {
             let (input, tokens) = reader.forward(model, &folder.join(&image))?;
@@ -129,7 +133,11 @@ fn clicks(path: &Path) -> anyhow::Result<Vec<Click>> {
     let headers = reader.headers()?.clone();
     for column in ["image", "x", "y", "class"] {
         if !headers.iter().any(|header| header == column) {
-            bail!("there is no column {column}: the first line is image,x,y,class");
+            let found = text.lines().next().unwrap_or_default();
+            bail!(
+                "there is no column {column}: the first line must be image,x,y,class and is {:?}",
+                foreign(found)
+            );
         }
     }
     let clicks = reader.deserialize().collect::<Result<Vec<Click>, _>>()?;
@@ -151,14 +159,15 @@ fn by_class(clicks: Vec<Click>) -> impl Iterator<Item = (String, Vec<[f64; 2]>)>
 }
 
 /// Groups in the order in which their first members come.
-fn grouped<T, K: PartialEq>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<(K, Vec<T>)> {
-    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+fn grouped<T, K: Clone + Eq + Hash>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<(K, Vec<T>)> {
+    let (mut groups, mut places): (Vec<(K, Vec<T>)>, HashMap<K, usize>) = Default::default();
     for one in all {
         let key = key(&one);
-        match groups.iter_mut().find(|(of, _)| *of == key) {
-            Some((_, group)) => group.push(one),
-            None => groups.push((key, vec![one])),
+        let place = *places.entry(key.clone()).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((key, Vec::new()));
         }
+        groups[place].1.push(one);
     }
     groups
 }

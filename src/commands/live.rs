@@ -55,7 +55,7 @@ pub fn live(
     let warm = model.warm(config).running()?;
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
-    let (teacher, teaching) = teaching::start(config, &mut model, &shared.lessons, &ended).setup()?.unzip();
+    let (teacher, teaching) = teaching::start(&mut model, &shared.lessons, &ended).setup()?.unzip();
     let common = model.common(teaching);
     let legend = common.teaching.as_ref().map(|teaching| teaching.legend());
     let about = about(&model, config, legend, None, vec![CAMERA.to_owned()]);

@@ -49,7 +49,7 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         return present.leave();
     }
     let lessons = &present.joined.shared.lessons;
-    let (teacher, teaching) = teaching::start(&launch.config, &mut model, lessons, &ended).setup()?.unzip();
+    let (teacher, teaching) = teaching::start(&mut model, lessons, &ended).setup()?.unzip();
     let taught = teaching.as_ref().map(|teaching| teaching.legend());
     let outputs = head_outputs(&launch.config, &model, taught);
     let publishers = present.joined.publish(&launch.config, &outputs)?;

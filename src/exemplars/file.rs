@@ -10,9 +10,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, check_name};
+use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER, check_name};
 use crate::files;
-use crate::heads::{self, Class, HeadParts, MOST_CLASSES};
+use crate::heads::{self, Class, EncoderCard, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
 use crate::text::foreign;
 
@@ -34,6 +34,8 @@ struct Card {
     #[serde(flatten)]
     binding: Binding,
     classes: Vec<Class>,
+    #[serde(default)]
+    threshold: f64,
 }
 
 /// Where the exemplars of the head file `head` lie: `NAME.exemplars.safetensors` beside `NAME.safetensors`.
@@ -55,7 +57,7 @@ impl Exemplars {
         let classes = self.labelled.iter().map(|labelled| f32::from(labelled.class));
         let classes = Tensor::f_from_slice(&classes.collect::<Vec<f32>>())?;
         let (binding, named) = (self.binding.clone(), self.classes.clone());
-        let card = Card { format: FORMAT, binding, classes: named };
+        let card = Card { format: FORMAT, binding, classes: named, threshold: self.threshold };
         let metadata = HashMap::from([(CARD.to_owned(), serde_json::to_string(&card)?)]);
         let n_channels = self.binding.n_channels() as i64;
         tensor::safetensors(
@@ -70,37 +72,63 @@ impl Exemplars {
     /// There is a file in the way that is neither, or one cannot be written; then nothing is replaced.
     pub fn save(&self, head: &Path, parts: &HeadParts) -> anyhow::Result<PathBuf> {
         let shown = |path: &Path| foreign(&path.to_string_lossy()).to_string();
-        ensure!(head.file_name().is_some(), "{:?} is no path of a file", shown(head));
-        let own = beside(head);
         ensure!(
-            !head.to_string_lossy().ends_with(ENDING),
-            "{} is a name of exemplars: give another",
+            head.to_string_lossy().ends_with(".safetensors") && !head.to_string_lossy().ends_with(ENDING),
+            "{:?} is no name of a head: it ends in .safetensors, and not in {ENDING}",
             shown(head)
         );
-        for (path, key) in [(own.as_path(), CARD), (head, heads::CARD)] {
-            // Whoever may save heads replaces nothing else by them.
+        // Of a link, the exemplars belong beside what it leads to.
+        let head = &if head.is_symlink() { head.canonicalize()? } else { std::path::absolute(head)? };
+        let own = beside(head);
+        // Whoever may save heads replaces nothing but what was taught: a trained head has no exemplars.
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let is_taught = || {
+            let has = |path, key| files::safetensors::metadata(path, key).is_some();
+            (!is_there(head) || has(head, heads::CARD)) && has(&own, CARD)
+        };
+        for path in [head, &own] {
             ensure!(
-                !path.try_exists().unwrap_or(true) || files::safetensors::metadata(path, key).is_some(),
-                "{} is there and is no head or exemplars: give another path",
+                !is_there(path) || is_taught(),
+                "{} is there and was not saved by teaching: give another path",
                 shown(path)
             );
         }
-        for (path, bytes) in [(own.as_path(), self.bytes()?), (head, parts.bytes()?)] {
-            files::write(path, &bytes).with_context(|| format!("cannot write {}", shown(path)))?;
+        // Both or none: the head takes its place when its exemplars are on the disk already.
+        let written = own.with_extension("new");
+        let failed = |path: &Path| format!("cannot write {}", shown(path));
+        let head_is_written = files::write(&written, &self.bytes()?)
+            .with_context(|| failed(&own))
+            .and_then(|()| files::write(head, &parts.bytes()?).with_context(|| failed(head)));
+        if let Err(err) = head_is_written {
+            // It may not have come so far.
+            let _gone = std::fs::remove_file(&written);
+            return Err(err);
         }
+        std::fs::rename(&written, &own).with_context(|| failed(&own))?;
         Ok(own)
     }
 
-    /// Reads the exemplars of `path`, which must be of `binding`; beyond the `limits` some are left out.
+    /// Reads the exemplars of `path`, which must be of `binding`; beyond the `limits` some are left out. A
+    /// `threshold` of 0 is that of the file.
     ///
     /// # Errors
     /// The file cannot be read, is no file of exemplars, or is of another model or of other blocks.
-    pub fn load(path: &Path, binding: Binding, limits: Limits) -> anyhow::Result<Self> {
+    pub fn load(path: &Path, binding: Binding, limits: Limits, threshold: f64) -> anyhow::Result<Self> {
         let read = || {
             let bytes = files::read(path, MOST_BYTES)?;
-            Self::parse(&bytes, binding, limits)
+            Self::parse(&bytes, binding, limits, threshold)
         };
-        read().with_context(|| format!("exemplars {}", path.display()))
+        let (exemplars, n_all) =
+            read().with_context(|| format!("exemplars {}", foreign(&path.to_string_lossy())))?;
+        let n_kept = exemplars.labelled.len();
+        if n_kept < n_all {
+            tracing::warn!(
+                "exemplars {}: {} of {n_all} are left out, for exemplars_per_class or exemplars_in_all",
+                foreign(&path.to_string_lossy()),
+                n_all - n_kept
+            );
+        }
+        Ok(exemplars)
     }
 
     /// Takes the exemplars beside the head file `head` instead of its own. A class keeps the number that it has
@@ -109,17 +137,24 @@ impl Exemplars {
     /// # Errors
     /// As [`Exemplars::load`], or there are too many classes; nothing changes.
     pub fn replace(&mut self, head: &Path) -> anyhow::Result<Learnt> {
-        let other = Self::load(&beside(head), self.binding.clone(), self.limits)?;
+        let other = Self::load(&beside(head), self.binding.clone(), self.limits, self.threshold)?;
         self.take_over(other).map_err(anyhow::Error::msg)?;
-        Ok(Learnt { class: None, n_exemplars: self.labelled.len() })
+        Ok(Learnt { class: None, n_exemplars: self.labelled.len(), is_loaded: true })
     }
 
-    fn parse(bytes: &[u8], binding: Binding, limits: Limits) -> anyhow::Result<Self> {
+    /// The exemplars, and how many there were before some were left out.
+    fn parse(
+        bytes: &[u8],
+        binding: Binding,
+        limits: Limits,
+        threshold: f64,
+    ) -> anyhow::Result<(Self, usize)> {
         files::safetensors::check(bytes).map_err(anyhow::Error::msg)?;
         let (_, header) = SafeTensors::read_metadata(bytes).context("not a whole safetensors file")?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD));
         let card = card.context("it has no card of exemplars in its metadata")?;
-        let Card { format, binding: own, classes } = serde_json::from_str(card).context("its card")?;
+        let Card { format, binding: own, classes, threshold: own_threshold } =
+            serde_json::from_str(card).context("its card")?;
         ensure!(format == FORMAT, "its card has format {format}, this node reads format {FORMAT}");
         check_binding(&own, &binding)?;
         ensure!(
@@ -128,6 +163,15 @@ impl Exemplars {
             classes.len()
         );
         classes.iter().try_for_each(|class| check_name(&class.name)).map_err(anyhow::Error::msg)?;
+        ensure!(classes[0].name == OTHER, "its class 0 is {:?}, not `{OTHER}`", foreign(&classes[0].name));
+        for (number, class) in classes.iter().enumerate() {
+            let is_twice = classes[..number].iter().any(|other| other.name == class.name);
+            ensure!(!is_twice, "it names the class {:?} twice", foreign(&class.name));
+        }
+        ensure!(
+            (0.0..=1.0).contains(&own_threshold),
+            "its threshold is {own_threshold}, 0 to 1 are possible"
+        );
 
         let file = SafeTensors::deserialize(bytes).context("not a whole safetensors file")?;
         let n = file.tensor("classes")?.shape().first().copied().unwrap_or_default();
@@ -144,9 +188,11 @@ impl Exemplars {
             let tokens = tokens[index * n_channels..][..n_channels].to_vec();
             labelled.push((number as u8, Exemplar { tokens }));
         }
-        let mut exemplars = Self::new(binding, limits);
+        let n_all = labelled.len();
+        let threshold = if threshold == 0.0 { own_threshold } else { threshold };
+        let mut exemplars = Self::new(binding, limits, threshold);
         exemplars.restore(classes, labelled).map_err(anyhow::Error::msg)?;
-        Ok(exemplars)
+        Ok((exemplars, n_all))
     }
 }
 
@@ -154,11 +200,15 @@ impl Exemplars {
 /// Both, where exemplars of one say nothing about tokens of the other.
 fn check_binding(file: &Binding, node: &Binding) -> anyhow::Result<()> {
     let about = |binding: &Binding| {
-        let Binding { backbone, taps, .. } = binding;
-        format!("blocks {taps:?} of {} revision {}", backbone.model, backbone.revision)
+        let EncoderCard { model, revision, hidden_size, .. } = &binding.backbone;
+        let taps: Vec<String> = binding.taps.iter().take(8).map(usize::to_string).collect();
+        let (model, revision) = (foreign(model), foreign(revision));
+        format!("blocks {} of {hidden_size} channels of {model} revision {revision}", taps.join(", "))
     };
-    let same =
-        |binding: &Binding| (binding.backbone.revision.clone(), binding.taps.clone(), binding.n_channels());
+    let same = |binding: &Binding| {
+        let EncoderCard { revision, hidden_size, .. } = &binding.backbone;
+        (revision.clone(), *hidden_size, binding.taps.clone())
+    };
     if same(file) != same(node) {
         bail!("they are of {}, and the node reads {}", about(file), about(node));
     }
@@ -187,7 +237,7 @@ mod tests {
     const LIMITS: Limits = Limits { per_class: 10, in_all: 100 };
 
     fn taught() -> Exemplars {
-        let mut store = Exemplars::new(binding(), LIMITS);
+        let mut store = Exemplars::new(binding(), LIMITS, 0.25);
         store.learn("door", vec![exemplar(1.0), exemplar(2.0)]).unwrap();
         store.learn("floor", vec![exemplar(-3.0)]).unwrap();
         store
@@ -200,19 +250,26 @@ mod tests {
         assert_eq!(path, folder.path().join("doors.exemplars.safetensors"));
         let store = taught();
         files::write(&path, &store.bytes().unwrap()).unwrap();
-        let back = Exemplars::load(&path, binding(), LIMITS).unwrap();
+        let back = Exemplars::load(&path, binding(), LIMITS, 0.0).unwrap();
         assert_eq!((back.classes(), back.counts()), (store.classes(), vec![0, 2, 1]));
         let pairs = back.labelled.iter().zip(&store.labelled);
         assert!(pairs.into_iter().all(|(a, b)| a.class == b.class && a.exemplar == b.exemplar));
-        let few = Exemplars::load(&path, binding(), Limits { per_class: 1, in_all: 100 }).unwrap();
+        let few = Exemplars::load(&path, binding(), Limits { per_class: 1, in_all: 100 }, 0.5).unwrap();
         assert_eq!(few.counts(), [0, 1, 1]);
+        assert_eq!((back.threshold, few.threshold), (0.25, 0.5));
+        // What comes from a file cannot be taken back, what is learnt after it can.
+        let mut back = back;
+        assert!(back.undo().unwrap_err().contains("nothing to take back"));
+        back.learn("door", vec![exemplar(4.0)]).unwrap();
+        back.undo().unwrap();
+        assert_eq!(back.counts(), [0, 2, 1]);
     }
 
     #[test]
     fn exemplars_of_another_model_are_refused_by_name() {
         let bytes = taught().bytes().unwrap();
         let check = |binding: Binding, bytes: &[u8], expect: &str| {
-            let answer = format!("{:#}", Exemplars::parse(bytes, binding, LIMITS).unwrap_err());
+            let answer = format!("{:#}", Exemplars::parse(bytes, binding, LIMITS, 0.0).unwrap_err());
             assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
         };
         let mut other = binding();
@@ -220,7 +277,7 @@ mod tests {
         check(
             other,
             &bytes,
-            "they are of blocks [2, 4] of m revision 0123456789ab, and the node reads blocks [1, 4]",
+            "they are of blocks 2, 4 of 2 channels of m revision 0123456789ab, and the node reads blocks 1, 4 of 2",
         );
         let mut other = binding();
         other.backbone.revision = "ba9876543210".into();
@@ -240,11 +297,13 @@ mod tests {
             let at = text.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
             let mut spoilt = bytes;
             spoilt[at..at + to.len()].copy_from_slice(to.as_bytes());
-            let answer = Exemplars::parse(&spoilt, binding(), LIMITS);
+            let answer = Exemplars::parse(&spoilt, binding(), LIMITS, 0.0);
             let answer = answer.map_or_else(|err| format!("{err:#}"), |_| "fine".into());
             assert!(answer.contains(expect), "{expect:?} is not in: {answer}");
         };
         check("\\\"format\\\":1", "\\\"format\\\":2", "format 2");
         check("\"tokens\"", "\"tokenz\"", "tokens");
+        check("\\\"name\\\":\\\"floor", "\\\"name\\\":\\\"other", "names the class \"other\" twice");
+        check("\\\"name\\\":\\\"other", "\\\"name\\\":\\\"otter", "its class 0 is \"otter\"");
     }
 }

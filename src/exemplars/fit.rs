@@ -28,12 +28,12 @@ const NEVER: f64 = -1e4;
 /// Classes with exemplars without which there is nothing to tell apart.
 pub(super) const LEAST_CLASSES: usize = 2;
 
-/// The head that tells the classes of `exemplars` apart and leaves pixels below `threshold` unlabelled;
-/// nothing as long as fewer than two classes have exemplars.
+/// The head that tells the classes of `exemplars` apart; nothing as long as fewer than two classes have
+/// exemplars.
 ///
 /// # Errors
 /// libtorch's own.
-pub fn fitted(exemplars: &Exemplars, threshold: f64) -> Result<Option<HeadParts>, TchError> {
+pub fn fitted(exemplars: &Exemplars) -> Result<Option<HeadParts>, TchError> {
     let _no_grad = tch::no_grad_guard();
     let counts = exemplars.counts();
     let active: Vec<usize> = (0..counts.len()).filter(|&class| 0 < counts[class]).collect();
@@ -42,7 +42,7 @@ pub fn fitted(exemplars: &Exemplars, threshold: f64) -> Result<Option<HeadParts>
     }
     let data = Data::of(exemplars, &active, &counts)?;
     let solution = minimum(data.start()?, STOP, |weights| data.loss(weights))?;
-    Ok(Some(parts(exemplars, &active, &data, &solution, threshold)?))
+    Ok(Some(parts(exemplars, &active, &data, &solution)?))
 }
 
 /// Tokens of exemplars, each channel with mean 0 and variance 1.
@@ -147,7 +147,6 @@ fn parts(
     active: &[usize],
     data: &Data,
     solution: &Tensor,
-    threshold: f64,
 ) -> Result<HeadParts, TchError> {
     let (binding, classes) = (exemplars.binding(), exemplars.classes());
     let (n_taps, hidden) = (binding.taps.len() as i64, binding.backbone.hidden_size as i64);
@@ -177,7 +176,7 @@ fn parts(
     ];
     let mut card = Card {
         format: 1,
-        task: Task::Segmentation { classes: classes.to_vec(), threshold },
+        task: Task::Segmentation { classes: classes.to_vec(), threshold: exemplars.threshold },
         head: HeadKind::Linear { position: false },
         backbone: binding.backbone.clone(),
         taps: binding.taps.clone(),
@@ -197,7 +196,7 @@ mod tests {
     use crate::heads::{Coverage, Head, UNLABELLED};
 
     fn store() -> Exemplars {
-        Exemplars::new(binding(), Limits { per_class: 100, in_all: 1000 })
+        Exemplars::new(binding(), Limits { per_class: 100, in_all: 1000 }, 0.0)
     }
 
     /// Exemplars around a place of the four channels.
@@ -233,12 +232,12 @@ mod tests {
     #[test]
     fn classes_that_were_pointed_at_are_told_apart() {
         let mut store = store();
-        assert!(fitted(&store, 0.0).unwrap().is_none());
+        assert!(fitted(&store).unwrap().is_none());
         store.learn("door", around(DOOR, 3)).unwrap();
-        assert!(fitted(&store, 0.0).unwrap().is_none());
+        assert!(fitted(&store).unwrap().is_none());
         store.learn("floor", around(FLOOR, 12)).unwrap();
         store.learn("lamp", around(LAMP, 4)).unwrap();
-        let parts = fitted(&store, 0.0).unwrap().unwrap();
+        let parts = fitted(&store).unwrap().unwrap();
         let head = Head::of(&parts, Device::Cpu, Kind::Float).unwrap();
         assert_eq!(labels(&head, &[LAMP, DOOR, FLOOR, DOOR]).0, [3, 1, 2, 1]);
         // The same from a file.
@@ -255,7 +254,7 @@ mod tests {
         store.learn("floor", around(FLOOR, 3)).unwrap();
         store.learn(OTHER, around(LAMP, 3)).unwrap();
         store.forget("door").unwrap();
-        let parts = fitted(&store, 0.0).unwrap().unwrap();
+        let parts = fitted(&store).unwrap().unwrap();
         let head = Head::of(&parts, Device::Cpu, Kind::Float).unwrap();
         let (classes, _) = labels(&head, &[FLOOR, LAMP, DOOR]);
         assert_eq!(classes[..2], [2, 0]);
@@ -265,9 +264,10 @@ mod tests {
     #[test]
     fn what_is_like_nothing_known_is_unlabelled() {
         let mut store = store();
+        store.threshold = 0.9;
         store.learn("door", around(DOOR, 5)).unwrap();
         store.learn("floor", around(FLOOR, 5)).unwrap();
-        let parts = fitted(&store, 0.9).unwrap().unwrap();
+        let parts = fitted(&store).unwrap().unwrap();
         let head = Head::of(&parts, Device::Cpu, Kind::Float).unwrap();
         let halfway = [5.0, 5.0, 0.0, 300.0];
         let (classes, confidence) = labels(&head, &[DOOR, halfway, FLOOR]);

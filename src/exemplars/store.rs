@@ -7,7 +7,7 @@ use tch::{TchError, Tensor};
 use super::colors::color;
 use super::fit::{Standardised, standardised};
 use super::room::{share, staying};
-use crate::heads::{Class, EncoderCard, MOST_CLASSES};
+use crate::heads::{Class, EncoderCard, Legend, MOST_CLASSES};
 use crate::text::foreign;
 
 /// The class of what belongs to no other class. Its number is 0.
@@ -58,6 +58,8 @@ pub struct Learnt {
     pub class: Option<u8>,
     /// Exemplars of the class now, or of all.
     pub n_exemplars: usize,
+    /// Whether all are those of a file.
+    pub is_loaded: bool,
 }
 
 /// An exemplar with its class and with the lesson that it came in.
@@ -65,14 +67,20 @@ pub struct Learnt {
 pub(super) struct Labelled {
     pub(super) exemplar: Exemplar,
     pub(super) class: u8,
+    /// [`LOADED`], or the number of the lesson.
     lesson: u64,
 }
+
+/// The lesson of exemplars that come from a file: they cannot be taken back.
+const LOADED: u64 = 0;
 
 /// Exemplars of every class, the oldest first. A class keeps its number for ever, also without exemplars.
 #[derive(Clone, Debug)]
 pub struct Exemplars {
     pub(super) binding: Binding,
     pub(super) limits: Limits,
+    /// Pixels whose likeliest class is less probable are unlabelled.
+    pub(super) threshold: f64,
     pub(super) classes: Vec<Class>,
     pub(super) labelled: Vec<Labelled>,
     n_lessons: u64,
@@ -80,14 +88,19 @@ pub struct Exemplars {
 
 impl Exemplars {
     /// None yet, of the class [`OTHER`] alone.
-    pub fn new(binding: Binding, limits: Limits) -> Self {
+    pub fn new(binding: Binding, limits: Limits, threshold: f64) -> Self {
         let other = Class { name: OTHER.to_owned(), color: color(0) };
-        Self { binding, limits, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
+        Self { binding, limits, threshold, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
     }
 
     /// The classes by their numbers.
     pub fn classes(&self) -> &[Class] {
         &self.classes
+    }
+
+    /// What labels mean.
+    pub fn legend(&self) -> Legend {
+        Legend { classes: self.classes.as_slice().into(), threshold: self.threshold }
     }
 
     /// What the exemplars come from.
@@ -108,6 +121,7 @@ impl Exemplars {
     /// # Errors
     /// An impossible name, or one class too many.
     pub fn learn(&mut self, name: &str, exemplars: Vec<Exemplar>) -> Result<Learnt, String> {
+        let name = name.trim();
         check_name(name)?;
         let class = match self.number(name) {
             Some(class) => class,
@@ -121,7 +135,7 @@ impl Exemplars {
     }
 
     fn learnt(&self, class: u8) -> Learnt {
-        Learnt { class: Some(class), n_exemplars: self.counts()[usize::from(class)] }
+        Learnt { class: Some(class), n_exemplars: self.counts()[usize::from(class)], is_loaded: false }
     }
 
     /// Forgets the exemplars of the class `name`, or all where it is empty; numbers stay.
@@ -129,9 +143,10 @@ impl Exemplars {
     /// # Errors
     /// There is no such class.
     pub fn forget(&mut self, name: &str) -> Result<Learnt, String> {
+        let name = name.trim();
         if name.is_empty() {
             self.labelled.clear();
-            return Ok(Learnt { class: None, n_exemplars: 0 });
+            return Ok(Learnt { class: None, n_exemplars: 0, is_loaded: false });
         }
         let class = self.number(name).ok_or_else(|| format!("there is no class {:?}", foreign(name)))?;
         self.labelled.retain(|labelled| labelled.class != class);
@@ -143,7 +158,8 @@ impl Exemplars {
     /// # Errors
     /// Nothing is left.
     pub fn undo(&mut self) -> Result<Learnt, String> {
-        let last = self.labelled.last().ok_or("there is nothing to take back")?;
+        let last = self.labelled.iter().rfind(|labelled| labelled.lesson != LOADED);
+        let last = last.ok_or("there is nothing to take back")?;
         let (class, lesson) = (last.class, last.lesson);
         self.labelled.retain(|labelled| labelled.lesson != lesson);
         Ok(self.learnt(class))
@@ -197,11 +213,9 @@ impl Exemplars {
         let number =
             |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
         let numbers = other.classes.iter().map(number).collect::<Result<Vec<_>, _>>()?;
-        taken.n_lessons += 1;
-        let lesson = taken.n_lessons;
         let renumbered = other.labelled.into_iter().map(|labelled| {
             let class = numbers[usize::from(labelled.class)];
-            Labelled { class, lesson, ..labelled }
+            Labelled { class, ..labelled }
         });
         taken.labelled = renumbered.collect();
         taken.make_room()?;
@@ -216,10 +230,8 @@ impl Exemplars {
         labelled: Vec<(u8, Exemplar)>,
     ) -> Result<(), String> {
         self.classes = classes;
-        self.n_lessons += 1;
-        let lesson = self.n_lessons;
-        let with_lesson = |(class, exemplar)| Labelled { exemplar, class, lesson };
-        self.labelled = labelled.into_iter().map(with_lesson).collect();
+        let loaded = |(class, exemplar)| Labelled { exemplar, class, lesson: LOADED };
+        self.labelled = labelled.into_iter().map(loaded).collect();
         self.make_room()
     }
 }
@@ -262,7 +274,11 @@ pub(super) mod tests {
     }
 
     fn store(per_class: usize, in_all: usize) -> Exemplars {
-        Exemplars::new(binding(), Limits { per_class, in_all })
+        Exemplars::new(binding(), Limits { per_class, in_all }, 0.0)
+    }
+
+    fn learnt(class: u8, n_exemplars: usize) -> Learnt {
+        Learnt { class: Some(class), n_exemplars, is_loaded: false }
     }
 
     #[test]
@@ -271,15 +287,15 @@ pub(super) mod tests {
         let learn = |store: &mut Exemplars, name: &str, n: usize| {
             store.learn(name, (0..n).map(|i| exemplar(i as f32)).collect()).unwrap()
         };
-        assert_eq!(learn(&mut store, "door", 2), Learnt { class: Some(1), n_exemplars: 2 });
-        assert_eq!(learn(&mut store, "floor", 3), Learnt { class: Some(2), n_exemplars: 3 });
-        assert_eq!(learn(&mut store, OTHER, 1), Learnt { class: Some(0), n_exemplars: 1 });
-        assert_eq!(learn(&mut store, "door", 1), Learnt { class: Some(1), n_exemplars: 3 });
-        assert_eq!(store.forget("door"), Ok(Learnt { class: Some(1), n_exemplars: 0 }));
+        assert_eq!(learn(&mut store, "door", 2), learnt(1, 2));
+        assert_eq!(learn(&mut store, "floor", 3), learnt(2, 3));
+        assert_eq!(learn(&mut store, OTHER, 1), learnt(0, 1));
+        assert_eq!(learn(&mut store, "door", 1), learnt(1, 3));
+        assert_eq!(store.forget("door"), Ok(learnt(1, 0)));
         assert_eq!(store.counts(), [1, 0, 3]);
         assert_eq!(learn(&mut store, "door", 1).class, Some(1));
-        assert_eq!(store.undo(), Ok(Learnt { class: Some(1), n_exemplars: 0 }));
-        assert_eq!(store.undo(), Ok(Learnt { class: Some(0), n_exemplars: 0 }));
+        assert_eq!(store.undo(), Ok(learnt(1, 0)));
+        assert_eq!(store.undo(), Ok(learnt(0, 0)));
         assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
         store.forget("").unwrap();
         assert_eq!(store.counts(), [0, 0, 0]);

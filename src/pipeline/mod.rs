@@ -149,7 +149,8 @@ impl Intake {
         Accounting::count(&accounting.received);
         self.shared.arrived(self.camera, &frame);
         let admitted = self.rate.admit(self.shared.live.max_rate(self.camera), frame.received);
-        if self.shared.is_idle(self.camera) || !admitted {
+        // Whoever teaches waits for the next frame.
+        if self.shared.is_idle(self.camera) || !(admitted || self.shared.lessons[self.camera].wait()) {
             Accounting::count(&accounting.unwanted);
             return ControlFlow::Continue(());
         }

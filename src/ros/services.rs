@@ -1,4 +1,4 @@
-//! Services of the node: the requests of each are answered one after the other, on the thread that spins.
+//! Services of the node, answered on the thread that spins.
 
 use std::future::{Future, ready};
 use std::pin::pin;
@@ -105,6 +105,9 @@ impl Services {
     }
 }
 
+/// Requests of one service that are answered at the same time.
+const MOST_AT_ONCE: usize = 64;
+
 const TRIGGER: (&str, &str) = ("std_srvs", "Trigger");
 
 fn set_bool(answer: Answer) -> SetBoolResponse {
@@ -171,15 +174,21 @@ impl<R: Fn(&str) -> anyhow::Result<String>> Offer<'_, R> {
             .with_context(failed)?;
         let throttle = Throttle::new(BETWEEN_WARNINGS);
         let serve = async move {
-            let mut requests = pin!(server.receive_request_stream());
-            while let Some(request) = requests.next().await {
-                let sent = match request {
-                    Ok((id, request)) => {
-                        let answer = answer(request).await;
-                        server.async_send_response(id, answer).await.map_err(|err| err.to_string())
+            // One that waits for a frame holds up no other.
+            let answering = server.receive_request_stream().map(|request| {
+                let answering = request.map(|(id, request)| (id, answer(request)));
+                async {
+                    match answering {
+                        Ok((id, answering)) => {
+                            let answer = answering.await;
+                            server.async_send_response(id, answer).await.map_err(|err| err.to_string())
+                        }
+                        Err(err) => Err(err.to_string()),
                     }
-                    Err(err) => Err(err.to_string()),
-                };
+                }
+            });
+            let mut answered = pin!(answering.buffer_unordered(MOST_AT_ONCE));
+            while let Some(sent) = answered.next().await {
                 // Whoever can call can call again and again.
                 if let Err(err) = sent
                     && let Some(more) = throttle.admit()

@@ -235,6 +235,7 @@ impl Model {
     /// What encodes this model's outputs.
     pub fn encoder(&self, config: &Config) -> publish::Encoder {
         publish::Encoder::new(EncoderConfig {
+            has_labels: config.teaching,
             depth_resolution: config.depth_resolution,
             points_stride: config.points_stride,
         })

@@ -59,31 +59,32 @@ pub(super) fn exemplars(config: &Config, pixio: &Pixio) -> anyhow::Result<Option
         return Ok(None);
     }
     let (binding, limits) = (binding(config, pixio), limits(config));
-    let Some(head) = &config.segmentation_head else { return Ok(Some(Exemplars::new(binding, limits))) };
-    let loaded = Exemplars::load(&beside(head), binding, limits).with_context(|| {
-        format!("teaching goes on from the exemplars beside segmentation_head {}", head.display())
-    });
-    loaded.map(Some)
+    let Some(head) = &config.segmentation_head else {
+        return Ok(Some(Exemplars::new(binding, limits, config.teaching_threshold)));
+    };
+    let loaded = Exemplars::load(&beside(head), binding, limits, config.teaching_threshold);
+    let hint = || {
+        format!(
+            "teaching goes on from the exemplars beside segmentation_head {}: give a head that was saved by \
+             teaching, or none",
+            head.display()
+        )
+    };
+    loaded.with_context(hint).map(Some)
 }
 
-/// Starts the teacher of `model` if `config` asks for one. Lessons come from `lessons`; `ended` hears of the
+/// Starts the teacher of `model` if the configuration asked for one. Lessons come from `lessons`; `ended` hears of the
 /// thread's end.
 ///
 /// # Errors
 /// The exemplars cannot be fitted, or there is no thread.
 pub fn start(
-    config: &Config,
     model: &mut Model,
     lessons: &Arc<[Lessons]>,
     ended: &mpsc::Sender<()>,
 ) -> anyhow::Result<Option<(Teacher, Arc<Teaching>)>> {
     let Some(exemplars) = model.exemplars.take() else { return Ok(None) };
-    let school = School {
-        exemplars,
-        threshold: config.teaching_threshold,
-        device: model.job.device,
-        kind: model.job.arithmetic.kind(),
-    };
+    let school = School { exemplars, device: model.job.device, kind: model.job.arithmetic.kind() };
     Teacher::start(school, Arc::clone(lessons), ended).map(Some)
 }
 

@@ -25,8 +25,6 @@ const NICENESS: i32 = 10;
 pub struct School {
     /// Those to go on with.
     pub exemplars: Exemplars,
-    /// Pixels whose likeliest class is less probable are unlabelled.
-    pub threshold: f64,
     /// Where heads run.
     pub device: Device,
     /// Element type of their weights.
@@ -50,13 +48,13 @@ impl Teacher {
         lessons: Arc<[Lessons]>,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Arc<Teaching>)> {
-        let School { exemplars, threshold, device, kind } = school;
+        let School { exemplars, device, kind } = school;
         let taps = exemplars.binding().taps.clone();
         let (orders, receiver) = bounded(MOST_ORDERS);
         let (running, stopping) = bounded(0);
-        let slate = Arc::new(Slate::new(exemplars.classes().into()));
-        let mut desk =
-            Desk { exemplars, threshold, device, kind, slate: Arc::clone(&slate), parts: None, n_unsaved: 0 };
+        let threshold = exemplars.legend().threshold;
+        let slate = Arc::new(Slate::new(exemplars.legend().classes));
+        let mut desk = Desk { exemplars, device, kind, slate: Arc::clone(&slate), parts: None, n_unsaved: 0 };
         desk.fit().context("the exemplars cannot be fitted")?;
         let run = move || {
             // Of this thread, and of those that libtorch starts for it. A system that refuses lets it compete.
@@ -81,7 +79,6 @@ impl Teacher {
 
 struct Desk {
     exemplars: Exemplars,
-    threshold: f64,
     device: Device,
     kind: Kind,
     slate: Arc<Slate>,
@@ -89,6 +86,19 @@ struct Desk {
     parts: Option<HeadParts>,
     /// Changes since the exemplars were saved.
     n_unsaved: usize,
+}
+
+/// Changes that are fitted together, and what there was before them.
+struct Batch {
+    waiting: Vec<(Asked, Learnt)>,
+    exemplars: Exemplars,
+    n_unsaved: usize,
+}
+
+impl Batch {
+    fn of(desk: &Desk) -> Self {
+        Self { waiting: Vec::new(), exemplars: desk.exemplars.clone(), n_unsaved: desk.n_unsaved }
+    }
 }
 
 impl Desk {
@@ -109,13 +119,13 @@ impl Desk {
 
     /// Obeys `first` and all that wait behind it, with one fit for all of them.
     fn obey(&mut self, first: Order, orders: &Receiver<Order>) {
-        let (mut waiting, mut is_changed) = (Vec::new(), false);
+        let mut batch = Batch::of(self);
         for order in std::iter::once(first).chain(orders.try_iter()) {
             let (asked, learnt) = match order {
                 Order::Save(path, asked) => {
                     // What came before it is to be saved with it.
-                    self.settle(&mut waiting, is_changed);
-                    is_changed = false;
+                    self.settle(batch);
+                    batch = Batch::of(self);
                     answer(asked, self.save(&path).map_err(|err| format!("{err:#}")));
                     continue;
                 }
@@ -128,25 +138,30 @@ impl Desk {
             };
             match learnt {
                 Ok(learnt) => {
-                    is_changed = true;
-                    self.n_unsaved += 1;
-                    waiting.push((asked, learnt));
+                    // A file that was loaded is on the disk; every other change is not.
+                    self.n_unsaved = if learnt.is_loaded { 0 } else { self.n_unsaved + 1 };
+                    batch.waiting.push((asked, learnt));
                 }
                 Err(why) => answer(asked, Err(why)),
             }
         }
-        self.settle(&mut waiting, is_changed);
+        self.settle(batch);
     }
 
-    /// Fits what has changed and answers everybody.
-    fn settle(&mut self, waiting: &mut Vec<(Asked, Learnt)>, is_changed: bool) {
-        if is_changed && let Err(err) = self.fit() {
-            tracing::warn!("teaching: the last head serves on, the exemplars cannot be fitted: {err:#}");
-            let why = format!("the exemplars cannot be fitted: {err:#}");
-            waiting.drain(..).for_each(|(asked, _)| answer(asked, Err(why.clone())));
+    /// Fits what has changed and answers everybody; all is as it was before where that cannot be.
+    fn settle(&mut self, batch: Batch) {
+        let Batch { waiting, exemplars, n_unsaved } = batch;
+        if waiting.is_empty() {
+            return;
         }
-        for (asked, learnt) in waiting.drain(..) {
-            answer(asked, Ok(self.told(&learnt)));
+        match self.fit() {
+            Ok(()) => waiting.into_iter().for_each(|(asked, learnt)| answer(asked, Ok(self.told(&learnt)))),
+            Err(err) => {
+                (self.exemplars, self.n_unsaved) = (exemplars, n_unsaved);
+                let why = format!("the exemplars cannot be fitted, and nothing has changed: {err:#}");
+                tracing::warn!("teaching: {why}");
+                waiting.into_iter().for_each(|(asked, _)| answer(asked, Err(why.clone())));
+            }
         }
     }
 
@@ -171,7 +186,7 @@ impl Desk {
     /// Fits the exemplars and writes the head on the slate.
     fn fit(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        let parts = fitted(&self.exemplars, self.threshold)?;
+        let parts = fitted(&self.exemplars)?;
         let head = parts.as_ref().map(|parts| Head::of(parts, self.device, self.kind)).transpose()?;
         let fit_millis = head.is_some().then(|| started.elapsed().as_secs_f64() * 1e3);
         self.parts = parts;
@@ -191,8 +206,8 @@ impl Desk {
         self.n_unsaved = 0;
         let text = format!(
             "{n_exemplars} exemplars of {n_classes} classes are in {}, and the head is in {}",
-            saved.display(),
-            path.display()
+            foreign(&saved.to_string_lossy()),
+            foreign(&path.to_string_lossy())
         );
         tracing::info!("teaching: {text}");
         Ok(Taught { text, class: 0, n_exemplars })

@@ -238,20 +238,40 @@ def test_bad_requests_get_their_sentence_and_change_nothing(school, tmp_path):
     shown = large(truth)[:2]
     for name in shown:
         assert node.teach(image, class_name=name, **clicks(truth, name, 2)).exemplars == 2
-    other = tmp_path / "notes.txt"
-    other.write_text("do not lose this")
+    text, trained = tmp_path / "notes.safetensors", tmp_path / "trained.safetensors"
+    text.write_text("do not lose this")
+    trained.write_bytes((TINY / "segmentation.safetensors").read_bytes())
     for path, expect in (
-        ("", "is no path of a file"),
-        ("/", "is no path of a file"),
-        (str(tmp_path), "give another path"),
-        (str(other), "is there and is no head"),
+        ("", "is no name of a head"),
+        ("/", "is no name of a head"),
+        (str(tmp_path), "is no name of a head"),
+        (str(tmp_path / "notes.txt"), "is no name of a head"),
+        (str(tmp_path / "a.exemplars.safetensors"), "is no name of a head"),
+        (str(text), "was not saved by teaching"),
+        (str(trained), "was not saved by teaching"),
         ("/proc/nowhere/head.safetensors", "cannot write"),
-        (str(tmp_path / "a.exemplars.safetensors"), "give another"),
     ):
         answer = node.call(node.saving, path=path)
         assert not answer.success and expect in answer.message, (path, answer)
-    assert other.read_text() == "do not lose this" and list(tmp_path.iterdir()) == [other]
+    assert text.read_text() == "do not lose this"
+    assert trained.read_bytes() == (TINY / "segmentation.safetensors").read_bytes()
+    assert sorted(tmp_path.iterdir()) == [text, trained]
     assert node.call(node.saving, path=str(tmp_path / "fine.safetensors")).success
+
+
+def test_a_lesson_of_one_camera_waits_for_no_other(school):
+    node = school("--max-rate", "0.05")
+    image, _ = frame(10)
+    # Nothing is shown while these wait; the throttle of the camera does not count for a lesson.
+    waiting = [
+        node.teaching.call_async(Teach.Request(class_name=f"class {number}", x=[1.0], y=[1.0]))
+        for number in range(8)
+    ]
+    forgotten = node.teaching.call_async(Teach.Request(class_name="", forget=True))
+    until(forgotten.done, "an answer that needs no frame")
+    assert forgotten.result().success and not any(future.done() for future in waiting)
+    node.rig.feed(image, lambda: all(future.done() for future in waiting), "answers to all")
+    assert all(future.result().success for future in waiting), [future.result() for future in waiting]
 
 
 def test_no_more_classes_than_a_label_image_holds(school):
@@ -320,4 +340,6 @@ def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
     done = run(
         "infer", "--model", "random:tiny", "--image", file, "--out", tmp_path, "--exemplars", exemplars
     )
-    assert done.returncode == 2 and "they are of blocks [4, 8] of pixio-tiny" in done.stderr, done.stderr
+    assert done.returncode == 2 and "they are of blocks 4, 8 of 192 channels of pixio-tiny" in done.stderr, (
+        done.stderr
+    )

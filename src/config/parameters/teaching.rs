@@ -31,7 +31,7 @@ pub(super) static PARAMETERS: [Parameter; 4] = [
         Kind::Double(0.0, 1.0),
         "0.0",
         "Confidence below which a pixel has no taught class: it is 255 in ~/segmentation/image. A saved head keeps \
-         the threshold.",
+         the threshold, and with 0 teaching goes on with it.",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! Publish: the last stage makes one frame's outputs ready for the wire and hands them to whoever
 //! carries them away.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use image::ImageError;
 use crate::config::DepthResolution;
 use crate::encode::{self, Cloud, Surface};
 use crate::geometry::{CameraModel, Optics, Size};
+use crate::heads::UNLABELLED;
 use crate::outputs::{Topic, Topics};
 use crate::stages::derive::{DepthMap, Derived, LabelMap, Lack, Lost, RgbImage, Uncalibrated};
 
@@ -64,6 +66,8 @@ pub struct Encoded {
 pub struct EncoderConfig {
     /// At which pixels `~/depth/image/compressedDepth` tells depth.
     pub depth_resolution: DepthResolution,
+    /// Whether points have a label also where nothing is labelled yet.
+    pub has_labels: bool,
     /// Depth pixels per point in each direction; `None` gives at most [`POINTS_PER_SIDE`] points in each.
     pub points_stride: Option<u32>,
 }
@@ -148,11 +152,14 @@ impl Encoder {
             let why = Uncalibrated::Lens { error: info.no_ray() };
             return (None, Some(Lack { lost: vec![Lost::Output(Topic::Points)], why }));
         };
+        let unlabelled = || vec![UNLABELLED; depth.meters.len()];
+        let labels = derived.labels.as_ref().map(|map| Cow::from(&map.classes));
+        let labels = labels.or_else(|| self.config.has_labels.then(unlabelled).map(Cow::from));
         let surface = Surface {
             size: depth.size,
             meters: &depth.meters,
             colors: &derived.pixels,
-            labels: derived.labels.as_ref().map(|map| map.classes.as_slice()),
+            labels: labels.as_deref(),
         };
         (Some(encode::cloud(surface, rays, stride)), None)
     }
