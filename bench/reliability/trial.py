@@ -18,6 +18,8 @@ PHOTOGRAPH = images.photograph("chelsea", 320, 240)
 NAMESPACE = "/faults"
 # What stands before the text in a line of the log.
 HEAD = re.compile(r"^\[\w+\] \[[\d.]+\] \[\S+\]: ")
+# Between the folder of a trial and the name of a file.
+FOLDERS = re.compile(r"…/(?:[^/\s`]+/)+")
 SENTENCE_CHARS = 240
 
 
@@ -143,7 +145,7 @@ class Trial:
 
     def text(self, line: str) -> str:
         """A line of the log as the table has it."""
-        text = HEAD.sub("", line).replace(str(self.folder), "…")
+        text = FOLDERS.sub("…/", HEAD.sub("", line).replace(str(self.folder), "…"))
         return text if len(text) <= SENTENCE_CHARS else text[: SENTENCE_CHARS - 1] + "…"
 
     def ended(self, code: int, expected: int, said: str = ""):
