@@ -160,7 +160,8 @@ fn by_class(clicks: Vec<Click>) -> impl Iterator<Item = (String, Vec<[f64; 2]>)>
 
 /// Groups in the order in which their first members come.
 fn grouped<T, K: Clone + Eq + Hash>(all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<(K, Vec<T>)> {
-    let (mut groups, mut places): (Vec<(K, Vec<T>)>, HashMap<K, usize>) = Default::default();
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    let mut places = HashMap::new();
     for one in all {
         let key = key(&one);
         let place = *places.entry(key.clone()).or_insert(groups.len());
