@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import bad_frames
@@ -60,49 +61,46 @@ def read_only(trial: Trial):
     serve_without_cache(trial, cache, "Read-only file system")
 
 
-def unsaved_statistics(trial: Trial):
-    """A node whose statistics cannot be written, so that only its log tells."""
-    folder = disk(trial)
-    node = Node(namespace=NAMESPACE, cache=trial.folder)
-    file = folder / "stats.jsonl"
-    node.arguments[node.arguments.index("--stats-file") + 1] = str(file)
+def serve_without_statistics(trial: Trial, node: Node, inject: Callable[[], None], why: str):
+    """Serves before and after `inject`, from which on the file of statistics cannot grow. Only the log tells:
+    the books of the node are in that file."""
     inbox = trial.inbox(PatchFeatures, f"{node.name}/features")
     camera = trial.publisher(Image, "/camera/image_raw")
 
-    def show():
-        camera.publish(images.image(PHOTOGRAPH, trial.peer.stamp()))
+    def serve():
+        inbox.clear()
+        repeat(
+            lambda: camera.publish(images.image(PHOTOGRAPH, trial.peer.stamp())),
+            lambda: len(inbox) >= 5,
+            "features",
+            every_secs=0.1,
+        )
+        trial.answered(len(inbox))
 
     with node:
-        repeat(show, lambda: len(inbox) >= 5, "features", every_secs=0.1)
-        trial.answered(len(inbox))
-        fill(folder)
+        serve()
+        inject()
         trial.injected()
-        trial.tells(node, r"\[WARN\].*stats_file: no more is written: No space left")
-        inbox.clear()
-        repeat(show, lambda: len(inbox) >= 5, "features", every_secs=0.1)
-        trial.answered(len(inbox))
+        trial.tells(node, rf"\[WARN\].*stats_file: no more is written: {why}")
+        serve()
         trial.ended(node.stop(), 0, node.tail())
+
+
+def unsaved_statistics(trial: Trial):
+    folder = disk(trial)
+    node = Node(namespace=NAMESPACE, cache=trial.folder)
+    node.arguments[node.arguments.index("--stats-file") + 1] = str(folder / "stats.jsonl")
+    serve_without_statistics(trial, node, lambda: fill(folder), "No space left")
 
 
 def file_limit(trial: Trial):
     node = Node(namespace=NAMESPACE, cache=trial.folder)
-    inbox = trial.inbox(PatchFeatures, f"{node.name}/features")
-    camera = trial.publisher(Image, "/camera/image_raw")
 
-    def show():
-        camera.publish(images.image(PHOTOGRAPH, trial.peer.stamp()))
-
-    with node:
-        repeat(show, lambda: len(inbox) >= 5, "features", every_secs=0.1)
-        trial.answered(len(inbox))
+    def limit():
         n_bytes = node.stats_file.stat().st_size
         resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
-        trial.injected()
-        trial.tells(node, r"\[WARN\].*stats_file: no more is written: File too large")
-        inbox.clear()
-        repeat(show, lambda: len(inbox) >= 5, "features", every_secs=0.1)
-        trial.answered(len(inbox))
-        trial.ended(node.stop(), 0, node.tail())
+
+    serve_without_statistics(trial, node, limit, "File too large")
 
 
 def no_memory_at_start(trial: Trial):

@@ -34,20 +34,23 @@ def linked(trial: Trial) -> tuple[Host, Node]:
     return own, trial.keep(own.node(remaps=(), namespace=NAMESPACE, env=NETWORK))
 
 
+def ended_by_network(trial: Trial, node: Node, said: str):
+    """The network has just been changed, at which the node ends."""
+    trial.injected()
+    trial.ends(node, 1, said)
+    trial.note(f"ended {trial.since_secs():.1f} s after it")
+
+
 def goes(trial: Trial):
     own, node = linked(trial)
     own.do("ip link delete one")
-    trial.injected()
-    trial.ends(node, 1, "the network has changed: 10.88.0.1")
-    trial.note(f"ended {trial.since_secs():.1f} s after it")
+    ended_by_network(trial, node, "the network has changed: 10.88.0.1")
 
 
 def changes(trial: Trial):
     own, node = linked(trial)
     own.do("ip address add 10.88.0.7/24 dev one; ip address del 10.88.0.1/24 dev one")
-    trial.injected()
-    trial.ends(node, 1, "the network has changed: 10.88.0.1")
-    trial.note(f"ended {trial.since_secs():.1f} s after it")
+    ended_by_network(trial, node, "the network has changed: 10.88.0.1")
 
 
 def comes(trial: Trial):
@@ -55,9 +58,7 @@ def comes(trial: Trial):
     node = trial.keep(own.node(remaps=(), namespace=NAMESPACE, env=NETWORK))
     own.link(other, "one", "10.88.0.1", "10.88.0.2")
     own.do(DEFAULT_ROUTE)
-    trial.injected()
-    trial.ends(node, 1, "the network has come up")
-    trial.note(f"ended {trial.since_secs():.1f} s after it")
+    ended_by_network(trial, node, "the network has come up")
 
 
 def beside(trial: Trial):

@@ -69,13 +69,8 @@ impl Taught {
         })?;
         let head = Head::of(&parts, model.job.device, model.job.arithmetic.kind())?;
         dense.segment_with(Some(head))?;
-        let counts = exemplars.counts();
-        tracing::info!(
-            "{} exemplars of {} classes, fitted in {:.0} ms",
-            counts.iter().sum::<usize>(),
-            counts.iter().filter(|&&n| 0 < n).count(),
-            started.elapsed().as_secs_f64() * 1e3
-        );
+        let millis = started.elapsed().as_secs_f64() * 1e3;
+        tracing::info!("{}, fitted in {millis:.0} ms", exemplars.summary());
         self.save_head.as_deref().map_or(Ok(()), |path| save(path, &parts, &exemplars))
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn minimum(
     stop: Stop,
     function: impl Fn(&Tensor) -> Result<Slope, TchError>,
 ) -> Result<Tensor, TchError> {
-    let (mut place, mut slope) = (start.shallow_clone(), function(&start)?);
+    let (mut slope, mut place) = (function(&start)?, start);
     let mut past: VecDeque<Pair> = VecDeque::new();
     for _ in 0..stop.n_steps {
         if largest(&slope.gradient)? <= stop.gradient {

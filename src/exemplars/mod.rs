@@ -17,4 +17,4 @@ mod store;
 pub use self::cosine::{cosines, direction};
 pub use self::file::beside;
 pub use self::fit::fitted;
-pub use self::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER};
+pub use self::store::{Binding, Exemplar, Exemplars, Learnt, Limits, n_exemplars};

@@ -11,7 +11,7 @@ use crate::heads::{Class, EncoderCard, Legend, MOST_CLASSES};
 use crate::text::foreign;
 
 /// The class of what belongs to no other class. Its number is 0.
-pub const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// Most bytes of a class's name.
 const MOST_NAME_BYTES: usize = 256;
@@ -106,6 +106,12 @@ impl Exemplars {
     /// What the exemplars come from.
     pub fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// How much there is, such as `18 exemplars of 3 classes`.
+    pub fn summary(&self) -> String {
+        let n_classes = self.counts().into_iter().filter(|&n| 0 < n).count();
+        format!("{} of {n_classes} classes", n_exemplars(self.labelled.len()))
     }
 
     /// Exemplars of every class, by its number.
@@ -234,6 +240,11 @@ impl Exemplars {
         self.labelled = labelled.into_iter().map(loaded).collect();
         self.make_room()
     }
+}
+
+/// `n` exemplars, in words.
+pub fn n_exemplars(n: usize) -> String {
+    if n == 1 { "1 exemplar".to_owned() } else { format!("{n} exemplars") }
 }
 
 /// # Errors

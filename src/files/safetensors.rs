@@ -1,6 +1,7 @@
 //! The beginning of a safetensors file, before anything is made of what it claims.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Bytes at the beginning of a file that [`header_bytes`] wants to see, or all that there are.
@@ -52,12 +53,27 @@ pub fn check(file: &[u8]) -> Result<(), String> {
 pub fn metadata(path: &Path, key: &str) -> Option<String> {
     let mut file = super::open(path).ok()?;
     let n_bytes = file.metadata().ok()?.len();
-    let mut start = Vec::new();
-    Read::by_ref(&mut file).take(START as u64).read_to_end(&mut start).ok()?;
-    let end = LENGTH as u64 + header_bytes(&start, n_bytes).ok()?;
-    file.take(end.saturating_sub(start.len() as u64)).read_to_end(&mut start).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(start.get(LENGTH..end as usize)?).ok()?;
+    let header = header(&mut file, n_bytes).ok()?.ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
     Some(header["__metadata__"][key].as_str()?.to_owned())
+}
+
+/// The header of `file`, which has `n_bytes` and is read from its beginning; or why it has none, as
+/// [`header_bytes`] says.
+///
+/// # Errors
+/// The file system's own.
+pub fn header(file: &mut File, n_bytes: u64) -> io::Result<Result<Vec<u8>, String>> {
+    let mut start = Vec::new();
+    Read::by_ref(file).take(START as u64).read_to_end(&mut start)?;
+    let n_header = match header_bytes(&start, n_bytes) {
+        Ok(n_header) => n_header,
+        Err(why) => return Ok(Err(why)),
+    };
+    file.seek(SeekFrom::Start(LENGTH as u64))?;
+    let mut header = vec![0; n_header as usize];
+    file.read_exact(&mut header)?;
+    Ok(Ok(header))
 }
 
 /// What stands in place of weights when they were not downloaded, or were saved otherwise.

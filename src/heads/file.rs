@@ -41,15 +41,20 @@ impl HeadParts {
 #[derive(Debug)]
 pub(super) struct HeadTensors {
     file: PathBuf,
-    card: String,
     unread: HashMap<String, Tensor>,
     device: Device,
     kind: Kind,
 }
 
 impl HeadTensors {
-    /// From the `bytes` of `file`, which errors name; the tensors will be placed on `device` as `kind`.
-    pub(super) fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
+    /// The card and the tensors of the `bytes` of `file`, which errors name; the tensors will be placed on
+    /// `device` as `kind`.
+    pub(super) fn parse(
+        file: &Path,
+        bytes: &[u8],
+        device: Device,
+        kind: Kind,
+    ) -> Result<(Card, Self), HeadError> {
         let failed = |reason: String| HeadError::File { file: file.to_owned(), reason };
         files::safetensors::check(bytes).map_err(&failed)?;
         let not_whole =
@@ -76,17 +81,14 @@ impl HeadTensors {
             let tensor = Tensor::f_from_data_size(view.data(), &shape, stored)?;
             unread.insert(name, tensor.f_to_kind(Kind::Float)?);
         }
-        Ok(Self { file: file.to_owned(), card, unread, device, kind })
+        let card = Card::parse(&card).map_err(failed)?;
+        Ok((card, Self { file: file.to_owned(), unread, device, kind }))
     }
 
     /// Those of `parts`.
     pub(super) fn of(parts: &HeadParts, device: Device, kind: Kind) -> Self {
         let tensors = parts.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
-        Self { file: TAUGHT.into(), card: String::new(), unread: tensors.collect(), device, kind }
-    }
-
-    pub(super) fn card(&self) -> Result<Card, HeadError> {
-        Card::parse(&self.card).map_err(|reason| self.failed(reason))
+        Self { file: TAUGHT.into(), unread: tensors.collect(), device, kind }
     }
 
     /// One parameter in float32 on the CPU, to compute with before [`HeadTensors::place`].

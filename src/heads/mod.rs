@@ -68,8 +68,7 @@ impl Head {
     /// The file is no head, or is not whole; the message names it and the tensor.
     pub fn parse(file: &Path, bytes: &[u8], device: Device, kind: Kind) -> Result<Self, HeadError> {
         let _no_grad = tch::no_grad_guard();
-        let parameters = HeadTensors::parse(file, bytes, device, kind)?;
-        let card = parameters.card()?;
+        let (card, parameters) = HeadTensors::parse(file, bytes, device, kind)?;
         Self::load(card, parameters)
     }
 

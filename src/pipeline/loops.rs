@@ -115,7 +115,7 @@ impl ModelLoop {
         let waited = input.received.elapsed().as_secs_f64();
         let fate = if self.stopping.load(Ordering::Relaxed) {
             &accounting.displaced
-        } else if self.shared.is_idle(input.camera) {
+        } else if self.shared.is_idle(input.camera, wanted) {
             &accounting.unwanted
         } else if self.shared.live.max_age_secs().is_some_and(|max_age| max_age < waited) {
             Accounting::count(&accounting.too_old);

@@ -149,8 +149,9 @@ impl Intake {
         Accounting::count(&accounting.received);
         self.shared.arrived(self.camera, &frame);
         let admitted = self.rate.admit(self.shared.live.max_rate(self.camera), frame.received);
-        // Whoever teaches waits for the next frame.
-        if self.shared.is_idle(self.camera) || !(admitted || self.shared.lessons[self.camera].wait()) {
+        // Whoever teaches waits for the next frame, whatever the rate.
+        let is_unwanted = self.shared.wanted(self.camera).is_idle() || !admitted;
+        if is_unwanted && !self.shared.lessons[self.camera].wait() {
             Accounting::count(&accounting.unwanted);
             return ControlFlow::Continue(());
         }

@@ -71,9 +71,10 @@ impl Shared {
         })
     }
 
-    /// Whether nothing is to be made of a camera's frames now, and nothing learnt.
-    pub fn is_idle(&self, camera: usize) -> bool {
-        self.wanted(camera).is_idle() && !self.lessons[camera].wait()
+    /// Whether a camera's frames, of which `wanted` is to be made, are worth nothing now: nothing is learnt of
+    /// them either.
+    pub(super) fn is_idle(&self, camera: usize, wanted: Topics) -> bool {
+        wanted.is_idle() && !self.lessons[camera].wait()
     }
 
     /// Notes for diagnostics that `frame` came.

@@ -127,13 +127,8 @@ impl Shard {
         let malformed = |reason: String| ModelError::Malformed { file: path.clone(), reason };
         let mut file = files::open(&path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
-        let mut beginning = Vec::new();
-        (&mut file).take(safetensors::START as u64).read_to_end(&mut beginning).map_err(io)?;
-        let header_length = safetensors::header_bytes(&beginning, length).map_err(malformed)?;
-        let start = safetensors::LENGTH as u64 + header_length;
-        file.seek(SeekFrom::Start(safetensors::LENGTH as u64)).map_err(io)?;
-        let mut header = vec![0; header_length as usize];
-        file.read_exact(&mut header).map_err(io)?;
+        let header = safetensors::header(&mut file, length).map_err(io)?.map_err(malformed)?;
+        let start = (safetensors::LENGTH + header.len()) as u64;
         let header = parse_header(&header).map_err(malformed)?;
         let whole = start.saturating_add(header.data_len() as u64);
         if length != whole {

@@ -12,7 +12,7 @@ use tch::{Device, Kind};
 use super::lesson::{Lessons, Taught, Told};
 use super::slate::{Slate, Written};
 use super::{Asked, MOST_ORDERS, Order, Teaching};
-use crate::exemplars::{Exemplars, Learnt, fitted};
+use crate::exemplars::{Exemplars, Learnt, fitted, n_exemplars};
 use crate::heads::{Head, HeadParts};
 use crate::runtime::thread::Stage;
 use crate::text::foreign;
@@ -166,21 +166,18 @@ impl Desk {
     }
 
     fn told(&self, learnt: &Learnt) -> Taught {
-        let n_exemplars = learnt.n_exemplars;
-        let mut text = match learnt.class {
+        let Learnt { class, n_exemplars: n, .. } = *learnt;
+        let mut text = match class {
             Some(class) => {
                 let name = self.exemplars.classes()[usize::from(class)].name.as_str();
-                format!("{:?} is class {class} and has {}", foreign(name), exemplars(n_exemplars))
+                format!("{:?} is class {class} and has {}", foreign(name), n_exemplars(n))
             }
-            None => {
-                let n_classes = self.exemplars.counts().iter().filter(|&&n| 0 < n).count();
-                format!("taught: {} of {n_classes} classes", exemplars(n_exemplars))
-            }
+            None => format!("taught: {}", self.exemplars.summary()),
         };
         if self.parts.is_none() {
             text += "; labels begin when a second class, which may be `other`, has exemplars";
         }
-        Taught { text, class: learnt.class.unwrap_or_default(), n_exemplars }
+        Taught { text, class: class.unwrap_or_default(), n_exemplars: n }
     }
 
     /// Fits the exemplars and writes the head on the slate.
@@ -200,22 +197,16 @@ impl Desk {
             "there is no head to save: labels begin when a second class, which may be `other`, has exemplars",
         )?;
         let saved = self.exemplars.save(path, parts)?;
-        let counts = self.exemplars.counts();
-        let n_exemplars = counts.iter().sum();
-        let n_classes = counts.iter().filter(|&&n| 0 < n).count();
         self.n_unsaved = 0;
         let text = format!(
-            "{n_exemplars} exemplars of {n_classes} classes are in {}, and the head is in {}",
+            "{} are in {}, and the head is in {}",
+            self.exemplars.summary(),
             foreign(&saved.to_string_lossy()),
             foreign(&path.to_string_lossy())
         );
         tracing::info!("teaching: {text}");
-        Ok(Taught { text, class: 0, n_exemplars })
+        Ok(Taught { text, class: 0, n_exemplars: self.exemplars.counts().into_iter().sum() })
     }
-}
-
-fn exemplars(n: usize) -> String {
-    if n == 1 { "1 exemplar".to_owned() } else { format!("{n} exemplars") }
 }
 
 fn answer(asked: Asked, told: Told) {

@@ -55,6 +55,18 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="module")
+def browser():
+    """Chromium."""
+    from live_browser import BROWSER_OPTIONS, browser_path
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
 def peer():
     made = Peer()
     yield made

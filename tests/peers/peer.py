@@ -22,6 +22,16 @@ def qos(reliable: bool = False, depth: int = 10) -> QoSProfile:
     )
 
 
+def latched(depth: int = 1) -> QoSProfile:
+    """Reliable, and late subscribers get the newest messages too."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
 def nanos(stamp) -> int:
     """A builtin_interfaces/Time as a number, to compare and to look up."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec

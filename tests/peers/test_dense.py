@@ -11,9 +11,8 @@ from decode import features_from_message
 from geometry_msgs.msg import PointStamped
 from node_process import run
 from offline import infer, labels_agree, largest_difference
-from peer import nanos
+from peer import latched, nanos
 from PIL import Image as Pillow
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from vision_msgs.msg import LabelInfo
 from waiting import repeat, until
 
@@ -229,14 +228,8 @@ def test_a_query_is_answered_with_the_similarity_of_every_patch(rig):
 def test_a_late_subscriber_hears_what_the_labels_mean(rig, heads):
     node = rig(listen=("segmentation/image",), options=heads)
     heard = []
-    latched = QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=1,
-        reliability=ReliabilityPolicy.RELIABLE,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    )
     topic = f"{node.node.name}/segmentation/label_info"
-    subscription = node.peer.node.create_subscription(LabelInfo, topic, heard.append, latched)
+    subscription = node.peer.node.create_subscription(LabelInfo, topic, heard.append, latched())
     until(lambda: heard, "label_info", log=node.node.tail)
     named = {entry.class_id: entry.class_name for entry in heard[0].class_map}
     assert named == dict(enumerate(["floor", "wall", "chair", "robot"]))

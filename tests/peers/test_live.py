@@ -4,18 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from live_browser import ALL_BLOBS, BROWSER_OPTIONS, ENGINE, PANELS, Sight, browser_path, sight
+from live_browser import ALL_BLOBS, ENGINE, PANELS, Sight, sight
 from live_page import TINY, Live
 from PIL import Image as Pillow
-from playwright.sync_api import sync_playwright
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,37 +2,21 @@
 
 import numpy as np
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, browser_path, canvas, sight
+from live_browser import ENGINE, canvas, sight
 from live_lessons import FRAMES, TRUE, Walk, add_class, choose, click, counts, pause, recalls, true_pixels
 from live_page import TINY, Address, free_port
 from node_process import Node
-from peer import Inbox, nanos
-from playwright.sync_api import sync_playwright
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from peer import Inbox, latched, nanos
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 from waiting import until
 
 CAMERA = "/taught/image_raw"
-LATCHED = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 # Clicked, and not judged.
 N_LESSONS, CLICKS = 3, 2
 # Of a class's pixels in one image, and of all classes and images: labels of one class, or drawn by chance
 # among the three, have a third.
 LEAST_RECALL, LEAST_MEAN_RECALL = 0.5, 0.85
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
-        yield made
-        made.close()
 
 
 @pytest.fixture
@@ -86,7 +70,7 @@ def test_clicks_teach_what_subscribers_get_and_what_the_saved_head_gives_again(
 ):
     told = []
     label_info = peer.node.create_subscription(
-        LabelInfo, "/taught/pixio_node/segmentation/label_info", told.append, LATCHED
+        LabelInfo, "/taught/pixio_node/segmentation/label_info", told.append, latched()
     )
     options = ("--live-port", str(free_port()))
     with node(tmp_path, "teaching:=true", options=options) as taught:

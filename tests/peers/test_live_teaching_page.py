@@ -4,7 +4,7 @@ and heads that are saved and loaded."""
 import shutil
 
 import pytest
-from live_browser import BROWSER_OPTIONS, ENGINE, Sight, browser_path, for_docs, photograph, sight
+from live_browser import ENGINE, Sight, for_docs, photograph, sight
 from live_lessons import (
     GRID,
     TRUE,
@@ -24,18 +24,9 @@ from live_lessons import (
     wait_for_counts,
 )
 from live_page import TINY, Live
-from playwright.sync_api import sync_playwright
 
 # Middles of patches of an image of 320x240, in patches.
 WALL, FLOOR = (8, 3), (8, 14)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ import pytest
 import yaml
 from node_process import ROOT, run
 from offline import infer, labels_agree
-from peer import nanos
+from peer import latched, nanos, qos
 from PIL import Image as Pillow
 from pixio_node.srv import SaveHead, Teach
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from vision_msgs.msg import LabelInfo
 from waiting import until
@@ -21,9 +20,6 @@ WALK = ROOT / "data" / "room-walk"
 FRAMES = sorted((WALK / "rgb").glob("*.jpg"))
 CLASSES = [entry["name"] for entry in yaml.safe_load((WALK / "classes.yaml").read_text())["classes"]]
 UNLABELLED = 255
-LATCHED = QoSProfile(
-    depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 def frame(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,15 +58,18 @@ class School:
         # In the order in which they come.
         self.heard = []
         self.told = self.peer.node.create_subscription(
-            LabelInfo, f"{name}/segmentation/label_info", self.heard.append, LATCHED
+            LabelInfo, f"{name}/segmentation/label_info", self.heard.append, latched(100)
         )
 
     def listen(self):
         """Subscribes to the labels."""
         self.labels = self.peer.inbox(Image, f"{self.name}/segmentation/image")
-        self.peer.node.destroy_subscription(self.told)
-        self.told = self.peer.node.create_subscription(
-            LabelInfo, f"{self.name}/segmentation/label_info", self.heard.append, LATCHED
+
+    def hear(self, n_classes: int) -> LabelInfo:
+        """The newest LabelInfo, which names so many classes."""
+        return until(
+            lambda: self.heard and len(self.heard[-1].class_map) == n_classes and self.heard[-1],
+            f"label_info of {n_classes} classes",
         )
 
     def call(self, client, image=None, **fields):
@@ -83,6 +82,11 @@ class School:
 
     def teach(self, image=None, **fields):
         return self.call(self.teaching, image, **fields)
+
+    def learn(self, image, truth: np.ndarray, names: list[str], n_clicks: int):
+        """Teaches each class by so many pixels."""
+        for name in names:
+            self.teach(image, class_name=name, **clicks(truth, name, n_clicks))
 
     def ask(self, image) -> np.ndarray:
         """The labels of an image."""
@@ -140,7 +144,7 @@ def test_classes_are_taught_by_pixels_and_the_saved_head_labels_alike(school, tm
     assert right[known].mean() > 0.85, right[known].mean()
 
     # LabelInfo names the classes, by the numbers of the labels.
-    named = {entry.class_id: entry.class_name for entry in node.heard[-1].class_map}
+    named = {entry.class_id: entry.class_name for entry in node.hear(len(shown) + 1).class_map}
     assert named == dict(enumerate(["other", *shown])), named
 
     path = tmp_path / "room.safetensors"
@@ -162,17 +166,40 @@ def test_a_class_is_known_before_its_first_frame(school):
     node = school()
     image, truth = frame(10)
     shown = large(truth)[:4]
-    node.listen()
-    for name in shown:
-        node.teach(image, class_name=name, **clicks(truth, name, 5))
-    node.ask(image)
-    # Wherever labels have a class, a LabelInfo that was sent before names it.
-    newest = max(nanos(m.header.stamp) for m in node.labels.messages)
-    for message in node.labels.messages:
-        numbers = set(np.unique(pixels(message)).tolist()) - {UNLABELLED}
-        known = [entry.class_id for info in node.heard for entry in info.class_map]
-        assert numbers <= set(known), (numbers, known)
-    assert len(node.heard[-1].class_map) == len(shown) + 1 and newest
+    # When each message was sent, and the classes that it has or names.
+    labelled, named = [], []
+    subscriptions = [
+        node.peer.node.create_subscription(kind, f"{node.name}/segmentation/{topic}", callback, quality)
+        for kind, topic, callback, quality in (
+            (
+                Image,
+                "image",
+                lambda message, info: labelled.append((info["source_timestamp"], set(pixels(message).flat))),
+                qos(reliable=True, depth=100),
+            ),
+            (
+                LabelInfo,
+                "label_info",
+                lambda message, info: named.append(
+                    (info["source_timestamp"], {entry.class_id for entry in message.class_map})
+                ),
+                latched(100),
+            ),
+        )
+    ]
+    try:
+        node.listen()
+        node.learn(image, truth, shown, 5)
+        node.ask(image)
+        node.hear(len(shown) + 1)
+        everything = set(range(1, len(shown) + 1))
+        node.rig.feed(image, lambda: any(everything <= found for _, found in labelled), "all classes")
+    finally:
+        for subscription in subscriptions:
+            node.peer.node.destroy_subscription(subscription)
+    for sent, found in labelled:
+        known = set().union(*(names for before, names in named if before <= sent))
+        assert found - {UNLABELLED} <= known, (found, known)
 
 
 def test_what_was_forgotten_is_gone_and_its_number_stays(school):
@@ -180,8 +207,7 @@ def test_what_was_forgotten_is_gone_and_its_number_stays(school):
     image, truth = frame(10)
     shown = large(truth)[:3]
     node.listen()
-    for name in shown:
-        node.teach(image, class_name=name, **clicks(truth, name, 5))
+    node.learn(image, truth, shown, 5)
     assert (node.ask(image) == 2).any()
     answer = node.teach(image, class_name=shown[1], forget=True)
     assert answer.success and answer.class_id == 2 and answer.exemplars == 0, answer
@@ -202,8 +228,7 @@ def test_below_the_threshold_pixels_are_unlabelled(school):
     image, truth = frame(10)
     shown = large(truth)[:3]
     node.listen()
-    for name in shown:
-        node.teach(image, class_name=name, **clicks(truth, name, 3))
+    node.learn(image, truth, shown, 3)
     labels = node.ask(image)
     assert 0.02 < (labels == UNLABELLED).mean() < 0.98
     assert node.heard[-1].threshold == pytest.approx(0.9)
