@@ -87,7 +87,7 @@ pub struct Exemplars {
 }
 
 impl Exemplars {
-    /// None yet, of the class [`OTHER`] alone.
+    /// None yet, of the class `other` alone.
     pub fn new(binding: Binding, limits: Limits, threshold: f64) -> Self {
         let other = Class { name: OTHER.to_owned(), color: color(0) };
         Self { binding, limits, threshold, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
