@@ -1,6 +1,7 @@
 """The two nodes of the comparison as processes that can be read: counts, CPU time in and outside the forward
 pass, memory."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_process import ROOT, Node, Output, end_with_parent
+from node_process import BINARY, ROOT, Node, Output, end_with_parent
 from waiting import PATIENCE_SECS
 
 # A camera or a receiver in a process of its own.
@@ -66,14 +67,22 @@ class Ours:
 
     label = "pixio_node"
 
-    def __init__(self, model: str, transport: str, env: dict[str, str]):
-        self.image, self.features = "/bench/ours/image", "/ours/pixio_node/features"
+    # Nodes of one run have namespaces of their own.
+    _numbers = itertools.count()
+
+    def __init__(
+        self, model: str, transport: str, env: dict[str, str], params: tuple[str, ...] = (), binary=BINARY
+    ):
+        namespace = f"/ours{next(self._numbers)}"
+        self.image, self.features = f"/bench{namespace}/image", f"{namespace}/pixio_node/features"
         self._node = Node(
             model=f"random:{model}",
             options=("--image-transport", transport, "--stats-period", "0.25"),
             remaps=(f"image:={self.image}",),
-            namespace="/ours",
+            namespace=namespace,
+            params=params,
             env=env,
+            binary=binary,
         )
 
     def start(self):
@@ -84,7 +93,7 @@ class Ours:
         periods = self._node.stats()
         counts = periods[-1]["counts"] if periods else {"received": 0, "published": 0}
         threads = thread_cpu_secs(self.pid)
-        model = sum(secs for name, secs in threads.values() if name == "model")
+        model = sum(secs for name, secs in threads.values() if name.startswith("model"))
         # Encoding and everything else that the model's thread does besides the forward pass counts as
         # outside.
         heads = sum(p["spans"]["heads"]["n"] * p["spans"]["heads"]["p50"] for p in periods) / 1e3

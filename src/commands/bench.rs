@@ -21,6 +21,7 @@ use crate::engine::graph::LaunchMode;
 use crate::engine::job::EngineJob;
 use crate::engine::proof::{self, BatchShape};
 use crate::engine::store::folder::Folder;
+use crate::engine::threads::PassThreads;
 use crate::files;
 use crate::outputs::{Topic, Topics};
 use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
@@ -240,6 +241,7 @@ impl FramePath<'_> {
         let deriver = model.deriver(config, &model.common(None)).map_err(Failure::Setup)?;
         let work = Work {
             workers: vec![Worker { engine, deriver }],
+            threads: PassThreads { alone: tch::get_num_threads(), all: tch::get_num_threads() },
             batch_max: config.batch_max,
             encoder: model.encoder(config),
             sink: Box::new(Nowhere(told)),

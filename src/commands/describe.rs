@@ -62,7 +62,14 @@ pub(super) fn head_outputs(config: &Config, model: &Model, taught: Option<Legend
 }
 
 /// Tells `board` of the model and its engine.
-pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Arc<BasisKeeper>, warm: Warm) {
+pub(super) fn describe(
+    board: &Board,
+    config: &Config,
+    model: &Model,
+    basis: &Arc<BasisKeeper>,
+    warm: Warm,
+    n_streams: usize,
+) {
     let card = &model.card;
     let files = head_files(config).map(|head| format!("{} {}", head.task, head.file.display()));
     let heads: Vec<_> = files.chain(config.teaching.then(|| "segmentation, taught".to_owned())).collect();
@@ -82,6 +89,7 @@ pub(super) fn describe(board: &Board, config: &Config, model: &Model, basis: &Ar
         kind: model.engine.kind(),
         place: model.place(),
         warm: warm.to_string(),
+        n_streams,
         fell_back: model.fell_back.clone(),
         hint,
     };

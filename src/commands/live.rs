@@ -61,9 +61,11 @@ pub fn live(
     let about = about(&model, config, legend, None, vec![CAMERA.to_owned()]);
     let viewers = Viewers::new(Arc::clone(&shared.viewed), Arc::clone(&shared.lessons));
     let encoder = model.encoder(config);
-    let workers = model.workers(config, &common, warm.streams).running()?;
+    let streams = model.streams(config, warm).running()?;
+    let threads = streams.threads;
+    let workers = model.workers(config, &common, streams).running()?;
     let sink = Box::new(ViewerSink::new(Arc::clone(&viewers)));
-    let work = Work { workers, batch_max: 1, encoder, sink };
+    let work = Work { workers, threads, batch_max: 1, encoder, sink };
     let cameras = vec![Camera { name: CAMERA.to_owned(), fitter: fitter(config) }];
     let (pipeline, intakes) = Pipeline::start(cameras, work, &shared, &ended).running()?;
     let feed = intakes.into_iter().next().map(|intake| Feed::new(intake, shared.clone(), folder));

@@ -19,6 +19,7 @@ use crate::report::{self, Reporter, Reporting};
 use crate::ros::Publishers;
 use crate::runtime::thread;
 use crate::setup::input::fitter;
+use crate::setup::streams::Streams;
 use crate::setup::{Model, teaching};
 use crate::stages::camera::CameraListener;
 use crate::stages::derive::{Common, Worker};
@@ -60,9 +61,10 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
         None => Box::new(publishers),
     };
     present.joined.node.serve(services(&launch.config, &present.joined.shared.live, &common)).setup()?;
-    describe(&present.joined.board, &launch.config, &model, &common.basis, warm);
+    let streams = model.streams(&launch.config, warm).running()?;
+    describe(&present.joined.board, &launch.config, &model, &common.basis, warm, streams.n());
 
-    let (work, background) = present.work(&launch.config, model, &common, warm.streams, sink)?;
+    let (work, background) = present.work(&launch.config, model, &common, streams, sink)?;
     let running = present.start(&launch, work, background, stats_file, page, &ended)?;
     // An error means that every sender is gone, which is an end as well.
     let _ended = end.recv();
@@ -137,11 +139,12 @@ impl Present {
         config: &Config,
         model: Model,
         common: &Common,
-        n_streams: usize,
+        streams: Streams,
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
         let encoder = model.encoder(config);
         // A batch is for a GPU; workers beside each other serve several cameras as they come.
+        let (n_streams, threads) = (streams.n(), streams.threads);
         let is_alone = n_streams == 1 || model.job.device.is_cuda();
         let batch_max = if is_alone { config.batch_max } else { 1 };
         let (better, engines): (Vec<_>, Vec<_>) =
@@ -150,14 +153,14 @@ impl Present {
         let build =
             || Background::start(config, model.job.shallow_clone(), model.head_set.shallow_clone(), better);
         let background = builds.then(build).transpose().setup()?;
-        let workers = model.workers(config, common, n_streams).running()?;
+        let workers = model.workers(config, common, streams).running()?;
         let with_swap = |(Worker { engine, deriver }, engines)| {
             let board = Arc::clone(&self.joined.board);
             let engine = Box::new(Swap::new(engine, engines, move |kind| board.swapped(kind)));
             Worker { engine, deriver }
         };
         let workers = workers.into_iter().zip(engines).map(with_swap).collect();
-        Ok((Work { workers, batch_max, encoder, sink }, background))
+        Ok((Work { workers, threads, batch_max, encoder, sink }, background))
     }
 
     /// Starts the pipeline, and subscribes to the cameras last: a peer that sees a subscription

@@ -59,7 +59,7 @@ pub struct Config {
     pub fit: Fit,
     /// The resampling filter.
     pub resize_filter: ResizeFilter,
-    /// Forward passes side by side; `None` takes as many as cost a single one nothing.
+    /// Forward passes side by side; `None` takes as many as pay.
     pub streams: Option<usize>,
     /// Most pixels of an image that is read.
     pub max_image_pixels: u64,

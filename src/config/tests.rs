@@ -35,7 +35,7 @@ fn the_defaults_make_a_configuration_once_there_is_a_model() {
         engine_build: EngineBuild::Off,
         cuda_graph: true,
         threads: None,
-        streams: Some(1),
+        streams: None,
         size: Size { width: 256, height: 256 },
         fit: Fit::Stretch,
         resize_filter: ResizeFilter::Exact,

@@ -47,6 +47,8 @@ pub struct EngineFacts {
     pub place: String,
     /// Time of a forward pass at start.
     pub warm: String,
+    /// Forward passes side by side.
+    pub n_streams: usize,
     /// Why a better one does not serve.
     pub fell_back: Option<String>,
     /// How to get a better one.
@@ -241,13 +243,14 @@ impl Board {
             findings.warn("warming up");
             return findings.into_status("engine", "");
         };
-        let EngineFacts { kind, place, warm, fell_back, hint } = engine;
+        let EngineFacts { kind, place, warm, n_streams, fell_back, hint } = engine;
         if let Some(why) = fell_back {
             findings.warn(format!("fell back to {kind}: {why}"));
         }
         findings.value("engine", kind);
         findings.value("precision and device", place);
         findings.value("forward pass at start", warm);
+        findings.value("streams", n_streams);
         for (n, times) in self.shared.batches.snapshot() {
             findings.value(&format!("forward passes of {n}"), times);
         }

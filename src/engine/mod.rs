@@ -28,6 +28,7 @@ pub mod readback;
 mod reference;
 pub mod store;
 pub mod swap;
+pub mod threads;
 pub mod timing;
 pub mod verdict;
 

@@ -12,6 +12,7 @@ use super::Shared;
 use super::lacking::Lacking;
 use super::pace::{Estimate, Pace};
 use crate::engine::readback::Readback;
+use crate::engine::threads::{PassThreads, set_threads_here};
 use crate::engine::{Engine, EngineError, Tokens};
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::outputs::Topics;
@@ -85,6 +86,7 @@ pub(super) struct ModelLoop {
     /// Its number among those threads.
     pub(super) worker: usize,
     pub(super) batch_max: usize,
+    pub(super) threads: PassThreads,
     pub(super) deriver: Deriver,
     pub(super) readback: Readback,
     pub(super) outputs: channel::Sender<Derived>,
@@ -136,7 +138,8 @@ impl ModelLoop {
     fn serve(&mut self, batch: Vec<(Topics, Input)>) -> anyhow::Result<()> {
         let (started, n_images) = (Instant::now(), batch.len());
         let usual = self.usual.entry(n_images).or_insert_with(Estimate::low);
-        self.pace.busy_until(self.worker, started + usual.get());
+        let n_busy = self.pace.busy_until(self.worker, started + usual.get());
+        set_threads_here(self.threads.of_each(n_busy));
         self.deriver.take_taught()?;
         let mut n_taps = 0;
         for (wanted, input) in &batch {

@@ -17,6 +17,7 @@ use anyhow::Context;
 use crossbeam_channel as channel;
 
 use crate::engine::readback::Readback;
+use crate::engine::threads::PassThreads;
 use crate::logging::{BETWEEN_WARNINGS, Throttle};
 use crate::runtime::input_pixels::InputPool;
 use crate::runtime::latest::{self, Closed};
@@ -47,6 +48,8 @@ pub struct Camera {
 pub struct Work {
     /// Run the model, each a batch at a time; one at least.
     pub workers: Vec<Worker>,
+    /// CPU threads of each of them.
+    pub threads: PassThreads,
     /// Images of one batch, at most.
     pub batch_max: usize,
     /// Makes outputs ready for the wire.
@@ -83,7 +86,7 @@ impl Pipeline {
         shared: &Shared,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Vec<Intake>)> {
-        let Work { workers, batch_max, encoder, sink } = work;
+        let Work { workers, threads, batch_max, encoder, sink } = work;
         let memory = workers.first().context("no worker for the model")?.engine.host_memory();
         let stopping = Arc::new(AtomicBool::new(false));
         let (inputs, waiting) = latest::slots::<Input>(cameras.len());
@@ -110,6 +113,7 @@ impl Pipeline {
                 engine,
                 worker,
                 batch_max,
+                threads,
                 deriver,
                 outputs: outputs.clone(),
                 pace: Arc::clone(&pace),

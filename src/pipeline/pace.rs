@@ -57,9 +57,11 @@ impl Pace {
         Self { free_at: Mutex::new(vec![None; n_workers]) }
     }
 
-    /// A worker is busy until about `free_at`.
-    pub(super) fn busy_until(&self, worker: usize, free_at: Instant) {
-        lock(&self.free_at)[worker] = Some(free_at);
+    /// A worker is busy until about `free_at`. Returns how many are busy, itself included.
+    pub(super) fn busy_until(&self, worker: usize, free_at: Instant) -> usize {
+        let mut free_at_all = lock(&self.free_at);
+        free_at_all[worker] = Some(free_at);
+        free_at_all.iter().flatten().count()
     }
 
     /// A worker is free.
@@ -87,7 +89,7 @@ mod tests {
     fn work_starts_when_its_result_comes_just_in_time() {
         let (pace, now) = (Pace::new(1), Instant::now());
         assert_eq!(pace.wait_for(4 * MILLI, now), None);
-        pace.busy_until(0, now + 50 * MILLI);
+        assert_eq!(pace.busy_until(0, now + 50 * MILLI), 1);
         assert_eq!(pace.wait_for(4 * MILLI, now), Some(45 * MILLI));
         assert_eq!(pace.wait_for(4 * MILLI, now + 40 * MILLI), Some(5 * MILLI));
         assert_eq!(pace.wait_for(4 * MILLI, now + 45 * MILLI), None);
@@ -100,12 +102,14 @@ mod tests {
     #[test]
     fn the_worker_that_is_free_first_decides() {
         let (pace, now) = (Pace::new(2), Instant::now());
-        pace.busy_until(0, now + 50 * MILLI);
+        assert_eq!(pace.busy_until(0, now + 50 * MILLI), 1);
         assert_eq!(pace.wait_for(4 * MILLI, now), None);
-        pace.busy_until(1, now + 20 * MILLI);
+        assert_eq!(pace.busy_until(1, now + 20 * MILLI), 2);
         assert_eq!(pace.wait_for(4 * MILLI, now), Some(15 * MILLI));
         pace.free(1);
         assert_eq!(pace.wait_for(4 * MILLI, now), None);
+        // It was busy already, and the other is free.
+        assert_eq!(pace.busy_until(0, now + 60 * MILLI), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod encoder;
 pub mod engine;
 pub mod heads;
 pub mod input;
+pub mod streams;
 pub mod teaching;
 pub mod warm;
 
@@ -34,7 +35,8 @@ use self::encoder::{LoadedEncoder, taps};
 use self::engine::{LoadedEngine, build_command, candidates};
 use self::heads::LoadedHeads;
 use self::input::input_size;
-use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, streams, threads, threads_text};
+use self::streams::Streams;
+use self::warm::{Threads, Warm, fastest_run, fastest_threads, record, threads, threads_text};
 
 /// A model that is ready to be used.
 pub struct Model {
@@ -131,14 +133,8 @@ impl Model {
         let batch = self.job.batches.last().copied().unwrap_or(1);
         self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch).map(drop))?;
         let shape = BatchShape { size, batch };
-        let (threads, n_all) = (threads(config.threads, device), tch::get_num_threads());
-        let took = match threads {
-            Threads::Measured if 1 < config.streams.unwrap_or(1) => {
-                // As many as are left for each.
-                let n_streams = i32::try_from(config.streams.unwrap_or(1)).unwrap_or(i32::MAX);
-                tch::set_num_threads((n_all / n_streams).max(1));
-                fastest_run(engine, shape)?
-            }
+        let n_all = tch::get_num_threads();
+        let took = match threads(config.threads, device) {
             Threads::Measured => fastest_threads(engine, shape)?,
             Threads::Given => fastest_run(engine, shape)?,
             Threads::One => {
@@ -146,9 +142,11 @@ impl Model {
                 fastest_run(engine, shape)?
             }
         };
-        let streams = streams(config.streams, threads, tch::get_num_threads(), n_all);
-        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3, streams };
-        tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device, streams));
+        let n_threads = tch::get_num_threads();
+        // On a GPU there is nothing to share.
+        let n_all_threads = if device.is_cuda() { n_threads } else { n_all };
+        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3, threads: n_threads, n_all_threads };
+        tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device, n_threads));
         Ok(warm)
     }
 
@@ -202,23 +200,15 @@ impl Model {
         }))
     }
 
-    /// The workers that run the model side by side, `n` of them and one at least, on one set of weights: the
-    /// first has the engine that was loaded, the others have engines like it. All are ready for frames.
+    /// The workers that run the model side by side on one set of weights, one for each of `streams`: the first
+    /// has the engine that was loaded. All are ready for frames.
     ///
     /// # Errors
     /// As [`Model::dense`], or an engine's own.
-    pub fn workers(self, config: &Config, common: &Common, n: usize) -> anyhow::Result<Vec<Worker>> {
+    pub fn workers(self, config: &Config, common: &Common, streams: Streams) -> anyhow::Result<Vec<Worker>> {
         let first = self.deriver(config, common)?;
-        let another = |_| {
-            let mut engine = match &self.folder {
-                Some(folder) => self.job.assemble(folder)?,
-                None => self.job.eager()?,
-            };
-            let (size, batches) = (input_size(config), &self.job.batches);
-            batches.iter().try_for_each(|&batch| warm_up(&mut *engine, size, batch).map(drop))?;
-            Ok(Worker { engine, deriver: first.beside(self.dense(config)?) })
-        };
-        let mut others = (1..n).map(another).collect::<anyhow::Result<Vec<_>>>()?;
+        let another = |engine| Ok(Worker { engine, deriver: first.beside(self.dense(config)?) });
+        let mut others = streams.others.into_iter().map(another).collect::<anyhow::Result<Vec<_>>>()?;
         let Self { engine, job, .. } = self;
         others.insert(0, Worker { engine, deriver: first });
         // What frames will need on a GPU, heads included, so that none of them waits for it. How many windows

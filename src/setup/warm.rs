@@ -18,8 +18,10 @@ pub struct Warm {
     pub batch: i64,
     /// Time of a forward pass of such a batch.
     pub millis: f64,
-    /// Forward passes side by side, each on threads of its own.
-    pub streams: usize,
+    /// CPU threads that it took.
+    pub threads: i32,
+    /// CPU threads that there are for the model.
+    pub n_all_threads: i32,
 }
 
 impl fmt::Display for Warm {
@@ -56,18 +58,6 @@ pub(super) fn threads(asked: Option<usize>, device: Device) -> Threads {
         Some(_) => Threads::Given,
         None if device.is_cuda() => Threads::One,
         None => Threads::Measured,
-    }
-}
-
-/// How many forward passes run side by side: `asked` for, or as many as the threads that one leaves make
-/// others, `n_threads` each of `n_all`. A pass then costs what it costs alone, so that a single frame loses
-/// nothing.
-pub(super) fn streams(asked: Option<usize>, threads: Threads, n_threads: i32, n_all: i32) -> usize {
-    match (asked, threads) {
-        (Some(n), _) => n,
-        // Whoever says how many threads there are, leaves the others to somebody else.
-        (None, Threads::Given | Threads::One) => 1,
-        (None, Threads::Measured) => usize::try_from(n_all / n_threads.max(1)).unwrap_or(1).max(1),
     }
 }
 
@@ -137,17 +127,12 @@ pub(super) fn record(
     Ok(())
 }
 
-/// The threads of a forward pass, for the log, and how many passes there are at once; nothing of threads on a
-/// GPU.
-pub(super) fn threads_text(device: Device, streams: usize) -> String {
-    let threads = match tch::get_num_threads() {
+/// The threads of a forward pass, for the log; nothing on a GPU.
+pub(super) fn threads_text(device: Device, n_threads: i32) -> String {
+    match n_threads {
         _ if device.is_cuda() => String::new(),
         1 => " with one thread".to_owned(),
         n => format!(" with {n} threads"),
-    };
-    match streams {
-        1 => threads,
-        n => format!("{threads}, in {n} streams"),
     }
 }
 
@@ -161,23 +146,5 @@ mod tests {
         assert_eq!(threads(None, Device::Cpu), Threads::Measured);
         assert_eq!(threads(Some(4), Device::Cuda(0)), Threads::Given);
         assert_eq!(threads(Some(4), Device::Cpu), Threads::Given);
-    }
-
-    #[test]
-    fn threads_that_one_pass_leaves_make_others() {
-        let check = |asked, threads, n_threads, n_all, expect| {
-            assert_eq!(
-                streams(asked, threads, n_threads, n_all),
-                expect,
-                "{asked:?} {threads:?} {n_threads}"
-            );
-        };
-        check(None, Threads::Measured, 1, 2, 2);
-        check(None, Threads::Measured, 2, 2, 1);
-        check(None, Threads::Measured, 4, 16, 4);
-        check(None, Threads::Measured, 3, 2, 1);
-        check(None, Threads::Given, 1, 8, 1);
-        check(None, Threads::One, 1, 8, 1);
-        check(Some(3), Threads::One, 1, 8, 3);
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use pixio_node::cli;
 use pixio_node::config::{DepthResolution, FeaturesDtype, Fit, Live, ResizeFilter, Value, Values};
+use pixio_node::engine::threads::PassThreads;
 use pixio_node::engine::{Engine, EngineError, Tokens};
 use pixio_node::geometry::Size;
 use pixio_node::outputs::{Topic, Topics};
@@ -143,6 +144,7 @@ fn rig_of_engines(
     let (ended, end) = mpsc::channel();
     let sink: Box<dyn Sink> = Box::new(Stamps(Arc::clone(&stamps)));
     let work = Work {
+        threads: PassThreads { alone: 2, all: 2 },
         workers: engines.into_iter().map(worker).collect(),
         batch_max,
         encoder: Encoder::new(EncoderConfig::default()),

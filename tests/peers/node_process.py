@@ -106,6 +106,7 @@ class Node:
         ros_args=(),
         env=None,
         cache=None,
+        binary=BINARY,
     ):
         self._own_cache = None if cache else tempfile.TemporaryDirectory(prefix="pixio-cache-")
         cache = cache or self._own_cache.name
@@ -116,7 +117,7 @@ class Node:
         ros += [argument for param in params for argument in ("-p", param)]
         ros += [argument for file in files for argument in ("--params-file", str(file))]
         self.arguments = [
-            str(BINARY),
+            str(binary),
             "run",
             "--model",
             str(model),

@@ -60,24 +60,24 @@ pub(super) static PARAMETERS: [Parameter; 11] = [
         "threads",
         Kind::Integer(0, 1024),
         "0",
-        "CPU threads per forward pass. 0 measures at start and takes the fastest number, the smaller of two \
-         that are equal; with the model on a GPU, one.",
+        "CPU threads of forward passes. 0 measures at start and takes what serves a single pass fastest, the \
+         smaller of two numbers that are equal; with the model on a GPU, one.",
     )
     .in_unit("threads"),
     parameter(
         "streams",
         Kind::WordOrInteger("auto", 1),
-        "1",
-        "Forward passes side by side, each with threads of its own, for more frames per second where cores are \
-         idle. auto measures: on the CPU as many as the threads that one pass has no use for allow, unless \
-         `threads` is set; on a GPU one.",
+        "auto",
+        "Forward passes side by side, which share `threads`; one that is alone has all of them. auto is, on \
+         the CPU, one for each camera as far as there are threads, and two for one camera where a measurement \
+         at start shows that half of the threads serve a frame in at most 1.5 times the time; on a GPU one.",
     )
     .online_only(),
     parameter(
         "batch_max",
         Kind::Integer(1, 64),
         "8",
-        "Maximum number of images, from several cameras, in one forward pass.",
+        "Maximum number of images, from several cameras, in one forward pass. Streams on the CPU take one each.",
     )
     .in_unit("images")
     .online_only(),

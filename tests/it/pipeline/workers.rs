@@ -29,6 +29,31 @@ impl Engine for Moody {
     }
 }
 
+/// Tells with how many CPU threads it computes.
+struct Telling {
+    inner: Staged,
+    told: mpsc::Sender<i32>,
+}
+
+impl Engine for Telling {
+    fn kind(&self) -> String {
+        self.inner.kind()
+    }
+
+    fn taps(&self) -> &[usize] {
+        self.inner.taps()
+    }
+
+    fn stops_early(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
+        self.told.send(tch::get_num_threads()).unwrap();
+        self.inner.run(images, n_taps)
+    }
+}
+
 /// An engine, what opens its gate, and how often it has run.
 fn staged() -> (Staged, mpsc::Sender<()>, Arc<AtomicUsize>) {
     let (opening, gate) = mpsc::channel();
@@ -103,6 +128,26 @@ fn a_stop_finishes_what_every_worker_has_in_hand() {
     assert_eq!(*stamps.lock().unwrap(), [1, 1]);
     let counts: Vec<_> = shared.accounting.iter().map(|of| of.snapshot().published).collect();
     assert_eq!(counts, [1, 1]);
+}
+
+#[test]
+fn a_frame_alone_has_all_threads_and_one_beside_it_a_share() {
+    let (told, threads) = mpsc::channel();
+    let telling = |inner| -> Box<dyn Engine> { Box::new(Telling { inner, told: told.clone() }) };
+    let ((one, open_one, _), (two, open_two, _)) = (staged(), staged());
+    let mut rig = rig_of_engines(vec![telling(one), telling(two)], 1, 1, &[Topic::Features]);
+    rig.push(0, 1);
+    assert_eq!(threads.recv(), Ok(2));
+    rig.push(0, 2);
+    assert_eq!(threads.recv(), Ok(1));
+    drop((open_one, open_two));
+    let mut sec = 2;
+    wait_until("a frame is alone again", || {
+        sec += 1;
+        rig.push(0, sec);
+        threads.recv() == Ok(2)
+    });
+    rig.stop();
 }
 
 #[test]
