@@ -1,10 +1,10 @@
 """One camera into nodes with different numbers of streams (forward passes side by side), and into another
 build of pixio_node, in turn on this machine. `scripts/bench --streams` starts it.
 
-All nodes live at once and get the same images one after the other, from an rclpy publisher in a process of its
-own; an rclpy subscriber of the features, in another, takes the ages. `saturated` is a rate above what any of
-them takes, `calm` is 10 Hz, or half of what the model takes if that is less. Memory of a further stream is what
-the private memory of a node grows by. The first contender is the one that ratios are taken to.
+All nodes live at once and get the same images one after the other, from an rclpy publisher in a process of
+its own; an rclpy subscriber of the features, in another, takes the ages. `saturated` is a rate above what any
+of them takes, `calm` is 10 Hz, or half of what the model takes if that is less. Memory of a further stream is
+what the private memory of a node grows by. Ratios are those to the first contender.
 """
 
 import argparse
