@@ -18,14 +18,10 @@ from node_process import BINARY
 from .cameras import memory_mb
 from .compare import MODELS, SATURATING, SIZES, TRANSPORTS, End, environment, forward_millis, measure
 from .nodes import Ours
+from .table import percentile
 
-CASES = {"640x480 raw": ("640x480", "raw"), "1280x720 JPEG": ("1280x720", "JPEG")}
-
-
-def percentile(rows: list[dict], n: int) -> float:
-    """Of each stretch, and the median of them."""
-    of_each = [statistics.quantiles(row["millis"], n=100)[n - 1] for row in rows if len(row["millis"]) > 1]
-    return statistics.median(of_each) if of_each else float("nan")
+# Sizes and transports of images.
+CASES = (("640x480", "raw"), ("1280x720", "JPEG"))
 
 
 def figures(rows: list[dict]) -> dict[str, float]:
@@ -39,7 +35,7 @@ def figures(rows: list[dict]) -> dict[str, float]:
     }
 
 
-def compare(ends: tuple[End, End], model: str, transport: str, sizes: list[str], options) -> dict:
+def compare(ends: tuple[End, End], model: str, size: str, transport: str, options) -> dict:
     """By case and contender: the figures."""
     contenders = {f"streams {n}": ((*options.param, f"streams:={n}"), BINARY) for n in options.streams}
     if options.against:
@@ -56,24 +52,18 @@ def compare(ends: tuple[End, End], model: str, transport: str, sizes: list[str],
         calm = min(10.0, 500 / slowest)
         # A slow model gets the time for a handful of frames.
         seconds = max(options.seconds, 12 * slowest / 1e3)
-        for size in sizes:
-            for load, rate in (("saturated", SATURATING[model]), ("calm", calm)):
-                rows = {label: [] for label in nodes}
-                for turn in range(options.rounds):
-                    for label, node in nodes.items():
-                        print(
-                            f"{model} {size} {transport}: {label}, {load} {rate:.1f} Hz, round {turn + 1} of "
-                            f"{options.rounds}",
-                            file=sys.stderr,
-                            flush=True,
-                        )
-                        rows[label].append(
-                            measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, seconds)
-                        )
-                case = f"{model}, {size} {transport}, {load} ({rate:.1f} Hz)"
-                found[case] = {label: figures(of) for label, of in rows.items()}
+        for load, rate in (("saturated", SATURATING[model]), ("calm", calm)):
+            case = f"{model}, {size} {transport}, {load} ({rate:.1f} Hz)"
+            rows = {label: [] for label in nodes}
+            for turn in range(options.rounds):
+                for label, node in nodes.items():
+                    print(
+                        f"{case}: {label}, round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True
+                    )
+                    rows[label].append(measure(node, ends, TRANSPORTS[transport], SIZES[size], rate, seconds))
+            found[case] = {label: figures(of) for label, of in rows.items()}
         memory = {label: memory_mb(node.pid, "Pss_Anon") for label, node in nodes.items()}
-        found[f"{model}, {transport}, memory"] = {
+        found[f"{model}, {size} {transport}, memory"] = {
             label: {"private MB": megabytes} for label, megabytes in memory.items()
         }
     finally:
@@ -109,8 +99,8 @@ def main():
     found = {}
     with End("camera") as camera, End("receiver") as receiver:
         for model in options.models:
-            for size, transport in CASES.values():
-                found |= compare((camera, receiver), model, transport, [size], options)
+            for size, transport in CASES:
+                found |= compare((camera, receiver), model, size, transport, options)
     print(f"\nof each row the ratio to the first of its case; {options.rounds} rounds, medians")
     print(table(found))
     if options.json:

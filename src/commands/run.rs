@@ -143,10 +143,7 @@ impl Present {
         sink: Box<dyn Sink>,
     ) -> Result<(Work, Option<Background>), Failure> {
         let encoder = model.encoder(config);
-        // A batch is for a GPU; workers beside each other serve several cameras as they come.
-        let (n_streams, threads) = (streams.n(), streams.threads);
-        let is_alone = n_streams == 1 || model.job.device.is_cuda();
-        let batch_max = if is_alone { config.batch_max } else { 1 };
+        let (n_streams, threads, batch_max) = (streams.n(), streams.threads, streams.batch_max);
         let (better, engines): (Vec<_>, Vec<_>) =
             (0..n_streams).map(|_| crossbeam_channel::bounded(1)).unzip();
         let builds = config.engine_build == EngineBuild::Background && model.lacks_engine;

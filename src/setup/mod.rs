@@ -134,18 +134,19 @@ impl Model {
         self.job.batches.iter().try_for_each(|&batch| warm_up(engine, size, batch).map(drop))?;
         let shape = BatchShape { size, batch };
         let n_all = tch::get_num_threads();
-        let took = match threads(config.threads, device) {
+        let (took, on_half) = match threads(config.threads, device) {
             Threads::Measured => fastest_threads(engine, shape)?,
-            Threads::Given => fastest_run(engine, shape)?,
+            Threads::Given => (fastest_run(engine, shape)?, None),
             Threads::One => {
                 tch::set_num_threads(1);
-                fastest_run(engine, shape)?
+                (fastest_run(engine, shape)?, None)
             }
         };
         let n_threads = tch::get_num_threads();
         // On a GPU there is nothing to share.
         let n_all_threads = if device.is_cuda() { n_threads } else { n_all };
-        let warm = Warm { batch, millis: took.as_secs_f64() * 1e3, threads: n_threads, n_all_threads };
+        let millis = took.as_secs_f64() * 1e3;
+        let warm = Warm { batch, millis, threads: n_threads, n_all_threads, on_half };
         tracing::info!("warm: the {} engine takes {warm}{}", engine.kind(), threads_text(device, n_threads));
         Ok(warm)
     }

@@ -15,6 +15,8 @@ pub struct Streams {
     pub(super) others: Vec<Box<dyn Engine>>,
     /// CPU threads of each.
     pub threads: PassThreads,
+    /// Images of one pass, at most: beside each other on the CPU, passes take one each.
+    pub batch_max: usize,
 }
 
 impl Streams {
@@ -25,8 +27,8 @@ impl Streams {
 }
 
 /// One camera gets a second stream where a pass on half of the threads takes at most this many times as long.
-/// Each frame of a camera that sends more than the model takes is then that much older, and up to
-/// 2 / `WORTH` = 1.33 times as many are served at least.
+/// Each frame of a camera that sends more than the model takes is then up to that much older, and at least
+/// 2 / `WORTH` = 1.33 times as many are served.
 const WORTH: f64 = 1.5;
 
 impl Model {
@@ -38,9 +40,10 @@ impl Model {
     /// As [`Model::workers`].
     pub fn streams(&mut self, config: &Config, warm: Warm) -> anyhow::Result<Streams> {
         let threads = PassThreads { alone: warm.threads, all: warm.n_all_threads };
+        let is_on_gpu = self.job.device.is_cuda();
         let n = match config.streams {
             Some(n) => n,
-            None if self.job.device.is_cuda() => 1,
+            None if is_on_gpu => 1,
             None => {
                 let n_threads = usize::try_from(threads.all).unwrap_or(1);
                 let n_cameras = config.cameras.len();
@@ -49,12 +52,14 @@ impl Model {
                 n_wanted.min(n_threads)
             }
         };
+        let batch_max = if n == 1 || is_on_gpu { config.batch_max } else { 1 };
         let others = (1..n).map(|_| self.another_engine(config)).collect::<anyhow::Result<Vec<_>>>()?;
-        if 1 < n && !self.job.device.is_cuda() {
-            let of_each = threads.of_each(n);
-            tracing::info!("{n} forward passes side by side, with {of_each} of the threads each");
+        match threads.of_each(n) {
+            _ if n == 1 => (),
+            _ if is_on_gpu => tracing::info!("{n} forward passes side by side"),
+            of_each => tracing::info!("{n} forward passes side by side, with {of_each} of the threads each"),
         }
-        Ok(Streams { others, threads })
+        Ok(Streams { others, threads, batch_max })
     }
 
     /// Whether a second stream is worth it to one camera.
@@ -62,18 +67,25 @@ impl Model {
         if threads.of_each(2) == threads.alone {
             return Ok(true);
         }
-        tch::set_num_threads(threads.of_each(2));
-        let took = fastest_run(&mut *self.engine, BatchShape { size: input_size(config), batch: 1 })?;
-        tch::set_num_threads(threads.alone);
-        Ok(took.as_secs_f64() * 1e3 <= warm.millis * WORTH)
+        let on_half = match warm.on_half {
+            Some(known) => known,
+            None => {
+                tch::set_num_threads(threads.of_each(2));
+                let shape = BatchShape { size: input_size(config), batch: warm.batch };
+                let took = fastest_run(&mut *self.engine, shape)?;
+                tch::set_num_threads(threads.alone);
+                took
+            }
+        };
+        Ok(on_half.as_secs_f64() * 1e3 <= warm.millis * WORTH)
     }
 
+    /// An engine like the model's own, warm for what passes beside each other take.
     fn another_engine(&self, config: &Config) -> anyhow::Result<Box<dyn Engine>> {
         let mut engine = match &self.folder {
             Some(folder) => self.job.assemble(folder)?,
             None => self.job.eager()?,
         };
-        // On the CPU streams take an image each.
         let batches = if self.job.device.is_cuda() { &self.job.batches[..] } else { &[1] };
         batches.iter().try_for_each(|&batch| warm_up(&mut *engine, input_size(config), batch).map(drop))?;
         Ok(engine)

@@ -22,6 +22,8 @@ pub struct Warm {
     pub threads: i32,
     /// CPU threads that there are for the model.
     pub n_all_threads: i32,
+    /// Time of such a pass on half of `threads`, where it was measured.
+    pub on_half: Option<Duration>,
 }
 
 impl fmt::Display for Warm {
@@ -62,11 +64,15 @@ pub(super) fn threads(asked: Option<usize>, device: Device) -> Threads {
 }
 
 /// Finds the number of CPU threads with which `engine`, warm already, runs `shape` fastest, and leaves
-/// libtorch with them. Returns the time of a pass.
+/// libtorch with them. Returns the time of a pass, and that of one on half as many, which was too slow; `None`
+/// where no fewer were tried.
 ///
 /// # Errors
 /// The engine's own.
-pub(super) fn fastest_threads(engine: &mut dyn Engine, shape: BatchShape) -> Result<Duration, EngineError> {
+pub(super) fn fastest_threads(
+    engine: &mut dyn Engine,
+    shape: BatchShape,
+) -> Result<(Duration, Option<Duration>), EngineError> {
     let mut current = fastest_run(engine, shape)?;
     let mut best = current;
     let mut n_threads = tch::get_num_threads();
@@ -75,11 +81,11 @@ pub(super) fn fastest_threads(engine: &mut dyn Engine, shape: BatchShape) -> Res
         let halved = fastest_run(engine, shape)?;
         if best.mul_f64(AS_FAST) < halved {
             tch::set_num_threads(n_threads);
-            break;
+            return Ok((current, Some(halved)));
         }
         (best, current, n_threads) = (best.min(halved), halved, n_threads / 2);
     }
-    Ok(current)
+    Ok((current, None))
 }
 
 /// The shortest of a few runs: what disturbs a measurement only ever makes it longer.

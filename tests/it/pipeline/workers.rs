@@ -2,13 +2,13 @@
 
 use super::*;
 
-/// Takes a time for each batch that nobody could guess, up to eight milliseconds.
-struct Moody {
+/// Does something before each batch.
+struct Before {
     inner: Staged,
-    seed: u64,
+    first: Box<dyn FnMut() + Send>,
 }
 
-impl Engine for Moody {
+impl Engine for Before {
     fn kind(&self) -> String {
         self.inner.kind()
     }
@@ -18,40 +18,29 @@ impl Engine for Moody {
     }
 
     fn stops_early(&self) -> bool {
-        false
+        self.inner.stops_early()
     }
 
     fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
-        // Numerical Recipes' generator.
-        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % (1 << 32);
-        std::thread::sleep(Duration::from_micros(self.seed % 8000));
+        (self.first)();
         self.inner.run(images, n_taps)
     }
+}
+
+/// Takes a time for each batch that nobody could guess, up to eight milliseconds.
+fn moody(mut seed: u64) -> Box<dyn Engine> {
+    let first = move || {
+        // Numerical Recipes' generator.
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % (1 << 32);
+        std::thread::sleep(Duration::from_micros(seed % 8000));
+    };
+    Box::new(Before { inner: staged().0, first: Box::new(first) })
 }
 
 /// Tells with how many CPU threads it computes.
-struct Telling {
-    inner: Staged,
-    told: mpsc::Sender<i32>,
-}
-
-impl Engine for Telling {
-    fn kind(&self) -> String {
-        self.inner.kind()
-    }
-
-    fn taps(&self) -> &[usize] {
-        self.inner.taps()
-    }
-
-    fn stops_early(&self) -> bool {
-        false
-    }
-
-    fn run(&mut self, images: &[Tensor], n_taps: usize) -> Result<Tokens, EngineError> {
-        self.told.send(tch::get_num_threads()).unwrap();
-        self.inner.run(images, n_taps)
-    }
+fn telling(inner: Staged, told: mpsc::Sender<i32>) -> Box<dyn Engine> {
+    let first = move || told.send(tch::get_num_threads()).unwrap();
+    Box::new(Before { inner, first: Box::new(first) })
 }
 
 /// An engine, what opens its gate, and how often it has run.
@@ -64,7 +53,6 @@ fn staged() -> (Staged, mpsc::Sender<()>, Arc<AtomicUsize>) {
 #[test]
 fn outputs_of_a_camera_keep_the_order_of_its_frames_whoever_is_faster() {
     const N: i32 = 400;
-    let moody = |seed| -> Box<dyn Engine> { Box::new(Moody { inner: staged().0, seed }) };
     // Basis and queries are shared: features, components and similarity of every frame are those of one model.
     let wanted = [Topic::Features, Topic::Pca, Topic::Reduced, Topic::Similarity];
     let mut rig = rig_of_engines(vec![moody(1), moody(2), moody(3)], 2, 1, &wanted);
@@ -133,9 +121,9 @@ fn a_stop_finishes_what_every_worker_has_in_hand() {
 #[test]
 fn a_frame_alone_has_all_threads_and_one_beside_it_a_share() {
     let (told, threads) = mpsc::channel();
-    let telling = |inner| -> Box<dyn Engine> { Box::new(Telling { inner, told: told.clone() }) };
     let ((one, open_one, _), (two, open_two, _)) = (staged(), staged());
-    let mut rig = rig_of_engines(vec![telling(one), telling(two)], 1, 1, &[Topic::Features]);
+    let mut rig =
+        rig_of_engines(vec![telling(one, told.clone()), telling(two, told)], 1, 1, &[Topic::Features]);
     rig.push(0, 1);
     assert_eq!(threads.recv(), Ok(2));
     rig.push(0, 2);
