@@ -4,7 +4,8 @@ import ctypes
 import os
 import socket
 import subprocess
-import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from node_process import Node, end_with_parent
 from waiting import PATIENCE_SECS, until
 
 CLONE_NEWNET = 0x40000000
+# Takes back that the tests stay on loopback.
+ANY_NETWORK = {"ROS_LOCALHOST_ONLY": None, "ROS_AUTOMATIC_DISCOVERY_RANGE": None}
 
 
 def enter_own():
@@ -50,6 +53,9 @@ class Host:
         self.do(f"ip link add {name} type veth peer name {name} netns {other.pid}")
         for host, address in ((self, own), (other, others)):
             host.do(f"ip address add {address}/24 dev {name}; ip link set {name} up")
+        # A while after that, and until then a DDS that starts passes the link over.
+        for host in (self, other):
+            host.do(f"until ip link show {name} | grep -q 'state UP'; do sleep 0.01; done")
 
     def node(self, **options) -> Node:
         """A node that is to run here."""
@@ -57,23 +63,25 @@ class Host:
         node.arguments = [*self.inside, *node.arguments]
         return node
 
-    def socket(self, address: str, port: int = 0) -> socket.socket:
-        """A UDP socket of this host."""
-        made = []
+    def make(self, open_socket: Callable[[], socket.socket]) -> socket.socket:
+        """The socket that the function makes, of this host."""
 
-        def enter():
+        def enter() -> socket.socket:
             # A thread has a namespace of its own, and a socket stays in the one where it was made.
             with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            made[0].bind((address, port))
+            return open_socket()
 
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join(PATIENCE_SECS)
-        made[0].setblocking(False)
-        return made[0]
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(enter).result(PATIENCE_SECS)
+
+    def socket(self, address: str, port: int = 0) -> socket.socket:
+        """A UDP socket of this host."""
+        made = self.make(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        made.bind((address, port))
+        made.setblocking(False)
+        return made
 
 
 def heard(at: socket.socket) -> int:

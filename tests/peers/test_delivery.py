@@ -8,24 +8,26 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import images
 import pytest
 from cameras import Camera, Cameras, Diagnostics, values
 from listener import Listener
+from networks import ANY_NETWORK, Host
 from node_process import Node
 from peer import nanos
 from pixio_node.msg import PatchFeatures
 from sensor_msgs.msg import Image
-from std_msgs.msg import Float64
 from waiting import repeat, until
 
 PHOTOGRAPH = images.photograph("coffee", 320, 240)
 # 24 x 24 patches of 192 float32 are 442 KB: more than twice a receiver's default socket buffer.
 LARGE = {"size": "384x384", "options": ("--features-dtype", "float32")}
 FEATURES, FEATURES_BYTES = "pixio_node/msg/PatchFeatures", 24 * 24 * 192 * 4
-SMALL_BYTES = 4096
+# Less than the datagrams of a large message.
+SMALL_BYTES = 1200
 # Its vendor id: the cameras here are of Fast DDS.
 RUSTDDS = bytes((1, 18))
 
@@ -38,9 +40,12 @@ class Sniffer:
     """Datagrams of the node that leave over one interface: when by the kernel's clock, where to, and how many
     bytes."""
 
-    def __init__(self, interface: str = "lo"):
+    def __init__(self, interface: str = "lo", host: Host | None = None):
+        def packets() -> socket.socket:
+            return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
+
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
+            self._socket = host.make(packets) if host else packets()
         except PermissionError:
             pytest.skip("packets cannot be seen here: AF_PACKET is not permitted")
         self._socket.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
@@ -98,36 +103,106 @@ def delivered(diagnostics: Diagnostics, topic: str) -> tuple[int, int]:
     return int(found["messages sent"]), int(found.get(f"replaced on {topic}", 0))
 
 
-def test_large_messages_of_all_topics_leave_at_one_rate_and_small_ones_overtake(rig, peer):
-    # 442 KB take one and a half seconds, so that no pause of this machine makes up for a missing one.
-    burst, rate = 80_000, 300_000
-    node = rig(listen=("features", "features/pca"), namespace="/paced", params=pace(burst, rate), **LARGE)
-    diagnostics = Diagnostics(peer, node.node.name)
-    features, times = node.inboxes["features"], peer.inbox(Float64, f"{node.node.name}/processing_time_ms")
-    with Sniffer() as sniffer:
-        camera = Camera("/camera/image_raw", PHOTOGRAPH, 5)
-        with Cameras(peer, [camera]):
-            # What is told of each frame comes at once, while its features wait for the last ones or are
-            # replaced.
-            until(
-                lambda: len(features) >= 3 and len(times) > len(features) + 3,
-                "features and times",
-                log=node.node.tail,
-            )
-            until(
-                lambda: "transport" in diagnostics.last() and delivered(diagnostics, features.topic)[1],
-                "what was replaced",
-                log=node.node.tail,
-            )
+@contextmanager
+def camera_process(host: Host | None, topic: str):
+    """A camera at 5 Hz in a process of its own, on a host of its own if there is one."""
+    order = {
+        "do": "shoot",
+        "topic": topic,
+        "transport": "raw",
+        "size": [320, 240],
+        "rate": 5,
+        "seconds": 3600,
+        "camera_info": f"{topic.rpartition('/')[0]}/camera_info",
+    }
+    inside = host.inside if host else ()
+    camera = subprocess.Popen(
+        [*inside, sys.executable, str(Path(__file__).with_name("ends.py")), "camera"],
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        camera.stdin.write(json.dumps(order) + "\n")
+        camera.stdin.flush()
+        yield
+    finally:
+        camera.kill()
+        camera.wait()
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts with a link."""
+    one, other = Host(), Host()
+    one.link(other, "cable", "10.98.0.1", "10.98.0.2")
+    for host, beyond in ((one, "10.98.0.2"), (other, "10.98.0.1")):
+        host.do(f"ip route add default via {beyond}")
+    yield one, other
+    one.close()
+    other.close()
+
+
+def test_large_messages_for_another_host_leave_at_one_rate_and_small_ones_overtake(hosts, monkeypatch):
+    for name in ANY_NETWORK:
+        monkeypatch.delenv(name, raising=False)
+    here, there = hosts
+    # 442 KB in datagrams of Ethernet, with what each costs a receiver, take more than a second, so that no pause of
+    # this machine makes up for a missing one.
+    burst, rate = 80_000, 1_200_000
+    name = "/paced/pixio_node"
+    topics = {f"{name}/features": FEATURES, f"{name}/features/camera_info": "sensor_msgs/msg/CameraInfo"}
+    features, camera_info = topics
+    node = here.node(namespace="/paced", params=pace(burst, rate), env=ANY_NETWORK, **LARGE)
+    with (
+        Listener(topics, False, there.inside) as listener,
+        node,
+        Sniffer("cable", here) as sniffer,
+        camera_process(here, "/camera/image_raw"),
+    ):
+        # The CameraInfo of each frame comes at once, while its features wait for the last ones or are replaced.
+        until(
+            lambda: len(listener.heard(features)) >= 3
+            and len(listener.heard(camera_info)) > len(listener.heard(features)) + 3,
+            "features and what is small",
+            log=node.tail,
+        )
+        assert node.stop() == 0
     flows = [flow for flow in sniffer.large().values() if sum(length for _, length in flow) > FEATURES_BYTES]
     assert flows, sniffer.datagrams[-5:]
     for flow in flows:
         # A datagram that was late by a pause of this machine comes on top.
         assert excess_bytes(flow, rate) <= burst + 65536, (excess_bytes(flow, rate), len(flow))
     # What has begun is finished: a best effort receiver never gets it in part, and the newest follows.
-    assert all(len(message.data) == FEATURES_BYTES for message in features.messages)
-    for inbox in (diagnostics.inbox, times):
-        peer.drop(inbox)
+    assert {n_bytes for _, _, n_bytes in listener.heard(features)} == {FEATURES_BYTES}
+
+
+def test_a_receiver_on_this_host_is_served_as_fast_as_it_takes(rig):
+    # By this rate the first message would end in five days.
+    node = rig(listen=("features",), namespace="/asked", params=pace(70_000, 1), **LARGE)
+    for _ in range(10):
+        assert len(node.ask(PHOTOGRAPH).data) == FEATURES_BYTES
+
+
+def test_what_waits_for_a_frozen_receiver_is_replaced_and_counted(rig, peer):
+    node = rig(listen=(), namespace="/replaced", **LARGE)
+    topic = f"{node.node.name}/features"
+    diagnostics = Diagnostics(peer, node.node.name)
+    with Listener({topic: FEATURES}, False) as listener:
+        listener.wait_until_matched()
+        node.feed(PHOTOGRAPH, lambda: len(listener.heard()) > 2, "features", every_secs=0.2)
+        listener.freeze()
+        n_before = delivered(diagnostics, topic)[1]
+        node.feed(
+            PHOTOGRAPH,
+            lambda: delivered(diagnostics, topic)[1] > n_before,
+            "features that were replaced",
+            every_secs=0.02,
+        )
+        listener.thaw()
+        n_heard = len(listener.heard())
+        node.feed(PHOTOGRAPH, lambda: len(listener.heard()) > n_heard + 2, "more features", every_secs=0.2)
+    assert {n_bytes for _, _, n_bytes in listener.heard()} == {FEATURES_BYTES}
+    peer.drop(diagnostics.inbox)
 
 
 def test_default_receivers_get_every_message_whatever_they_ask_for(rig, peer):
@@ -259,29 +334,13 @@ def test_own_addresses_get_datagrams_as_large_as_over_loopback(ethernet, monkeyp
         remaps=("image:=/own/image_raw",),
         **LARGE,
     )
-    shoot = {
-        "do": "shoot",
-        "topic": "/own/image_raw",
-        "transport": "raw",
-        "size": [320, 240],
-        "rate": 5,
-        "seconds": 3600,
-    }
-    camera = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("ends.py")), "camera"], stdin=subprocess.PIPE, text=True
-    )
-    try:
-        with (
-            Listener({"/own_address/pixio_node/features": FEATURES}, False) as listener,
-            Sniffer() as sniffer,
-            node,
-        ):
-            camera.stdin.write(json.dumps(shoot) + "\n")
-            camera.stdin.flush()
-            until(lambda: len(listener.heard()) >= 3, "features", log=node.tail)
-            assert node.stop() == 0
-    finally:
-        camera.kill()
-        camera.wait()
+    with (
+        Listener({"/own_address/pixio_node/features": FEATURES}, False) as listener,
+        Sniffer() as sniffer,
+        node,
+        camera_process(None, "/own/image_raw"),
+    ):
+        until(lambda: len(listener.heard()) >= 3, "features", log=node.tail)
+        assert node.stop() == 0
     sizes = sorted((length, *to) for _, to, length in sniffer.datagrams)[-3:]
     assert sizes[-1][0] > 60_000 and sizes[-1][1] == ethernet, f"the largest datagrams: {sizes}"

@@ -3,10 +3,9 @@ the node with 1."""
 
 import pytest
 import rtps
-from networks import Host, domain, heard, wait_heard
+from networks import ANY_NETWORK, Host, domain, heard, wait_heard
 from waiting import until
 
-NETWORK = {"ROS_LOCALHOST_ONLY": None, "ROS_AUTOMATIC_DISCOVERY_RANGE": None}
 DEFAULT_ROUTE = "ip route add default via 10.88.0.2"
 
 
@@ -41,7 +40,7 @@ def test_only_networks_that_are_not_excluded_are_heard(hosts, environment, param
     own.link(other, "one", "10.88.0.1", "10.88.0.2")
     own.link(other, "two", "10.89.0.1", "10.89.0.2")
     own.do(DEFAULT_ROUTE)
-    with own.node(remaps=(), params=params, env=NETWORK | environment) as node:
+    with own.node(remaps=(), params=params, env=ANY_NETWORK | environment) as node:
         port = rtps.Ports(node.pid, domain()).discovery
         strangers = [(other.socket("10.88.0.2"), "10.88.0.1"), (other.socket("10.89.0.2"), "10.89.0.1")]
         for n, (stranger, address) in enumerate(strangers):
@@ -68,7 +67,7 @@ def ends(node, text: str):
 
 def test_a_node_that_started_before_the_network_ends_when_it_comes(hosts):
     own, other = hosts
-    with own.node(remaps=(), env=NETWORK) as node:
+    with own.node(remaps=(), env=ANY_NETWORK) as node:
         own.link(other, "one", "10.88.0.1", "10.88.0.2")
         own.do(DEFAULT_ROUTE)
         ends(node, "the network has come up")
@@ -86,7 +85,7 @@ def test_a_node_whose_address_goes_ends(hosts, params, change):
     own, other = hosts
     own.link(other, "one", "10.88.0.1", "10.88.0.2")
     own.do(DEFAULT_ROUTE)
-    with own.node(remaps=(), params=params, env=NETWORK) as node:
+    with own.node(remaps=(), params=params, env=ANY_NETWORK) as node:
         own.do(CHANGES[change])
         ends(node, "the network has changed: 10.88.0.1")
 
@@ -95,7 +94,7 @@ def test_networks_that_come_and_go_beside_it_are_nothing_to_a_node(hosts):
     own, other = hosts
     own.link(other, "one", "10.88.0.1", "10.88.0.2")
     own.do(DEFAULT_ROUTE)
-    with own.node(remaps=(), env=NETWORK) as node:
+    with own.node(remaps=(), env=ANY_NETWORK) as node:
         own.link(other, "two", "10.89.0.1", "10.89.0.2")
         own.do("ip route replace default via 10.89.0.2")
         node.report()
@@ -114,10 +113,10 @@ def test_hosts_that_are_named_are_announced_to(hosts):
     first, last = (
         other.socket("10.88.0.2", rtps.discovery_port(domain(), participant)) for participant in (0, 31)
     )
-    with own.node(remaps=(), env=NETWORK) as node:
+    with own.node(remaps=(), env=ANY_NETWORK) as node:
         node.report()
         assert heard(first) == heard(last) == 0
-    with own.node(remaps=(), env=NETWORK | {"ROS_STATIC_PEERS": "10.88.0.9;10.88.0.2"}) as node:
+    with own.node(remaps=(), env=ANY_NETWORK | {"ROS_STATIC_PEERS": "10.88.0.9;10.88.0.2"}) as node:
         for at in (first, last):
             assert until(lambda: at_once(at), "an announcement", log=node.tail).startswith(b"RTPS")
         assert node.stop() == 0, node.tail()
@@ -147,7 +146,7 @@ def goodbye(prefix: bytes, by: bytes, n: int) -> bytes:
 def test_a_participant_that_was_silent_for_long_is_met_again(hosts):
     # Its process was stopped for longer than its lease: it announces itself as before.
     own, _ = hosts
-    with own.node(remaps=(), env=NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
+    with own.node(remaps=(), env=ANY_NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
         node_at = ("127.0.0.1", rtps.Ports(node.pid, domain()).discovery)
         at = own.socket("127.0.0.1")
         announcement = rtps.participant(b"\1\x0f" + bytes([7]) * 10, 1, at.getsockname())
@@ -161,7 +160,7 @@ def test_a_participant_that_was_silent_for_long_is_met_again(hosts):
 
 def test_nobody_says_goodbye_for_another(hosts):
     own, _ = hosts
-    with own.node(remaps=(), env=NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
+    with own.node(remaps=(), env=ANY_NETWORK | MATCHING | {"ROS_LOCALHOST_ONLY": "1"}) as node:
         node_at = ("127.0.0.1", rtps.Ports(node.pid, domain()).discovery)
         at = own.socket("127.0.0.1")
         one, other = (b"\1\x0f" + bytes([n]) * 10 for n in (7, 8))

@@ -6,7 +6,8 @@
 //! bulk data leaves at a rate: one bucket per destination address, shared by
 //! all writers of the participant, because the burst that fills a receiver's
 //! buffer is that of the participant. Buckets fill by time alone; no reader can
-//! hold one up.
+//! hold one up. For receivers on this host the kernel is asked instead how full
+//! their sockets are (see [`receivers`]).
 //!
 //! A send that does not fit is *deferred*: nothing is sent, the cursor of the
 //! sample stays where it is, and a timer in the event loop's poll resumes it.
@@ -27,9 +28,16 @@ use nix::sys::timerfd::TimerFd;
 
 pub use self::counts::SendCounts;
 pub(crate) use self::counts::Tally;
-use crate::structure::guid::{EntityId, GUID};
+use self::receivers::{Receivers, Room};
+use crate::{
+  network::util::IfAddr,
+  structure::guid::{EntityId, GUID},
+};
 
 mod counts;
+mod receivers;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 mod timer;
 
 /// Samples up to this size, in bytes, never wait: they are counted against the
@@ -146,8 +154,9 @@ pub(crate) struct Pacer {
   timer: Option<TimerFd>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+  receivers: Receivers,
   /// When the bucket of an address will be full again. One that is full has no
   /// entry, or one in the past.
   full_at: HashMap<SocketAddr, Instant>,
@@ -158,10 +167,30 @@ struct State {
 }
 
 impl Pacer {
+  /// A pacer that knows no receiver's socket.
   pub(crate) fn new(pacing: Pacing) -> Self {
+    Self::with_receivers(pacing, Receivers::none())
+  }
+
+  /// A pacer that asks how full sockets at the addresses of these interfaces
+  /// are.
+  pub(crate) fn on_host(pacing: Pacing, interfaces: &[IfAddr]) -> Self {
+    let receivers = match pacing.rate {
+      0 => Receivers::none(),
+      _ => Receivers::at(interfaces),
+    };
+    Self::with_receivers(pacing, receivers)
+  }
+
+  fn with_receivers(pacing: Pacing, receivers: Receivers) -> Self {
     Self {
       pacing,
-      state: RefCell::default(),
+      state: RefCell::new(State {
+        receivers,
+        full_at: HashMap::new(),
+        places: VecDeque::new(),
+        armed: None,
+      }),
       #[cfg(target_os = "linux")]
       timer: timer::new(),
     }
@@ -207,10 +236,7 @@ impl Pacer {
       // Who is ahead wakes this one when it leaves.
       .map(|ahead| ahead.asked + PLACE_HOLDS)
       .max()
-      .or_else(|| self.resumes(&state.full_at, destinations, len, now));
-    if wait.is_none() {
-      self.charge_to(&mut state.full_at, destinations, len, now);
-    }
+      .or_else(|| self.wait_for_room(state, destinations, len, now));
     let place = &mut state.places[index];
     if place.destinations != destinations {
       place.destinations = destinations.to_vec();
@@ -294,6 +320,47 @@ impl Pacer {
       .iter()
       .filter_map(|place| place.resume)
       .min()
+  }
+
+  /// When to resume a datagram of `len` bytes; `None` if it may go now, and
+  /// then it has been charged.
+  fn wait_for_room(
+    &self,
+    state: &mut State,
+    destinations: &[SocketAddr],
+    len: usize,
+    now: Instant,
+  ) -> Option<Instant> {
+    let in_company = destinations.len() > 1
+      || state
+        .places
+        .iter()
+        .flat_map(|place| &place.destinations)
+        .any(|other| !destinations.contains(other));
+    let (mut look_again, mut look_at_left) = (None, None);
+    let mut paced = Vec::with_capacity(destinations.len());
+    for destination in destinations {
+      let room = state
+        .receivers
+        .room_at(*destination, len + DATAGRAM_COST, in_company, now);
+      match room {
+        Room::Enough => {}
+        Room::Full(at) => look_again = look_again.max(Some(at)),
+        Room::Left(at) => {
+          look_at_left = Some(at);
+          paced.push(*destination);
+        }
+        Room::Unknown => paced.push(*destination),
+      }
+    }
+    let rated = self
+      .resumes(&state.full_at, &paced, len, now)
+      .map(|at| look_at_left.map_or(at, |look| at.min(look)));
+    let wait = look_again.max(rated);
+    if wait.is_none() {
+      self.charge_to(&mut state.full_at, &paced, len, now);
+    }
+    wait
   }
 
   fn resumes(
