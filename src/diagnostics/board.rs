@@ -71,7 +71,7 @@ pub struct Delivery {
     pub n_sent: u64,
     /// Messages that a newer one replaced before anything of them was sent.
     pub n_replaced: u64,
-    /// How often a message waited for `send_rate`.
+    /// How often a message waited for a receiver, by its socket or by `send_rate`.
     pub n_waits: u64,
     /// Bytes that a subscriber asked for again.
     pub repaired_bytes: u64,
@@ -307,7 +307,7 @@ fn delivered(findings: &mut Findings, deliveries: &[Delivery]) {
     for Delivery { topic, n_replaced, .. } in deliveries.iter().filter(|topic| topic.n_replaced > 0) {
         findings.value(&format!("replaced on {topic}"), n_replaced);
     }
-    findings.value("waits for send_rate", total(|topic| topic.n_waits));
+    findings.value("waits for receivers", total(|topic| topic.n_waits));
     findings.value("repaired (MB)", format!("{:.1}", total(|topic| topic.repaired_bytes) as f64 / 1e6));
 }
 

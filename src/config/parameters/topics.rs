@@ -51,8 +51,8 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "send_burst",
         Kind::Integer(1500, 16 << 20),
         "140000",
-        "Maximum bytes of large messages sent at once to one address, which a receiver's socket buffer has \
-         to hold. The default is two datagrams of 64 KB, and most receivers' buffers hold three.",
+        "Maximum bytes of large messages sent at once to an address of another machine, which a receiver's \
+         socket buffer has to hold. On this machine the kernel tells what fits.",
     )
     .in_unit("bytes")
     .online_only(),
@@ -60,8 +60,8 @@ pub(super) static PARAMETERS: [Parameter; 10] = [
         "send_rate",
         Kind::Integer(0, 100_000_000_000),
         "200000000",
-        "Maximum bytes per second of large messages to one address; the rest waits, or is replaced by a \
-         newer message. 0 sets no limit.",
+        "Maximum bytes per second of large messages to an address of another machine; the rest waits, or is \
+         replaced by a newer message. 0 sets no limit, for this machine neither.",
     )
     .in_unit("bytes/s")
     .online_only(),
