@@ -146,8 +146,8 @@ def test_large_messages_for_another_host_leave_at_one_rate_and_small_ones_overta
     for name in ANY_NETWORK:
         monkeypatch.delenv(name, raising=False)
     here, there = hosts
-    # 442 KB in datagrams of Ethernet, with what each costs a receiver, take more than a second, so that no pause of
-    # this machine makes up for a missing one.
+    # 442 KB in datagrams of Ethernet, with what each costs a receiver, take more than a second, so that no
+    # pause of this machine makes up for a missing one.
     burst, rate = 80_000, 1_200_000
     name = "/paced/pixio_node"
     topics = {f"{name}/features": FEATURES, f"{name}/features/camera_info": "sensor_msgs/msg/CameraInfo"}
@@ -159,10 +159,13 @@ def test_large_messages_for_another_host_leave_at_one_rate_and_small_ones_overta
         Sniffer("cable", here) as sniffer,
         camera_process(here, "/camera/image_raw"),
     ):
-        # The CameraInfo of each frame comes at once, while its features wait for the last ones or are replaced.
+        # The CameraInfo of each frame comes at once, while its features wait for the last ones or are
+        # replaced.
         until(
-            lambda: len(listener.heard(features)) >= 3
-            and len(listener.heard(camera_info)) > len(listener.heard(features)) + 3,
+            lambda: (
+                len(listener.heard(features)) >= 3
+                and len(listener.heard(camera_info)) > len(listener.heard(features)) + 3
+            ),
             "features and what is small",
             log=node.tail,
         )
