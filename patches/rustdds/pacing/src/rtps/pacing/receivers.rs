@@ -28,10 +28,12 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-  /// Whether `len` bytes fit. A quarter stays free for others who send to the
-  /// same socket. What is too large for it goes when nothing waits.
-  fn has_room_for(self, len: usize) -> bool {
-    self.waiting == 0 || self.waiting + len <= self.capacity / 4 * 3
+  /// What is free when `len` bytes have come; `None` where they do not fit. A
+  /// quarter is for others who send to the same socket. What is too large for
+  /// it goes when nothing waits.
+  fn free_after(self, len: usize) -> Option<usize> {
+    let free = (self.capacity / 4 * 3).saturating_sub(self.waiting);
+    (self.waiting == 0 || len <= free).then(|| free.saturating_sub(len))
   }
 }
 
@@ -49,6 +51,10 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_micros(100), Duration::
 /// When to look again at one that is left to the rate.
 const LEFT_FOR: Duration = Duration::from_millis(50);
 
+/// What was free a moment ago, less what has been sent since, is as good as
+/// free.
+const FREE_HOLDS: Duration = Duration::from_millis(2);
+
 /// What is known of more receivers than this is forgotten when nobody waits for
 /// them.
 const RECEIVERS_BEFORE_SWEEP: usize = 64;
@@ -65,6 +71,16 @@ pub(super) enum Room {
   Left(Instant),
   /// Nobody knows: the rate decides.
   Unknown,
+}
+
+/// What is known of a receiver.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+  /// Bytes that were free at its socket at `asked`, less what has been sent
+  /// since.
+  free: usize,
+  asked: Instant,
+  wait: Wait,
 }
 
 /// What a receiver was waited for.
@@ -122,14 +138,14 @@ pub(super) struct Receivers {
   kernel: Option<SockDiag>,
   /// The host's own addresses.
   own: Vec<IpAddr>,
-  waits: HashMap<SocketAddr, Wait>,
+  known: HashMap<SocketAddr, Known>,
 }
 
 impl fmt::Debug for Receivers {
   fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.debug_struct("Receivers")
       .field("own", &self.own)
-      .field("waits", &self.waits)
+      .field("known", &self.known)
       .finish_non_exhaustive()
   }
 }
@@ -141,7 +157,7 @@ impl Receivers {
       #[cfg(target_os = "linux")]
       kernel: None,
       own: Vec::new(),
-      waits: HashMap::new(),
+      known: HashMap::new(),
     }
   }
 
@@ -155,7 +171,7 @@ impl Receivers {
         })
         .ok(),
       own: interfaces.iter().map(|ifa| ifa.ip).collect(),
-      waits: HashMap::new(),
+      known: HashMap::new(),
     }
   }
 
@@ -168,17 +184,27 @@ impl Receivers {
     in_company: bool,
     now: Instant,
   ) -> Room {
+    if let Some(known) = self.known.get_mut(&destination) {
+      if len <= known.free && now.saturating_duration_since(known.asked) < FREE_HOLDS {
+        known.free -= len;
+        return Room::Enough;
+      }
+    }
     let Some(backlog) = self.backlog(destination) else {
       return Room::Unknown;
     };
-    if self.waits.len() > RECEIVERS_BEFORE_SWEEP {
-      self.waits.retain(|_, wait| wait.full_since.is_some());
+    if self.known.len() > RECEIVERS_BEFORE_SWEEP {
+      self.known.retain(|_, known| known.wait.full_since.is_some());
     }
-    self
-      .waits
-      .entry(destination)
-      .or_insert_with(|| Wait::new(now))
-      .judge(backlog.has_room_for(len), in_company, now)
+    let known = self.known.entry(destination).or_insert_with(|| Known {
+      free: 0,
+      asked: now,
+      wait: Wait::new(now),
+    });
+    let free = backlog.free_after(len);
+    known.free = free.unwrap_or(0);
+    known.asked = now;
+    known.wait.judge(free.is_some(), in_company, now)
   }
 
   #[cfg(target_os = "linux")]
@@ -207,10 +233,11 @@ mod tests {
   #[test]
   fn a_quarter_of_a_buffer_stays_free_and_what_is_too_large_goes_alone() {
     let capacity = 200_000;
-    let room = |waiting, len| Backlog { waiting, capacity }.has_room_for(len);
-    assert!(room(0, 60_000) && room(90_000, 60_000));
-    assert!(!room(90_001, 60_000));
-    assert!(room(0, 300_000) && !room(1, 300_000));
+    let free = |waiting, len| Backlog { waiting, capacity }.free_after(len);
+    assert_eq!(free(0, 60_000), Some(90_000));
+    assert_eq!(free(90_000, 60_000), Some(0));
+    assert_eq!(free(90_001, 60_000), None);
+    assert_eq!((free(0, 300_000), free(1, 300_000)), (Some(0), None));
   }
 
   #[test]
