@@ -10,7 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER, check_name};
+use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER, checked_name};
 use crate::files;
 use crate::heads::{self, Class, EncoderCard, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
@@ -162,7 +162,10 @@ impl Exemplars {
             "it has {} classes, 1 to {MOST_CLASSES} are possible",
             classes.len()
         );
-        classes.iter().try_for_each(|class| check_name(&class.name)).map_err(anyhow::Error::msg)?;
+        for Class { name, .. } in &classes {
+            let own = checked_name(name).map_err(anyhow::Error::msg)?;
+            ensure!(own == name, "the class name {:?} has spaces around it", foreign(name));
+        }
         ensure!(classes[0].name == OTHER, "its class 0 is {:?}, not `{OTHER}`", foreign(&classes[0].name));
         for (number, class) in classes.iter().enumerate() {
             let is_twice = classes[..number].iter().any(|other| other.name == class.name);
@@ -305,5 +308,7 @@ mod tests {
         check("\"tokens\"", "\"tokenz\"", "tokens");
         check("\\\"name\\\":\\\"floor", "\\\"name\\\":\\\"other", "names the class \"other\" twice");
         check("\\\"name\\\":\\\"other", "\\\"name\\\":\\\"otter", "its class 0 is \"otter\"");
+        check("floor", "floo ", "\"floo \" has spaces around it");
+        check("floor", "fl\u{200b}", "has the character U+200B");
     }
 }

@@ -8,7 +8,7 @@ use super::colors::color;
 use super::fit::{Standardised, standardised};
 use super::room::{share, staying};
 use crate::heads::{Class, EncoderCard, Legend, MOST_CLASSES};
-use crate::text::foreign;
+use crate::text::{foreign, unseen};
 
 /// The class of what belongs to no other class. Its number is 0.
 pub(super) const OTHER: &str = "other";
@@ -127,8 +127,7 @@ impl Exemplars {
     /// # Errors
     /// An impossible name, or one class too many.
     pub fn learn(&mut self, name: &str, exemplars: Vec<Exemplar>) -> Result<Learnt, String> {
-        let name = name.trim();
-        check_name(name)?;
+        let name = checked_name(name)?;
         let class = match self.number(name) {
             Some(class) => class,
             None => self.add_class(name)?,
@@ -147,13 +146,14 @@ impl Exemplars {
     /// Forgets the exemplars of the class `name`, or all where it is empty; numbers stay.
     ///
     /// # Errors
-    /// There is no such class.
+    /// There is no such class, or it is no name.
     pub fn forget(&mut self, name: &str) -> Result<Learnt, String> {
-        let name = name.trim();
         if name.is_empty() {
             self.labelled.clear();
             return Ok(Learnt { class: None, n_exemplars: 0, is_loaded: false });
         }
+        // Spaces are no name either, and nobody means all by them.
+        let name = checked_name(name)?;
         let class = self.number(name).ok_or_else(|| format!("there is no class {:?}", foreign(name)))?;
         self.labelled.retain(|labelled| labelled.class != class);
         Ok(self.learnt(class))
@@ -247,22 +247,28 @@ pub fn n_exemplars(n: usize) -> String {
     if n == 1 { "1 exemplar".to_owned() } else { format!("{n} exemplars") }
 }
 
+/// `name` without the spaces around it.
+///
 /// # Errors
 /// No name for a class.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        return Err("a class needs a name".to_owned());
-    }
+pub(super) fn checked_name(name: &str) -> Result<&str, String> {
     if MOST_NAME_BYTES < name.len() {
         return Err(format!(
             "a class's name has {} bytes, and at most {MOST_NAME_BYTES} are taken",
             name.len()
         ));
     }
-    if name.chars().any(char::is_control) {
-        return Err(format!("the class name {:?} has characters that cannot be shown", foreign(name)));
+    if let Some(c) = unseen(name) {
+        return Err(format!(
+            "the class name {:?} has the character U+{:04X}, which cannot be seen: leave it out",
+            foreign(name),
+            u32::from(c)
+        ));
     }
-    Ok(())
+    match name.trim() {
+        "" => Err("a class needs a name".to_owned()),
+        name => Ok(name),
+    }
 }
 
 #[cfg(test)]
@@ -308,6 +314,8 @@ pub(super) mod tests {
         assert_eq!(store.undo(), Ok(learnt(1, 0)));
         assert_eq!(store.undo(), Ok(learnt(0, 0)));
         assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
+        assert!(store.forget(" ").unwrap_err().contains("needs a name"));
+        assert_eq!(store.counts().iter().sum::<usize>(), 3);
         store.forget("").unwrap();
         assert_eq!(store.counts(), [0, 0, 0]);
         assert!(store.undo().is_err());
@@ -340,7 +348,16 @@ pub(super) mod tests {
         };
         check(&mut store, "", "needs a name");
         check(&mut store, &"x".repeat(1 << 20), "1048576 bytes, and at most 256");
-        check(&mut store, "a\u{1b}[31m", "cannot be shown");
+        check(&mut store, " \u{a0}\u{3000} ", "needs a name");
+        let unseen = |c: &str| format!("has the character {c}, which cannot be seen: leave it out");
+        check(&mut store, "a\u{1b}[31m", &unseen("U+001B"));
+        check(&mut store, "door\n", &unseen("U+000A"));
+        check(&mut store, "\t", &unseen("U+0009"));
+        check(&mut store, "do\u{200b}or", "the class name \"do\\u{200b}or\" has the character U+200B");
+        check(&mut store, "\u{feff}door", &unseen("U+FEFF"));
+        check(&mut store, "do\u{ad}or", &unseen("U+00AD"));
+        check(&mut store, "\u{202e}rood", &unseen("U+202E"));
+        assert_eq!(store.classes().len(), 1);
         for number in 1..MOST_CLASSES {
             assert_eq!(store.learn(&number.to_string(), vec![]).unwrap().class, Some(number as u8));
         }

@@ -221,7 +221,7 @@ def test_names_that_the_node_refuses_are_told(seen, data):
     before = set(data.rglob("*"))
     add_class(seen, "\x1b[31mred")
     click(seen, *pixel(WALL))
-    seen.wait_for_notice("characters that cannot be shown")
+    seen.wait_for_notice("has the character U+001B, which cannot be seen")
     teach(seen, "wall", WALL)
     teach(seen, "floor", FLOOR)
     for name in ("../../door", "a/b", "ä", ""):
