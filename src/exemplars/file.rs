@@ -118,15 +118,10 @@ impl Exemplars {
             let bytes = files::read(path, MOST_BYTES)?;
             Self::parse(&bytes, binding, limits, threshold)
         };
-        let (exemplars, n_all) =
-            read().with_context(|| format!("exemplars {}", foreign(&path.to_string_lossy())))?;
-        let n_kept = exemplars.labelled.len();
-        if n_kept < n_all {
-            tracing::warn!(
-                "exemplars {}: {} of {n_all} are left out, for exemplars_per_class or exemplars_in_all",
-                foreign(&path.to_string_lossy()),
-                n_all - n_kept
-            );
+        let about = || format!("exemplars {}", foreign(&path.to_string_lossy()));
+        let exemplars = read().with_context(about)?;
+        if let Some(left_out) = exemplars.left_out() {
+            tracing::warn!("{}: {left_out}", about());
         }
         Ok(exemplars)
     }
@@ -142,13 +137,12 @@ impl Exemplars {
         Ok(Learnt { class: None, n_exemplars: self.labelled.len(), is_loaded: true })
     }
 
-    /// The exemplars, and how many there were before some were left out.
-    fn parse(
+    pub(super) fn parse(
         bytes: &[u8],
         binding: Binding,
         limits: Limits,
         threshold: f64,
-    ) -> anyhow::Result<(Self, usize)> {
+    ) -> anyhow::Result<Self> {
         files::safetensors::check(bytes).map_err(anyhow::Error::msg)?;
         let (_, header) = SafeTensors::read_metadata(bytes).context("not a whole safetensors file")?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD));
@@ -191,11 +185,10 @@ impl Exemplars {
             let tokens = tokens[index * n_channels..][..n_channels].to_vec();
             labelled.push((number as u8, Exemplar { tokens }));
         }
-        let n_all = labelled.len();
         let threshold = if threshold == 0.0 { own_threshold } else { threshold };
         let mut exemplars = Self::new(binding, limits, threshold);
         exemplars.restore(classes, labelled).map_err(anyhow::Error::msg)?;
-        Ok((exemplars, n_all))
+        Ok(exemplars)
     }
 }
 
@@ -259,6 +252,9 @@ mod tests {
         assert!(pairs.into_iter().all(|(a, b)| a.class == b.class && a.exemplar == b.exemplar));
         let few = Exemplars::load(&path, binding(), Limits { per_class: 1, in_all: 100 }, 0.5).unwrap();
         assert_eq!(few.counts(), [0, 1, 1]);
+        assert_eq!(back.left_out(), None);
+        let expect = "1 of 3 are left out: exemplars_per_class is 1, and exemplars_in_all is 100";
+        assert_eq!(few.left_out().as_deref(), Some(expect));
         assert_eq!((back.threshold, few.threshold), (0.25, 0.5));
         // What comes from a file cannot be taken back, what is learnt after it can.
         let mut back = back;

@@ -84,13 +84,16 @@ pub struct Exemplars {
     pub(super) classes: Vec<Class>,
     pub(super) labelled: Vec<Labelled>,
     n_lessons: u64,
+    /// Exemplars of the file that it came from for which there was no room.
+    pub(super) n_left_out: usize,
 }
 
 impl Exemplars {
     /// None yet, of the class `other` alone.
     pub fn new(binding: Binding, limits: Limits, threshold: f64) -> Self {
         let other = Class { name: OTHER.to_owned(), color: color(0) };
-        Self { binding, limits, threshold, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
+        let (classes, labelled) = (vec![other], Vec::new());
+        Self { binding, limits, threshold, classes, labelled, n_lessons: 0, n_left_out: 0 }
     }
 
     /// The classes by their numbers.
@@ -112,6 +115,17 @@ impl Exemplars {
     pub fn summary(&self) -> String {
         let n_classes = self.counts().into_iter().filter(|&n| 0 < n).count();
         format!("{} of {n_classes} classes", n_exemplars(self.labelled.len()))
+    }
+
+    /// How much of the file that it came from was too much for the limits; `None` where there was room for all.
+    pub fn left_out(&self) -> Option<String> {
+        let (n, n_all) = (self.n_left_out, self.n_left_out + self.labelled.len());
+        (0 < n).then(|| {
+            let Limits { per_class, in_all } = self.limits;
+            format!(
+                "{n} of {n_all} are left out: exemplars_per_class is {per_class}, and exemplars_in_all is {in_all}"
+            )
+        })
     }
 
     /// Exemplars of every class, by its number.
@@ -238,7 +252,10 @@ impl Exemplars {
         self.classes = classes;
         let loaded = |(class, exemplar)| Labelled { exemplar, class, lesson: LOADED };
         self.labelled = labelled.into_iter().map(loaded).collect();
-        self.make_room()
+        let n_all = self.labelled.len();
+        self.make_room()?;
+        self.n_left_out = n_all - self.labelled.len();
+        Ok(())
     }
 }
 

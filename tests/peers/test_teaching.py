@@ -417,10 +417,28 @@ def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
         done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, "--exemplars", table)
         assert done.returncode == 2 and expect in done.stderr, done.stderr
 
-    check("image,x,y\n", "no column class")
+    table.write_bytes(b"\xef\xbb\xbfimage,x,y,class\r\n" + "\r\n".join(rows).encode())
+    by_windows = infer(image, "--exemplars", str(table), model=str(TINY))["labels"]
+    assert labels_agree(by_windows, by_clicks)
+    check("", f"clicks {table}: the file is empty, and a first line image,x,y,class is expected")
+    check("image,x,y\n", "line 1: there is no column class")
+    check(f"image,x,y,class\n{file},1,1\n", "line 2: 3 values were read, and 4 are expected")
+    check(f"image,x,y,class\n{file},1,left,a\n", 'line 2, column y: "left" was read, and a finite number')
     check(f"image,x,y,class\n{file},1,1,a\n", "fewer than two classes")
-    check(f"image,x,y,class\n{file},999,1,a\n", "the model sees nothing at (999, 1)")
-    check("image,x,y,class\nnone.jpg,1,1,a\n", "image none.jpg")
+    check(
+        f"image,x,y,class\n{file},1,1,a\n{file},999,1,a\n",
+        f'line 3, columns x and y: "{file}": the model sees nothing at (999, 1) of an image of 320x240',
+    )
+    check(
+        f"image,x,y,class\n{file},1,1,a\nnone.jpg,1,1,a\n",
+        f'line 3, column image: "{tmp_path}/none.jpg": cannot read the file: No such file',
+    )
+    many = "".join(f"{file},1,1,class {number}\n" for number in range(255))
+    check(f"image,x,y,class\n{many}", "line 256, column class: there are 255 classes")
+    table.unlink()
+    table.symlink_to("/dev/zero")
+    done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, "--exemplars", table)
+    assert done.returncode == 2 and f"clicks {table}: it is not a regular file" in done.stderr, done.stderr
     other = ("--segmentation-head", TINY / "segmentation.safetensors", "--exemplars", exemplars)
     done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, *other)
     assert done.returncode == 2 and "give one of the two" in done.stderr, done.stderr
