@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::store::checked_name;
+use super::names::checked_name;
 use crate::files;
 use crate::text::foreign;
 

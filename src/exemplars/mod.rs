@@ -11,9 +11,11 @@ mod colors;
 mod cosine;
 mod file;
 mod fit;
+mod forgotten;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod minimize;
+mod names;
 mod room;
 mod store;
 

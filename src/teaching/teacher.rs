@@ -36,9 +36,9 @@ pub type Announce = Box<dyn FnMut(&[Class]) + Send>;
 
 /// The teacher's thread.
 pub struct Teacher {
-    stage: Stage,
-    /// Dropped, it ends the thread.
+    /// Dropped, it ends the thread, which the stage waits for: the order of the fields is that of shutdown.
     running: Sender<()>,
+    stage: Stage,
 }
 
 impl Teacher {
@@ -69,7 +69,7 @@ impl Teacher {
             Ok(())
         };
         let stage = Stage::spawn("teacher", ended.clone(), run)?;
-        Ok((Self { stage, running }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
+        Ok((Self { running, stage }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
     }
 
     /// Ends the thread.
@@ -77,7 +77,7 @@ impl Teacher {
     /// # Errors
     /// It panicked.
     pub fn stop(self) -> anyhow::Result<()> {
-        let Self { stage, running } = self;
+        let Self { running, stage } = self;
         drop(running);
         stage.join()
     }
@@ -199,7 +199,9 @@ impl Desk {
         if classes != self.slate.read().classes {
             (self.announce)(&classes);
         }
-        self.slate.write(Written { version: 0, classes, counts, fit_millis, has_head: false }, head);
+        let can_undo = self.exemplars.can_undo();
+        let written = Written { version: 0, classes, counts, fit_millis, has_head: false, can_undo };
+        self.slate.write(written, head);
         Ok(())
     }
 
@@ -265,5 +267,14 @@ mod tests {
         block_on(teaching.forget(String::new()).unwrap()).unwrap().unwrap();
         assert_eq!(learn("door"), [[""; 0]; 0]);
         teacher.stop().unwrap();
+    }
+
+    #[test]
+    fn a_teacher_that_is_dropped_ends() {
+        let (ended, end) = mpsc::channel();
+        let (teacher, _teaching) =
+            Teacher::start(school(), Arc::default(), Box::new(|_| ()), &ended).unwrap();
+        drop(teacher);
+        end.recv().unwrap();
     }
 }

@@ -79,6 +79,7 @@ const CRATE: &[Row] = &[
             "runtime",
             "stages",
             "teaching",
+            "text",
         ],
     ),
     (
