@@ -75,6 +75,7 @@ def exemplars_files() -> dict[str, bytes]:
         "colour": exemplars_card(classes=[{"name": "other", "color": [256, 0, 0]}]),
         "threshold": exemplars_card(threshold=1.5),
         "threshold-infinite": exemplars_card(threshold=float("inf")),
+        "long-value": exemplars_card(format="x\n" * 5000),
         "newer": exemplars_card(format=2**32 - 1),
         "without-card": save({"tokens": one, "classes": np.ones(3, np.float32)}),
         "without-tokens": save({"classes": np.ones(3, np.float32)}, {"exemplars": "{}"}),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -10,7 +11,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER, checked_name};
+use super::names::checked_name;
+use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER};
 use crate::files;
 use crate::heads::{self, Class, EncoderCard, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
@@ -144,11 +146,12 @@ impl Exemplars {
         threshold: f64,
     ) -> anyhow::Result<Self> {
         files::safetensors::check(bytes).map_err(anyhow::Error::msg)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).context("not a whole safetensors file")?;
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(cut).context("not a whole safetensors file")?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD));
         let card = card.context("it has no card of exemplars in its metadata")?;
         let Card { format, binding: own, classes, threshold: own_threshold } =
-            serde_json::from_str(card).context("its card")?;
+            serde_json::from_str(card).map_err(cut).context("its card")?;
         ensure!(format == FORMAT, "its card has format {format}, this node reads format {FORMAT}");
         check_binding(&own, &binding)?;
         ensure!(
@@ -170,7 +173,7 @@ impl Exemplars {
             "its threshold is {own_threshold}, 0 to 1 are possible"
         );
 
-        let file = SafeTensors::deserialize(bytes).context("not a whole safetensors file")?;
+        let file = SafeTensors::deserialize(bytes).map_err(cut).context("not a whole safetensors file")?;
         let n = file.tensor("classes")?.shape().first().copied().unwrap_or_default();
         let n_channels = binding.n_channels();
         let numbers = floats(&file, "classes", &[n])?;
@@ -190,6 +193,11 @@ impl Exemplars {
         exemplars.restore(classes, labelled).map_err(anyhow::Error::msg)?;
         Ok(exemplars)
     }
+}
+
+/// `err`, which may repeat what it has read, however long.
+fn cut(err: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("{}", foreign(&err.to_string()))
 }
 
 /// # Errors

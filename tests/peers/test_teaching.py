@@ -17,6 +17,7 @@ from vision_msgs.msg import LabelInfo
 from waiting import until
 
 TINY = ROOT / "models" / "pixio-tiny"
+ENGINE = ("--engine", "eager", "--threads", "1")
 WALK = ROOT / "data" / "room-walk"
 FRAMES = sorted((WALK / "rgb").glob("*.jpg"))
 CLASSES = [entry["name"] for entry in yaml.safe_load((WALK / "classes.yaml").read_text())["classes"]]
@@ -393,6 +394,35 @@ def test_what_cannot_be_taught_stops_the_start(tmp_path):
     check("exemplars beside segmentation_head", "--segmentation-head", tmp_path / "none.safetensors")
     check("exemplars beside segmentation_head", "--segmentation-head", TINY / "segmentation.safetensors")
     check("teaching: under fit: window", "--fit", "window")
+
+
+def test_check_reads_the_exemplars_and_tells_how_many_are_left_out(tmp_path):
+    image, truth = frame(10)
+    table, head = tmp_path / "clicks.csv", tmp_path / "head.safetensors"
+    rows = [
+        f"{FRAMES[10]},{x},{y},{name}"
+        for name in large(truth)[:2]
+        for x, y in zip(*clicks(truth, name, 4).values(), strict=True)
+    ]
+    table.write_text("\n".join(["image,x,y,class", *rows]))
+    infer(image, "--exemplars", str(table), "--save-head", str(head), model=str(TINY))
+    exemplars = head.with_suffix(".exemplars.safetensors")
+
+    def check(expect: str, *options) -> str:
+        given = ("--segmentation-head", head, "--teaching", "true", *options)
+        done = run("check", "--model", TINY, *ENGINE, *given)
+        assert expect in done.stdout, done.stdout
+        return done.stdout
+
+    said = check(f"teaching           8 exemplars of 2 classes from {exemplars}\n")
+    assert "left out" not in said and "ok    frame path" in said
+    limit = ("--exemplars-per-class", "3")
+    kept = f"WARN  teaching           6 exemplars of 2 classes from {exemplars}"
+    check(f"{kept}; 2 of 8 are left out: exemplars_per_class is 3, and exemplars_in_all is ", *limit)
+    exemplars.write_bytes(exemplars.read_bytes()[:-1])
+    check(f"exemplars {exemplars}: not a whole safetensors file")
+    done = run("check", "--model", TINY, *ENGINE, "--teaching", "true")
+    assert "ok    teaching           no exemplars yet\n" in done.stdout, done.stdout
 
 
 def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
