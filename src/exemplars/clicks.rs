@@ -37,8 +37,7 @@ impl Click {
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Self>, String> {
         let text = std::str::from_utf8(bytes).map_err(|err| {
-            let n_lines = bytes[..err.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
-            format!("line {}: it is not UTF-8 text", n_lines + 1)
+            format!("line {}: it is not UTF-8 text", 1 + n_ends(&bytes[..err.valid_up_to()]))
         })?;
         let expected = COLUMNS.join(",");
         let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(text.as_bytes());
@@ -101,10 +100,15 @@ impl Lines<'_> {
         let passed = usize::try_from(begin).unwrap_or_default().clamp(self.at, self.text.len());
         let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
         let begin = passed + self.text[passed..].iter().take_while(is_end).count();
-        self.line += self.text[self.at..begin].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.line += n_ends(&self.text[self.at..begin]);
         self.at = begin;
         self.line
     }
+}
+
+/// Ends of lines in `text`.
+fn n_ends(text: &[u8]) -> u64 {
+    text.split(|&byte| byte == b'\n').skip(1).count() as u64
 }
 
 /// Where each of [`COLUMNS`] stands in `header`.
@@ -129,9 +133,12 @@ fn places(header: &StringRecord) -> Result<[usize; 4], String> {
 mod tests {
     use super::*;
 
-    fn check(text: impl AsRef<[u8]>, expect: Result<&[(u64, &str, [f64; 2], &str)], &str>) {
+    /// Line, image, pixel and class.
+    type Row<'a> = (u64, &'a str, [f64; 2], &'a str);
+
+    fn check(text: impl AsRef<[u8]>, expect: Result<&[Row], &str>) {
         let shown = String::from_utf8_lossy(text.as_ref()).into_owned();
-        let click = |&(line, image, pixel, class): &(u64, &str, [f64; 2], &str)| Click {
+        let click = |&(line, image, pixel, class): &Row| Click {
             line,
             image: image.into(),
             pixel,

@@ -231,7 +231,9 @@ def test_a_burst_of_requests_is_answered_whole(school):
     node = school()
     image, _ = frame(10)
     # A client keeps ten answers unless it is told otherwise.
-    patient = node.peer.node.create_client(Teach, f"{node.name}/teach", qos_profile=qos(reliable=True, depth=100))
+    patient = node.peer.node.create_client(
+        Teach, f"{node.name}/teach", qos_profile=qos(reliable=True, depth=100)
+    )
     node.peer.meet(patient.service_is_ready)
     waiting = [
         patient.call_async(Teach.Request(class_name=f"class {number % 4}", x=[x], y=[120.0]))
