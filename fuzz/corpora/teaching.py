@@ -1,6 +1,7 @@
 """Files that teach: exemplars, and clicks on images."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 from safetensors.numpy import save
@@ -22,7 +23,14 @@ def named(*names: str) -> list[dict]:
     return [{"name": name, "color": [n % 256, 2, 3]} for n, name in enumerate(names)]
 
 
-def exemplars(numbers=(1, 1, 2), *, tokens: np.ndarray | None = None, classes=None, **changes) -> bytes:
+def exemplars(
+    numbers: Sequence[int] = (1, 1, 2),
+    *,
+    tokens: np.ndarray | None = None,
+    classes: np.ndarray | None = None,
+    **changes: object,
+) -> bytes:
+    """A file of exemplars of these classes, whose card says `changes`."""
     card = {
         "format": 1,
         "backbone": BACKBONE | changes.pop("backbone", {}),
@@ -86,8 +94,8 @@ def exemplars_files() -> dict[str, bytes]:
     }
 
 
-def exemplars_card(**changes) -> bytes:
-    """A file whose card says something else."""
+def exemplars_card(**changes: object) -> bytes:
+    """A file of exemplars whose card says `changes`, which may be `classes`."""
     data = exemplars()
     n_bytes = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + n_bytes])
