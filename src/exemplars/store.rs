@@ -119,7 +119,7 @@ impl Exemplars {
         format!("{} of {n_classes} classes", n_exemplars(self.labelled.len()))
     }
 
-    /// How much of the file that it came from was too much for the limits; `None` where there was room for all.
+    /// How much of the file that it was just read from was too much for the limits; `None` where all had room.
     pub fn left_out(&self) -> Option<String> {
         let (n, n_all) = (self.n_left_out, self.n_left_out + self.labelled.len());
         (0 < n).then(|| {
