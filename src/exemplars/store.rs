@@ -325,7 +325,7 @@ pub(super) mod tests {
         assert_eq!(store.undo(), Ok(learnt(1, 0)));
         assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
         assert!(store.forget(" ").unwrap_err().contains("needs a name"));
-        assert_eq!(store.counts().iter().sum::<usize>(), 3);
+        assert_eq!(store.counts().iter().sum::<usize>(), 4);
         store.forget("").unwrap();
         assert_eq!(store.counts(), [0, 0, 0]);
     }
