@@ -3,7 +3,7 @@ fits into a file. After a change of a target: .venv/bin/python fuzz/make_corpus.
 
 import shutil
 
-from corpora import ROOT, configuration, images, messages, models, page
+from corpora import ROOT, configuration, images, messages, models, page, teaching
 
 TARGETS = {
     "image_file": images.image_files,
@@ -15,6 +15,8 @@ TARGETS = {
     "config_json": models.config_json,
     "safetensors_header": models.safetensors_header,
     "head_file": models.head_files,
+    "exemplars_file": teaching.exemplars_files,
+    "clicks_file": teaching.clicks_files,
     "engine_manifest": models.engine_manifests,
     "page_message": page.page_messages,
 }

@@ -3,6 +3,7 @@
 
 use crate::config::files::params_yaml;
 use crate::engine::store::fuzzing::engine_manifest;
+use crate::exemplars::fuzzing::{clicks_file, exemplars_file};
 use crate::heads::fuzzing::head_file;
 use crate::live::fuzzing::page_message;
 use crate::pixio::fuzzing::{config_json, safetensors_header};
@@ -13,7 +14,7 @@ use crate::stages::fit::fuzzing::{image_file, raw_frame};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     ("image_file", image_file),
     ("raw_frame", raw_frame),
     ("camera_info", camera_info),
@@ -23,6 +24,8 @@ pub const TARGETS: [Target; 11] = [
     ("config_json", config_json),
     ("safetensors_header", safetensors_header),
     ("head_file", head_file),
+    ("exemplars_file", exemplars_file),
+    ("clicks_file", clicks_file),
     ("engine_manifest", engine_manifest),
     ("page_message", page_message),
 ];

@@ -58,13 +58,22 @@ fn escaped(c: char, out: &mut impl fmt::Write) -> fmt::Result {
     if acts(c) { write!(out, "{}", c.escape_default()) } else { out.write_char(c) }
 }
 
-/// Whether a character moves the cursor, hides what stands beside it, or turns the direction of text.
+/// The first character of `text` that nobody sees: two names that differ by it look the same.
+pub fn unseen(text: &str) -> Option<char> {
+    text.chars().find(|&c| acts(c))
+}
+
+/// Whether a character moves the cursor, turns the direction of text, or is not seen: controls, the separators of
+/// lines and paragraphs, and what Unicode calls default ignorable.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -83,6 +92,18 @@ mod tests {
         let long = foreign(&"é".repeat(1 << 20)).to_string();
         assert_eq!(long, format!("{}… (2097152 bytes)", "é".repeat(MOST_CHARS)));
         assert_eq!(format!("{:?}", foreign("a\nb")), "\"a\\nb\"");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_found() {
+        for name in ["door", "Käse 東京", "a b", "a\u{a0}b", "e\u{301}", "\u{1f6aa}", ""] {
+            assert_eq!(unseen(name), None, "{name:?}");
+        }
+        let unseen_ones = "\n\r\t\0\u{7f}\u{85}\u{ad}\u{200b}\u{200d}\u{200f}\u{2028}\u{202e}\u{2060}\u{2066}\u{3164}\
+                           \u{fe0f}\u{feff}\u{e0041}";
+        for c in unseen_ones.chars() {
+            assert_eq!(unseen(&format!("do{c}or")), Some(c), "{c:?}");
+        }
     }
 
     #[test]

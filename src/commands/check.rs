@@ -13,23 +13,25 @@ use crate::config::{CameraConfig, Config, Fit, LogLevel};
 use crate::console;
 use crate::console::stdout::Stdout;
 use crate::diagnostics::{Level, Status};
-use crate::exemplars::Exemplars;
+use crate::exemplars::{Exemplars, beside};
 use crate::geometry::{CameraModel, Size};
+use crate::heads::{Class, Legend};
 use crate::outputs::{Topic, Topics};
 use crate::pipeline::Shared;
 use crate::report;
-use crate::ros::RosNode;
 use crate::ros::checks::ReceiveBuffers;
+use crate::ros::{HeadOutputs, RosNode};
 use crate::runtime::input_pixels::InputPixels;
 use crate::runtime::lock::lock;
 use crate::runtime::monitor::Monitor;
-use crate::setup::Model;
 use crate::setup::heads::head_files;
 use crate::setup::input::fitter;
+use crate::setup::{Model, teaching};
 use crate::stages::camera::{CameraImage, CameraListener, Frame, Header, Raster};
-use crate::stages::derive::{Uncalibrated, usable};
+use crate::stages::derive::{Common, Uncalibrated, usable};
 use crate::stages::forward::{Input, forward};
 use crate::stages::publish::points_stride;
+use crate::teaching::{Lessons, Teacher};
 use crate::text;
 
 /// How long `check` listens for cameras and images.
@@ -126,6 +128,10 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
         for head in head_files(&launch.config) {
             table.ok(head.task, format!("head {}", head.file.display()));
         }
+        let legend = model.exemplars.as_ref().map(Exemplars::legend);
+        if let Some(exemplars) = &model.exemplars {
+            taught(&mut table, exemplars, &launch.config);
+        }
         // Nobody waits for the rest of the rows when nobody reads them.
         if !table.out.is_open() {
             return table.finish();
@@ -138,13 +144,35 @@ pub fn check(launch: Launch) -> Result<(), Failure> {
             return table.finish();
         }
         drop(listener);
-        network(&mut table, &model, &launch)?;
+        network(&mut table, &model, legend, &launch)?;
     }
     table.finish()
 }
 
-/// One synthetic image through fit, model and heads.
+/// What teaching goes on from.
+fn taught(table: &mut Table, exemplars: &Exemplars, config: &Config) {
+    let Some(head) = &config.segmentation_head else {
+        return table.ok("teaching", "no exemplars yet");
+    };
+    let text = format!("{} from {}", exemplars.summary(), beside(head).display());
+    match exemplars.left_out() {
+        Some(left_out) => table.warn("teaching", format!("{text}; {left_out}")),
+        None => table.ok("teaching", text),
+    }
+}
+
+/// One synthetic image through fit, model and heads, one that was taught among them.
 fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
+    let (ended, _end) = mpsc::channel();
+    let lessons = config.cameras.iter().map(|_| Lessons::default()).collect();
+    let unheard = Box::new(|_: &[Class]| ());
+    let (teacher, teaching) = teaching::start(model, &lessons, unheard, &ended)?.unzip();
+    let tried = one_frame(model, config, &model.common(teaching));
+    teacher.map_or(Ok(()), Teacher::stop)?;
+    tried
+}
+
+fn one_frame(model: &mut Model, config: &Config, common: &Common) -> anyhow::Result<String> {
     let warm = model.warm(config)?;
     let bytes: Vec<u8> = (0..IMAGE.width * IMAGE.height * 3).map(|i| (i / 1000 % 256) as u8).collect();
     let frame = Frame {
@@ -171,7 +199,8 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     let wanted: Topics =
         [Topic::Features, Topic::Embedding, Topic::Depth, Topic::Labels].into_iter().collect();
     let tokens = forward(&mut *model.engine, &[&input], usize::MAX)?;
-    let mut deriver = model.deriver(config, &model.common(None))?;
+    let mut deriver = model.deriver(config, common)?;
+    deriver.take_taught()?;
     let derived = deriver.run(&*model.engine, input, &tokens, wanted)?;
     if let Some(depth) = &derived.depth {
         ensure!(
@@ -196,7 +225,7 @@ fn frame_path(model: &mut Model, config: &Config) -> anyhow::Result<String> {
     ))
 }
 
-fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Failure> {
+fn network(table: &mut Table, model: &Model, taught: Option<Legend>, launch: &Launch) -> Result<(), Failure> {
     let buffers = ReceiveBuffers::of_this_machine();
     let frame_bytes = 1920 * 1080 * 3;
     match buffers.advice(frame_bytes) {
@@ -222,7 +251,8 @@ fn network(table: &mut Table, model: &Model, launch: &Launch) -> Result<(), Fail
     let signals = launch.signals.notify(&ended)?;
     let joined = Joined::join(launch, network, None, &ended).map_err(Failure::into_error);
     let listened = joined.and_then(|mut joined| {
-        listen(table, &mut joined, model, &launch.config, &end)?;
+        let outputs = head_outputs(&launch.config, model, taught);
+        listen(table, &mut joined, &outputs, &launch.config, &end)?;
         Ok(joined.node)
     });
     let left = listened.and_then(RosNode::close);
@@ -255,13 +285,11 @@ impl CameraListener for LastFrame {
 fn listen(
     table: &mut Table,
     joined: &mut Joined,
-    model: &Model,
+    outputs: &HeadOutputs,
     config: &Config,
     end: &mpsc::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let taught = model.exemplars.as_ref().map(Exemplars::legend);
-    let publishers =
-        joined.publish(config, &head_outputs(config, model, taught)).map_err(Failure::into_error)?;
+    let publishers = joined.publish(config, outputs).map_err(Failure::into_error)?;
     let frames: Vec<Arc<Mutex<Option<Frame>>>> = config.cameras.iter().map(|_| Arc::default()).collect();
     let shared = joined.shared.clone();
     let listeners = frames.iter().enumerate().map(|(camera, frame)| -> Box<dyn CameraListener> {

@@ -2,6 +2,7 @@
 
 use crate::engine::readback::Readback;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -182,8 +183,12 @@ fn stem(path: &Path) -> anyhow::Result<String> {
 /// are packed, and 16 MB of anything else.
 fn read(path: &Path, max_pixels: u64) -> anyhow::Result<Vec<u8>> {
     let most_bytes = 8 * max_pixels + (16 << 20);
-    files::read(path, most_bytes).with_context(|| {
-        format!("cannot read the file, of which {max_pixels} pixels (max_image_pixels) may come")
+    files::read(path, most_bytes).map_err(|err| {
+        let about_size = match err.kind() {
+            io::ErrorKind::Other => format!(", of which {max_pixels} pixels (max_image_pixels) may come"),
+            _ => String::new(),
+        };
+        anyhow::Error::from(err).context(format!("cannot read the file{about_size}"))
     })
 }
 

@@ -8,7 +8,7 @@ use crate::commands::{Failure, OrFailure};
 use crate::config::{Config, Live, Values};
 use crate::console;
 use crate::console::stdout::Stdout;
-use crate::heads::Legend;
+use crate::heads::{Class, Legend};
 use crate::live::{About, AboutModel, Content, Door, Feed, Folder, Server, ViewerSink, Viewers};
 use crate::logging::Log;
 use crate::pipeline::{Camera, Pipeline, Shared, Work};
@@ -55,7 +55,9 @@ pub fn live(
     let warm = model.warm(config).running()?;
     let live = Arc::new(Live::new(values.clone(), move |level| log.set_level(level)));
     let shared = Shared::new(1, live, Arc::new(Clock::new(false)));
-    let (teacher, teaching) = teaching::start(&mut model, &shared.lessons, &ended).setup()?.unzip();
+    // The page hears of classes by the slate.
+    let unheard = Box::new(|_: &[Class]| ());
+    let (teacher, teaching) = teaching::start(&mut model, &shared.lessons, unheard, &ended).setup()?.unzip();
     let common = model.common(teaching);
     let legend = common.teaching.as_ref().map(|teaching| teaching.legend());
     let about = about(&model, config, legend, None, vec![CAMERA.to_owned()]);

@@ -12,6 +12,8 @@ use crate::config::{Config, EngineBuild};
 use crate::console;
 use crate::diagnostics::Teller;
 use crate::engine::swap::Swap;
+use crate::exemplars::Exemplars;
+use crate::heads::Class;
 use crate::live::{Content, Door, Server, ViewerSink, Viewers};
 use crate::logging::Log;
 use crate::pipeline::{Camera, Intake, Pipeline, Shared, Work};
@@ -49,11 +51,13 @@ pub fn run(launch: Launch) -> Result<(), Failure> {
     if end.try_recv().is_ok() {
         return present.leave();
     }
-    let lessons = &present.joined.shared.lessons;
-    let (teacher, teaching) = teaching::start(&mut model, lessons, &ended).setup()?.unzip();
-    let taught = teaching.as_ref().map(|teaching| teaching.legend());
+    let taught = model.exemplars.as_ref().map(Exemplars::legend);
     let outputs = head_outputs(&launch.config, &model, taught);
     let publishers = present.joined.publish(&launch.config, &outputs)?;
+    let legends = publishers.legends();
+    let announce = Box::new(move |classes: &[Class]| legends.say(classes));
+    let lessons = &present.joined.shared.lessons;
+    let (teacher, teaching) = teaching::start(&mut model, lessons, announce, &ended).setup()?.unzip();
     let common = model.common(teaching);
     let page = door.map(|door| Page::new(door, &launch, &present.joined.shared, &model, &common));
     let sink = match &page {

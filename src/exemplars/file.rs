@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -10,7 +11,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER, check_name};
+use super::names::checked_name;
+use super::store::{Binding, Exemplar, Exemplars, Learnt, Limits, OTHER};
 use crate::files;
 use crate::heads::{self, Class, EncoderCard, HeadParts, MOST_CLASSES};
 use crate::runtime::tensor;
@@ -118,15 +120,10 @@ impl Exemplars {
             let bytes = files::read(path, MOST_BYTES)?;
             Self::parse(&bytes, binding, limits, threshold)
         };
-        let (exemplars, n_all) =
-            read().with_context(|| format!("exemplars {}", foreign(&path.to_string_lossy())))?;
-        let n_kept = exemplars.labelled.len();
-        if n_kept < n_all {
-            tracing::warn!(
-                "exemplars {}: {} of {n_all} are left out, for exemplars_per_class or exemplars_in_all",
-                foreign(&path.to_string_lossy()),
-                n_all - n_kept
-            );
+        let about = || format!("exemplars {}", foreign(&path.to_string_lossy()));
+        let exemplars = read().with_context(about)?;
+        if let Some(left_out) = exemplars.left_out() {
+            tracing::warn!("{}: {left_out}", about());
         }
         Ok(exemplars)
     }
@@ -142,19 +139,19 @@ impl Exemplars {
         Ok(Learnt { class: None, n_exemplars: self.labelled.len(), is_loaded: true })
     }
 
-    /// The exemplars, and how many there were before some were left out.
-    fn parse(
+    pub(super) fn parse(
         bytes: &[u8],
         binding: Binding,
         limits: Limits,
         threshold: f64,
-    ) -> anyhow::Result<(Self, usize)> {
+    ) -> anyhow::Result<Self> {
         files::safetensors::check(bytes).map_err(anyhow::Error::msg)?;
-        let (_, header) = SafeTensors::read_metadata(bytes).context("not a whole safetensors file")?;
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(cut).context("not a whole safetensors file")?;
         let card = header.metadata().as_ref().and_then(|metadata| metadata.get(CARD));
         let card = card.context("it has no card of exemplars in its metadata")?;
         let Card { format, binding: own, classes, threshold: own_threshold } =
-            serde_json::from_str(card).context("its card")?;
+            serde_json::from_str(card).map_err(cut).context("its card")?;
         ensure!(format == FORMAT, "its card has format {format}, this node reads format {FORMAT}");
         check_binding(&own, &binding)?;
         ensure!(
@@ -162,7 +159,10 @@ impl Exemplars {
             "it has {} classes, 1 to {MOST_CLASSES} are possible",
             classes.len()
         );
-        classes.iter().try_for_each(|class| check_name(&class.name)).map_err(anyhow::Error::msg)?;
+        for Class { name, .. } in &classes {
+            let own = checked_name(name).map_err(anyhow::Error::msg)?;
+            ensure!(own == name, "the class name {:?} has spaces around it", foreign(name));
+        }
         ensure!(classes[0].name == OTHER, "its class 0 is {:?}, not `{OTHER}`", foreign(&classes[0].name));
         for (number, class) in classes.iter().enumerate() {
             let is_twice = classes[..number].iter().any(|other| other.name == class.name);
@@ -173,7 +173,7 @@ impl Exemplars {
             "its threshold is {own_threshold}, 0 to 1 are possible"
         );
 
-        let file = SafeTensors::deserialize(bytes).context("not a whole safetensors file")?;
+        let file = SafeTensors::deserialize(bytes).map_err(cut).context("not a whole safetensors file")?;
         let n = file.tensor("classes")?.shape().first().copied().unwrap_or_default();
         let n_channels = binding.n_channels();
         let numbers = floats(&file, "classes", &[n])?;
@@ -188,12 +188,16 @@ impl Exemplars {
             let tokens = tokens[index * n_channels..][..n_channels].to_vec();
             labelled.push((number as u8, Exemplar { tokens }));
         }
-        let n_all = labelled.len();
         let threshold = if threshold == 0.0 { own_threshold } else { threshold };
         let mut exemplars = Self::new(binding, limits, threshold);
         exemplars.restore(classes, labelled).map_err(anyhow::Error::msg)?;
-        Ok((exemplars, n_all))
+        Ok(exemplars)
     }
+}
+
+/// `err`, which may repeat what it has read, however long.
+fn cut(err: impl Display) -> anyhow::Error {
+    anyhow::anyhow!("{}", foreign(&err.to_string()))
 }
 
 /// # Errors
@@ -256,6 +260,9 @@ mod tests {
         assert!(pairs.into_iter().all(|(a, b)| a.class == b.class && a.exemplar == b.exemplar));
         let few = Exemplars::load(&path, binding(), Limits { per_class: 1, in_all: 100 }, 0.5).unwrap();
         assert_eq!(few.counts(), [0, 1, 1]);
+        assert_eq!(back.left_out(), None);
+        let expect = "1 of 3 are left out: exemplars_per_class is 1, and exemplars_in_all is 100";
+        assert_eq!(few.left_out().as_deref(), Some(expect));
         assert_eq!((back.threshold, few.threshold), (0.25, 0.5));
         // What comes from a file cannot be taken back, what is learnt after it can.
         let mut back = back;
@@ -305,5 +312,7 @@ mod tests {
         check("\"tokens\"", "\"tokenz\"", "tokens");
         check("\\\"name\\\":\\\"floor", "\\\"name\\\":\\\"other", "names the class \"other\" twice");
         check("\\\"name\\\":\\\"other", "\\\"name\\\":\\\"otter", "its class 0 is \"otter\"");
+        check("floor", "floo ", "\"floo \" has spaces around it");
+        check("floor", "fl\u{200b}", "has the character U+200B");
     }
 }

@@ -6,14 +6,20 @@
 //! ```
 //! Similarity is the simplest reader: one exemplar, and the cosine of every patch with it.
 
+mod clicks;
 mod colors;
 mod cosine;
 mod file;
 mod fit;
+mod forgotten;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod minimize;
+mod names;
 mod room;
 mod store;
 
+pub use self::clicks::Click;
 pub use self::cosine::{cosines, direction};
 pub use self::file::beside;
 pub use self::fit::fitted;

@@ -6,15 +6,14 @@ use tch::{TchError, Tensor};
 
 use super::colors::color;
 use super::fit::{Standardised, standardised};
+use super::forgotten::Forgotten;
+use super::names::checked_name;
 use super::room::{share, staying};
 use crate::heads::{Class, EncoderCard, Legend, MOST_CLASSES};
 use crate::text::foreign;
 
 /// The class of what belongs to no other class. Its number is 0.
 pub(super) const OTHER: &str = "other";
-
-/// Most bytes of a class's name.
-const MOST_NAME_BYTES: usize = 256;
 
 /// What the tokens of exemplars come from. Those of another encoder or of other blocks mean nothing beside
 /// them.
@@ -84,13 +83,19 @@ pub struct Exemplars {
     pub(super) classes: Vec<Class>,
     pub(super) labelled: Vec<Labelled>,
     n_lessons: u64,
+    /// What undo brings back, the newest last.
+    forgotten: Vec<Forgotten>,
+    /// Exemplars of the file that it came from for which there was no room.
+    pub(super) n_left_out: usize,
 }
 
 impl Exemplars {
     /// None yet, of the class `other` alone.
     pub fn new(binding: Binding, limits: Limits, threshold: f64) -> Self {
         let other = Class { name: OTHER.to_owned(), color: color(0) };
-        Self { binding, limits, threshold, classes: vec![other], labelled: Vec::new(), n_lessons: 0 }
+        let (classes, labelled) = (vec![other], Vec::new());
+        let forgotten = Vec::new();
+        Self { binding, limits, threshold, classes, labelled, n_lessons: 0, forgotten, n_left_out: 0 }
     }
 
     /// The classes by their numbers.
@@ -114,6 +119,17 @@ impl Exemplars {
         format!("{} of {n_classes} classes", n_exemplars(self.labelled.len()))
     }
 
+    /// How much of the file that it was just read from was too much for the limits; `None` where all had room.
+    pub fn left_out(&self) -> Option<String> {
+        let (n, n_all) = (self.n_left_out, self.n_left_out + self.labelled.len());
+        (0 < n).then(|| {
+            let Limits { per_class, in_all } = self.limits;
+            format!(
+                "{n} of {n_all} are left out: exemplars_per_class is {per_class}, and exemplars_in_all is {in_all}"
+            )
+        })
+    }
+
     /// Exemplars of every class, by its number.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
@@ -127,8 +143,7 @@ impl Exemplars {
     /// # Errors
     /// An impossible name, or one class too many.
     pub fn learn(&mut self, name: &str, exemplars: Vec<Exemplar>) -> Result<Learnt, String> {
-        let name = name.trim();
-        check_name(name)?;
+        let name = checked_name(name)?;
         let class = match self.number(name) {
             Some(class) => class,
             None => self.add_class(name)?,
@@ -137,38 +152,55 @@ impl Exemplars {
         let lesson = self.n_lessons;
         self.labelled.extend(exemplars.into_iter().map(|exemplar| Labelled { exemplar, class, lesson }));
         self.make_room()?;
-        Ok(self.learnt(class))
+        Ok(self.learnt(Some(class)))
     }
 
-    fn learnt(&self, class: u8) -> Learnt {
-        Learnt { class: Some(class), n_exemplars: self.counts()[usize::from(class)], is_loaded: false }
+    fn learnt(&self, class: Option<u8>) -> Learnt {
+        let n_exemplars = class.map_or(self.labelled.len(), |class| self.counts()[usize::from(class)]);
+        Learnt { class, n_exemplars, is_loaded: false }
     }
 
     /// Forgets the exemplars of the class `name`, or all where it is empty; numbers stay.
     ///
     /// # Errors
-    /// There is no such class.
+    /// There is no such class, or it is no name.
     pub fn forget(&mut self, name: &str) -> Result<Learnt, String> {
-        let name = name.trim();
-        if name.is_empty() {
-            self.labelled.clear();
-            return Ok(Learnt { class: None, n_exemplars: 0, is_loaded: false });
-        }
-        let class = self.number(name).ok_or_else(|| format!("there is no class {:?}", foreign(name)))?;
-        self.labelled.retain(|labelled| labelled.class != class);
+        let class = match name {
+            "" => None,
+            // Spaces are no name either, and nobody means all by them.
+            name => {
+                let name = checked_name(name)?;
+                let number = self.number(name);
+                Some(number.ok_or_else(|| format!("there is no class {:?}", foreign(name)))?)
+            }
+        };
+        self.forgotten.extend(Forgotten::taken(&mut self.labelled, class, self.n_lessons));
+        Forgotten::limit(&mut self.forgotten, self.limits.in_all);
         Ok(self.learnt(class))
     }
 
-    /// Takes back the newest lesson of which something is left.
+    /// Takes back the newest lesson of which something is left, or brings back what was forgotten after it.
     ///
     /// # Errors
     /// Nothing is left.
     pub fn undo(&mut self) -> Result<Learnt, String> {
         let last = self.labelled.iter().rfind(|labelled| labelled.lesson != LOADED);
-        let last = last.ok_or("there is nothing to take back")?;
-        let (class, lesson) = (last.class, last.lesson);
+        let last = last.map(|last| (last.lesson, last.class));
+        let is_newer = |one: &mut Forgotten| last.is_none_or(|(lesson, _)| lesson <= one.n_lessons);
+        if let Some(forgotten) = self.forgotten.pop_if(is_newer) {
+            let class = forgotten.class;
+            forgotten.put_back(&mut self.labelled);
+            self.make_room()?;
+            return Ok(self.learnt(class));
+        }
+        let (lesson, class) = last.ok_or("there is nothing to take back")?;
         self.labelled.retain(|labelled| labelled.lesson != lesson);
-        Ok(self.learnt(class))
+        Ok(self.learnt(Some(class)))
+    }
+
+    /// Whether there is something to take back.
+    pub fn can_undo(&self) -> bool {
+        !self.forgotten.is_empty() || self.labelled.iter().any(|labelled| labelled.lesson != LOADED)
     }
 
     fn number(&self, name: &str) -> Option<u8> {
@@ -215,7 +247,7 @@ impl Exemplars {
     /// # Errors
     /// There are too many classes; nothing changes.
     pub(super) fn take_over(&mut self, other: Self) -> Result<(), String> {
-        let mut taken = Self { labelled: Vec::new(), ..self.clone() };
+        let mut taken = Self { labelled: Vec::new(), forgotten: Vec::new(), ..self.clone() };
         let number =
             |class: &Class| taken.number(&class.name).map_or_else(|| taken.add_class(&class.name), Ok);
         let numbers = other.classes.iter().map(number).collect::<Result<Vec<_>, _>>()?;
@@ -238,31 +270,16 @@ impl Exemplars {
         self.classes = classes;
         let loaded = |(class, exemplar)| Labelled { exemplar, class, lesson: LOADED };
         self.labelled = labelled.into_iter().map(loaded).collect();
-        self.make_room()
+        let n_all = self.labelled.len();
+        self.make_room()?;
+        self.n_left_out = n_all - self.labelled.len();
+        Ok(())
     }
 }
 
 /// `n` exemplars, in words.
 pub fn n_exemplars(n: usize) -> String {
     if n == 1 { "1 exemplar".to_owned() } else { format!("{n} exemplars") }
-}
-
-/// # Errors
-/// No name for a class.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() {
-        return Err("a class needs a name".to_owned());
-    }
-    if MOST_NAME_BYTES < name.len() {
-        return Err(format!(
-            "a class's name has {} bytes, and at most {MOST_NAME_BYTES} are taken",
-            name.len()
-        ));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(format!("the class name {:?} has characters that cannot be shown", foreign(name)));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -284,11 +301,11 @@ pub(super) mod tests {
         Exemplar { tokens: vec![value, -value, 1.0, 2.0 * value] }
     }
 
-    fn store(per_class: usize, in_all: usize) -> Exemplars {
+    pub(in crate::exemplars) fn store(per_class: usize, in_all: usize) -> Exemplars {
         Exemplars::new(binding(), Limits { per_class, in_all }, 0.0)
     }
 
-    fn learnt(class: u8, n_exemplars: usize) -> Learnt {
+    pub(in crate::exemplars) fn learnt(class: u8, n_exemplars: usize) -> Learnt {
         Learnt { class: Some(class), n_exemplars, is_loaded: false }
     }
 
@@ -306,11 +323,11 @@ pub(super) mod tests {
         assert_eq!(store.counts(), [1, 0, 3]);
         assert_eq!(learn(&mut store, "door", 1).class, Some(1));
         assert_eq!(store.undo(), Ok(learnt(1, 0)));
-        assert_eq!(store.undo(), Ok(learnt(0, 0)));
         assert!(store.forget("lamp").unwrap_err().contains("no class \"lamp\""));
+        assert!(store.forget(" ").unwrap_err().contains("needs a name"));
+        assert_eq!(store.counts().iter().sum::<usize>(), 4);
         store.forget("").unwrap();
         assert_eq!(store.counts(), [0, 0, 0]);
-        assert!(store.undo().is_err());
     }
 
     #[test]
@@ -338,9 +355,8 @@ pub(super) mod tests {
             let answer = store.learn(name, vec![exemplar(1.0)]).unwrap_err();
             assert!(answer.contains(expect) && answer.len() < 400, "{answer}");
         };
-        check(&mut store, "", "needs a name");
-        check(&mut store, &"x".repeat(1 << 20), "1048576 bytes, and at most 256");
-        check(&mut store, "a\u{1b}[31m", "cannot be shown");
+        check(&mut store, " ", "needs a name");
+        assert_eq!(store.classes().len(), 1);
         for number in 1..MOST_CLASSES {
             assert_eq!(store.learn(&number.to_string(), vec![]).unwrap().class, Some(number as u8));
         }

@@ -40,6 +40,7 @@ pub(super) struct TeachingState {
     #[serde(skip_serializing_if = "Option::is_none")]
     fit_ms: Option<f64>,
     has_head: bool,
+    can_undo: bool,
     /// Names of heads that can be loaded.
     heads: Vec<String>,
 }
@@ -53,10 +54,10 @@ struct TaughtClass {
 
 impl TeachingState {
     pub(super) fn new(written: &Written, heads: Vec<String>) -> Self {
-        let Written { classes, counts, fit_millis, has_head, .. } = written;
+        let Written { classes, counts, fit_millis, has_head, can_undo, .. } = written;
         let class = |(class, &exemplars): (&Class, &usize)| TaughtClass { class: class.clone(), exemplars };
         let classes = classes.iter().zip(counts).map(class).collect();
-        Self { classes, fit_ms: *fit_millis, has_head: *has_head, heads }
+        Self { classes, fit_ms: *fit_millis, has_head: *has_head, can_undo: *can_undo, heads }
     }
 }
 
@@ -87,11 +88,20 @@ pub struct AboutModel {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ToPage {
     Hello(Box<Hello>),
-    Source { kind: SourceKind, mine: bool },
+    Source {
+        kind: SourceKind,
+        mine: bool,
+    },
     Teaching(TeachingState),
     Next,
     Status(Box<Status>),
-    Notice { level: Level, text: String },
+    Notice {
+        level: Level,
+        text: String,
+        /// Whether it is the answer to a request about teaching.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        teaching: bool,
+    },
 }
 
 #[derive(Debug, Serialize)]

@@ -272,7 +272,7 @@ impl Viewer {
                     Ok(text) => (Level::Info, text),
                     Err(err) => (Level::Warning, format!("{err:#}")),
                 };
-                send(socket, json(&ToPage::Notice { level, text })).await?;
+                send(socket, json(&ToPage::Notice { level, text, teaching: false })).await?;
             }
             FromPage::Source { kind } => match (&desk.feed, kind) {
                 (Some(feed), SourceKind::Page) => {
@@ -290,8 +290,8 @@ impl Viewer {
             | FromPage::LoadHead { .. } => {
                 let Some(teaching) = &desk.common.teaching else { return misplaced };
                 let sent = self.sent.iter().map(Arc::as_ref);
-                if let Err(text) = self.pupils.ask(teaching, message, sent) {
-                    send(socket, json(&ToPage::Notice { level: Level::Warning, text })).await?;
+                if let Err(refusal) = self.pupils.ask(teaching, message, sent) {
+                    send(socket, json(&refusal)).await?;
                 }
             }
         }

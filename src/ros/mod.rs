@@ -25,4 +25,4 @@ pub use camera::{CameraInput, CameraTopics};
 pub use node::{HeadOutputs, NodeConfig, RosNode};
 pub use parameters::{Declared, Parameters, Rule};
 pub use services::{Answering, Services, TeachCall, TeachOutcome, TeachingServices};
-pub use wire::publishers::Publishers;
+pub use wire::publishers::{Legends, Publishers};

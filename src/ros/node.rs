@@ -175,7 +175,7 @@ impl RosNode {
             let outputs = existing.map(|output| self.publisher(index, &prefix, output, qos));
             let outputs = outputs.collect::<anyhow::Result<_>>()?;
             let legend = heads.legend.as_ref().map(|legend| self.legend(&prefix, legend)).transpose()?;
-            Ok(CameraOutputs { outputs, legend })
+            Ok(CameraOutputs { outputs, legend: legend.map(Arc::new) })
         };
         Ok(Publishers::new(cameras.iter().enumerate().map(of_camera).collect::<anyhow::Result<_>>()?))
     }

@@ -108,6 +108,13 @@ impl Services {
 /// Requests of one service that are answered at the same time.
 const MOST_AT_ONCE: usize = 64;
 
+/// Requests of one service that wait behind these, and answers that wait for their client.
+const MOST_WAITING: usize = 100;
+
+/// From one answer of a service to the next. Clients keep ten answers unless they are told otherwise, and lose the
+/// oldest of those that they have not taken: they get time to take each.
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
+
 const TRIGGER: (&str, &str) = ("std_srvs", "Trigger");
 
 fn set_bool(answer: Answer) -> SetBoolResponse {
@@ -161,9 +168,9 @@ impl<R: Fn(&str) -> anyhow::Result<String>> Offer<'_, R> {
     {
         let name = (self.resolve)(name)?;
         let failed = || format!("cannot offer the service {name}");
-        // As rclcpp's services have it.
+        // As rclcpp's services have it, with room for more.
         let qos = QosProfile::subscription_default()
-            .history(History::KeepLast { depth: 10 })
+            .history(History::KeepLast { depth: MOST_WAITING })
             .durability(Durability::Volatile)
             .reliability_reliable(WhenFull::Wait(Duration::from_millis(100)));
         let kind = ServiceTypeName::new(package, kind);
@@ -178,17 +185,20 @@ impl<R: Fn(&str) -> anyhow::Result<String>> Offer<'_, R> {
             let answering = server.receive_request_stream().map(|request| {
                 let answering = request.map(|(id, request)| (id, answer(request)));
                 async {
-                    match answering {
-                        Ok((id, answering)) => {
-                            let answer = answering.await;
-                            server.async_send_response(id, answer).await.map_err(|err| err.to_string())
-                        }
-                        Err(err) => Err(err.to_string()),
-                    }
+                    let (id, answering) = answering.map_err(|err| err.to_string())?;
+                    Ok((id, answering.await))
                 }
             });
             let mut answered = pin!(answering.buffer_unordered(MOST_AT_ONCE));
-            while let Some(sent) = answered.next().await {
+            while let Some(answered) = answered.next().await {
+                let sent = match answered {
+                    Ok((id, answer)) => {
+                        let sent = server.async_send_response(id, answer).await;
+                        smol::Timer::after(BETWEEN_ANSWERS).await;
+                        sent.map_err(|err| err.to_string())
+                    }
+                    Err(err) => Err(err),
+                };
                 // Whoever can call can call again and again.
                 if let Err(err) = sent
                     && let Some(more) = throttle.admit()

@@ -10,7 +10,7 @@ use super::input::input_size;
 use crate::config::{Config, Fit};
 use crate::exemplars::{Binding, Exemplars, Limits, beside};
 use crate::pixio::Pixio;
-use crate::teaching::{Lessons, School, Teacher, Teaching};
+use crate::teaching::{Announce, Lessons, School, Teacher, Teaching};
 
 /// The blocks that exemplars are read from where `config` asks for teaching.
 ///
@@ -73,19 +73,20 @@ pub(super) fn exemplars(config: &Config, pixio: &Pixio) -> anyhow::Result<Option
     loaded.with_context(hint).map(Some)
 }
 
-/// Starts the teacher of `model` if the configuration asked for one. Lessons come from `lessons`; `ended` hears of the
-/// thread's end.
+/// Starts the teacher of `model` if the configuration asked for one. Lessons come from `lessons`; `announce` hears of
+/// every new class, and `ended` of the thread's end.
 ///
 /// # Errors
 /// The exemplars cannot be fitted, or there is no thread.
 pub fn start(
     model: &mut Model,
     lessons: &Arc<[Lessons]>,
+    announce: Announce,
     ended: &mpsc::Sender<()>,
 ) -> anyhow::Result<Option<(Teacher, Arc<Teaching>)>> {
     let Some(exemplars) = model.exemplars.take() else { return Ok(None) };
     let school = School { exemplars, device: model.job.device, kind: model.job.arithmetic.kind() };
-    Teacher::start(school, Arc::clone(lessons), ended).map(Some)
+    Teacher::start(school, Arc::clone(lessons), announce, ended).map(Some)
 }
 
 #[cfg(test)]

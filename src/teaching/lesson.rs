@@ -11,7 +11,7 @@ use crate::runtime::lock::lock;
 const MOST_PIXELS: usize = 4096;
 
 /// Lessons that wait for a camera's next frame at most.
-const MOST_WAITING: usize = 64;
+pub(super) const MOST_WAITING: usize = 64;
 
 /// What came of a request, for who asked: or why nothing did.
 pub type Told = Result<Taught, String>;

@@ -23,10 +23,13 @@ use crate::heads::Legend;
 pub use self::folder::{names, path};
 pub use self::lesson::{Lesson, Lessons, Taught, Told};
 pub use self::slate::{Slate, TaughtHead, Written};
-pub use self::teacher::{School, Teacher};
+pub use self::teacher::{Announce, School, Teacher};
 
-/// Orders that wait for the teacher at most.
-const MOST_ORDERS: usize = 16;
+/// Orders that wait for the teacher at most: all lessons of one frame.
+const MOST_ORDERS: usize = lesson::MOST_WAITING;
+
+/// Why an order is not taken.
+const BUSY: &str = "too many requests wait: ask again";
 
 /// What the teacher is asked for.
 #[derive(Debug)]
@@ -120,8 +123,11 @@ impl Teaching {
     /// Has `exemplars` learnt, which are what `lesson` points at.
     pub fn finish(&self, lesson: Lesson, exemplars: Vec<Exemplar>) {
         let Lesson { class, asked, .. } = lesson;
-        // Whoever asked hears of it as the request is dropped.
-        let _refused = self.orders.try_send(Order::Learn { class, exemplars, asked });
+        let order = Order::Learn { class, exemplars, asked };
+        if let Err(TrySendError::Full(Order::Learn { asked, .. })) = self.orders.try_send(order) {
+            // Whoever does not wait any more need not know; of a node that stops, everybody hears.
+            let _gone = asked.send(Err(BUSY.to_owned()));
+        }
     }
 
     /// Whether somebody looks at `camera` and may point at any of its patches.
@@ -132,7 +138,7 @@ impl Teaching {
     fn ask(&self, order: impl FnOnce(Asked) -> Order) -> Result<oneshot::Receiver<Told>, String> {
         let (asked, answer) = oneshot::channel();
         self.orders.try_send(order(asked)).map_err(|err| match err {
-            TrySendError::Full(_) => "too many requests wait: ask again".to_owned(),
+            TrySendError::Full(_) => BUSY.to_owned(),
             TrySendError::Disconnected(_) => "the node stops".to_owned(),
         })?;
         Ok(answer)

@@ -34,6 +34,8 @@ pub struct Written {
     pub fit_millis: Option<f64>,
     /// Whether there is a head.
     pub has_head: bool,
+    /// Whether there is something to take back.
+    pub can_undo: bool,
 }
 
 /// The head that is to serve from now on.
@@ -49,7 +51,8 @@ impl Slate {
     /// With the classes that there are at first.
     pub(super) fn new(classes: Arc<[Class]>) -> Self {
         let counts = vec![0; classes.len()];
-        let written = Written { version: 0, classes, counts, fit_millis: None, has_head: false };
+        let written =
+            Written { version: 0, classes, counts, fit_millis: None, has_head: false, can_undo: false };
         Self { version: AtomicU64::new(0), content: Mutex::new(Content { written, head: None }) }
     }
 

@@ -13,7 +13,7 @@ use super::lesson::{Lessons, Taught, Told};
 use super::slate::{Slate, Written};
 use super::{Asked, MOST_ORDERS, Order, Teaching};
 use crate::exemplars::{Exemplars, Learnt, fitted, n_exemplars};
-use crate::heads::{Head, HeadParts};
+use crate::heads::{Class, Head, HeadParts};
 use crate::runtime::thread::Stage;
 use crate::text::foreign;
 
@@ -31,21 +31,26 @@ pub struct School {
     pub kind: Kind,
 }
 
+/// Hears what labels mean, before any label has a class that it did not know.
+pub type Announce = Box<dyn FnMut(&[Class]) + Send>;
+
 /// The teacher's thread.
 pub struct Teacher {
-    stage: Stage,
-    /// Dropped, it ends the thread.
+    /// Dropped, it ends the thread, which the stage waits for: the order of the fields is that of shutdown.
     running: Sender<()>,
+    stage: Stage,
 }
 
 impl Teacher {
-    /// Starts the thread; lessons come from `lessons`, and `ended` hears of the thread's end.
+    /// Starts the thread; lessons come from `lessons`, `announce` hears of every new class, and `ended` of the
+    /// thread's end.
     ///
     /// # Errors
     /// The exemplars cannot be fitted, or there is no thread.
     pub fn start(
         school: School,
         lessons: Arc<[Lessons]>,
+        announce: Announce,
         ended: &mpsc::Sender<()>,
     ) -> anyhow::Result<(Self, Arc<Teaching>)> {
         let School { exemplars, device, kind } = school;
@@ -54,7 +59,8 @@ impl Teacher {
         let (running, stopping) = bounded(0);
         let threshold = exemplars.legend().threshold;
         let slate = Arc::new(Slate::new(exemplars.legend().classes));
-        let mut desk = Desk { exemplars, device, kind, slate: Arc::clone(&slate), parts: None, n_unsaved: 0 };
+        let own = Arc::clone(&slate);
+        let mut desk = Desk { exemplars, device, kind, announce, slate: own, parts: None, n_unsaved: 0 };
         desk.fit().context("the exemplars cannot be fitted")?;
         let run = move || {
             // Of this thread, and of those that libtorch starts for it. A system that refuses lets it compete.
@@ -63,7 +69,7 @@ impl Teacher {
             Ok(())
         };
         let stage = Stage::spawn("teacher", ended.clone(), run)?;
-        Ok((Self { stage, running }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
+        Ok((Self { running, stage }, Arc::new(Teaching { lessons, orders, taps, threshold, slate })))
     }
 
     /// Ends the thread.
@@ -71,7 +77,7 @@ impl Teacher {
     /// # Errors
     /// It panicked.
     pub fn stop(self) -> anyhow::Result<()> {
-        let Self { stage, running } = self;
+        let Self { running, stage } = self;
         drop(running);
         stage.join()
     }
@@ -81,6 +87,7 @@ struct Desk {
     exemplars: Exemplars,
     device: Device,
     kind: Kind,
+    announce: Announce,
     slate: Arc<Slate>,
     /// The head as it would be saved.
     parts: Option<HeadParts>,
@@ -187,8 +194,14 @@ impl Desk {
         let head = parts.as_ref().map(|parts| Head::of(parts, self.device, self.kind)).transpose()?;
         let fit_millis = head.is_some().then(|| started.elapsed().as_secs_f64() * 1e3);
         self.parts = parts;
-        let (classes, counts) = (self.exemplars.classes().into(), self.exemplars.counts());
-        self.slate.write(Written { version: 0, classes, counts, fit_millis, has_head: false }, head);
+        let (classes, counts) = (Arc::<[Class]>::from(self.exemplars.classes()), self.exemplars.counts());
+        // Before a worker can take the head, and before the answer.
+        if classes != self.slate.read().classes {
+            (self.announce)(&classes);
+        }
+        let can_undo = self.exemplars.can_undo();
+        let written = Written { version: 0, classes, counts, fit_millis, has_head: false, can_undo };
+        self.slate.write(written, head);
         Ok(())
     }
 
@@ -212,4 +225,56 @@ impl Desk {
 fn answer(asked: Asked, told: Told) {
     // Whoever does not wait any more need not know.
     let _gone = asked.send(told);
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::exemplars::{Binding, Exemplar, Limits};
+    use crate::heads::EncoderCard;
+
+    fn school() -> School {
+        let backbone = EncoderCard {
+            model: "m".into(),
+            revision: "0123456789ab".into(),
+            hidden_size: 2,
+            num_hidden_layers: 4,
+            n_cls_tokens: 8,
+        };
+        let binding = Binding { backbone, taps: vec![4], size: "256x256".into() };
+        let exemplars = Exemplars::new(binding, Limits { per_class: 10, in_all: 100 }, 0.0);
+        School { exemplars, device: Device::Cpu, kind: Kind::Float }
+    }
+
+    #[test]
+    fn a_new_class_is_announced_once_and_before_the_answer() {
+        let (ended, _end) = mpsc::channel();
+        let (said, announced) = mpsc::channel();
+        let announce: Announce = Box::new(move |classes| {
+            said.send(classes.iter().map(|class| class.name.clone()).collect::<Vec<_>>()).unwrap();
+        });
+        let (teacher, teaching) = Teacher::start(school(), Arc::default(), announce, &ended).unwrap();
+        let learn = |name: &str| {
+            let exemplars = vec![Exemplar { tokens: vec![1.0, name.len() as f32] }];
+            block_on(teaching.learn(name.to_owned(), exemplars).unwrap()).unwrap().unwrap();
+            announced.try_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(learn("door"), [["other", "door"]]);
+        assert_eq!(learn("door"), [[""; 0]; 0]);
+        assert_eq!(learn("floor"), [["other", "door", "floor"]]);
+        block_on(teaching.forget(String::new()).unwrap()).unwrap().unwrap();
+        assert_eq!(learn("door"), [[""; 0]; 0]);
+        teacher.stop().unwrap();
+    }
+
+    #[test]
+    fn a_teacher_that_is_dropped_ends() {
+        let (ended, end) = mpsc::channel();
+        let (teacher, _teaching) =
+            Teacher::start(school(), Arc::default(), Box::new(|_| ()), &ended).unwrap();
+        drop(teacher);
+        end.recv().unwrap();
+    }
 }

@@ -79,6 +79,7 @@ const CRATE: &[Row] = &[
             "runtime",
             "stages",
             "teaching",
+            "text",
         ],
     ),
     (
@@ -125,7 +126,7 @@ const CRATE: &[Row] = &[
             "text",
         ],
     ),
-    ("fuzzing", &["config", "engine", "heads", "live", "pixio", "ros", "stages"]),
+    ("fuzzing", &["config", "engine", "exemplars", "heads", "live", "pixio", "ros", "stages"]),
     ("cli", &["commands", "config", "console", "engine", "geometry", "ros", "text"]),
 ];
 

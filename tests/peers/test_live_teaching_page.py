@@ -104,8 +104,6 @@ def test_labels_begin_with_the_second_class_and_end_with_it(seen):
     seen.wait(lambda: seen.page.locator("#labels-map").is_hidden(), "no labels")
     seen.page.keyboard.press("u")
     wait_for_counts(seen, wall=0, floor=0)
-    seen.page.keyboard.press("u")
-    seen.wait_for_notice("nothing to take back")
 
 
 def test_a_stroke_is_of_the_image_that_it_was_begun_on(seen):
@@ -131,6 +129,9 @@ def test_a_stroke_is_of_the_image_that_it_was_begun_on(seen):
 def test_only_what_the_model_sees_of_the_image_is_taught(browser):
     model = ("--model", TINY, "--teaching", "true")
     with Live(*ENGINE, "--fit", "crop", model=model) as node, opened(browser, node) as seen:
+        assert seen.page.locator("#undo").is_disabled()
+        seen.page.keyboard.press("u")
+        seen.wait_for_notice("nothing was changed: there is nothing to take back")
         add_class(seen, "wall")
         click(seen, 5, 120)
         seen.wait_for_notice("The model does not look at this place")
@@ -197,6 +198,49 @@ def test_letters_in_a_name_are_no_keys(seen):
     assert "fusst 13" not in counts(seen)
 
 
+def test_after_a_class_is_named_keys_are_for_the_image(seen):
+    add_class(seen, "wall")
+    seen.page.keyboard.press("ArrowUp")
+    seen.page.keyboard.press("Enter")
+    wait_for_counts(seen, wall=1)
+    for key in "0tu":
+        seen.page.keyboard.press(key)
+    wait_for_counts(seen, wall=0)
+    assert seen.page.locator("#class-name").input_value() == ""
+    assert seen.page.locator('#palette [value="other"]').is_checked()
+    assert seen.page.locator("#teach-mode").get_attribute("aria-pressed") == "false"
+
+
+def test_a_key_that_is_held_down_teaches_one_patch(seen):
+    seen.point("camera", 0.5, 0.2)
+    seen.page.locator("#class-name").fill("wall")
+    for _ in range(4):
+        seen.page.keyboard.down("Enter")
+    seen.page.keyboard.up("Enter")
+    seen.wait_for_frames()
+    assert not taught(seen)
+    seen.page.keyboard.press("Enter")
+    wait_for_counts(seen, wall=1)
+
+
+def test_undo_brings_back_what_was_forgotten(seen):
+    teach(seen, "wall", WALL)
+    teach(seen, "floor", FLOOR)
+    seen.page.locator("#forget-class").click()
+    seen.page.locator("#agree").click()
+    wait_for_counts(seen, wall=1, floor=0)
+    seen.page.locator("#undo").click()
+    wait_for_counts(seen, wall=1, floor=1)
+    seen.page.locator("#forget-all").click()
+    seen.page.locator("#agree").click()
+    wait_for_counts(seen, wall=0, floor=0)
+    seen.page.locator("#undo").click()
+    wait_for_counts(seen, wall=1, floor=1)
+    seen.wait(lambda: seen.page.locator("#labels-map").is_visible(), "labels again")
+    seen.page.locator("#undo").click()
+    wait_for_counts(seen, wall=1, floor=0)
+
+
 def test_forgetting_asks_first(seen):
     teach(seen, "wall", WALL)
     teach(seen, "floor", FLOOR)
@@ -221,16 +265,62 @@ def test_names_that_the_node_refuses_are_told(seen, data):
     before = set(data.rglob("*"))
     add_class(seen, "\x1b[31mred")
     click(seen, *pixel(WALL))
-    seen.wait_for_notice("characters that cannot be shown")
+    seen.wait_for_notice('"\\u{1b}[31mred" was not taught: ')
+    seen.wait_for_notice("has the character U+001B, which cannot be seen")
     teach(seen, "wall", WALL)
     teach(seen, "floor", FLOOR)
     for name in ("../../door", "a/b", "ä", ""):
         seen.page.locator("#head-name").fill(name)
         seen.page.locator("#head-name").press("Enter")
         seen.wait(lambda name=name: {"type": "save_head", "name": name} in seen.said, "the request")
-        seen.wait_for_notice("letters, digits, hyphens")
+        seen.wait_for_notice(f'the head "{name}" was not saved: a head\'s name has')
         seen.page.get_by_role("button", name="Dismiss").first.click()
     assert set(data.rglob("*")) == before
+
+
+def test_every_refusal_names_what_was_not_done(blank):
+    with blank.address.open() as page:
+        page.text("teaching")
+        page.look("image")
+        number = page.frame().about["frame"]
+        inside = [[5.0, 5.0]]
+
+        def check(expect: str, kind: str, **content):
+            page.say(kind, **content)
+            answer = page.text("notice")
+            assert answer["level"] == "warning" and expect in answer["text"], answer
+            assert answer["teaching"] is True
+
+        teach = {"class": "door", "frame": number, "pixels": inside}
+        unseen = '"door" was not taught: the model sees nothing at (999, 5) of an image of 320x240'
+        check(unseen, "teach", **teach | {"pixels": [[999.0, 5.0]]})
+        check('"door" was not taught: 0 pixels were given', "teach", **teach | {"pixels": []})
+        gone = '"door" was not taught: the image that was pointed at is gone'
+        check(gone, "teach", **teach | {"frame": number + 1000})
+        check('"lamp" was not forgotten: there is no class "lamp"', "forget", **{"class": "lamp"})
+        check('the head "none" was not loaded: exemplars', "load_head", name="none")
+        check('the head "a/b" was not saved: a head\'s name', "save_head", name="a/b")
+        # This one is not about teaching.
+        page.say("reset_basis")
+        assert "teaching" not in page.text("notice")
+        page.say("look", camera=7, panels=["image"])
+        assert page.ended()[1] == "There is no such camera or source."
+
+
+def test_one_class_too_many_is_told(browser):
+    with Live(*ENGINE, model=("--model", "random:tiny", "--teaching", "true")) as node:
+        with node.address.open() as page:
+            page.text("teaching")
+            page.look("image")
+            number = page.frame(drawn=False).about["frame"]
+            for name in range(1, 255):
+                teach = {"class": f"class {name}", "frame": number, "pixels": [[5.0, 5.0]]}
+                page.say("teach", **teach)
+                assert page.text("notice")["level"] == "info"
+        with opened(browser, node) as seen:
+            add_class(seen, "one more")
+            click(seen, *pixel(WALL))
+            seen.wait_for_notice('"one more" was not taught: there are 255 classes')
 
 
 def test_what_was_taught_is_there_after_a_lost_connection_and_in_other_pages(browser, blank):

@@ -1,6 +1,7 @@
 """A node that is taught: the services, what its segmentation says then, and the heads that it saves."""
 
 import math
+import time
 
 import images
 import numpy as np
@@ -16,6 +17,7 @@ from vision_msgs.msg import LabelInfo
 from waiting import until
 
 TINY = ROOT / "models" / "pixio-tiny"
+ENGINE = ("--engine", "eager", "--threads", "1")
 WALK = ROOT / "data" / "room-walk"
 FRAMES = sorted((WALK / "rgb").glob("*.jpg"))
 CLASSES = [entry["name"] for entry in yaml.safe_load((WALK / "classes.yaml").read_text())["classes"]]
@@ -202,6 +204,66 @@ def test_a_class_is_known_before_its_first_frame(school):
         assert found - {UNLABELLED} <= known, (found, known)
 
 
+def test_a_class_is_announced_by_its_answer_and_once(school):
+    node = school()
+    image, _ = frame(10)
+    # Nobody listens to labels, and one class makes none.
+    node.teach(image, class_name="door", x=[5.0], y=[5.0])
+    named = {entry.class_id: entry.class_name for entry in node.hear(2).class_map}
+    assert named == {0: "other", 1: "door"}
+    for _ in range(3):
+        node.teach(image, class_name="door", x=[50.0], y=[50.0])
+    node.teach(image, class_name="floor", x=[5.0], y=[200.0])
+    node.teach(image, class_name="door", forget=True)
+    node.teach(image, class_name="lamp", x=[5.0], y=[100.0])
+    node.hear(4)
+    assert [len(message.class_map) for message in node.heard] == [1, 2, 3, 4]
+    late = []
+    subscription = node.peer.node.create_subscription(
+        LabelInfo, f"{node.name}/segmentation/label_info", late.append, latched()
+    )
+    until(lambda: late, "label_info for a late subscriber")
+    node.peer.node.destroy_subscription(subscription)
+    assert [len(message.class_map) for message in late] == [4]
+
+
+def test_a_burst_of_requests_is_answered_whole(school):
+    node = school()
+    image, _ = frame(10)
+    # A client keeps ten answers unless it is told otherwise.
+    patient = node.peer.node.create_client(
+        Teach, f"{node.name}/teach", qos_profile=qos(reliable=True, depth=100)
+    )
+    node.peer.meet(patient.service_is_ready)
+    waiting = [
+        patient.call_async(Teach.Request(class_name=f"class {number % 4}", x=[x], y=[120.0]))
+        for number, x in enumerate(np.linspace(5, 310, 40))
+    ]
+    node.rig.feed(image, lambda: all(future.done() for future in waiting), "answers to all")
+    node.peer.node.destroy_client(patient)
+    answers = [future.result() for future in waiting]
+    assert all(answer.success for answer in answers), [a.message for a in answers if not a.success]
+    assert node.teach(image, class_name="class 3", x=[5.0], y=[5.0]).exemplars == 11
+
+
+def test_answers_of_a_burst_leave_time_to_take_them(school):
+    node = school()
+
+    def is_answered_whole() -> bool:
+        requests = [Teach.Request(class_name=f"none {number}", forget=True) for number in range(40)]
+        waiting = [node.teaching.call_async(request) for request in requests]
+        n_done, until_then = -1, time.monotonic() + 1
+        # As long as answers come.
+        while time.monotonic() < until_then and not all(future.done() for future in waiting):
+            if (n := sum(future.done() for future in waiting)) != n_done:
+                n_done, until_then = n, time.monotonic() + 1
+            time.sleep(0.01)
+        return all(future.done() for future in waiting)
+
+    # One that has no time to take them, as on a machine that is busy, loses some whatever the node does.
+    until(is_answered_whole, "a burst that is answered whole")
+
+
 def test_what_was_forgotten_is_gone_and_its_number_stays(school):
     node = school()
     image, truth = frame(10)
@@ -248,7 +310,10 @@ BAD = (
     ({"class_name": "a", "x": [1.0] * 4097, "y": [1.0] * 4097}, "4097 pixels were given, and at most 4096"),
     ({"class_name": "", "x": [1.0], "y": [1.0]}, "a class needs a name"),
     ({"class_name": "x" * (1 << 20), "x": [1.0], "y": [1.0]}, "1048576 bytes, and at most 256"),
-    ({"class_name": "a\nb", "x": [1.0], "y": [1.0]}, "cannot be shown"),
+    ({"class_name": " \u3000", "x": [1.0], "y": [1.0]}, "a class needs a name"),
+    ({"class_name": "a\nb", "x": [1.0], "y": [1.0]}, "has the character U+000A, which cannot be seen"),
+    ({"class_name": "do\u200bor", "x": [1.0], "y": [1.0]}, '"do\\u{200b}or" has the character U+200B'),
+    ({"class_name": "\u202erood", "x": [1.0], "y": [1.0]}, "the character U+202E, which cannot be seen"),
     ({"class_name": "nothing", "forget": True}, 'there is no class "nothing"'),
 )
 
@@ -333,6 +398,35 @@ def test_what_cannot_be_taught_stops_the_start(tmp_path):
     check("teaching: under fit: window", "--fit", "window")
 
 
+def test_check_reads_the_exemplars_and_tells_how_many_are_left_out(tmp_path):
+    image, truth = frame(10)
+    table, head = tmp_path / "clicks.csv", tmp_path / "head.safetensors"
+    rows = [
+        f"{FRAMES[10]},{x},{y},{name}"
+        for name in large(truth)[:2]
+        for x, y in zip(*clicks(truth, name, 4).values(), strict=True)
+    ]
+    table.write_text("\n".join(["image,x,y,class", *rows]))
+    infer(image, "--exemplars", str(table), "--save-head", str(head), model=str(TINY))
+    exemplars = head.with_suffix(".exemplars.safetensors")
+
+    def check(expect: str, *options) -> str:
+        given = ("--segmentation-head", head, "--teaching", "true", *options)
+        done = run("check", "--model", TINY, *ENGINE, *given)
+        assert expect in done.stdout, done.stdout
+        return done.stdout
+
+    said = check(f"teaching           8 exemplars of 2 classes from {exemplars}\n")
+    assert "left out" not in said and "ok    frame path" in said
+    limit = ("--exemplars-per-class", "3")
+    kept = f"WARN  teaching           6 exemplars of 2 classes from {exemplars}"
+    check(f"{kept}; 2 of 8 are left out: exemplars_per_class is 3, and exemplars_in_all is ", *limit)
+    exemplars.write_bytes(exemplars.read_bytes()[:-1])
+    check(f"exemplars {exemplars}: not a whole safetensors file")
+    done = run("check", "--model", TINY, *ENGINE, "--teaching", "true")
+    assert "ok    teaching           no exemplars yet\n" in done.stdout, done.stdout
+
+
 def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
     image, truth = frame(10)
     shown, file = large(truth)[:3], FRAMES[10]
@@ -355,10 +449,28 @@ def test_images_are_segmented_by_clicks_that_were_written_down(tmp_path):
         done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, "--exemplars", table)
         assert done.returncode == 2 and expect in done.stderr, done.stderr
 
-    check("image,x,y\n", "no column class")
+    table.write_bytes(b"\xef\xbb\xbfimage,x,y,class\r\n" + "\r\n".join(rows).encode())
+    by_windows = infer(image, "--exemplars", str(table), model=str(TINY))["labels"]
+    assert labels_agree(by_windows, by_clicks)
+    check("", f"clicks {table}: the file is empty, and a first line image,x,y,class is expected")
+    check("image,x,y\n", "line 1: there is no column class")
+    check(f"image,x,y,class\n{file},1,1\n", "line 2: 3 values were read, and 4 are expected")
+    check(f"image,x,y,class\n{file},1,left,a\n", 'line 2, column y: "left" was read, and a finite number')
     check(f"image,x,y,class\n{file},1,1,a\n", "fewer than two classes")
-    check(f"image,x,y,class\n{file},999,1,a\n", "the model sees nothing at (999, 1)")
-    check("image,x,y,class\nnone.jpg,1,1,a\n", "image none.jpg")
+    check(
+        f"image,x,y,class\n{file},1,1,a\n{file},999,1,a\n",
+        f'line 3, columns x and y: "{file}": the model sees nothing at (999, 1) of an image of 320x240',
+    )
+    check(
+        f"image,x,y,class\n{file},1,1,a\nnone.jpg,1,1,a\n",
+        f'line 3, column image: "{tmp_path}/none.jpg": cannot read the file: No such file',
+    )
+    many = "".join(f"{file},1,1,class {number}\n" for number in range(255))
+    check(f"image,x,y,class\n{many}", "line 256, column class: there are 255 classes")
+    table.unlink()
+    table.symlink_to("/dev/zero")
+    done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, "--exemplars", table)
+    assert done.returncode == 2 and f"clicks {table}: it is not a regular file" in done.stderr, done.stderr
     other = ("--segmentation-head", TINY / "segmentation.safetensors", "--exemplars", exemplars)
     done = run("infer", "--model", TINY, "--image", file, "--out", tmp_path, *other)
     assert done.returncode == 2 and "give one of the two" in done.stderr, done.stderr

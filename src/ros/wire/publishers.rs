@@ -1,6 +1,6 @@
 //! The publishers of every output, and what became of each message.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,7 +24,7 @@ pub(in crate::ros) struct CameraOutputs {
     /// In the order of the table of outputs.
     pub(in crate::ros) outputs: Vec<OutputPublisher>,
     /// Where there are labels.
-    pub(in crate::ros) legend: Option<LegendPublisher>,
+    pub(in crate::ros) legend: Option<Arc<LegendPublisher>>,
 }
 
 /// The publisher of what labels mean, which keeps it for late subscribers.
@@ -32,8 +32,6 @@ pub(in crate::ros) struct LegendPublisher {
     /// Full name of the topic.
     name: String,
     publisher: Publisher<LabelInfo>,
-    /// What was said last.
-    legend: Arc<[Class]>,
     threshold: f32,
     failing: Throttle,
 }
@@ -46,31 +44,34 @@ impl LegendPublisher {
         publisher: Publisher<LabelInfo>,
         Legend { classes, threshold }: &Legend,
     ) -> anyhow::Result<Self> {
-        let (legend, threshold) = (Arc::clone(classes), *threshold as f32);
-        let failing = Throttle::new(BETWEEN_WARNINGS);
-        let one = Self { name, publisher, legend, threshold, failing };
-        one.publish().with_context(|| format!("cannot publish {}", one.name))?;
+        let one =
+            Self { name, publisher, threshold: *threshold as f32, failing: Throttle::new(BETWEEN_WARNINGS) };
+        one.publish(classes).with_context(|| format!("cannot publish {}", one.name))?;
         Ok(one)
     }
 
-    /// Says what labels mean from now on, if it is something else.
-    fn say(&mut self, legend: &Arc<[Class]>) {
-        if Arc::ptr_eq(&self.legend, legend) {
-            return;
-        }
-        let is_same = self.legend == *legend;
-        self.legend = Arc::clone(legend);
-        if !is_same
-            && let Err(err) = self.publish()
+    /// Says what labels mean from now on.
+    fn say(&self, classes: &[Class]) {
+        if let Err(err) = self.publish(classes)
             && let Some(more) = self.failing.admit()
         {
             tracing::warn!("{}: a message could not be sent ({more} more before it): {err}", self.name);
         }
     }
 
-    fn publish(&self) -> anyhow::Result<()> {
+    fn publish(&self, classes: &[Class]) -> anyhow::Result<()> {
         let header = Header { stamp: Time::now(), ..Header::default() };
-        Ok(self.publisher.publish(fill::label_info(header, &self.legend, self.threshold))?)
+        Ok(self.publisher.publish(fill::label_info(header, classes, self.threshold))?)
+    }
+}
+
+/// What says what the labels of every camera mean, as long as there are its [`Publishers`].
+pub struct Legends(Vec<Weak<LegendPublisher>>);
+
+impl Legends {
+    /// Says that labels mean `classes` from now on, also to every late subscriber.
+    pub fn say(&self, classes: &[Class]) {
+        self.0.iter().filter_map(Weak::upgrade).for_each(|legend| legend.say(classes));
     }
 }
 
@@ -107,6 +108,11 @@ impl Publishers {
         Self(cameras)
     }
 
+    /// What says what labels mean.
+    pub fn legends(&self) -> Legends {
+        Legends(self.0.iter().filter_map(|camera| camera.legend.as_ref()).map(Arc::downgrade).collect())
+    }
+
     /// The publishers of what is wanted of a camera.
     fn wanted(&self, camera: usize, wanted: Topics) -> impl Iterator<Item = &OutputPublisher> {
         let outputs = self.0.get(camera).map_or(&[][..], |camera| camera.outputs.as_slice());
@@ -118,12 +124,6 @@ impl Sink for Publishers {
     fn send(&mut self, derived: Derived, encoded: Encoded) -> Sent {
         let mut sent = Sent::default();
         let (camera, wanted) = (derived.camera, derived.wanted);
-        // Before the first frame that has a new class.
-        if let (Some(labels), Some(camera)) = (&derived.labels, self.0.get_mut(camera))
-            && let Some(legend) = &mut camera.legend
-        {
-            legend.say(&labels.legend);
-        }
         let mut parts = Parts { header: Header::from(derived.header.clone()), derived, encoded };
         for output in self.wanted(camera, wanted) {
             output.send(fill::message(output.topic, &mut parts), &mut sent);

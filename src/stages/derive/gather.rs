@@ -47,16 +47,17 @@ pub(super) fn exemplars(tokens: &Tensor) -> Result<Vec<Exemplar>, TchError> {
 /// What every patch of a frame would be as an exemplar.
 #[derive(Debug)]
 pub struct PatchExemplars {
-    /// `[P, C]`, row by row.
-    values: Vec<f32>,
+    /// `[P, D]` of each tap, row by row.
+    taps: Vec<Vec<f32>>,
+    /// D.
     n_channels: usize,
 }
 
 impl PatchExemplars {
-    /// Of `tokens` `[P, C]` on the host.
-    pub(super) fn of(tokens: &Tensor) -> Result<Self, TchError> {
-        let n_channels = usize::try_from(tokens.size()[1]).unwrap_or_default();
-        Ok(Self { values: tensor::floats(tokens)?, n_channels })
+    /// Of the patch tokens `[P, D]` of each tap, on the host.
+    pub(super) fn of(taps: &[Tensor]) -> Result<Self, TchError> {
+        let n_channels = taps.first().map_or(0, |tap| usize::try_from(tap.size()[1]).unwrap_or_default());
+        Ok(Self { taps: taps.iter().map(tensor::floats).collect::<Result<_, _>>()?, n_channels })
     }
 
     /// The exemplars under `pixels` of the camera's image.
@@ -67,7 +68,8 @@ impl PatchExemplars {
         let width = geometry.grid().width as usize;
         let tokens = |[column, row]: [u32; 2]| {
             let start = (row as usize * width + column as usize) * self.n_channels;
-            self.values.get(start..start + self.n_channels).map(<[f32]>::to_vec)
+            let of_taps = self.taps.iter().map(|tap| tap.get(start..start + self.n_channels));
+            of_taps.collect::<Option<Vec<_>>>().map(|of_taps| of_taps.concat())
         };
         let patches = patches_under(pixels, geometry)?;
         Ok(patches.into_iter().filter_map(tokens).map(|tokens| Exemplar { tokens }).collect())
@@ -103,6 +105,9 @@ mod tests {
         let found = exemplars_under(&pixels, &geometry, &[&tap, &tap], 2).unwrap();
         let tokens: Vec<_> = found.into_iter().map(|exemplar| exemplar.tokens).collect();
         assert_eq!(tokens, [[4.0, 5.0, 4.0, 5.0], [14.0, 15.0, 14.0, 15.0]]);
+        let patches = [tap.get(0).narrow(0, 2, 6), tap.get(0).narrow(0, 2, 6)];
+        let all = PatchExemplars::of(&patches).unwrap().under(&pixels, &geometry).unwrap();
+        assert_eq!(all.into_iter().map(|exemplar| exemplar.tokens).collect::<Vec<_>>(), tokens);
         let outside = exemplars_under(&[[0.0, 0.0], [64.0, 0.0]], &geometry, &[&tap], 2).unwrap_err();
         assert!(outside.to_string().contains("nothing at (64, 0) of an image of 64x32"), "{outside}");
     }

@@ -366,7 +366,7 @@ pub struct Queued {
     maps: QueuedMaps,
     lessons: Vec<QueuedLesson>,
     /// `[P, C]`, float32.
-    exemplars: Option<Tensor>,
+    exemplars: Option<Vec<Tensor>>,
 }
 
 /// What the principal components make of a frame.

@@ -91,27 +91,27 @@ impl Pupil {
         Ok(queued)
     }
 
-    /// Queues the tokens of every patch of the input if somebody may point at any of them, `[P, taps * D]`.
+    /// Queues the tokens of every patch of the input if somebody may point at any of them, `[P, D]` of each tap.
     pub(super) fn queue_all(
         &self,
         input: &Input,
         tokens: &Tokens,
         n_cls: usize,
         readback: &mut Readback,
-    ) -> Result<Option<Tensor>, EngineError> {
+    ) -> Result<Option<Vec<Tensor>>, EngineError> {
         if !self.teaching.is_watched(input.camera) {
             return Ok(None);
         }
         let grid = input.geometry.grid();
         let n_patches = i64::from(grid.width) * i64::from(grid.height);
-        let of_tap = |tap: &Tensor| tap.f_get(0)?.f_narrow(0, n_cls as i64, n_patches);
-        let taps = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap));
-        let taps = taps.map(of_tap).collect::<Result<Vec<_>, _>>()?;
+        let taps: Vec<_> = self.taps.iter().filter_map(|&tap| tokens.taps.get(tap)).collect();
         // Who begins to look in this moment sees all with the next frame.
         if taps.len() < self.taps.len() {
             return Ok(None);
         }
-        Ok(Some(readback.bring(&Tensor::f_cat(&taps, 1)?, Kind::Float)?))
+        let patches = |tap: &Tensor| tap.f_get(0)?.f_narrow(0, n_cls as i64, n_patches);
+        let brought = taps.into_iter().map(|tap| readback.bring(&patches(tap)?, Kind::Float));
+        brought.collect::<Result<_, _>>().map(Some)
     }
 
     /// Hands on what lessons have gathered, once it is there.

@@ -27,6 +27,7 @@ const figures = new Figures();
 const sources = new Sources((message) => connection.send(message));
 const teaching = new Teaching({
   send: (message) => connection.send(message),
+  named: () => camera.stage.focus({ preventScroll: true }),
   changed() {
     strokes.isOn = teaching.isOn;
     camera.explainKeys(teaching.isOn ? "teaches" : "pins");
@@ -80,8 +81,8 @@ const heard = {
     else clear("lacks");
     for (const panel of panels) if (panel.isShown && panel.empty.hidden) panel.describe();
   },
-  notice({ level, text }) {
-    if (!teaching.answered(level, text)) tell(`node: ${text}`, level, text);
+  notice({ level, text, teaching: isAnswer }) {
+    if (!isAnswer || !teaching.answered(level, text)) tell(`node: ${text}`, level, text);
   },
 };
 

@@ -180,7 +180,8 @@ export class Panel {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!view.frame || !(step || event.key === "Enter")) return;
     event.preventDefault();
-    if (!step) return this.on.pin(event);
+    // A key that is held down means one patch.
+    if (!step) return event.repeat || this.on.pin(event);
     const { grid, model } = view.frame;
     const old =
       patchAt(view.cursor ?? view.pin) ??

@@ -10,7 +10,7 @@ import { patchAt, view } from "./view.js";
 const MOST_PIXELS = 150;
 /** What is at most taken of a patch's side outside of the image, pixels. */
 const BORDER = 0.49;
-const NOTHING = { classes: [], has_head: false, heads: [] };
+const NOTHING = { classes: [], has_head: false, can_undo: false, heads: [] };
 const $ = (id) => document.getElementById(id);
 
 export class Teaching {
@@ -22,8 +22,7 @@ export class Teaching {
   #taught = NOTHING;
   /** Classes that the user has named and the node does not know yet. @type {string[]} */
   #named = [];
-  /** Requests that the node has not answered yet, and its last answer. */
-  #nAsked = 0;
+  /** The node's last answer. */
   #answer = "";
   /** Name of the class that clicks teach. @type {string | null} */
   #chosen = null;
@@ -32,6 +31,7 @@ export class Teaching {
   /**
    * @param {object} on
    * @param {(message: object) => boolean} on.send whether there was a connection
+   * @param {() => void} on.named a class was named and is to be pointed at
    * @param {() => void} on.changed clicks teach from now on, or do not any more
    */
   constructor(on) {
@@ -55,7 +55,6 @@ export class Teaching {
   begin({ teaching }) {
     this.#isPossible = teaching === true;
     this.#taught = NOTHING;
-    this.#nAsked = 0;
     this.#answer = "";
     $("teaching").hidden = $("teaching-keys").hidden = !this.#isPossible;
     document.body.classList.toggle("teachable", this.#isPossible);
@@ -72,12 +71,10 @@ export class Teaching {
   }
 
   /**
-   * Takes an answer of the node, if it is one to a request from here. Each request has one.
+   * Takes an answer of the node to a request from here.
    * @returns {boolean} whether it is shown here: what is fine need not be told above all panels
    */
   answered(level, text) {
-    if (this.#nAsked === 0) return false;
-    this.#nAsked--;
     this.#answer = level === "info" ? text : "";
     this.#show();
     return level === "info";
@@ -134,7 +131,8 @@ export class Teaching {
     const { fit_ms } = this.#taught;
     const fit = fit_ms === undefined ? "" : `, learnt in ${fit_ms.toFixed(fit_ms < 10 ? 1 : 0)} ms`;
     $("taught").textContent = n ? `${plural(n)}${fit}` : "";
-    $("undo").disabled = $("forget-all").disabled = n === 0;
+    $("undo").disabled = !this.#taught.can_undo;
+    $("forget-all").disabled = n === 0;
     $("forget-class").disabled = !chosen || (chosen.exemplars === 0 && chosen.color !== null);
     $("save-head").querySelector("button").disabled = !this.#taught.has_head;
     const text = this.#nextStep();
@@ -170,6 +168,8 @@ export class Teaching {
     field.value = "";
     if (this.#classes().every((known) => known.name !== name)) this.#named.push(name);
     this.#choose(name);
+    // What comes next is a click, or a key for the image and not for the field.
+    this.#on.named();
   }
 
   #undo() {
@@ -207,8 +207,8 @@ export class Teaching {
   }
 
   #send(message) {
-    if (this.#on.send(message)) this.#nAsked++;
-    else tell("teaching", "warning", "There is no connection to the node: it has not heard this.");
+    if (this.#on.send(message)) return;
+    tell("teaching", "warning", "There is no connection to the node: it has not heard this.");
   }
 }
 
