@@ -63,8 +63,8 @@ pub fn unseen(text: &str) -> Option<char> {
     text.chars().find(|&c| acts(c))
 }
 
-/// Whether a character moves the cursor, turns the direction of text, or is not seen: controls, the separators of
-/// lines and paragraphs, and what Unicode calls default ignorable.
+/// Whether a character moves the cursor, turns the direction of text, or is not seen: controls, the separators
+/// of lines and paragraphs, and what Unicode calls default ignorable.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -99,8 +99,8 @@ mod tests {
         for name in ["door", "Käse 東京", "a b", "a\u{a0}b", "e\u{301}", "\u{1f6aa}", ""] {
             assert_eq!(unseen(name), None, "{name:?}");
         }
-        let unseen_ones = "\n\r\t\0\u{7f}\u{85}\u{ad}\u{200b}\u{200d}\u{200f}\u{2028}\u{202e}\u{2060}\u{2066}\u{3164}\
-                           \u{fe0f}\u{feff}\u{e0041}";
+        let unseen_ones = "\n\r\t\0\u{7f}\u{85}\u{ad}\u{200b}\u{200d}\u{200f}\u{2028}\u{202e}\u{2060}\u{2066}\
+                           \u{3164}\u{fe0f}\u{feff}\u{e0041}";
         for c in unseen_ones.chars() {
             assert_eq!(unseen(&format!("do{c}or")), Some(c), "{c:?}");
         }

@@ -178,21 +178,18 @@ mod tests {
         );
         check(
             "image;x;y;class\n",
-            Err(
-                "line 1: there is no column image: \"image;x;y;class\" was read, and image,x,y,class is expected",
-            ),
+            Err("line 1: there is no column image: \"image;x;y;class\" was read, and \
+                 image,x,y,class is expected"),
         );
         check(
             "a.png,1,2,door\n",
-            Err(
-                "line 1: there is no column image: \"a.png,1,2,door\" was read, and image,x,y,class is expected",
-            ),
+            Err("line 1: there is no column image: \"a.png,1,2,door\" was read, and \
+                 image,x,y,class is expected"),
         );
         check(
             "image,x,y,class,x\n",
-            Err(
-                "line 1: there are two columns x: \"image,x,y,class,x\" was read, and image,x,y,class is expected",
-            ),
+            Err("line 1: there are two columns x: \"image,x,y,class,x\" was read, and \
+                 image,x,y,class is expected"),
         );
         check("image,x,y,class\n", Err("there is no click: each is a line below the first"));
         row("a.png", "line 3: 1 value was read, and 4 are expected");
@@ -207,8 +204,8 @@ mod tests {
         row("a.png,1,2, ", "line 3, column class: a class needs a name");
         row(
             "a.png,1,2,do\u{200b}or",
-            "line 3, column class: the class name \"do\\u{200b}or\" has the character U+200B, which cannot be \
-             seen: leave it out",
+            "line 3, column class: the class name \"do\\u{200b}or\" has the character U+200B, which cannot \
+             be seen: leave it out",
         );
         check(b"image,x,y,class\na.png,1,2,\xe4\n", Err("line 2: it is not UTF-8 text"));
     }

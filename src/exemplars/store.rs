@@ -119,13 +119,15 @@ impl Exemplars {
         format!("{} of {n_classes} classes", n_exemplars(self.labelled.len()))
     }
 
-    /// How much of the file that it was just read from was too much for the limits; `None` where all had room.
+    /// How much of the file that it was just read from was too much for the limits; `None` where all had
+    /// room.
     pub fn left_out(&self) -> Option<String> {
         let (n, n_all) = (self.n_left_out, self.n_left_out + self.labelled.len());
         (0 < n).then(|| {
             let Limits { per_class, in_all } = self.limits;
             format!(
-                "{n} of {n_all} are left out: exemplars_per_class is {per_class}, and exemplars_in_all is {in_all}"
+                "{n} of {n_all} are left out: exemplars_per_class is {per_class}, and exemplars_in_all is \
+                 {in_all}"
             )
         })
     }

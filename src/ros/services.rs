@@ -111,8 +111,8 @@ const MOST_AT_ONCE: usize = 64;
 /// Requests of one service that wait behind these, and answers that wait for their client.
 const MOST_WAITING: usize = 100;
 
-/// From one answer of a service to the next. Clients keep ten answers unless they are told otherwise, and lose the
-/// oldest of those that they have not taken: they get time to take each.
+/// From one answer of a service to the next. Clients keep ten answers unless they are told otherwise, and lose
+/// the oldest of those that they have not taken: they get time to take each.
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
 
 const TRIGGER: (&str, &str) = ("std_srvs", "Trigger");

@@ -73,8 +73,8 @@ pub(super) fn exemplars(config: &Config, pixio: &Pixio) -> anyhow::Result<Option
     loaded.with_context(hint).map(Some)
 }
 
-/// Starts the teacher of `model` if the configuration asked for one. Lessons come from `lessons`; `announce` hears of
-/// every new class, and `ended` of the thread's end.
+/// Starts the teacher of `model` if the configuration asked for one. Lessons come from `lessons`; `announce`
+/// hears of every new class, and `ended` of the thread's end.
 ///
 /// # Errors
 /// The exemplars cannot be fitted, or there is no thread.

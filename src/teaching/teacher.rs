@@ -42,8 +42,8 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Starts the thread; lessons come from `lessons`, `announce` hears of every new class, and `ended` of the
-    /// thread's end.
+    /// Starts the thread; lessons come from `lessons`, `announce` hears of every new class, and `ended` of
+    /// the thread's end.
     ///
     /// # Errors
     /// The exemplars cannot be fitted, or there is no thread.

@@ -91,7 +91,8 @@ impl Pupil {
         Ok(queued)
     }
 
-    /// Queues the tokens of every patch of the input if somebody may point at any of them, `[P, D]` of each tap.
+    /// Queues the tokens of every patch of the input if somebody may point at any of them: `[P, D]` of each
+    /// tap.
     pub(super) fn queue_all(
         &self,
         input: &Input,
