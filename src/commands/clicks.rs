@@ -44,6 +44,7 @@ impl Taught {
             false => {
                 let binding = teaching::binding(config, model.pixio());
                 Exemplars::load(path, binding, teaching::limits(config), config.teaching_threshold)
+                    .context("a file whose name does not end in .csv is one of saved exemplars")
             }
         };
         let exemplars = exemplars.context("--exemplars")?;

@@ -150,6 +150,7 @@ fn what_cannot_be_is_refused_with_who_said_it_what_and_what_is_valid() {
     check("reduced_channels", Value::Integer(65), "valid is a whole number from 1 to 64 channels");
     check("layer", Value::Integer(0), "valid is last or a whole number from 1");
     check("layer", string("first"), "valid is last or a whole number from 1");
+    check("streams", Value::Integer(65), "valid is auto or a whole number from 1 to 64");
     check("max_rate", Value::Double(f64::INFINITY), "cannot be inf (double)");
     check("max_rate", string("fast"), "valid is a number from 0 to 1000 Hz");
     check(

@@ -80,7 +80,11 @@ impl Exemplars {
             shown(head)
         );
         // Of a link, the exemplars belong beside what it leads to.
-        let head = &if head.is_symlink() { head.canonicalize()? } else { std::path::absolute(head)? };
+        let head = &if head.is_symlink() {
+            head.canonicalize().with_context(|| format!("the link {}", shown(head)))?
+        } else {
+            std::path::absolute(head)?
+        };
         let own = beside(head);
         // Whoever may save heads replaces nothing but what was taught: a trained head has no exemplars.
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
@@ -261,7 +265,8 @@ mod tests {
         let few = Exemplars::load(&path, binding(), Limits { per_class: 1, in_all: 100 }, 0.5).unwrap();
         assert_eq!(few.counts(), [0, 1, 1]);
         assert_eq!(back.left_out(), None);
-        let expect = "1 of 3 are left out: exemplars_per_class is 1, and exemplars_in_all is 100";
+        let expect = "1 of 3 are left out: exemplars_per_class is 1, and exemplars_in_all is 100, of which \
+                      each class keeps at least one";
         assert_eq!(few.left_out().as_deref(), Some(expect));
         assert_eq!((back.threshold, few.threshold), (0.25, 0.5));
         // What comes from a file cannot be taken back, what is learnt after it can.

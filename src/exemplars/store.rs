@@ -127,7 +127,7 @@ impl Exemplars {
             let Limits { per_class, in_all } = self.limits;
             format!(
                 "{n} of {n_all} are left out: exemplars_per_class is {per_class}, and exemplars_in_all is \
-                 {in_all}"
+                 {in_all}, of which each class keeps at least one"
             )
         })
     }

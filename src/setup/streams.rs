@@ -40,12 +40,12 @@ impl Model {
     /// As [`Model::workers`].
     pub fn streams(&mut self, config: &Config, warm: Warm) -> anyhow::Result<Streams> {
         let threads = PassThreads { alone: warm.threads, all: warm.n_all_threads };
+        let n_threads = usize::try_from(threads.all).unwrap_or(1);
         let is_on_gpu = self.job.device.is_cuda();
         let n = match config.streams {
             Some(n) => n,
             None if is_on_gpu => 1,
             None => {
-                let n_threads = usize::try_from(threads.all).unwrap_or(1);
                 let n_cameras = config.cameras.len();
                 let n_wanted =
                     if n_cameras == 1 && self.pays(config, warm, threads)? { 2 } else { n_cameras };
@@ -57,6 +57,9 @@ impl Model {
         match threads.of_each(n) {
             _ if n == 1 => (),
             _ if is_on_gpu => tracing::info!("{n} forward passes side by side"),
+            _ if n_threads < n => {
+                tracing::info!("{n} forward passes side by side, with a thread each, more than {n_threads}");
+            }
             of_each => tracing::info!("{n} forward passes side by side, with {of_each} of the threads each"),
         }
         Ok(Streams { others, threads, batch_max })

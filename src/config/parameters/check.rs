@@ -40,8 +40,10 @@ impl Parameter {
                 Err(reason) if reason.is_empty() => wrong(),
                 Err(reason) => Err(format!("{reason}; valid is {valid}")),
             },
-            (Kind::WordOrInteger(word, _), Value::String(text)) if text == word => Ok(value.clone()),
-            (Kind::WordOrInteger(_, min), Value::Integer(n)) if n >= min => Ok(value.clone()),
+            (Kind::WordOrInteger(word, ..), Value::String(text)) if text == word => Ok(value.clone()),
+            (Kind::WordOrInteger(_, min, max), Value::Integer(n)) if (min..=max).contains(&n) => {
+                Ok(value.clone())
+            }
             (Kind::Names(_), Value::StringArray(names)) => names_of(names)
                 .map(Value::StringArray)
                 .map_err(|reason| format!("{reason}; valid is {}", self.valid())),
@@ -64,7 +66,8 @@ impl Parameter {
                 _ => words().concat(),
             },
             Kind::Text(_, valid, _) => (*valid).into(),
-            Kind::WordOrInteger(word, min) => format!("{word} or a whole number from {min}"),
+            Kind::WordOrInteger(word, min, i64::MAX) => format!("{word} or a whole number from {min}"),
+            Kind::WordOrInteger(word, min, max) => format!("{word} or a whole number from {min} to {max}"),
             Kind::Names(_) => "a list of names of letters, digits and single underscores, each once".into(),
         }
     }

@@ -37,7 +37,7 @@ pub(super) static PARAMETERS: [Parameter; 8] = [
     .online_only(),
     parameter(
         "points_stride",
-        Kind::WordOrInteger("auto", 1),
+        Kind::WordOrInteger("auto", 1, i64::MAX),
         "auto",
         "Pixels of the model input per point of ~/points, in each direction. auto gives at most 64 points in \
          each.",

@@ -47,8 +47,8 @@ pub enum Kind {
     Choice(fn() -> Vec<&'static str>),
     /// Text: what stands for it in the help, what is valid, and the check.
     Text(&'static str, &'static str, fn(&str) -> Result<(), String>),
-    /// The word, or a whole number from the bound upwards.
-    WordOrInteger(&'static str, i64),
+    /// The word, or a whole number within the bounds; `i64::MAX` bounds nothing.
+    WordOrInteger(&'static str, i64, i64),
     /// Names that ROS allows, each once; what stands for them in the help.
     Names(&'static str),
 }

@@ -66,9 +66,10 @@ pub(super) static PARAMETERS: [Parameter; 11] = [
     .in_unit("threads"),
     parameter(
         "streams",
-        Kind::WordOrInteger("auto", 1),
+        Kind::WordOrInteger("auto", 1, 64),
         "auto",
-        "Forward passes side by side, which share `threads`; one that is alone has all of them. auto is, on \
+        "Forward passes side by side, which share `threads`, with one each at least; one that is alone has \
+         all of them. auto is, on \
          the CPU, one for each camera as far as there are threads, and two for one camera where a measurement \
          at start shows that half of the threads serve a frame in at most 1.5 times the time; on a GPU one.",
     )
@@ -83,7 +84,7 @@ pub(super) static PARAMETERS: [Parameter; 11] = [
     .online_only(),
     parameter(
         "layer",
-        Kind::WordOrInteger("last", 1),
+        Kind::WordOrInteger("last", 1, i64::MAX),
         "last",
         "Block whose tokens become the features, counted from 1.",
     ),
