@@ -11,8 +11,8 @@ use crate::heads::{EncoderCard, Head};
 /// Most bytes of a reason: foreign names in it are cut.
 const MOST_REASON_BYTES: usize = 4096;
 
-/// A file of exemplars of `fuzz/corpora/teaching.py`'s model.
-pub fn exemplars_file(data: &[u8]) {
+/// What exemplars of `fuzz/corpora/teaching.py`'s model are bound to.
+pub fn binding() -> Binding {
     let backbone = EncoderCard {
         model: "m".into(),
         revision: "0123456789ab".into(),
@@ -20,7 +20,12 @@ pub fn exemplars_file(data: &[u8]) {
         num_hidden_layers: 4,
         n_cls_tokens: 8,
     };
-    let binding = Binding { backbone, taps: vec![2, 4], size: "256x256".into() };
+    Binding { backbone, taps: vec![2, 4], size: "256x256".into() }
+}
+
+/// A file of exemplars that are bound to [`binding`].
+pub fn exemplars_file(data: &[u8]) {
+    let binding = binding();
     let limits = Limits { per_class: 3, in_all: 5 };
     match Exemplars::parse(data, binding.clone(), limits, 0.0) {
         Ok(exemplars) => {

@@ -287,17 +287,7 @@ pub fn n_exemplars(n: usize) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-
-    pub(in crate::exemplars) fn binding() -> Binding {
-        let backbone = EncoderCard {
-            model: "m".into(),
-            revision: "0123456789ab".into(),
-            hidden_size: 2,
-            num_hidden_layers: 4,
-            n_cls_tokens: 8,
-        };
-        Binding { backbone, taps: vec![2, 4], size: "256x256".into() }
-    }
+    pub(in crate::exemplars) use crate::exemplars::fuzzing::binding;
 
     pub(in crate::exemplars) fn exemplar(value: f32) -> Exemplar {
         Exemplar { tokens: vec![value, -value, 1.0, 2.0 * value] }

@@ -232,18 +232,11 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
+    use crate::exemplars::fuzzing::binding;
     use crate::exemplars::{Binding, Exemplar, Limits};
-    use crate::heads::EncoderCard;
 
     fn school() -> School {
-        let backbone = EncoderCard {
-            model: "m".into(),
-            revision: "0123456789ab".into(),
-            hidden_size: 2,
-            num_hidden_layers: 4,
-            n_cls_tokens: 8,
-        };
-        let binding = Binding { backbone, taps: vec![4], size: "256x256".into() };
+        let binding = Binding { taps: vec![4], ..binding() };
         let exemplars = Exemplars::new(binding, Limits { per_class: 10, in_all: 100 }, 0.0);
         School { exemplars, device: Device::Cpu, kind: Kind::Float }
     }

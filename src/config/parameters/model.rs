@@ -69,9 +69,9 @@ pub(super) static PARAMETERS: [Parameter; 11] = [
         Kind::WordOrInteger("auto", 1, 64),
         "auto",
         "Forward passes side by side, which share `threads`, with one each at least; one that is alone has \
-         all of them. auto is, on \
-         the CPU, one for each camera as far as there are threads, and two for one camera where a measurement \
-         at start shows that half of the threads serve a frame in at most 1.5 times the time; on a GPU one.",
+         all of them. auto is, on the CPU, one for each camera as far as there are threads, and two for one \
+         camera where a measurement at start shows that half of the threads serve a frame in at most 1.5 \
+         times the time; on a GPU one.",
     )
     .online_only(),
     parameter(
